@@ -1,0 +1,88 @@
+"""How a scan was made, as far as the equations need it. SI units, converted once, here.
+
+The parameters travel with a volume: read from DICOM, from the BIDS file beside a NIfTI,
+or from the header of an NRRD that we wrote; they prefill a method's parameters.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+HEADER_PREFIX = "ContrastSynth."
+"""Our keys in the header of an NRRD file start with this."""
+
+BIDS_KEYS = {
+    "RepetitionTime": "repetition_time_s",
+    "EchoTime": "echo_time_s",
+    "InversionTime": "inversion_time_s",
+    "FlipAngle": "flip_angle_deg",
+    "MagneticFieldStrength": "field_strength_t",
+    "ContrastBolusIngredient": "agent",
+}
+"""Keys of the Brain Imaging Data Structure that hold the same thing in the same unit."""
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """What is known about a scan; None where the file does not tell.
+
+    ``agent`` is the contrast agent's generic name in lower case, ``dose_mmol_per_kg`` what
+    was given of it, ``time_s`` the seconds from the injection to the scan.
+    """
+
+    repetition_time_s: float | None = None
+    echo_time_s: float | None = None
+    inversion_time_s: float | None = None
+    flip_angle_deg: float | None = None
+    field_strength_t: float | None = None
+    agent: str | None = None
+    dose_mmol_per_kg: float | None = None
+    time_s: float | None = None
+
+    def known(self) -> dict[str, float | str]:
+        """Return the parameters that are known, by name."""
+        pairs = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {name: value for name, value in pairs if value is not None}
+
+    def to_header(self) -> dict[str, str]:
+        """Return key and value pairs for the header of an NRRD file."""
+        return {HEADER_PREFIX + name: str(value) for name, value in self.known().items()}
+
+    @classmethod
+    def from_header(cls, header: Mapping[str, str]) -> Acquisition:
+        """Read what :meth:`to_header` wrote; other keys are ignored."""
+        values = {
+            name: header[HEADER_PREFIX + name]
+            for name in (field.name for field in fields(cls))
+            if HEADER_PREFIX + name in header
+        }
+        return cls.from_values(values)
+
+    @classmethod
+    def from_bids(cls, path: Path) -> Acquisition:
+        """Read the BIDS sidecar at ``path``; empty when there is none or it is not JSON."""
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return cls()
+        if not isinstance(content, dict):
+            return cls()
+        return cls.from_values({BIDS_KEYS[k]: v for k, v in content.items() if k in BIDS_KEYS})
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Acquisition:
+        """Build from loosely typed values; one that is not of its type counts as unknown."""
+        clean: dict[str, Any] = {}
+        for name, value in values.items():
+            if name == "agent":
+                clean[name] = str(value).strip().lower() or None
+                continue
+            try:
+                clean[name] = float(value)
+            except (TypeError, ValueError):
+                continue
+        return cls(**clean)
