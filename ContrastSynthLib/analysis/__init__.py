@@ -1,0 +1,1 @@
+"""What a pair of scans shows: uptake, line profiles, and how good a synthetic one is."""

@@ -1,0 +1,238 @@
+"""The numbers beside a synthetic volume, each with what it was measured by.
+
+Two scans of one patient differ by a gain, so intensities are compared in medians of the
+brain unless told otherwise. Where agent goes is a small part of a brain, so the region
+that matters is measured by itself.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ContrastSynthLib.analysis.uptake import DEFAULT_THRESHOLD, UptakeResult, uptake
+from ContrastSynthLib.errors import RequestError, unknown_name
+from ContrastSynthLib.metrics.image import SSIM_WINDOW_VOXELS, mae, psnr, rmse, ssim
+from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume, check_same_grid
+
+SCHEMA_VERSION = 1
+
+RANGE_PERCENTILE = 99.9
+
+NORMALISATIONS = {
+    "median": "median of the brain: each volume divided by its own and clipped at 0",
+    "none": "as in the files",
+}
+"""How intensities are made comparable, and the unit that the errors then have."""
+
+# A synthetic volume that is 0 where the real one is not loses those voxels from the
+# default brain; beyond this share, tell it.
+TOLD_SHARE_LEFT_OUT = 0.02
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Two comparable images, the brain to compare them in, and the span of intensities."""
+
+    reference: FloatArray
+    synthetic: FloatArray
+    brain: BoolArray
+    data_range: float
+
+
+def evaluate(
+    reference: Volume,
+    synthetic: Volume,
+    *,
+    pre: Volume | None = None,
+    post: Volume | None = None,
+    mask: Volume | BoolArray | None = None,
+    brain: Volume | BoolArray | None = None,
+    normalise: str = "median",
+    threshold: float = DEFAULT_THRESHOLD,
+    convention: str = "real_scans",
+) -> dict[str, Any]:
+    """Return MAE, RMSE, PSNR and SSIM of ``synthetic`` in the brain and where it matters.
+
+    That is the uptake when ``pre`` and ``post`` are given, and ``mask`` when it is. ``brain``
+    defaults to the voxels above 0 in pre and post, without those in reference and synthetic:
+    right for skull-stripped scans, a guess for whole heads. The data range is the 99.9th
+    percentile, in the brain, of the reference; with the medians, of pre where given. When the
+    reference is the pre scan, ``scale`` places the result between doing nothing and what can
+    be reached. All is JSON: a number that is not finite is None and has a line in ``notes``.
+    Raises RequestError for differing grids, empty regions, unknown names, pre without post.
+    """
+    _check(normalise, reference=reference, synthetic=synthetic, pre=pre, post=post)
+    inside, brain_from, notes = _brain(brain, reference, synthetic, pre, post)
+    range_from = pre if pre is not None and normalise == "median" else reference
+    images = _Pair(
+        _comparable(reference, inside, normalise, "reference"),
+        _comparable(synthetic, inside, normalise, "synthetic volume"),
+        inside,
+        _data_range(_comparable(range_from, inside, normalise, "reference")[inside]),
+    )
+    voxel_ml = reference.grid.voxel_volume_ml
+    report: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "normalisation": normalise,
+        "unit": NORMALISATIONS[normalise],
+        "data_range": images.data_range,
+        "data_range_from": f"{RANGE_PERCENTILE}th percentile in the brain of the "
+        f"{'reference' if range_from is reference else 'pre scan'}",
+        "brain_from": brain_from,
+        "regions": {"brain": _measured(images, inside, voxel_ml)},
+    }
+    regions = report["regions"]
+    if pre is not None and post is not None:
+        found = uptake(pre, post, inside, threshold=threshold, convention=convention)
+        regions["uptake"] = _measured(images, found.binary, voxel_ml)
+        report["uptake"] = _told(found)
+        if reference.sha256() == pre.sha256():
+            nothing = _comparable(post, inside, normalise, "post scan")
+            report["scale"] = _scale(images, nothing, found.binary)
+    if mask is not None:
+        regions["mask"] = _measured(images, _region(mask, "mask", reference), voxel_ml)
+    report["notes"] = notes
+    return _finite(report, "", notes)
+
+
+def _check(normalise: str, **volumes: Volume | None) -> None:
+    if (volumes["pre"] is None) != (volumes["post"] is None):
+        alone = "post" if volumes["pre"] is None else "pre"
+        raise RequestError(f"Only the {alone} scan is given: the uptake needs both pre and post.")
+    if normalise not in NORMALISATIONS:
+        raise unknown_name("normalisation", normalise, NORMALISATIONS)
+    check_same_grid({name: volume for name, volume in volumes.items() if volume is not None})
+
+
+def _brain(
+    brain: Volume | BoolArray | None,
+    reference: Volume,
+    synthetic: Volume,
+    pre: Volume | None,
+    post: Volume | None,
+) -> tuple[BoolArray, str, list[str]]:
+    """Return the brain, where it is from, and what has to be noted about it."""
+    if brain is not None:
+        return _region(brain, "brain mask", reference), "given", []
+    if pre is not None and post is not None:
+        inside, told = (pre.array > 0) & (post.array > 0), "voxels above 0 in pre and post"
+    else:
+        inside = (reference.array > 0) & (synthetic.array > 0)
+        told = "voxels above 0 in reference and synthetic"
+    if not inside.any():
+        raise RequestError(f"The {told} are none. Give the brain as a mask.")
+    left_out = 1 - inside.sum() / max(int((reference.array > 0).sum()), 1)
+    notes = []
+    if left_out > TOLD_SHARE_LEFT_OUT:
+        notes.append(
+            f"{left_out:.1%} of the voxels above 0 in the reference are not in the brain as "
+            "guessed, and not measured. Give a brain mask to measure them."
+        )
+    return inside, told, notes
+
+
+def _region(region: Volume | BoolArray, name: str, reference: Volume) -> BoolArray:
+    """Return a region as a boolean array on the reference's grid; refuse an empty one."""
+    if isinstance(region, Volume):
+        check_same_grid({"reference": reference, name: region})
+        region = region.array > 0
+    inside = np.asarray(region, dtype=bool)
+    if inside.shape != reference.array.shape:
+        raise RequestError(
+            f"The {name} has the shape {inside.shape}, the reference {reference.array.shape}."
+        )
+    if not inside.any():
+        raise RequestError(f"The {name} is empty: there is nothing to measure in it.")
+    return inside
+
+
+def _comparable(volume: Volume, inside: BoolArray, normalise: str, name: str) -> FloatArray:
+    if normalise == "none":
+        return volume.array
+    median = float(np.median(volume.array[inside]))
+    if not median > 0:
+        raise RequestError(
+            f"The median of the {name} inside the brain is {median:g}, so it cannot be compared "
+            "in medians. Check that it is an image of the head, or compare the values as they "
+            "are (normalisation 'none')."
+        )
+    return np.clip(volume.array / np.float32(median), 0, None)
+
+
+def _data_range(values: FloatArray) -> float:
+    data_range = float(np.percentile(values, RANGE_PERCENTILE))
+    if not data_range > 0:
+        raise RequestError(
+            f"The {RANGE_PERCENTILE}th percentile inside the brain is {data_range:g}: without a "
+            "positive range there is no PSNR. Check the reference and the mask."
+        )
+    return data_range
+
+
+def _measured(images: _Pair, where: BoolArray, voxel_ml: float) -> dict[str, Any]:
+    """Return one region's size and metrics; what has no meaning there is NaN."""
+    voxels = int(where.sum())
+    dimensions = 3 if min(where.shape) >= SSIM_WINDOW_VOXELS else 2
+    result: dict[str, Any] = {"voxels": voxels, "volume_ml": voxels * voxel_ml}
+    result |= dict.fromkeys(("mae", "rmse", "psnr_db", "ssim"), math.nan)
+    result["ssim_dimensions"] = dimensions
+    if voxels == 0:
+        return result
+    real, made, data_range = images.reference, images.synthetic, images.data_range
+    result["mae"] = mae(real, made, mask=where)
+    result["rmse"] = rmse(real, made, mask=where)
+    result["psnr_db"] = psnr(real, made, mask=where, data_range=data_range)
+    if min(where.shape[1:]) >= SSIM_WINDOW_VOXELS:
+        result["ssim"] = ssim(real, made, mask=where, data_range=data_range, dimensions=dimensions)
+    return result
+
+
+def _told(found: UptakeResult) -> dict[str, Any]:
+    return {
+        "convention": found.convention,
+        "threshold": found.threshold,
+        "reference_level": found.reference_level,
+        "volume_ml": found.volume_ml,
+        "share_of_brain": found.share_of_brain,
+    }
+
+
+def _scale(images: _Pair, nothing: FloatArray, where: BoolArray) -> dict[str, float]:
+    """Place a synthetic pre scan between post taken for pre and a perfect uptake.
+
+    Perfect is the true pre scan inside the uptake and the post scan outside: what differs
+    there is noise and shading of two scans, which no method can know.
+    """
+    true, brain = images.reference, images.brain
+
+    def decibel(image: FloatArray) -> float:
+        return psnr(true, image, mask=brain, data_range=images.data_range)
+
+    result, none, best = (
+        decibel(image) for image in (images.synthetic, nothing, np.where(where, true, nothing))
+    )
+    left = mae(true, images.synthetic, mask=where) if where.any() else math.nan
+    before = mae(true, nothing, mask=where) if where.any() else math.nan
+    return {
+        "do_nothing_psnr_db": none,
+        "reachable_psnr_db": best,
+        "gain_db": result - none,
+        "share_of_reachable": (result - none) / (best - none) if best != none else math.nan,
+        "uptake_mae_of_do_nothing": left / before if before else math.nan,
+    }
+
+
+def _finite(value: Any, name: str, notes: list[str]) -> Any:
+    """Return ``value`` with None for each number that JSON cannot hold, and note those."""
+    if isinstance(value, dict):
+        dot = f"{name}." if name else ""
+        return {key: _finite(item, f"{dot}{key}", notes) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        why = "infinite" if math.isinf(value) else "not defined: the region is empty or too small"
+        notes.append(f"{name} is {why}.")
+        return None
+    return value

@@ -1,0 +1,121 @@
+"""Intensities along a straight line through a volume (SPHERE, fig. 9)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
+
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.volumes import FloatArray, Volume
+
+MAX_SAMPLES = 100_000
+
+# Rounding must not push a point off the face of the outermost voxels.
+FACE_TOLERANCE_VOXELS = 1e-6
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Intensities at points evenly spaced along a line.
+
+    ``distance_mm`` (n,) from the start, ``ras_mm`` (n, 3) where the points lie, ``values``
+    (n,) float32 in the unit of the volume, NaN outside of it.
+    """
+
+    distance_mm: NDArray[np.float64]
+    ras_mm: NDArray[np.float64]
+    values: FloatArray
+
+    def as_dict(self) -> dict[str, list[Any]]:
+        """Return lists for JSON; a value outside the volume is None."""
+        return {
+            "distance_mm": self.distance_mm.tolist(),
+            "ras_mm": self.ras_mm.tolist(),
+            "values": [None if math.isnan(value) else value for value in self.values.tolist()],
+        }
+
+
+def line_profile(
+    volume: Volume,
+    from_ras_mm: Sequence[float],
+    to_ras_mm: Sequence[float],
+    samples: int | None = None,
+) -> Profile:
+    """Return the intensities from one RAS point to another, both included, in millimetres.
+
+    Values are interpolated linearly; between the centre and the outer face of the outermost
+    voxels they stay those of the centre, so a volume of one slice is as thick as its slice.
+    ``samples`` is the number of points, by default one every half of the smallest spacing.
+    Raises RequestError for a line without length or wholly outside the volume, and for
+    fewer than 2 or more than 100,000 points.
+    """
+    start, end = _point(from_ras_mm), _point(to_ras_mm)
+    length = float(np.linalg.norm(end - start))
+    if length == 0:
+        raise RequestError(
+            f"The line has no length: both its ends are at {_told(start)}. Give two points."
+        )
+    if samples is None:
+        samples = max(2, math.ceil(length / (min(volume.grid.spacing_mm) / 2)) + 1)
+    if not 2 <= samples <= MAX_SAMPLES:
+        raise RequestError(
+            f"A profile of {length:g} mm with {samples} points: 2 to {MAX_SAMPLES} are possible."
+        )
+    share = np.linspace(0.0, 1.0, samples)
+    points = start + share[:, None] * (end - start)
+    values = _interpolated(volume, points)
+    if np.isnan(values).all():
+        middle = volume.grid.ras_from_index((np.array(volume.grid.shape) - 1) / 2)
+        raise RequestError(
+            f"The line from {_told(start)} to {_told(end)} does not meet the volume, whose "
+            f"centre is at {_told(middle)}."
+        )
+    return Profile(share * length, points, values)
+
+
+def profile_error(reference: Profile, synthetic: Profile) -> float:
+    """Return the mean absolute error between two profiles along the same line (SPHERE, fig. 9).
+
+    Points outside either volume do not count. Raises RequestError when the profiles have
+    different points or share none with a value.
+    """
+    if reference.ras_mm.shape != synthetic.ras_mm.shape or not np.allclose(
+        reference.ras_mm, synthetic.ras_mm, rtol=0.0, atol=1e-3
+    ):
+        raise RequestError(
+            "The profiles run along different points. Take both from the same two ends with "
+            "the same number of samples."
+        )
+    difference = np.abs(synthetic.values.astype(np.float64) - reference.values)
+    if np.isnan(difference).all():
+        raise RequestError("The profiles have no point at which both volumes have a value.")
+    return float(np.nanmean(difference))
+
+
+def _interpolated(volume: Volume, points_mm: NDArray[np.float64]) -> FloatArray:
+    """Return the values at RAS points (n, 3), NaN outside the outer faces of the voxels."""
+    kji = volume.grid.index_from_ras(points_mm)
+    face = np.array(volume.grid.shape) - 0.5 + FACE_TOLERANCE_VOXELS
+    inside = ((kji >= -0.5 - FACE_TOLERANCE_VOXELS) & (kji <= face)).all(axis=1)
+    values = np.full(len(points_mm), np.nan, dtype=np.float32)
+    values[inside] = map_coordinates(volume.array, kji[inside].T, order=1, mode="nearest")
+    return values
+
+
+def _point(ras_mm: Sequence[float]) -> NDArray[np.float64]:
+    point = np.asarray(ras_mm, dtype=np.float64)
+    if point.shape != (3,) or not np.isfinite(point).all():
+        raise RequestError(
+            f"{ras_mm}: not a point. Give three finite numbers R, A, S in millimetres."
+        )
+    return point
+
+
+def _told(point: NDArray[np.float64]) -> str:
+    return f"({', '.join(f'{x:g}' for x in np.round(point, 3))}) mm RAS"

@@ -1,0 +1,168 @@
+"""Where contrast agent went: the voxels that a post-contrast scan shows brighter (eq. 22).
+
+The papers agree on subtracting two scans and on a threshold of a tenth, and differ in what
+that is a tenth of. Each habit is a named convention; a mask means little without its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit
+
+from ContrastSynthLib.errors import RequestError, unknown_name
+from ContrastSynthLib.preprocessing.normalisation import fit, radiometric_gain
+from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume, check_same_grid
+
+DEFAULT_THRESHOLD = 0.1
+
+# Our choice: the soft mask falls from 0.98 at twice the threshold to 0.02 at no difference.
+SOFT_WIDTH_OF_THRESHOLD = 0.25
+
+BELOW_HALF = np.nextafter(np.float32(0.5), np.float32(0.0))
+
+
+@dataclass(frozen=True)
+class UptakeResult:
+    """Uptake of contrast agent and the convention that it was measured by.
+
+    All arrays are (k, j, i) and empty outside the brain. ``difference`` float32 is post - pre
+    in units of the reference level; ``binary`` is where it exceeds ``threshold``; ``soft``
+    float32 in [0, 1] is at least 0.5 exactly there. ``reference_level`` says what counts as 1.
+    """
+
+    binary: BoolArray
+    soft: FloatArray
+    difference: FloatArray
+    threshold: float
+    convention: str
+    reference_level: str
+    volume_ml: float
+    share_of_brain: float
+
+
+def _of_means(pre: FloatArray, post: FloatArray, brain: BoolArray) -> FloatArray:
+    return fit("mean", post, brain).apply(post) - fit("mean", pre, brain).apply(pre)
+
+
+def _of_upper_level(pre: FloatArray, post: FloatArray, brain: BoolArray) -> FloatArray:
+    fitted = post / np.float32(radiometric_gain(pre, post, brain))
+    return fit("p95", pre, brain).apply(fitted - pre)
+
+
+def _of_own_peaks(pre: FloatArray, post: FloatArray, brain: BoolArray) -> FloatArray:
+    return fit("unit", post, brain).apply(post) - fit("unit", pre, brain).apply(pre)
+
+
+def _of_peak(pre: FloatArray, post: FloatArray, brain: BoolArray) -> FloatArray:
+    before, after = (
+        np.maximum(fit("median", scan, brain).apply(scan), np.float32(0)) for scan in (pre, post)
+    )
+    return fit("unit", before, brain).apply(after - before)
+
+
+@dataclass(frozen=True)
+class Convention:
+    """What a difference is measured in; ``difference`` takes pre, post and brain, (k, j, i)."""
+
+    reference_level: str
+    source: str
+    difference: Callable[[FloatArray, FloatArray, BoolArray], FloatArray]
+
+
+CONVENTIONS = {
+    "sphere": Convention(
+        "mean",
+        "SPHERE, eq. 22: each scan divided by its mean in the brain",
+        _of_means,
+    ),
+    "cgan": Convention(
+        "p95",
+        "Low-dose cGAN, supplement: post scaled to pre by a robust gain, in units of the "
+        "0.95 quantile of pre",
+        _of_upper_level,
+    ),
+    "hrfcn": Convention(
+        "each scan's own p99.9",
+        "3D high-resolution FCN, section III-C: each scan mapped to [0, 1]; our choice: by its "
+        "99.9th percentile in the brain",
+        _of_own_peaks,
+    ),
+    "real_scans": Convention(
+        "p99.9",
+        "Our choice: each scan divided by its median in the brain and clipped at 0, in units "
+        "of the 99.9th percentile of pre",
+        _of_peak,
+    ),
+}
+
+REFERENCE_LEVELS = {"mean": "sphere", "p95": "cgan", "p99.9": "real_scans"}
+"""The convention behind each name of the command line's ``--reference-level``."""
+
+
+def uptake(
+    pre: Volume,
+    post: Volume,
+    brain: BoolArray,
+    *,
+    threshold: float = DEFAULT_THRESHOLD,
+    convention: str = "sphere",
+    reference_level: str | None = None,
+) -> UptakeResult:
+    """Return where ``post`` exceeds ``pre`` by more than ``threshold`` (SPHERE, eq. 22).
+
+    ``brain`` (k, j, i) bounds both the normalisation and the result. ``convention`` is a key
+    of CONVENTIONS; ``reference_level`` (mean, p95 or p99.9), when given, picks it instead.
+    Raises RequestError for differing grids, an unknown name, an empty or wrongly shaped
+    mask, a threshold that is not above 0, and scans that cannot be normalised.
+    """
+    if reference_level is not None:
+        if reference_level not in REFERENCE_LEVELS:
+            raise unknown_name("reference level", reference_level, REFERENCE_LEVELS)
+        convention = REFERENCE_LEVELS[reference_level]
+    if convention not in CONVENTIONS:
+        raise unknown_name("uptake convention", convention, CONVENTIONS)
+    if not (np.isfinite(threshold) and threshold > 0):
+        raise RequestError(
+            f"The uptake threshold is {threshold:g}. It must be above 0, for example 0.1."
+        )
+    check_same_grid({"pre": pre, "post": post})
+    inside = _brain_of(brain, pre)
+    habit = CONVENTIONS[convention]
+    difference = np.where(inside, habit.difference(pre.array, post.array, inside), np.float32(0))
+    binary = difference > np.float32(threshold)
+    return UptakeResult(
+        binary=binary,
+        soft=_soft(difference, binary, inside, threshold),
+        difference=difference,
+        threshold=float(threshold),
+        convention=convention,
+        reference_level=habit.reference_level,
+        volume_ml=float(binary.sum()) * pre.grid.voxel_volume_ml,
+        share_of_brain=float(binary.sum() / inside.sum()),
+    )
+
+
+def _soft(
+    difference: FloatArray, binary: BoolArray, inside: BoolArray, threshold: float
+) -> FloatArray:
+    steps = (difference[inside] - threshold) / (SOFT_WIDTH_OF_THRESHOLD * threshold)
+    soft = np.zeros(difference.shape, dtype=np.float32)
+    soft[inside] = expit(steps)
+    # A difference of exactly the threshold, and rounding beside it, must not tell otherwise.
+    soft = np.where(binary, np.maximum(soft, np.float32(0.5)), np.minimum(soft, BELOW_HALF))
+    return np.asarray(soft, dtype=np.float32)
+
+
+def _brain_of(brain: BoolArray, pre: Volume) -> BoolArray:
+    inside = np.asarray(brain, dtype=bool)
+    if inside.shape != pre.array.shape:
+        raise RequestError(
+            f"The brain mask has the shape {inside.shape}, the scans {pre.array.shape}. "
+            "Draw it on the grid of the scans."
+        )
+    if not inside.any():
+        raise RequestError("The brain mask is empty: there is nowhere to look for uptake.")
+    return inside

@@ -1,0 +1,224 @@
+"""The command line: ``contrastsynth`` or ``python -m ContrastSynthLib``.
+
+Exit codes: 0 done; 2 the request or an input is wrong; 3 something to install or download
+is missing; 1 anything else. Results go to stdout, everything said about them to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ContrastSynthLib import __version__, commands
+from ContrastSynthLib.errors import ContrastSynthError
+from ContrastSynthLib.jobs import JsonLines, cancelled_by_signals, json_lines_on_stdout
+
+RESEARCH_ONLY = "For research only: not a medical device."
+RAS_OPTIONS = ("--from", "--to")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    given = _join_ras(list(sys.argv[1:] if arguments is None else arguments))
+    options = build_parser().parse_args(given)
+    with _stdout_for(options) as lines:
+        try:
+            with cancelled_by_signals():
+                options.command(options, lines)
+        except ContrastSynthError as error:
+            print(f"contrastsynth: {error}", file=sys.stderr)
+            if lines:
+                lines.send("error", message=str(error), exit_code=error.exit_code)
+            return error.exit_code
+        except BrokenPipeError:
+            return 1
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="contrastsynth", description=f"Synthesis of contrast-enhanced MR. {RESEARCH_ONLY}"
+    )
+    parser.add_argument("--version", action="version", version=f"contrastsynth {__version__}")
+    add = parser.add_subparsers(required=True, metavar="COMMAND").add_parser
+    _methods(add("methods", help="list the methods, or show one"))
+    _run(add("run", help="run a method on the scans of one patient"))
+    _batch(add("batch", help="run a method on a table of patients"))
+    _evaluate(add("evaluate", help="compare a synthetic volume with the true one"))
+    _uptake(add("uptake", help="where the agent went, from a pre and a post scan"))
+    _profile(add("profile", help="values along a line through one or more volumes"))
+    env = add("env", help="versions and devices, to copy into a bug report")
+    env.set_defaults(command=commands.env)
+    return parser
+
+
+def _methods(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("method", nargs="?", help="show this one with its parameters")
+    _json_option(parser)
+    parser.set_defaults(command=commands.methods)
+
+
+def _how_to_run(parser: argparse.ArgumentParser) -> None:
+    """Add what one run and a batch of runs have in common."""
+    parser.add_argument("method", metavar="METHOD", help="key of the method")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="results go here")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=_pair("NAME=VALUE"),
+        metavar="NAME=VALUE",
+        help="a parameter of the method; repeatable",
+    )
+    parser.add_argument("--preset", help="a named set of parameters, such as paper")
+    parser.add_argument(
+        "--align",
+        default="none",
+        choices=("none", "resample", "rigid", "affine"),
+        help="how to bring the inputs onto one grid (default: refuse differing grids)",
+    )
+    parser.add_argument("--weights", metavar="ID|PATH", help="other weights than the default")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    _how_to_run(parser)
+    parser.add_argument(
+        "--in",
+        action="append",
+        default=[],
+        dest="inputs",
+        type=_pair("ROLE=FILE"),
+        metavar="ROLE=FILE",
+        help="an input, a file or a DICOM folder; repeatable",
+    )
+    parser.add_argument(
+        "--time",
+        action="append",
+        default=[],
+        type=float,
+        metavar="SECONDS",
+        help="seconds after injection, one for each 'phase'",
+    )
+    parser.add_argument("--progress", default="bar", choices=("bar", "json", "none"))
+    _json_option(parser)
+    parser.set_defaults(command=commands.run)
+
+
+def _batch(parser: argparse.ArgumentParser) -> None:
+    _how_to_run(parser)
+    parser.add_argument(
+        "--cases",
+        required=True,
+        type=Path,
+        metavar="CASES.csv",
+        help="a column 'case', and one for each role or parameter",
+    )
+    parser.add_argument("--workers", type=_positive, default=1, help="cases at the same time")
+    parser.add_argument("--resume", action="store_true", help="leave out what is done")
+    parser.set_defaults(command=commands.batch)
+
+
+def _evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--reference", required=True, metavar="FILE", help="the true volume")
+    parser.add_argument("--synthetic", required=True, metavar="FILE")
+    parser.add_argument("--pre", metavar="FILE", help="with --post: measure inside the uptake")
+    parser.add_argument("--post", metavar="FILE")
+    parser.add_argument("--mask", metavar="FILE", help="measure inside this region instead")
+    parser.add_argument(
+        "--normalise",
+        default="median",
+        choices=("median", "none"),
+        help="median: each volume by its own median in the brain; none: as they are",
+    )
+    _json_option(parser)
+    parser.set_defaults(command=commands.evaluate)
+
+
+def _uptake(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pre", required=True, metavar="FILE")
+    parser.add_argument("--post", required=True, metavar="FILE")
+    parser.add_argument("--mask", metavar="FILE", help="the brain or breast")
+    parser.add_argument("--threshold", type=float, default=0.1, help="default 0.1, as in SPHERE")
+    parser.add_argument(
+        "--reference-level",
+        default="mean",
+        choices=("mean", "p95", "p99.9"),
+        help="what the threshold is a fraction of: SPHERE the mean, the low-dose GAN p95",
+    )
+    parser.add_argument("--soft", action="store_true", help="values from 0 to 1, not 0 or 1")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE")
+    _json_option(parser)
+    parser.set_defaults(command=commands.uptake)
+
+
+def _profile(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--volume", required=True, nargs="+", metavar="FILE")
+    for option, name in zip(RAS_OPTIONS, ("start", "end"), strict=True):
+        parser.add_argument(
+            option, required=True, type=_ras, dest=name, metavar="R,A,S", help="in mm"
+        )
+    parser.add_argument("--plot", type=Path, metavar="PNG")
+    _json_option(parser)
+    parser.set_defaults(command=commands.profile)
+
+
+def _json_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _pair(form: str) -> Callable[[str], tuple[str, str]]:
+    """Return an argument type that splits at the first equals sign."""
+
+    def split(text: str) -> tuple[str, str]:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise argparse.ArgumentTypeError(f"'{text}' is not of the form {form}")
+        return name, value
+
+    return split
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
+    return value
+
+
+def _ras(text: str) -> tuple[float, ...]:
+    try:
+        point = tuple(float(number) for number in text.split(","))
+    except ValueError:
+        point = ()
+    if len(point) != 3:
+        raise argparse.ArgumentTypeError(f"'{text}' is not R,A,S in millimetres, such as 10,-5.5,3")
+    return point
+
+
+def _join_ras(arguments: list[str]) -> list[str]:
+    """Write '--from -10,5,3' as '--from=-10,5,3': argparse would take it for an option."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] in RAS_OPTIONS:
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
+@contextmanager
+def _stdout_for(options: argparse.Namespace) -> Iterator[JsonLines | None]:
+    if getattr(options, "progress", None) == "json":
+        with json_lines_on_stdout() as lines:
+            yield lines
+    else:
+        yield None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

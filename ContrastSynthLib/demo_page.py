@@ -1,0 +1,190 @@
+"""The page of the demonstration: one HTML file with its pictures inside."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ContrastSynthLib.analysis.profiles import line_profile
+from ContrastSynthLib.analysis.uptake import uptake
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.plots import (
+    Panel,
+    choose_slice,
+    display_slice,
+    figure_png,
+    plot_profiles,
+    slice_figure,
+)
+from ContrastSynthLib.preprocessing.foreground import foreground
+from ContrastSynthLib.provenance import software
+from ContrastSynthLib.registry import Method
+from ContrastSynthLib.resources import resource
+from ContrastSynthLib.result import Result
+from ContrastSynthLib.volumes import BoolArray, Volume
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PROFILE_HALF_LENGTH_MM = 70.0
+METRICS = {"mae": "MAE", "rmse": "RMSE", "psnr_db": "PSNR, dB", "ssim": "SSIM"}
+
+
+class Page:
+    """Collects the sections of the page, case after case."""
+
+    def __init__(self) -> None:
+        self._body: list[str] = []
+        self._place: tuple[float, float, float] = (0.0, 0.0, 0.0)
+        self._brain: BoolArray = np.zeros((0, 0, 0), bool)
+
+    def start_case(self, name: str, description: str, scans: Mapping[str, Volume]) -> None:
+        """Open a section and show the scans and where the agent went."""
+        self._body.append(f"<h2>{escape(name)}</h2><p class='soft'>{escape(description)}</p>")
+        pre, post = scans["pre"], scans["post"]
+        region = foreground([pre, post])
+        self._brain = region.mask
+        found = uptake(pre, post, region.mask, convention="real_scans")
+        mask = pre.with_array(found.soft)
+        self._place = choose_slice(pre.with_array(found.binary))
+        panels = [
+            self._panel(f"{role}, measured", volume, tag="")
+            for role, volume in scans.items()
+            if role in ("pre", "low", "post")
+        ]
+        self._show(
+            slice_figure([*panels, self._panel("post with uptake", post, uptake=self._slice(mask))])
+        )
+        self._body.append(
+            f"<p>Uptake {found.volume_ml:.1f} ml, {found.share_of_brain:.1%} of the region "
+            f"({escape(region.source)}): more than {found.threshold:g} of the pre scan's "
+            f"{escape(found.reference_level)} above the pre scan.</p>"
+        )
+
+    def add_result(
+        self,
+        scans: Mapping[str, Volume],
+        method: Method,
+        result: Result,
+        reports: Mapping[str, dict[str, Any]],
+    ) -> None:
+        """Add what one method gave: pictures, a line profile, the numbers and the warnings."""
+        self._body.append(f"<h3>{escape(method.title)} (<code>{method.key}</code>)</h3>")
+        self._body.append(f"<p class='soft'>{escape(method.intended_use)}</p>")
+        inputs = {role: scans[role] for role in method.inputs if role in scans}
+        for name, declared in method.outputs.items():
+            if declared.units_of is None:
+                continue
+            truth = scans.get(name)
+            self._show(slice_figure(self._comparison(inputs, name, result.outputs[name], truth)))
+            lines = {f"{role}, measured": v for role, v in inputs.items()}
+            lines |= {f"{name}, measured": truth} if truth is not None else {}
+            lines |= {f"{name}, SYNTHETIC": result.outputs[name]}
+            self._show(plot_profiles(self._profiles(lines), unit="medians"), css="picture plot")
+        for name, report in reports.items():
+            self._body.append(_table(name, report))
+        self._body.append(_table_of_record(result.provenance["record"]))
+        if result.warnings:
+            listed = "".join(f"<li>{escape(warning)}</li>" for warning in result.warnings)
+            self._body.append(f"<ul class='warnings'>{listed}</ul>")
+
+    def write(self, path: Path, command: str, seconds: float) -> None:
+        """Write the page; raises RequestError when the disk does not take it."""
+        template = Template(resource("DemoPage.html").read_text(encoding="utf-8"))
+        text = template.substitute(
+            body="\n".join(self._body),
+            command=escape(command),
+            seconds=f"{seconds:.0f}",
+            software=escape(json.dumps(software(), indent=2)),
+        )
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise RequestError(f"{path}: could not be written ({error.strerror}).") from error
+
+    def _comparison(
+        self, inputs: Mapping[str, Volume], name: str, made: Volume, truth: Volume | None
+    ) -> list[Panel]:
+        """Return input, result, truth and difference; without a truth, what the input lost."""
+        *_, (role, last) = inputs.items()
+        panels = [
+            self._panel(f"{role}, measured", last),
+            self._panel(name, made, tag="SYNTHETIC"),
+        ]
+        other, label = last, role
+        if truth is not None:
+            other, label = truth, f"true {name}"
+            panels.append(self._panel(label, truth))
+        difference = made.with_array(self._in_medians(made) - self._in_medians(other))
+        picture, extent = display_slice(difference, at_ras_mm=self._place)
+        panels.append(
+            Panel(f"{name} - {label}", picture, extent, difference=True, unit="medians of the brain")
+        )
+        return panels
+
+    def _panel(self, title: str, volume: Volume, uptake: Any = None, tag: str = "") -> Panel:
+        scaled = volume.with_array(self._in_medians(volume))
+        picture, extent = display_slice(scaled, at_ras_mm=self._place)
+        return Panel(title, picture, extent, uptake=uptake, tag=tag)
+
+    def _slice(self, volume: Volume) -> Any:
+        return display_slice(volume, at_ras_mm=self._place)[0]
+
+    def _in_medians(self, volume: Volume) -> Any:
+        return volume.array / float(np.median(volume.array[self._brain]))
+
+    def _profiles(self, volumes: Mapping[str, Volume]) -> dict[str, Any]:
+        """Return profiles from right to left through the place that is shown."""
+        right, anterior, superior = self._place
+        ends = [(right + s * PROFILE_HALF_LENGTH_MM, anterior, superior) for s in (1, -1)]
+        return {
+            name: line_profile(volume.with_array(self._in_medians(volume)), *ends)
+            for name, volume in volumes.items()
+        }
+
+    def _show(self, figure: Figure, css: str = "picture") -> None:
+        data = base64.b64encode(figure_png(figure)).decode("ascii")
+        self._body.append(f"<img class='{css}' alt='' src='data:image/png;base64,{data}'>")
+
+
+def _table(name: str, report: Mapping[str, Any]) -> str:
+    """Return the metrics by region, and the scale from doing nothing to what can be reached."""
+    rows = [
+        [region, f"{found['volume_ml']:.1f}", *(_number(found[metric]) for metric in METRICS)]
+        for region, found in report["regions"].items()
+    ]
+    header = [f"{name}: inside the", "volume, ml", *METRICS.values()]
+    text = _html_table(header, rows)
+    if "scale" in report:
+        scale = report["scale"]
+        text += (
+            f"<p>Taking the post scan for it gives {scale['do_nothing_psnr_db']:.1f} dB, a perfect "
+            f"uptake would give {scale['reachable_psnr_db']:.1f} dB: this result reaches "
+            f"{scale['share_of_reachable']:.0%} of the way.</p>"
+        )
+    return text + f"<p class='soft'>Unit: {escape(report['unit'])}.</p>"
+
+
+def _table_of_record(record: Mapping[str, Any]) -> str:
+    return _html_table(["recorded", "value"], [[key, _number(v)] for key, v in record.items()])
+
+
+def _html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _number(value: float | int | None) -> str:
+    if value is None:
+        return "not defined"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

@@ -1,0 +1,46 @@
+# Made by tools/list_library_files.py (make scripts-list). Do not edit.
+set(LIBRARY_SCRIPTS
+  __init__.py
+  __main__.py
+  acquisition.py
+  analysis/__init__.py
+  analysis/evaluation.py
+  analysis/profiles.py
+  analysis/uptake.py
+  batch.py
+  cli.py
+  commands.py
+  devices.py
+  dicom.py
+  errors.py
+  geometry.py
+  jobs.py
+  methods/__init__.py
+  methods/_spgr.py
+  methods/physics_dose.py
+  methods/physics_pre.py
+  metrics/__init__.py
+  metrics/image.py
+  phantom/__init__.py
+  phantom/sample.py
+  physics/__init__.py
+  physics/arrays.py
+  physics/contrast.py
+  physics/relaxivity.py
+  physics/spgr.py
+  plots.py
+  preprocessing/__init__.py
+  preprocessing/foreground.py
+  preprocessing/normalisation.py
+  provenance.py
+  registry/__init__.py
+  registry/context.py
+  registry/declaration.py
+  registry/describe.py
+  registry/parameters.py
+  result.py
+  run.py
+  volumes.py
+  )
+set(LIBRARY_RESOURCES
+  )

@@ -1,0 +1,179 @@
+"""How far a synthetic image is from the real one, voxel by voxel.
+
+Every function takes two arrays of one shape and one unit, the real image first, and
+returns one number. ``mask`` is a boolean array of the same shape: only its voxels count.
+All raise RequestError when shapes differ, the mask is empty or the range is not positive.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ContrastSynthLib.errors import RequestError
+
+Array = NDArray[Any]
+BoolArray = NDArray[np.bool_]
+
+# The window of Wang et al. 2004: a Gaussian of sigma 1.5, cut off at 11 voxels.
+SSIM_SIGMA_VOXELS = 1.5
+SSIM_WINDOW_VOXELS = 11
+SSIM_RADIUS_VOXELS = SSIM_WINDOW_VOXELS // 2
+
+
+def mae(reference: ArrayLike, synthetic: ArrayLike, *, mask: ArrayLike | None = None) -> float:
+    """Return the mean absolute error, in the unit of the images."""
+    return float(np.mean(np.abs(_difference(reference, synthetic, mask))))
+
+
+def rmse(reference: ArrayLike, synthetic: ArrayLike, *, mask: ArrayLike | None = None) -> float:
+    """Return the root of the mean squared error, in the unit of the images."""
+    return float(np.sqrt(np.mean(np.square(_difference(reference, synthetic, mask)))))
+
+
+def psnr(
+    reference: ArrayLike,
+    synthetic: ArrayLike,
+    *,
+    data_range: float,
+    mask: ArrayLike | None = None,
+) -> float:
+    """Return the peak signal-to-noise ratio in dB: 20 log10(data_range / RMSE).
+
+    ``data_range`` is the span of intensities that counts as full scale, in the unit of the
+    images. Images that are equal in every voxel of the mask give infinity.
+    """
+    _check_range(data_range)
+    error = rmse(reference, synthetic, mask=mask)
+    return float(20.0 * np.log10(data_range / error)) if error != 0.0 else float("inf")
+
+
+def ssim(
+    reference: ArrayLike,
+    synthetic: ArrayLike,
+    *,
+    data_range: float,
+    mask: ArrayLike | None = None,
+    dimensions: int = 3,
+) -> float:
+    """Return the mean structural similarity (Wang et al. 2004) of two (k, j, i) arrays.
+
+    The window is a Gaussian with a sigma of 1.5 voxels, 11 voxels wide; ``dimensions=2``
+    compares slice by slice along k. With a mask, the map of local similarities is averaged
+    over the voxels of the mask; a window that reaches past the mask sees what lies there,
+    and one that reaches past the volume sees it mirrored. Without a mask, only windows
+    that lie inside the volume count. Raises RequestError when the volume is smaller than
+    the window.
+    """
+    _check_range(data_range)
+    real, made = _pair(reference, synthetic)
+    axes = _window_axes(real.shape, dimensions)
+    inside = _interior(real.shape, axes) if mask is None else _mask_of(mask, real.shape)
+    box = _box_around(inside, axes)
+    real, made, inside = (array[box] for array in (real, made, inside))
+    if dimensions == 3:
+        return float(_similarity_map(real, made, data_range)[inside].mean())
+    slices = zip(real, made, inside, strict=True)
+    values = [_similarity_map(r, m, data_range)[w] for r, m, w in slices if w.any()]
+    return float(np.concatenate(values).mean())
+
+
+def _similarity_map(real: Array, made: Array, data_range: float) -> Array:
+    from skimage.metrics import structural_similarity
+
+    _, similarity = structural_similarity(
+        real.astype(np.float64),
+        made.astype(np.float64),
+        data_range=data_range,
+        gaussian_weights=True,
+        sigma=SSIM_SIGMA_VOXELS,
+        use_sample_covariance=False,
+        full=True,
+    )
+    return np.asarray(similarity)
+
+
+def _difference(reference: ArrayLike, synthetic: ArrayLike, mask: ArrayLike | None) -> Array:
+    """Return synthetic - reference in the mask, in double precision."""
+    real, made = _pair(reference, synthetic)
+    if mask is not None:
+        inside = _mask_of(mask, real.shape)
+        real, made = real[inside], made[inside]
+    return np.subtract(made, real, dtype=np.float64)
+
+
+def _pair(reference: ArrayLike, synthetic: ArrayLike) -> tuple[Array, Array]:
+    real, made = np.asarray(reference), np.asarray(synthetic)
+    if real.shape != made.shape:
+        raise RequestError(
+            f"The reference has the shape {real.shape}, the synthetic image {made.shape}. "
+            "Resample one onto the grid of the other."
+        )
+    if real.size == 0:
+        raise RequestError("The images hold no voxel.")
+    return real, made
+
+
+def _mask_of(mask: ArrayLike, shape: tuple[int, ...]) -> BoolArray:
+    inside = np.asarray(mask, dtype=bool)
+    if inside.shape != shape:
+        raise RequestError(
+            f"The mask has the shape {inside.shape}, the images {shape}. They must agree."
+        )
+    if not inside.any():
+        raise RequestError("The mask is empty: there is no voxel to compare the images in.")
+    return inside
+
+
+def _check_range(data_range: float) -> None:
+    if not (np.isfinite(data_range) and data_range > 0):
+        raise RequestError(
+            f"The data range is {data_range:g}. It must be a finite number above 0: the span of "
+            "the reference's intensities."
+        )
+
+
+def _window_axes(shape: tuple[int, ...], dimensions: int) -> tuple[int, ...]:
+    """Return the array axes that the window spans, once the volume is known to hold it."""
+    if dimensions not in (2, 3):
+        raise RequestError(f"SSIM has 2 or 3 dimensions, not {dimensions}.")
+    if len(shape) != 3:
+        raise RequestError(f"SSIM compares volumes (k, j, i); these arrays have the shape {shape}.")
+    axes = (0, 1, 2) if dimensions == 3 else (1, 2)
+    if min(shape[axis] for axis in axes) < SSIM_WINDOW_VOXELS:
+        along = "k, j and i" if dimensions == 3 else "j and i"
+        slicewise = " Use dimensions=2 for thin volumes." if dimensions == 3 else ""
+        raise RequestError(
+            f"SSIM in {dimensions}D needs at least {SSIM_WINDOW_VOXELS} voxels along {along}; "
+            f"the volume has {' x '.join(str(n) for n in shape)} (k x j x i).{slicewise}"
+        )
+    return axes
+
+
+def _interior(shape: tuple[int, ...], axes: tuple[int, ...]) -> BoolArray:
+    """Return where the whole window lies inside the volume."""
+    inside = np.zeros(shape, dtype=bool)
+    margin = slice(SSIM_RADIUS_VOXELS, -SSIM_RADIUS_VOXELS)
+    inside[tuple(margin if axis in axes else slice(None) for axis in range(len(shape)))] = True
+    return inside
+
+
+def _box_around(inside: BoolArray, axes: tuple[int, ...]) -> tuple[slice, ...]:
+    """Return the smallest box that gives the same similarities in the mask as the volume.
+
+    It holds the windows of all voxels of the mask, as far as the volume goes, and is never
+    thinner than a window.
+    """
+    box = []
+    for axis, size in enumerate(inside.shape):
+        others = tuple(other for other in range(inside.ndim) if other != axis)
+        found = np.flatnonzero(inside.any(axis=others))
+        radius = SSIM_RADIUS_VOXELS if axis in axes else 0
+        start, stop = max(found[0] - radius, 0), min(found[-1] + radius + 1, size)
+        if radius:
+            stop = min(max(stop, start + SSIM_WINDOW_VOXELS), size)
+            start = max(min(start, stop - SSIM_WINDOW_VOXELS), 0)
+        box.append(slice(start, stop))
+    return tuple(box)

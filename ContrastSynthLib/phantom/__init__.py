@@ -1,0 +1,1 @@
+"""Virtual patients, whose truth is known at every voxel."""

@@ -1,0 +1,132 @@
+"""From a signal with contrast agent to one with less or more of it: SPHERE, eq. 8-11."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.physics.arrays import Values, common_arrays
+from ContrastSynthLib.physics.relaxivity import r1_with_agent
+from ContrastSynthLib.physics.spgr import spgr_has_solution, spgr_r1, spgr_signal
+
+LOWEST_R1_PER_S = 0.2
+"""Taking agent away goes no further down than this: a T1 of 5 s, a little above that of CSF."""
+
+DOSE_RANGE = (0.0, 2.0)
+
+
+def pre_from_post(
+    post: Values,
+    uptake: Values,
+    *,
+    peak_concentration_mmol_per_l: float,
+    relaxivity_per_mmol_s: float,
+    repetition_time_s: float,
+    flip_angle_deg: float,
+    proton_density: Values = 1.0,
+) -> Values:
+    """Return the signal before the agent came: eq. 11 by way of R1, without its cancellations.
+
+    ``post`` is a signal below rho sin(a), not an image in [0, 1]: with rho = 1 and 8 degrees
+    it stays below 0.139, so rescale first. Signals without a solution are clamped as
+    :func:`spgr_r1` says. ``uptake`` M is 0-1, of the shape of ``post``; [Gd] is the peak
+    concentration (beta) times M. R1 is not taken below LOWEST_R1_PER_S, nor changed where it
+    is below that already. Raises RequestError as :func:`spgr_signal` does.
+    """
+    xp, (post, uptake, density) = common_arrays(post, uptake, proton_density)
+    settings = _settings(repetition_time_s, flip_angle_deg, density)
+    r1_post = spgr_r1(post, **settings)
+    taken_away = -float(peak_concentration_mmol_per_l) * uptake
+    r1_pre = r1_with_agent(r1_post, taken_away, relaxivity_per_mmol_s)
+    floor = xp.clip(r1_post, None, LOWEST_R1_PER_S)
+    return spgr_signal(xp.maximum(r1_pre, floor), **settings)
+
+
+def post_from_pre(
+    pre: Values,
+    uptake: Values,
+    *,
+    peak_concentration_mmol_per_l: float,
+    relaxivity_per_mmol_s: float,
+    repetition_time_s: float,
+    flip_angle_deg: float,
+    proton_density: Values = 1.0,
+) -> Values:
+    """Return the signal after the agent came: the inverse of :func:`pre_from_post`, eq. 8-10.
+
+    Inputs, clamp and errors are those of :func:`pre_from_post`; no floor is needed.
+    """
+    _, (pre, uptake, density) = common_arrays(pre, uptake, proton_density)
+    settings = _settings(repetition_time_s, flip_angle_deg, density)
+    added = float(peak_concentration_mmol_per_l) * uptake
+    r1_post = r1_with_agent(spgr_r1(pre, **settings), added, relaxivity_per_mmol_s)
+    return spgr_signal(r1_post, **settings)
+
+
+def signal_at_dose(
+    pre: Values,
+    post: Values,
+    dose: float,
+    *,
+    gain: float,
+    repetition_time_s: float,
+    flip_angle_deg: float,
+    proton_density: Values = 1.0,
+) -> tuple[Values, Values]:
+    """Return the signal at ``dose`` (0 is ``pre``, 1 is ``post``, up to 2), and where it is solved.
+
+    ``pre`` and ``post`` are of one shape and in the units of ``proton_density``; ``gain`` is that
+    of the post scan over the pre scan. The change of R1, of either sign, scales with the dose d:
+    S = gain^min(d, 1) SPGR(R1_pre + d (R1_post - R1_pre)). Beyond 1, R1 is not taken below
+    LOWEST_R1_PER_S unless R1_post is there already.
+
+    Up to dose 1 the result is clipped to the range of ``pre`` and ``post``, and that makes it
+    monotone: SPGR is concave in R1, so log S is concave in d. It can leave the range only
+    across the end with the larger signal, and then stays beyond it up to that end. Beyond 1
+    it is monotone because SPGR is, and it joins at 1.
+
+    The second array is False where SPGR has no solution for ``pre`` or ``post / gain``: there
+    the signal is linear in the dose and, beyond 1, never crosses 0. Raises RequestError for a
+    dose outside 0-2, a gain that is not above 0, and as :func:`spgr_signal` does.
+    """
+    dose, gain = _checked_dose_and_gain(dose, gain)
+    xp, (pre, post, density) = common_arrays(pre, post, proton_density)
+    settings = _settings(repetition_time_s, flip_angle_deg, density)
+    solved = spgr_has_solution(pre, **settings) & spgr_has_solution(post / gain, **settings)
+    r1_pre, r1_post = spgr_r1(pre, **settings), spgr_r1(post / gain, **settings)
+    floor = xp.clip(xp.minimum(r1_pre, r1_post), None, LOWEST_R1_PER_S)
+    r1 = xp.maximum(r1_pre + dose * (r1_post - r1_pre), floor)
+    signal = gain ** min(dose, 1.0) * spgr_signal(r1, **settings)
+    signal = xp.where(solved, signal, _linear_in_dose(xp, pre, post, dose))
+    if dose <= 1:
+        signal = xp.clip(signal, xp.minimum(pre, post), xp.maximum(pre, post))
+    return signal, solved
+
+
+def _linear_in_dose(xp: Any, pre: Any, post: Any, dose: float) -> Any:
+    signal = (1 - dose) * pre + dose * post
+    if dose <= 1:
+        return signal
+    return xp.where(post >= 0, xp.clip(signal, 0, None), xp.clip(signal, None, 0))
+
+
+def _checked_dose_and_gain(dose: float, gain: float) -> tuple[float, float]:
+    low, high = DOSE_RANGE
+    if not low <= dose <= high:
+        raise RequestError(
+            f"A dose of {dose:g} is out of range: give {low:g} to {high:g} of the full dose."
+        )
+    if not 0 < gain < float("inf"):
+        raise RequestError(
+            f"The gain of the post scan over the pre scan is {gain:g}: it must be above 0 and "
+            "finite, about 1."
+        )
+    return float(dose), float(gain)
+
+
+def _settings(repetition_time_s: float, flip_angle_deg: float, density: Any) -> dict[str, Any]:
+    return {
+        "repetition_time_s": repetition_time_s,
+        "flip_angle_deg": flip_angle_deg,
+        "proton_density": density,
+    }

@@ -1,0 +1,192 @@
+"""Which voxels are the patient: the given mask, else what the scans themselves tell.
+
+A skull-stripped scan tells it: the voxels above 0 are the brain. A whole head does not. There
+the head is found, the brain is not, and the answer says that it is a guess. The two are told
+apart by what lies under the surface: in a stripped scan cortex, which looks like the tissue
+further in, in a head bright fat and dark bone, which do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.ndimage as ndi
+from numpy.typing import NDArray
+
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.geometry import Grid
+from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
+
+# Pieces smaller than this share of the largest one are stray voxels. A low slice of a brain
+# may hold temporal lobes and cerebellum as pieces of their own.
+STRAY_SHARE = 0.1
+
+# A stripped brain lies inside the field of view. A neck, a chest wall or noisy air is cut off
+# by it: such a face of the volume is covered to a fifth or more.
+CUT_FACE_SHARE = 0.15
+
+# The layer under the surface, and the core, in shares of the depth of the deepest voxel: 2 to
+# 10 mm in a brain, 4 to 15 mm in a head. On real T1 scans 89 to 99 % of the layer lies within
+# half and one and a half of the core's median in stripped scans, 50 to 73 % in heads whose
+# air was set to 0 in various ways.
+LAYER = (0.06, 0.22)
+CORE = 0.35
+LIKE_THE_CORE = (0.5, 1.5)
+STRIPPED_SHARE = 0.8
+
+# Depths are measured on about this grid: a brain has 30 such voxels from surface to centre.
+COARSE_MM = 2.0
+
+# Gaps in the outline of a head that are closed before it is filled: nostrils, ear canals,
+# signal-free bone at the edge of the field.
+CLOSING_MM = 8.0
+
+GUESS_MESSAGE = (
+    "No mask was given and the scans do not look skull-stripped. As a guess, the outline of the "
+    "whole head or body is taken, not the brain: what is measured inside it (gain, normalisation, "
+    "metrics) includes fat, bone and muscle. Give the brain or breast as a mask: --in mask=FILE."
+)
+
+
+@dataclass(frozen=True)
+class Foreground:
+    """The voxels that count, shape (k, j, i), and how they were found.
+
+    ``source`` is ``given``, ``skull-stripped`` or ``guess``; ``message`` is what to tell the
+    user about a guess, else None.
+    """
+
+    mask: BoolArray
+    source: str
+    message: str | None = None
+
+
+def foreground(volumes: Sequence[Volume], mask: Volume | None = None) -> Foreground:
+    """Return the patient's voxels in scans that share one grid.
+
+    A given ``mask`` is taken as it is. Without one, a skull-stripped set gives the voxels above
+    0 in all scans. Those at or below 0 inside the brain (interpolation in the ventricles, under
+    1 %) stay out: they have no ratio and no logarithm. Anything else gives the filled outline
+    of the head or body, with a message that it is a guess.
+
+    Raises RequestError when nothing is left.
+    """
+    positive = np.logical_and.reduce([volume.array > 0 for volume in volumes])
+    if mask is not None:
+        inside = mask.array > 0
+        if not (inside & positive).any():
+            raise RequestError(
+                "The mask covers no voxel that is above 0 in all scans: nothing is left to work "
+                "on. Is it the mask of this patient, and are the scans on its grid?"
+            )
+        return Foreground(inside, "given")
+    if not positive.any():
+        raise RequestError(
+            "No voxel is above 0 in all scans: there is no patient to be found. Scans that were "
+            "scaled to mean 0 have to be given in their original intensities."
+        )
+    brain = _without_strays(positive)
+    if _is_stripped(brain, volumes):
+        return Foreground(brain, "skull-stripped")
+    return _guess(volumes)
+
+
+def _is_stripped(brain: BoolArray, volumes: Sequence[Volume]) -> bool:
+    """Tell whether ``brain`` looks like a brain without its head in at least one scan.
+
+    One is enough: T2 and ADC are not as even as T1, and a head is uneven in all of them.
+    """
+    grid = volumes[0].grid
+    if _is_cut_by_the_field(brain, grid):
+        return False
+    step = _coarse_step(grid)
+    depth = _depth(_filled_slices(brain, grid)[step], _spacing_kji(grid) * _factors(step))
+    deepest = depth.max()
+    core = depth > CORE * deepest
+    layer = (depth > LAYER[0] * deepest) & (depth <= LAYER[1] * deepest)
+    if not layer.any():
+        return False
+    return any(
+        _share_like_core(volume.array[step], layer, core) >= STRIPPED_SHARE for volume in volumes
+    )
+
+
+def _share_like_core(array: FloatArray, layer: BoolArray, core: BoolArray) -> float:
+    level = float(np.median(array[core]))
+    low, high = (level * limit for limit in LIKE_THE_CORE)
+    values = array[layer]
+    return float(((values > low) & (values < high)).mean())
+
+
+def _is_cut_by_the_field(brain: BoolArray, grid: Grid) -> bool:
+    """Tell whether a face of the volume is covered; the faces of a slab's stack may be."""
+    faces = [brain.take(end, axis) for axis in _in_plane_axes(grid) for end in (0, -1)]
+    return max(float(face.mean()) for face in faces) > CUT_FACE_SHARE
+
+
+def _guess(volumes: Sequence[Volume]) -> Foreground:
+    """Return the outline of the head or body: Otsu's threshold, closed and filled."""
+    from skimage.filters import threshold_otsu
+
+    grid = volumes[0].grid
+    # The square root keeps bright fat from lifting the threshold above the brain.
+    scans = [np.maximum(volume.array, 0) for volume in volumes]
+    combined = sum(np.sqrt(scan / np.percentile(scan[scan > 0], 99)) for scan in scans)
+    bright = np.asarray(combined > threshold_otsu(np.minimum(combined, len(scans))))
+    widths = tuple(2 * round(CLOSING_MM / 2 / mm) + 1 for mm in _spacing_kji(grid))
+    closed = ndi.grey_closing(bright.astype(np.uint8), size=widths, mode="nearest") > 0
+    outline = _filled_slices(_without_strays(closed), grid)
+    if not outline.any():
+        raise RequestError(
+            "No outline of a head or body was found in the scans. Give a mask: --in mask=FILE."
+        )
+    return Foreground(outline, "guess", GUESS_MESSAGE)
+
+
+def _without_strays(mask: BoolArray) -> BoolArray:
+    labels, _ = ndi.label(mask)
+    counts = np.bincount(labels.ravel())
+    counts[0] = 0
+    return np.asarray((counts >= max(1, STRAY_SHARE * counts.max()))[labels])
+
+
+def _filled_slices(mask: BoolArray, grid: Grid) -> BoolArray:
+    """Fill what is enclosed in a slice of the stack: in 3D the neck leaves the skull open."""
+    axes = _in_plane_axes(grid)
+    in_plane = np.zeros((3, 3, 3), dtype=bool)
+    in_plane[1, 1, 1] = True
+    for axis in axes:
+        in_plane |= np.roll(in_plane, 1, axis) | np.roll(in_plane, -1, axis)
+    labels, count = ndi.label(~mask, structure=in_plane)
+    outside = np.zeros(count + 1, dtype=bool)
+    for axis in axes:
+        outside[labels.take([0, -1], axis)] = True
+    outside[0] = False
+    return np.asarray(~outside[labels])
+
+
+def _in_plane_axes(grid: Grid) -> list[int]:
+    """Return the two array axes other than that of the stack, which is the shortest."""
+    extents = _spacing_kji(grid) * grid.shape
+    return [axis for axis in range(3) if axis != int(extents.argmin())]
+
+
+def _depth(mask: BoolArray, spacing_kji_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the distance to the surface in mm; where the field cuts, there is no surface."""
+    padded = np.pad(mask, 1, mode="edge")
+    distances = ndi.distance_transform_edt(padded, sampling=spacing_kji_mm)
+    return np.asarray(distances[1:-1, 1:-1, 1:-1])
+
+
+def _coarse_step(grid: Grid) -> tuple[slice, ...]:
+    return tuple(slice(None, None, max(1, round(COARSE_MM / mm))) for mm in _spacing_kji(grid))
+
+
+def _factors(step: tuple[slice, ...]) -> NDArray[np.float64]:
+    return np.array([part.step for part in step], dtype=np.float64)
+
+
+def _spacing_kji(grid: Grid) -> NDArray[np.float64]:
+    return np.array(grid.spacing_mm[::-1])

@@ -1,0 +1,90 @@
+"""What made a result: enough to make it again, and nothing that tells who the patient is."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ContrastSynthLib import __version__
+from ContrastSynthLib.registry.declaration import Method
+from ContrastSynthLib.registry.parameters import Resolved
+from ContrastSynthLib.volumes import Volume
+
+SCHEMA_VERSION = 1
+PACKAGES = ("numpy", "scipy", "SimpleITK", "scikit-image", "pydicom", "torch", "monai")
+
+
+def software() -> dict[str, str | None]:
+    """Return the versions of what computes; None for a package that is not installed."""
+    found: dict[str, str | None] = {
+        "contrastsynth": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def threads() -> dict[str, int]:
+    """Return the thread counts on which bits may depend."""
+    import SimpleITK as sitk
+
+    counts = {"simpleitk": sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()}
+    counts["processors"] = os.cpu_count() or 1
+    if "torch" in sys.modules:
+        counts["torch"] = sys.modules["torch"].get_num_threads()
+    return counts
+
+
+def describe_inputs(inputs: Mapping[str, Sequence[Volume]]) -> dict[str, list[dict[str, Any]]]:
+    """Return hash, grid and acquisition of the volumes of each role; never a name or a path."""
+    return {
+        role: [
+            {
+                "sha256": volume.sha256(),
+                "grid": asdict(volume.grid),
+                "acquisition": volume.acquisition.known(),
+                "synthetic": volume.synthetic,
+            }
+            for volume in volumes
+        ]
+        for role, volumes in inputs.items()
+    }
+
+
+def describe_run(method: Method, resolved: Resolved, device: str) -> dict[str, Any]:
+    """Return what was asked for: method, parameters with their sources, and the machine."""
+    values = asdict(resolved.values)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "synthetic": True,
+        "intended_use": method.intended_use,
+        "method": {"key": method.key, "title": method.title, "citation": method.citation},
+        "parameters": {
+            name: {"value": value, "source": resolved.sources[name]}
+            for name, value in values.items()
+        },
+        "seed": values.get("seed"),
+        "device": device,
+        "threads": threads(),
+        "software": software(),
+    }
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,36 @@
+"""What a run lends to a method besides its volumes and parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ContrastSynthLib.volumes import BoolArray
+
+ProgressFunction = Callable[[float, str], None]
+
+
+def no_progress(fraction: float, message: str) -> None:
+    """Take progress and do nothing with it."""
+
+
+@dataclass
+class Context:
+    """The region of interest, the device, and the ways to say something to the user.
+
+    ``mask`` is True inside the brain or breast, shape (k, j, i) of the reference grid.
+    ``device`` is ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    ``progress`` takes a fraction from 0 to 1 and what is being done; it raises Cancelled
+    when the user gave up, so that a method which reports can be stopped.
+    """
+
+    mask: BoolArray
+    device: str = "cpu"
+    progress: ProgressFunction = no_progress
+    warnings: list[str] = field(default_factory=list)
+    record: dict[str, Any] = field(default_factory=dict)
+
+    def warn(self, message: str) -> None:
+        """Tell the user, and the provenance, what to be careful about."""
+        self.warnings.append(message)

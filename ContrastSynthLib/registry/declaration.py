@@ -1,0 +1,174 @@
+"""What a method says of itself, once, and the dictionary in which all methods stand.
+
+The command line, the panel, validation, provenance, the batch table and the test matrix
+are derived from a :class:`Method`; none of them names one. A method is one file in
+``methods``: a frozen dataclass of annotated parameters, and a function under ``@method``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ContrastSynthLib.errors import RequestError, unknown_name
+
+METHODS: dict[str, Method] = {}
+ALIASES: dict[str, str] = {}
+"""Old key of a renamed method to its new key: saved scenes hold keys."""
+
+TASKS = {
+    "pre": "Pre-contrast from post-contrast",
+    "dose": "Any dose from pre- and post-contrast",
+    "full": "Full dose from low dose",
+    "enhance": "Contrast enhancement without an agent",
+    "delayed": "Delayed phases from an early phase",
+}
+ROLES = {
+    "pre": "before the agent",
+    "post": "after the full dose",
+    "low": "after a low dose",
+    "corrupted": "before the agent, with artefacts",
+    "t2": "T2-weighted",
+    "adc": "apparent diffusion coefficient",
+    "phase": "dynamic phase after the agent",
+    "mask": "the brain or breast, always optional",
+}
+MASK_ROLE = "mask"
+
+
+@dataclass(frozen=True)
+class Input:
+    """A volume that a method takes. ``series`` takes several, each with its time."""
+
+    title: str
+    modality: str = "T1"
+    optional: bool = False
+    series: bool = False
+
+
+@dataclass(frozen=True)
+class Output:
+    """A volume that a method gives, on the grid of its reference input.
+
+    ``units_of`` names the input whose units the result has; None means that it is a map
+    with values from 0 to 1, such as an uptake mask.
+    """
+
+    title: str
+    units_of: str | None
+    series: bool = False
+
+
+@dataclass(frozen=True)
+class Param:
+    """What a method says of one parameter, in the annotation of its dataclass field.
+
+    ``from_acquisition`` is ``(role, name)``: the value that the input's file may hold.
+    """
+
+    title: str
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    help: str = ""
+    from_acquisition: tuple[str, str] | None = None
+
+    @property
+    def allowed(self) -> str:
+        """The values that are right, as a user reads it."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        if self.low is not None and self.high is not None:
+            return f"{self.low:g} to {self.high:g} {self.unit}".strip()
+        return self.unit
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of synthesis or inversion.
+
+    ``reference`` is the role whose grid everything runs on and every output lies on.
+    ``signal_model`` is ``"spgr"`` where eq. 1 of SPHERE must hold for the inputs.
+    ``weights`` is the name of the weights that it needs, ``weights_pending`` says that they
+    are not shipped yet.
+    """
+
+    key: str
+    title: str
+    task: str
+    inputs: Mapping[str, Input]
+    outputs: Mapping[str, Output]
+    parameters: type
+    reference: str
+    citation: str
+    intended_use: str
+    function: Callable[..., dict[str, Any]]
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    weights: str | None = None
+    weights_pending: bool = False
+    signal_model: str | None = None
+
+    @property
+    def required(self) -> list[str]:
+        """Roles without which the method does not run."""
+        return [role for role, declared in self.inputs.items() if not declared.optional]
+
+    @property
+    def ready(self) -> bool:
+        """Whether the method has what it needs to run."""
+        return not self.weights_pending
+
+
+def method(**declared: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare the decorated function as a method; the keywords are those of Method.
+
+    The function is called as ``function(**volumes, parameters=..., context=...)`` and
+    returns one array (k, j, i) for each declared output. Raises ValueError for a
+    declaration that contradicts itself or a key that is taken.
+    """
+
+    def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+        new = Method(function=function, **declared)
+        _refuse_contradictions(new)
+        METHODS[new.key] = new
+        return function
+
+    return declare
+
+
+def find_method(key: str) -> Method:
+    """Return the method of that key or old key; raises RequestError naming the nearest."""
+    found = METHODS.get(ALIASES.get(key, key))
+    if found is None:
+        raise unknown_name("method", key, METHODS)
+    return found
+
+
+def check_roles(chosen: Method, given: Mapping[str, Any]) -> None:
+    """Raise RequestError unless the given roles are what the method takes."""
+    known = [*chosen.inputs, MASK_ROLE]
+    for role in given:
+        if role not in known:
+            raise unknown_name(f"input role of {chosen.key}", role, known)
+    missing = [role for role in chosen.required if role not in given]
+    if missing:
+        wanted = ", ".join(f"'{role}' ({chosen.inputs[role].title})" for role in missing)
+        example = " ".join(f"--in {role}=FILE" for role in chosen.required)
+        raise RequestError(f"{chosen.key} needs {wanted}. Give {example}.")
+
+
+def _refuse_contradictions(new: Method) -> None:
+    if new.key in METHODS or new.key in ALIASES:
+        raise ValueError(f"A method '{new.key}' is declared already.")
+    if new.task not in TASKS:
+        raise ValueError(f"{new.key}: unknown task '{new.task}'; known: {', '.join(TASKS)}.")
+    unknown = set(new.inputs) - set(ROLES)
+    if unknown:
+        raise ValueError(f"{new.key}: unknown roles {sorted(unknown)}; known: {', '.join(ROLES)}.")
+    if MASK_ROLE in new.inputs:
+        raise ValueError(f"{new.key}: every method takes a mask; do not declare it.")
+    named = {new.reference} | {out.units_of for out in new.outputs.values() if out.units_of}
+    if not named <= set(new.required):
+        raise ValueError(f"{new.key}: reference and units must name required inputs.")

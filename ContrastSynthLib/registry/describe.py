@@ -1,0 +1,93 @@
+"""Declarations as data and as text, for the command line, the panel and the README."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ContrastSynthLib.registry.declaration import TASKS, Method
+from ContrastSynthLib.registry.parameters import Declared, declared_parameters
+
+SCHEMA_VERSION = 1
+
+
+def method_as_dict(method: Method) -> dict[str, Any]:
+    """Return everything that is declared of a method, ready for JSON."""
+    return {
+        "key": method.key,
+        "title": method.title,
+        "task": method.task,
+        "inputs": {role: vars(declared) for role, declared in method.inputs.items()},
+        "outputs": {role: vars(declared) for role, declared in method.outputs.items()},
+        "reference": method.reference,
+        "parameters": [_parameter_as_dict(p) for p in declared_parameters(method).values()],
+        "presets": {name: dict(values) for name, values in method.presets.items()},
+        "weights": method.weights,
+        "weights_pending": method.weights_pending,
+        "citation": method.citation,
+        "intended_use": method.intended_use,
+    }
+
+
+def methods_as_dict(methods: Iterable[Method]) -> dict[str, Any]:
+    """Return what ``contrastsynth methods --json`` prints."""
+    listed = [method_as_dict(method) for method in methods]
+    pending = sum(entry["weights_pending"] for entry in listed)
+    return {"schema_version": SCHEMA_VERSION, "methods": listed, "weights_pending": pending}
+
+
+def methods_as_text(methods: Iterable[Method]) -> str:
+    """Return the list of methods, grouped by task, as a person reads it."""
+    listed = list(methods)
+    lines = []
+    for task, title in TASKS.items():
+        group = [method for method in listed if method.task == task]
+        lines += [title] if group else []
+        for method in group:
+            lines.append(f"  {method.key:<20} {method.title}{_pending(method)}")
+            takes = ", ".join(
+                _role(role, i.optional, i.series) for role, i in method.inputs.items()
+            )
+            lines.append(f"  {'':<20} {takes} -> {', '.join(method.outputs)}")
+    pending = sum(method.weights_pending for method in listed)
+    lines.append(f"\n{len(listed)} methods, {pending} of them without their weights yet.")
+    return "\n".join(lines)
+
+
+def method_as_text(method: Method) -> str:
+    """Return one method with its inputs, outputs, parameters and presets."""
+    lines = [f"{method.key}: {method.title}{_pending(method)}", method.intended_use, "", "Inputs"]
+    for role, given in method.inputs.items():
+        lines.append(f"  {_role(role, given.optional, given.series):<22} {given.title}")
+    lines.append("  [mask]                 The brain or breast; guessed when it is not given")
+    lines.append("Outputs")
+    lines += [f"  {name:<22} {given.title}" for name, given in method.outputs.items()]
+    lines.append("Parameters")
+    for entry in declared_parameters(method).values():
+        lines.append(f"  {entry.name:<22} {_parameter_text(entry)}")
+    if method.presets:
+        lines.append(f"Presets: {', '.join(method.presets)}")
+    return "\n".join(lines)
+
+
+def _parameter_as_dict(entry: Declared) -> dict[str, Any]:
+    param = vars(entry.param) | {"choices": list(entry.param.choices)}
+    return {"name": entry.name, "type": entry.type.__name__, "default": entry.default} | param
+
+
+def _parameter_text(entry: Declared) -> str:
+    param = entry.param
+    default = f"{entry.default:g}" if isinstance(entry.default, float) else str(entry.default)
+    parts = [param.title, param.allowed, f"default {default}", param.help]
+    if param.from_acquisition:
+        parts.append(f"read from '{param.from_acquisition[0]}' when its file tells")
+    return "; ".join(part.rstrip(".") for part in parts if part)
+
+
+def _role(role: str, optional: bool, series: bool) -> str:
+    text = f"{role}..." if series else role
+    return f"[{text}]" if optional else text
+
+
+def _pending(method: Method) -> str:
+    return "  (weights pending)" if method.weights_pending else ""

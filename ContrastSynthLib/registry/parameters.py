@@ -1,0 +1,130 @@
+"""From what a user typed, a preset and the scans' own parameters to a method's parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from ContrastSynthLib.acquisition import Acquisition
+from ContrastSynthLib.errors import RequestError, unknown_name
+from ContrastSynthLib.registry.declaration import Method, Param
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One parameter as declared: its name, type, default and what is said of it."""
+
+    name: str
+    type: type
+    default: Any
+    param: Param
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The parameters of a run, and for each one where its value came from.
+
+    ``stated`` holds a sentence for each value that was assumed rather than known.
+    """
+
+    values: Any
+    sources: dict[str, str]
+    stated: list[str]
+
+
+def declared_parameters(method: Method) -> dict[str, Declared]:
+    """Return the method's parameters in the order of their declaration."""
+    hints = get_type_hints(method.parameters, include_extras=True)
+    found = {}
+    for field in fields(method.parameters):
+        hint = hints[field.name]
+        if get_origin(hint) is not Annotated:
+            raise ValueError(f"{method.key}: parameter '{field.name}' has no Annotated[..., Param]")
+        kind, param = get_args(hint)
+        found[field.name] = Declared(field.name, kind, field.default, param)
+    return found
+
+
+def resolve_parameters(
+    method: Method,
+    given: Mapping[str, Any],
+    preset: str | None = None,
+    acquisitions: Mapping[str, Acquisition] | None = None,
+) -> Resolved:
+    """Take each value from the user, else the preset, else the scan, else the default.
+
+    Raises RequestError for an unknown parameter or preset and for a value that is not of
+    its type or out of range, naming what would be right.
+    """
+    declared = declared_parameters(method)
+    for name in given:
+        if name not in declared:
+            raise unknown_name(f"parameter of {method.key}", name, declared)
+    if preset is not None and preset not in method.presets:
+        raise unknown_name(f"preset of {method.key}", preset, method.presets)
+    from_preset = method.presets[preset] if preset else {}
+    values, sources, stated = {}, {}, []
+    for name, entry in declared.items():
+        if name in given:
+            values[name], sources[name] = parse(method.key, entry, given[name]), "given"
+        elif name in from_preset:
+            values[name], sources[name] = from_preset[name], f"preset {preset}"
+        else:
+            values[name], sources[name], sentence = _from_scan(entry, acquisitions or {})
+            stated += [sentence] if sentence else []
+    return Resolved(method.parameters(**values), sources, stated)
+
+
+def parse(key: str, entry: Declared, value: Any) -> Any:
+    """Return ``value``, a text or already of its type, as the declared type."""
+    where = f"{key}, parameter '{entry.name}' ({entry.param.title})"
+    wanted = f"Expected {entry.param.allowed or entry.type.__name__}."
+    try:
+        result = _converted(entry.type, value)
+    except (TypeError, ValueError):
+        raise RequestError(f"{where}: '{value}' is not {_KINDS[entry.type]}. {wanted}") from None
+    if entry.param.choices and result not in entry.param.choices:
+        raise unknown_name(f"value of {where}", str(value), entry.param.choices)
+    if isinstance(result, (int, float)) and not _in_range(entry.param, result):
+        raise RequestError(f"{where}: {value} is out of range. {wanted}")
+    return result
+
+
+_KINDS = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
+_BOOLS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+def _converted(kind: type, value: Any) -> Any:
+    if kind is bool:
+        if str(value).lower() not in _BOOLS:
+            raise ValueError(value)
+        return _BOOLS[str(value).lower()]
+    if kind is int and isinstance(value, float) and not value.is_integer():
+        raise ValueError(value)
+    return kind(value)
+
+
+def _in_range(param: Param, value: float) -> bool:
+    low = -math.inf if param.low is None else param.low
+    high = math.inf if param.high is None else param.high
+    return math.isfinite(value) and low <= value <= high
+
+
+def _from_scan(entry: Declared, acquisitions: Mapping[str, Acquisition]) -> tuple[Any, str, str]:
+    """Return value, source and, where the default stands in for a scan's, a sentence."""
+    if entry.param.from_acquisition is None:
+        return entry.default, "default", ""
+    role, name = entry.param.from_acquisition
+    found = getattr(acquisitions.get(role, Acquisition()), name)
+    default = f"{entry.name} = {entry.default:g} {entry.param.unit}, the default".replace("  ", " ")
+    if found is None:
+        return entry.default, "default", f"{default}: the file of '{role}' does not tell."
+    if not _in_range(entry.param, found):
+        return (
+            entry.default,
+            "default",
+            f"{default}: '{role}' was made with {found:g}, outside {entry.param.allowed}.",
+        )
+    return found, f"scan '{role}'", ""

@@ -1,0 +1,70 @@
+"""The result of a run, and how it reaches the disk: whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.volumes import Volume, write_volume
+
+PROVENANCE = "provenance.json"
+
+
+@dataclass(frozen=True)
+class Result:
+    """Synthetic volumes by output role, what made them, and what to be careful about."""
+
+    outputs: dict[str, Volume]
+    provenance: dict[str, Any]
+    warnings: list[str] = field(default_factory=list)
+
+    def write(self, folder: str | Path, *, compress: bool = True) -> list[Path]:
+        """Write ``<output role>.nrrd`` and ``provenance.json``; return their paths.
+
+        Files of an earlier run are replaced at the very end. Raises RequestError when the
+        disk does not take the whole of it; then nothing of this run is left.
+        """
+        folder = Path(folder)
+        check_writable(folder)
+        is_new = not folder.exists()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as name:
+                parts = self._write_parts(Path(name), compress)
+                written = [folder / part.name for part in parts]
+                for part, path in zip(parts, written, strict=True):
+                    os.replace(part, path)
+        except OSError as error:
+            raise RequestError(f"{folder}: could not be written ({error.strerror}).") from error
+        finally:
+            if is_new and folder.exists() and not any(folder.iterdir()):
+                folder.rmdir()
+        return written
+
+    def _write_parts(self, folder: Path, compress: bool) -> list[Path]:
+        parts = []
+        for name, volume in self.outputs.items():
+            parts.append(folder / f"{name}.nrrd")
+            write_volume(volume, parts[-1], compress=compress)
+        parts.append(folder / PROVENANCE)
+        text = json.dumps(self.provenance, indent=2, allow_nan=False)
+        parts[-1].write_text(text + "\n", encoding="utf-8")
+        return parts
+
+
+def check_writable(folder: Path) -> None:
+    """Raise RequestError when ``folder`` cannot be made or written into: before the work."""
+    nearest = folder
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise RequestError(f"{folder}: '{nearest}' is a file, not a folder. Choose another --out.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise RequestError(
+            f"{folder}: no permission to write in '{nearest}'. Choose another --out."
+        )

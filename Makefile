@@ -1,0 +1,42 @@
+# Everything runs in .venv, which the first command makes: tools/setup-venv says how.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+python := .venv/bin/python
+
+.PHONY: help setup demo test check bench stage wheel scripts-list clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' Makefile
+
+setup: ## make .venv; nothing happens while it is up to date
+	@tools/setup-venv
+
+demo: setup ## run the methods on sample data; one HTML page and the volumes in demo-output
+	$(python) -m ContrastSynthLib.demo --out demo-output
+
+test: check ## lint, types and all tests
+	$(python) -m pytest
+
+check: setup ## lint and types only
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	$(python) -m mypy
+
+bench: setup ## measured ratios, each against a reference in the same run
+	$(python) Testing/bench/run.py
+
+stage: setup ## the extension as Slicer would package it, in build/stage
+	@$(python) tools/list_library_files.py --check
+	.venv/bin/cmake -S . -B build/stage-build --log-level=WARNING --toolchain Testing/cmake/no-compiler.cmake \
+		-D "Slicer_DIR=$(CURDIR)/Testing/cmake"
+	.venv/bin/cmake --install build/stage-build --prefix build/stage
+
+wheel: setup ## a wheel in dist
+	$(python) -m hatchling build -t wheel -d dist
+
+scripts-list: setup ## refresh the list of library files that the extension packages
+	$(python) tools/list_library_files.py
+
+clean: ## remove what the commands made, .venv included
+	rm -rf .venv build dist demo-output bench-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
