@@ -7,6 +7,8 @@ or from the header of an NRRD that we wrote; they prefill a method's parameters.
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -24,6 +26,35 @@ BIDS_KEYS = {
     "ContrastBolusIngredient": "agent",
 }
 """Keys of the Brain Imaging Data Structure that hold the same thing in the same unit."""
+
+AGENT_NAMES = {
+    "gadobenate": ("gadobenic", "multihance"),
+    "gadobutrol": ("gadavist", "gadovist"),
+    "gadodiamide": ("omniscan",),
+    "gadopentetate": ("gadopentetic", "magnevist"),
+    "gadopiclenol": ("elucirem", "vueway"),
+    "gadoterate": ("gadoteric", "clariscan", "dotarem"),
+    "gadoteridol": ("prohance",),
+    "gadoversetamide": ("optimark",),
+    "gadoxetate": ("gadoxetic", "eovist", "primovist"),
+}
+"""Generic names of the gadolinium agents, each with its acid's and its brands' names."""
+
+# A scanner writes 0 where it knows nothing.
+POSITIVE = (
+    *("repetition_time_s", "echo_time_s", "inversion_time_s"),
+    *("flip_angle_deg", "field_strength_t"),
+)
+
+
+def generic_agent_name(text: str) -> str | None:
+    """Return the generic name of the agent that ``text`` speaks of: "Gadovist 1.0" is gadobutrol.
+
+    None for a text that names no known agent, or more than one.
+    """
+    words = set(re.findall("[a-z]+", text.lower()))
+    named = [name for name, others in AGENT_NAMES.items() if words & {name, *others}]
+    return named[0] if len(named) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -75,14 +106,16 @@ class Acquisition:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Acquisition:
-        """Build from loosely typed values; one that is not of its type counts as unknown."""
+        """Build from loosely typed values; what is not of its type or cannot be is unknown."""
         clean: dict[str, Any] = {}
         for name, value in values.items():
             if name == "agent":
-                clean[name] = str(value).strip().lower() or None
+                clean[name] = generic_agent_name(str(value))
                 continue
             try:
-                clean[name] = float(value)
+                number = float(value)
             except (TypeError, ValueError):
                 continue
+            if math.isfinite(number) and (number > 0 or name not in POSITIVE):
+                clean[name] = number
         return cls(**clean)

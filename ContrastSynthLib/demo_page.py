@@ -125,7 +125,9 @@ class Page:
         difference = made.with_array(self._in_medians(made) - self._in_medians(other))
         picture, extent = display_slice(difference, at_ras_mm=self._place)
         panels.append(
-            Panel(f"{name} - {label}", picture, extent, difference=True, unit="medians of the brain")
+            Panel(
+                f"{name} - {label}", picture, extent, difference=True, unit="medians of the brain"
+            )
         )
         return panels
 

@@ -181,9 +181,7 @@ def _in_plane_axes(path: Path, cosines: NDArray[np.float64]) -> NDArray[np.float
     return np.array([along_row, along_column / np.linalg.norm(along_column)])
 
 
-def _refuse_same_position(
-    path: Path, frames: list[Frame], along_mm: NDArray[np.float64]
-) -> None:
+def _refuse_same_position(path: Path, frames: list[Frame], along_mm: NDArray[np.float64]) -> None:
     first_of_place = np.diff(along_mm, prepend=-np.inf) > ROUNDING_MM
     place = np.cumsum(first_of_place)
     if place[-1] == len(frames):

@@ -42,7 +42,7 @@ DIFFERENCE_COLOURS = ("#bfe9ff", "#3fa7d6", "#14506e", "#000000", "#7a3b12", "#f
 LINE_COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 PANEL_INCHES = 3.1
-WINDOW_PERCENTILE = 99.0
+WINDOW_PERCENTILE = 99.5
 MARGIN_MM = 10.0
 
 
@@ -83,13 +83,11 @@ def display_slice(
         raise unknown_name("plane", plane, PLANES)
     grid = volume.grid
     shape = np.array(grid.shape)
-    centre = (shape - 1) / 2 if at_ras_mm is None else grid.index_from_ras(at_ras_mm)
-    index = np.rint(centre).astype(int)
+    middle = (shape - 1) / 2
+    chosen = middle if at_ras_mm is None else grid.index_from_ras(at_ras_mm)
+    index = np.rint(chosen).astype(int)
     if (index < 0).any() or (index >= shape).any():
-        raise RequestError(
-            f"The point {', '.join(f'{x:g}' for x in np.ravel(at_ras_mm))} mm RAS lies outside "
-            "the volume."
-        )
+        raise RequestError(f"The point {at_ras_mm} mm (R, A, S) lies outside the volume.")
     axes, signs = _anatomical_axes(volume)
     stack, across, down = ("RAS".index(letter) for letter in PLANES[plane])
     picture = np.take(volume.array, index[axes[stack]], axis=axes[stack])
@@ -97,7 +95,6 @@ def display_slice(
         picture = picture.T
     picture = picture[:: -signs[down], :: -signs[across]]
 
-    middle = (shape - 1) / 2
     middle[axes[stack]] = index[axes[stack]]
     middle_ras = grid.ras_from_index(middle)
     spacing_kji = grid.spacing_mm[::-1]
@@ -285,7 +282,7 @@ def _draw(axes: Axes, panel: Panel, window: tuple[float, float]) -> None:
 
 
 def _letters(axes: Axes, plane: str) -> None:
-    _, left, top = PLANES[plane]
+    left, top = PLANES[plane][1], PLANES[plane][2]
     places = {
         left: (0.02, 0.5, "left", "center"),
         OPPOSITE[left]: (0.98, 0.5, "right", "center"),

@@ -10,10 +10,13 @@ import gzip
 import hashlib
 import math
 import os
+import re
 import tempfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import SimpleITK as sitk
@@ -29,6 +32,8 @@ BoolArray = NDArray[np.bool_]
 READABLE = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd", ".dcm")
 WRITABLE = (".nrrd", ".nii", ".nii.gz", ".mha")
 SYNTHETIC_KEY = "SYNTHETIC"
+# ITK writes this key into the 80 bytes of NIfTI's "descrip", and reads it from there.
+NIFTI_NOTE_KEY = "ITK_FileNotes"
 ACCEPTED_FILES = (
     "a 3D image as .nrrd, .nii, .nii.gz, .mha or multi-frame .dcm, "
     "or a folder with one DICOM series"
@@ -62,7 +67,8 @@ class Volume:
     def sha256(self) -> str:
         """Return the SHA-256 of voxels and grid: the same however the scan was stored."""
         digest = hashlib.sha256(np.ascontiguousarray(self.array).tobytes())
-        digest.update(np.round(self.grid.index_to_lps, 6).tobytes())
+        # Adding zero makes one zero of 0 and -0, which differ in their bytes.
+        digest.update((np.round(self.grid.index_to_lps, 6) + 0.0).tobytes())
         return digest.hexdigest()
 
 
@@ -123,8 +129,7 @@ def write_volume(volume: Volume, path: str | Path, *, compress: bool = True) -> 
     image = to_sitk(volume)
     if volume.synthetic:
         image.SetMetaData(SYNTHETIC_KEY, volume.synthetic)
-        # ITK writes this key into the 80 bytes of NIfTI's "descrip".
-        image.SetMetaData("ITK_FileNotes", f"{SYNTHETIC_KEY} {volume.synthetic}"[:79])
+        image.SetMetaData(NIFTI_NOTE_KEY, f"{SYNTHETIC_KEY} {volume.synthetic}"[:79])
     for key, value in volume.acquisition.to_header().items():
         image.SetMetaData(key, value)
     try:
@@ -132,11 +137,16 @@ def write_volume(volume: Volume, path: str | Path, *, compress: bool = True) -> 
         with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
             part = Path(folder) / f"volume{suffix}"
             sitk.WriteImage(image, str(part), useCompression=compress, compressionLevel=1)
-            # A full disk goes unnoticed by the NIfTI writer: what counts is what reads back.
-            refuse_truncated_nifti(part)
+            # ITK's writers may not notice a full disk: what counts is what reads back.
+            found, expected = _bytes_of_voxels(part)
+            if found < expected:
+                raise OSError(f"not all of its {expected} bytes of voxels reached the disk")
             os.replace(part, path)
-    except (OSError, RuntimeError, RequestError) as error:
-        raise RequestError(f"{path}: could not be written whole ({_reason(error)}).") from error
+    except (OSError, RuntimeError) as error:
+        raise RequestError(
+            f"{path}: could not be written whole ({_reason(error)}). Is the disk full, or the "
+            "folder not yours to write into?"
+        ) from error
 
 
 def to_sitk(volume: Volume) -> sitk.Image:
@@ -190,7 +200,12 @@ def _read_image_file(path: Path) -> Volume:
     try:
         reader.ReadImageInformation()
         _refuse_wrong_kind(path, reader)
-        refuse_truncated_nifti(path)
+        found, expected = _bytes_of_voxels(path)
+        if found < expected:
+            raise RequestError(
+                f"{path}: truncated or damaged, its {expected} bytes of voxels cannot be read "
+                "whole. Copy or export it again."
+            )
         reader.SetOutputPixelType(sitk.sitkFloat32)
         image = reader.Execute()
     except RuntimeError as error:
@@ -207,7 +222,7 @@ def _read_image_file(path: Path) -> Volume:
         raise RequestError(f"{path}: {error}") from None
     with np.errstate(over="ignore"):
         array = sitk.GetArrayFromImage(image).astype(np.float32)
-    return Volume(array, grid, _acquisition(path, header), header.get(SYNTHETIC_KEY))
+    return Volume(array, grid, _acquisition(path, header), _synthetic(header))
 
 
 def _refuse_wrong_kind(path: Path, reader: sitk.ImageFileReader) -> None:
@@ -230,34 +245,42 @@ def _refuse_wrong_kind(path: Path, reader: sitk.ImageFileReader) -> None:
         )
 
 
-def refuse_truncated_nifti(path: Path) -> None:
-    """Raise RequestError when a NIfTI file is shorter than its header says.
+def _bytes_of_voxels(path: Path) -> tuple[int, int]:
+    """Return how many bytes of voxels can be read from a NIfTI or NRRD file, of how many.
 
-    ITK fills what is missing with zeros and says nothing. Other formats do notice.
+    ITK fills what is missing of NIfTI with zeros and ignores the checksum of compressed
+    NRRD. For files whose readers do notice it is 0 of 0.
     """
     suffix = file_suffix(path)
-    if suffix not in (".nii", ".nii.gz"):
-        return
+    if suffix not in (".nii", ".nii.gz", ".nrrd"):
+        return 0, 0
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
-    header_bytes = int(float(reader.GetMetaData("vox_offset")))
-    voxel_bytes = int(reader.GetMetaData("bitpix")) // 8
-    expected = header_bytes + math.prod(reader.GetSize()) * voxel_bytes
-    found = 0
+    voxels = math.prod(reader.GetSize())
+    with path.open("rb") as file:
+        if suffix != ".nrrd":
+            compressed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            header_bytes = int(float(reader.GetMetaData("vox_offset")))
+            expected = voxels * int(reader.GetMetaData("bitpix")) // 8
+            return _readable_bytes(file, compressed) - header_bytes, expected
+        header = b"".join(iter(file.readline, b"\n")).replace(b"\r", b"").lower()
+        encoding = re.search(rb"^encoding: *(raw|gzip|gz)$", header, re.MULTILINE)
+        if encoding is None or b"\ndata file:" in header:
+            return 0, 0
+        pixel = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID())
+        component_bytes = pixel.GetSizeOfPixelComponent() * reader.GetNumberOfComponents()
+        return _readable_bytes(file, encoding[1] != b"raw"), voxels * component_bytes
+
+
+def _readable_bytes(file: BinaryIO, compressed: bool) -> int:
+    """Return how many bytes follow in the file, after decompression; -1 if some are damaged."""
+    stream = gzip.GzipFile(fileobj=file) if compressed else file
     try:
-        if suffix == ".nii":
-            found = path.stat().st_size
-        else:
-            with gzip.open(path) as stream:
-                while chunk := stream.read(1 << 22):
-                    found += len(chunk)
-    except (OSError, EOFError):
-        found = min(found, expected - 1)
-    if found < expected:
-        raise RequestError(
-            f"{path.name}: truncated, {found} of {expected} bytes. Copy or export it again."
-        )
+        return sum(len(chunk) for chunk in iter(lambda: stream.read(1 << 20), b""))
+    except (OSError, EOFError, zlib.error):
+        return -1
 
 
 def _refuse_sheared_sform(header: Mapping[str, str]) -> None:
@@ -281,7 +304,20 @@ def _acquisition(path: Path, header: Mapping[str, str]) -> Acquisition:
     return Acquisition.from_header(header)
 
 
+def _synthetic(header: Mapping[str, str]) -> str | None:
+    """Return what :func:`write_volume` noted about a synthetic volume, cut to 80 bytes in NIfTI."""
+    kind, _, made_by = header.get(NIFTI_NOTE_KEY, "").partition(" ")
+    return header.get(SYNTHETIC_KEY, made_by if kind == SYNTHETIC_KEY else None)
+
+
 def _reason(error: Exception) -> str:
-    """Return the last line of an ITK message: the earlier ones name source files of ITK."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    """Return the last line of an ITK message that tells something.
+
+    The earlier ones name source files of ITK; a "Reason" after it is an old error of the
+    operating system that may have nothing to do with it.
+    """
+    lines = [line.strip() for line in str(error).splitlines()]
+    telling = [line for line in lines if line and not line.startswith("Reason:")]
+    if not telling:
+        return type(error).__name__
+    return re.sub(r"^(.*\(0x[0-9a-f]+\)|sitk::ERROR): ", "", telling[-1])

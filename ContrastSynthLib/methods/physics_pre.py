@@ -110,6 +110,7 @@ def physics_pre(post: Volume, *, parameters: Parameters, context: Context) -> di
         proton_density=density,
         **settings,
     )
+    pre = np.where(context.mask, pre, post.array)
     enhancing = uptake > 0.5
     context.record.update(
         proton_density=density,

@@ -19,7 +19,7 @@ def pre_from_post(
     post: Values,
     uptake: Values,
     *,
-    peak_concentration_mmol_per_l: float,
+    peak_concentration_mmol_per_l: Values,
     relaxivity_per_mmol_s: float,
     repetition_time_s: float,
     flip_angle_deg: float,
@@ -30,13 +30,15 @@ def pre_from_post(
     ``post`` is a signal below rho sin(a), not an image in [0, 1]: with rho = 1 and 8 degrees
     it stays below 0.139, so rescale first. Signals without a solution are clamped as
     :func:`spgr_r1` says. ``uptake`` M is 0-1, of the shape of ``post``; [Gd] is the peak
-    concentration (beta) times M. R1 is not taken below LOWEST_R1_PER_S, nor changed where it
-    is below that already. Raises RequestError as :func:`spgr_signal` does.
+    concentration (beta, one number or a map) times M. R1 is not taken below LOWEST_R1_PER_S,
+    nor changed where it is below that already. Raises RequestError as :func:`spgr_signal` does.
     """
-    xp, (post, uptake, density) = common_arrays(post, uptake, proton_density)
+    xp, (post, uptake, peak, density) = common_arrays(
+        post, uptake, peak_concentration_mmol_per_l, proton_density
+    )
     settings = _settings(repetition_time_s, flip_angle_deg, density)
     r1_post = spgr_r1(post, **settings)
-    taken_away = -float(peak_concentration_mmol_per_l) * uptake
+    taken_away = -peak * uptake
     r1_pre = r1_with_agent(r1_post, taken_away, relaxivity_per_mmol_s)
     floor = xp.clip(r1_post, None, LOWEST_R1_PER_S)
     return spgr_signal(xp.maximum(r1_pre, floor), **settings)
@@ -46,7 +48,7 @@ def post_from_pre(
     pre: Values,
     uptake: Values,
     *,
-    peak_concentration_mmol_per_l: float,
+    peak_concentration_mmol_per_l: Values,
     relaxivity_per_mmol_s: float,
     repetition_time_s: float,
     flip_angle_deg: float,
@@ -56,9 +58,11 @@ def post_from_pre(
 
     Inputs, clamp and errors are those of :func:`pre_from_post`; no floor is needed.
     """
-    _, (pre, uptake, density) = common_arrays(pre, uptake, proton_density)
+    _, (pre, uptake, peak, density) = common_arrays(
+        pre, uptake, peak_concentration_mmol_per_l, proton_density
+    )
     settings = _settings(repetition_time_s, flip_angle_deg, density)
-    added = float(peak_concentration_mmol_per_l) * uptake
+    added = peak * uptake
     r1_post = r1_with_agent(spgr_r1(pre, **settings), added, relaxivity_per_mmol_s)
     return spgr_signal(r1_post, **settings)
 
@@ -83,7 +87,8 @@ def signal_at_dose(
     Up to dose 1 the result is clipped to the range of ``pre`` and ``post``, and that makes it
     monotone: SPGR is concave in R1, so log S is concave in d. It can leave the range only
     across the end with the larger signal, and then stays beyond it up to that end. Beyond 1
-    it is monotone because SPGR is, and it joins at 1.
+    it is monotone because SPGR is, and joins at 1; where the gain outweighs the agent it
+    turns there.
 
     The second array is False where SPGR has no solution for ``pre`` or ``post / gain``: there
     the signal is linear in the dose and, beyond 1, never crosses 0. Raises RequestError for a

@@ -54,6 +54,16 @@ def methods_as_text(methods: Iterable[Method]) -> str:
     return "\n".join(lines)
 
 
+def methods_as_markdown(methods: Iterable[Method]) -> str:
+    """Return the README's table of methods."""
+    lines = ["| method | takes | gives | what it is |", "|---|---|---|---|"]
+    for method in methods:
+        takes = ", ".join(_role(role, i.optional, i.series) for role, i in method.inputs.items())
+        gives = ", ".join(method.outputs)
+        lines.append(f"| `{method.key}` | {takes} | {gives} | {method.title}{_pending(method)} |")
+    return "\n".join(lines)
+
+
 def method_as_text(method: Method) -> str:
     """Return one method with its inputs, outputs, parameters and presets."""
     lines = [f"{method.key}: {method.title}{_pending(method)}", method.intended_use, "", "Inputs"]

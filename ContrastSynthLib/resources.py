@@ -1,0 +1,27 @@
+"""Files that ship with the library: citations, the table of weights, the weights themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ContrastSynthLib.errors import MissingError
+
+HERE = Path(__file__).resolve().parent
+FOLDERS = (HERE / "Resources", HERE.parent / "Resources")
+"""In a wheel and in Slicer's package; in a source checkout."""
+
+
+def resource(name: str) -> Path:
+    """Return the path of a shipped file, for example ``resource("Citations.json")``.
+
+    Raises MissingError when it is not there.
+    """
+    for folder in FOLDERS:
+        path = folder / name
+        if path.is_file():
+            return path
+    raise MissingError(
+        f"The file '{name}', which ships with ContrastSynth, is neither in "
+        + " nor in ".join(str(folder) for folder in FOLDERS)
+        + ". Install ContrastSynth again."
+    )

@@ -1,0 +1,159 @@
+"""One matrix over every declared method: what must hold for all of them, whoever adds one."""
+
+import json
+
+import numpy as np
+import pytest
+from ContrastSynthLib.cli import main
+from ContrastSynthLib.geometry import Grid
+from ContrastSynthLib.phantom.sample import sample_patient
+from ContrastSynthLib.registry import METHODS, ROLES, declared_parameters, resolve_parameters
+from ContrastSynthLib.registry.parameters import parse
+from ContrastSynthLib.resources import resource
+from ContrastSynthLib.run import Request, run
+from ContrastSynthLib.volumes import Volume, read_volume, write_volume
+
+SIZE = (32, 38, 26)
+READY = sorted(key for key, method in METHODS.items() if method.ready)
+
+
+@pytest.fixture(scope="module")
+def scans():
+    return sample_patient(seed=3, size=SIZE).scans
+
+
+def inputs_of(key, scans):
+    """Give each role its scan; a role that the sample lacks has to be added to the sample."""
+    missing = set(METHODS[key].inputs) - set(scans)
+    assert not missing, f"the sample patient has no {missing}: add them for the matrix"
+    return {role: scans[role] for role in METHODS[key].inputs}
+
+
+def test_the_folder_and_the_registry_agree():
+    import ContrastSynthLib.methods as package
+
+    folder = resource("Citations.json").parents[1] / "ContrastSynthLib" / "methods"
+    files = {path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")}
+    assert files == set(METHODS) == set(package.__all__)
+
+
+@pytest.mark.parametrize("key", sorted(METHODS))
+def test_declaration_is_complete(key):
+    method = METHODS[key]
+    assert method.citation in json.loads(resource("Citations.json").read_text("utf-8"))["citations"]
+    assert method.title
+    assert method.intended_use.startswith("Research")
+    assert method.function.__doc__
+    assert set(method.inputs) <= set(ROLES)
+    for name, entry in declared_parameters(method).items():
+        assert entry.param.title, name
+        assert parse(key, entry, entry.default) == entry.default
+    for preset in method.presets:
+        resolved = resolve_parameters(method, {}, preset)
+        for name, entry in declared_parameters(method).items():
+            assert parse(key, entry, getattr(resolved.values, name)) is not None
+
+
+@pytest.mark.parametrize("key", sorted(METHODS))
+def test_weights_are_there_or_declared_as_pending(key):
+    method = METHODS[key]
+    if method.weights is None or method.weights_pending:
+        return
+    shipped = json.loads(resource("Weights.json").read_text("utf-8"))["weights"]
+    assert method.weights in {entry["name"] for entry in shipped}
+
+
+@pytest.mark.parametrize("key", READY)
+def test_outputs_lie_on_the_reference_grid_and_are_finite(key, scans):
+    method = METHODS[key]
+    result = run(Request(key, inputs_of(key, scans)))
+    assert set(result.outputs) == set(method.outputs)
+    for name, volume in result.outputs.items():
+        assert volume.grid == scans[method.reference].grid
+        assert volume.array.dtype == np.float32
+        assert np.isfinite(volume.array).all()
+        assert volume.array.std() > 0, name
+        assert key in volume.synthetic
+        if method.outputs[name].units_of is None:
+            assert volume.array.min() >= 0
+            assert volume.array.max() <= 1
+
+
+@pytest.mark.parametrize("key", READY)
+def test_inputs_are_not_written_into_and_bits_repeat(key, scans):
+    given = inputs_of(key, scans)
+    before = {role: volume.array.tobytes() for role, volume in given.items()}
+    first, second = (run(Request(key, given)).outputs for _ in range(2))
+    assert {role: volume.array.tobytes() for role, volume in given.items()} == before
+    for name in first:
+        assert first[name].array.tobytes() == second[name].array.tobytes()
+
+
+@pytest.mark.parametrize("key", READY)
+def test_command_line_gives_the_bits_of_the_library(key, scans, tmp_path):
+    given = inputs_of(key, scans)
+    arguments = ["run", key, "--out", str(tmp_path / "out"), "--progress", "none"]
+    for role, volume in given.items():
+        write_volume(volume, tmp_path / f"{role}.nrrd")
+        arguments += ["--in", f"{role}={tmp_path / role}.nrrd"]
+    assert main(arguments) == 0
+    for name, volume in run(Request(key, given)).outputs.items():
+        written = read_volume(tmp_path / "out" / f"{name}.nrrd")
+        assert written.array.tobytes() == volume.array.tobytes()
+        np.testing.assert_allclose(
+            written.grid.index_to_lps, volume.grid.index_to_lps, rtol=0, atol=1e-9
+        )
+        assert written.synthetic == volume.synthetic
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {f"{name}.nrrd" for name in METHODS[key].outputs} | {"provenance.json"}
+
+
+@pytest.mark.parametrize("key", READY)
+@pytest.mark.parametrize("seed", range(5))
+def test_any_grid_will_do(key, scans, seed):
+    """Oblique, flipped, anisotropic: the values do not depend on where the voxels lie."""
+    rng = np.random.default_rng(seed)
+    axes, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    matrix = np.eye(4)
+    matrix[:3, :3] = axes * rng.uniform(0.4, 6.0, 3)
+    matrix[:3, 3] = rng.uniform(-200, 200, 3)
+    grid = Grid.from_index_to_lps(SIZE, matrix)
+    given = inputs_of(key, scans)
+    moved = {role: Volume(v.array, grid, v.acquisition) for role, v in given.items()}
+    here, there = run(Request(key, given)).outputs, run(Request(key, moved)).outputs
+    for name in here:
+        assert there[name].grid == grid
+        np.testing.assert_array_equal(here[name].array, there[name].array)
+
+
+@pytest.mark.parametrize("key", READY)
+def test_one_slice_is_a_volume(key, scans):
+    grid = Grid(size=(SIZE[0], SIZE[1], 1))
+    given = {
+        role: Volume(volume.array[15:16], grid, volume.acquisition)
+        for role, volume in inputs_of(key, scans).items()
+    }
+    for volume in run(Request(key, given)).outputs.values():
+        assert volume.grid == grid
+
+
+@pytest.mark.parametrize("key", READY)
+def test_a_given_mask_is_used(key, scans):
+    given = inputs_of(key, scans)
+    reference = scans[METHODS[key].reference]
+    half = (reference.array > 0) & (np.arange(SIZE[0]) < SIZE[0] // 2)
+    result = run(Request(key, given | {"mask": reference.with_array(half)}))
+    assert result.provenance["mask"] == {"source": "given", "voxels": int(half.sum())}
+
+
+@pytest.mark.parametrize("key", READY)
+def test_intensities_scale_with_the_input(key, scans):
+    """Result in the units of the input: a scan in other units gives the result in those."""
+    given = inputs_of(key, scans)
+    scaled = {role: volume.with_array(volume.array * 8) for role, volume in given.items()}
+    here, there = run(Request(key, given)).outputs, run(Request(key, scaled)).outputs
+    for name, declared in METHODS[key].outputs.items():
+        factor = 8 if declared.units_of else 1
+        np.testing.assert_allclose(
+            there[name].array, factor * here[name].array, rtol=1e-4, atol=1e-4 * factor
+        )
