@@ -104,12 +104,18 @@ def evaluate(options: Namespace, lines: JsonLines | None) -> None:
     """Print the metrics of a synthetic volume."""
     from ContrastSynthLib.analysis.evaluation import evaluate as measure
 
-    volumes = {
-        role: _read(role, getattr(options, role))
-        for role in ("reference", "synthetic", "pre", "post", "mask")
-        if getattr(options, role)
-    }
-    report = measure(**volumes, normalise=options.normalise)
+    def optional(role: str) -> Volume | None:
+        path = getattr(options, role)
+        return _read(role, path) if path else None
+
+    report = measure(
+        _read("reference", options.reference),
+        _read("synthetic", options.synthetic),
+        pre=optional("pre"),
+        post=optional("post"),
+        mask=optional("mask"),
+        normalise=options.normalise,
+    )
     if options.json:
         _print_json(report)
     else:
@@ -124,16 +130,17 @@ def uptake(options: Namespace, lines: JsonLines | None) -> None:
     from ContrastSynthLib.volumes import check_same_grid
 
     pre, post = _read("pre", options.pre), _read("post", options.post)
-    volumes = {"pre": pre, "post": post}
-    if options.mask:
-        volumes["mask"] = _read("mask", options.mask)
-    check_same_grid(volumes)
-    region = foreground([pre, post])
-    brain = volumes["mask"].array > 0 if options.mask else region.mask
-    warnings = [] if options.mask or not region.message else [region.message]
-    warnings += warnings_for_pair(pre, post, brain)
+    mask = _read("mask", options.mask) if options.mask else None
+    check_same_grid({"pre": pre, "post": post} | ({"mask": mask} if mask else {}))
+    region = foreground([pre, post], mask)
+    warnings = [region.message] if region.message else []
+    warnings += warnings_for_pair(pre, post, region.mask)
     found = find_uptake(
-        pre, post, brain, threshold=options.threshold, reference_level=options.reference_level
+        pre,
+        post,
+        region.mask,
+        threshold=options.threshold,
+        reference_level=options.reference_level,
     )
     mark = "uptake mask by ContrastSynth, for research only"
     write_volume(pre.with_array(found.soft if options.soft else found.binary, mark), options.out)
@@ -146,7 +153,7 @@ def uptake(options: Namespace, lines: JsonLines | None) -> None:
         "reference_level": options.reference_level,
         "volume_ml": found.volume_ml,
         "share_of_brain": found.share_of_brain,
-        "mask": "given" if options.mask else region.source,
+        "mask": region.source,
         "warnings": warnings,
     }
     if options.json:

@@ -92,10 +92,9 @@ def show_case(case: Case, folder: Path, page: Page) -> None:
 
 def _evaluated(case: Case, method: Method, outputs: dict[str, Volume]) -> dict[str, dict[str, Any]]:
     """Measure each output whose truth is among the scans and was not an input."""
-    pair = {role: case.scans[role] for role in ("pre", "post") if role in case.scans}
-    pair = pair if len(pair) == 2 else {}
+    pre, post = case.scans["pre"], case.scans["post"]
     return {
-        name: evaluate(case.scans[name], volume, **pair)
+        name: evaluate(case.scans[name], volume, pre=pre, post=post)
         for name, volume in outputs.items()
         if name in case.scans and name not in method.inputs
     }

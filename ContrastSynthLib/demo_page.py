@@ -55,13 +55,12 @@ class Page:
         mask = pre.with_array(found.soft)
         self._place = choose_slice(pre.with_array(found.binary))
         panels = [
-            self._panel(f"{role}, measured", volume, tag="")
+            self._panel(role, volume)
             for role, volume in scans.items()
             if role in ("pre", "low", "post")
         ]
-        self._show(
-            slice_figure([*panels, self._panel("post with uptake", post, uptake=self._slice(mask))])
-        )
+        panels.append(self._panel("uptake on post", post, uptake=self._slice(mask)))
+        self._show(slice_figure(panels))
         self._body.append(
             f"<p>Uptake {found.volume_ml:.1f} ml, {found.share_of_brain:.1%} of the region "
             f"({escape(region.source)}): more than {found.threshold:g} of the pre scan's "
@@ -84,8 +83,8 @@ class Page:
                 continue
             truth = scans.get(name)
             self._show(slice_figure(self._comparison(inputs, name, result.outputs[name], truth)))
-            lines = {f"{role}, measured": v for role, v in inputs.items()}
-            lines |= {f"{name}, measured": truth} if truth is not None else {}
+            lines = dict(inputs)
+            lines |= {f"{name}, true": truth} if truth is not None else {}
             lines |= {f"{name}, SYNTHETIC": result.outputs[name]}
             self._show(plot_profiles(self._profiles(lines), unit="medians"), css="picture plot")
         for name, report in reports.items():
@@ -115,7 +114,7 @@ class Page:
         """Return input, result, truth and difference; without a truth, what the input lost."""
         *_, (role, last) = inputs.items()
         panels = [
-            self._panel(f"{role}, measured", last),
+            self._panel(role, last),
             self._panel(name, made, tag="SYNTHETIC"),
         ]
         other, label = last, role
@@ -145,9 +144,11 @@ class Page:
     def _profiles(self, volumes: Mapping[str, Volume]) -> dict[str, Any]:
         """Return profiles from right to left through the place that is shown."""
         right, anterior, superior = self._place
-        ends = [(right + s * PROFILE_HALF_LENGTH_MM, anterior, superior) for s in (1, -1)]
+        start, end = (
+            (right + sign * PROFILE_HALF_LENGTH_MM, anterior, superior) for sign in (1, -1)
+        )
         return {
-            name: line_profile(volume.with_array(self._in_medians(volume)), *ends)
+            name: line_profile(volume.with_array(self._in_medians(volume)), start, end)
             for name, volume in volumes.items()
         }
 

@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,9 +163,12 @@ def _stack(path: Path, frames: list[Frame]) -> tuple[list[Frame], Grid]:
     matrix[:3, :3] = np.column_stack([axes[0] * column_mm, axes[1] * row_mm, step])
     matrix[:3, 3] = points[0]
     try:
-        return frames, Grid.from_index_to_lps((int(columns), int(rows), len(frames)), matrix)
+        grid = Grid.from_index_to_lps((int(columns), int(rows), len(frames)), matrix)
     except RequestError as error:
         raise RequestError(f"{path}: {error}") from None
+    # The header's decimal numbers, without the noise of taking lengths of vectors.
+    spacing_mm = (float(column_mm), float(row_mm), round(grid.spacing_mm[2], 12))
+    return frames, replace(grid, spacing_mm=spacing_mm)
 
 
 def _in_plane_axes(path: Path, cosines: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -272,21 +276,22 @@ def _voxels(frames: list[Frame], grid: Grid) -> NDArray[np.float32]:
 def _stored_values(path: Path) -> NDArray[Any]:
     """Return the numbers as stored, before any rescaling, (frames, rows, columns)."""
     import pydicom
+    from pydicom.pixels.decoders.base import get_decoder
 
     try:
         dataset = pydicom.dcmread(path)
-        if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        if get_decoder(dataset.file_meta.TransferSyntaxUID).is_available:
             return np.asarray(dataset.pixel_array)
         return _decompressed(dataset)
-    except (*DAMAGED, RuntimeError) as error:
+    except DAMAGED as error:
         refuse_damaged(path, error)
 
 
 def _decompressed(dataset: Dataset) -> NDArray[Any]:
     """Return the stored values of compressed pixels, (frames, rows, columns).
 
-    ITK knows all codecs; pydicom needs packages for most. But ITK applies the rescaling of
-    some kinds of image and not of others: it gets a copy with nothing but the pixels.
+    For codecs that pydicom needs further packages for. ITK has them all, but applies the
+    rescaling of some kinds of image and not of others: it gets nothing but the pixels.
     """
     import pydicom
     from pydicom.uid import MultiFrameGrayscaleWordSecondaryCaptureImageStorage

@@ -20,10 +20,19 @@ from ContrastSynthLib.acquisition import Acquisition, generic_agent_name
 from ContrastSynthLib.errors import RequestError
 
 if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
+    from pydicom.dataset import Dataset, FileDataset
 
 # What pydicom raises on a damaged file, beside its own InvalidDicomError.
-DAMAGED = (ValueError, TypeError, KeyError, AttributeError, EOFError, OSError, struct.error)
+DAMAGED = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    struct.error,
+)
 # What a whole-body magnet of today does not exceed, and those that are common.
 LARGEST_FIELD_T = 30.0
 COMMON_FIELDS_T = (1.0, 1.5, 3.0, 7.0)
@@ -87,24 +96,38 @@ def frames_of(path: Path) -> list[Frame]:
     try:
         dataset = pydicom.dcmread(path, stop_before_pixels=True)
         if not ("Rows" in dataset and "BitsAllocated" in dataset):
+            if "Image Storage" in _kind_of_object(dataset):
+                raise EOFError("the header of an image ends early")
             return []
+        count = int(dataset.get("NumberOfFrames") or 1)
         if "PerFrameFunctionalGroupsSequence" not in dataset:
-            if int(dataset.get("NumberOfFrames") or 1) > 1:
+            if count > 1:
                 raise RequestError(
                     f"{path}: holds several images, but not where each lies in the patient. "
                     "Expected enhanced multi-frame DICOM; export the original series."
                 )
             return [Frame(path, 0, (dataset,))]
+        per_frame = dataset.PerFrameFunctionalGroupsSequence
+        if len(per_frame) != count:
+            raise ValueError(f"{count} frames, {len(per_frame)} of them described")
         shared = dataset.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()]
         common = (*_functional_groups(shared[0]), dataset)
         return [
             Frame(path, index, (*_functional_groups(own), *common))
-            for index, own in enumerate(dataset.PerFrameFunctionalGroupsSequence)
+            for index, own in enumerate(per_frame)
         ]
     except InvalidDicomError:
         return []
     except DAMAGED as error:
         refuse_damaged(path, error)
+
+
+def _kind_of_object(dataset: FileDataset) -> str:
+    """Return the name of the SOP class, for example "MR Image Storage"."""
+    from pydicom.uid import UID
+
+    kind = dataset.file_meta.get("MediaStorageSOPClassUID") or dataset.get("SOPClassUID")
+    return UID(str(kind)).name
 
 
 def _functional_groups(item: Dataset) -> list[Dataset]:

@@ -104,7 +104,7 @@ def run(request: Request, progress: ProgressFunction = no_progress) -> Result:
 def _read_inputs(method: Method, request: Request) -> dict[str, list[Volume]]:
     found = {}
     for role, given in request.inputs.items():
-        several = given if isinstance(given, (list, tuple)) else [given]
+        several = [given] if isinstance(given, (Volume, str, Path)) else list(given)
         series = role != MASK_ROLE and method.inputs[role].series
         if len(several) != 1 and not series:
             raise RequestError(f"{method.key} takes one volume as '{role}', not {len(several)}.")
@@ -150,16 +150,15 @@ def _onto_one_grid(
 
 
 def _region(method: Method, inputs: Mapping[str, list[Volume]]) -> Foreground:
-    """Return the mask that was given, else the documented guess from the T1 inputs."""
-    if MASK_ROLE in inputs:
-        return Foreground(inputs[MASK_ROLE][0].array > 0, "given", None)
+    """Return the mask that was given, else what the T1 inputs tell."""
     same_kind = [
         volume
         for role, volumes in inputs.items()
-        if method.inputs[role].modality == "T1"
+        if role != MASK_ROLE and method.inputs[role].modality == "T1"
         for volume in volumes
     ]
-    return foreground(same_kind or inputs[method.reference])
+    mask = inputs[MASK_ROLE][0] if MASK_ROLE in inputs else None
+    return foreground(same_kind or inputs[method.reference], mask)
 
 
 def _warn(

@@ -177,7 +177,7 @@ def file_suffix(path: Path) -> str:
 def _read(path: Path) -> Volume:
     if not path.exists():
         raise RequestError(f"{path}: there is no such file. Expected {ACCEPTED_FILES}.")
-    if path.is_dir() or file_suffix(path) == ".dcm":
+    if path.is_dir() or file_suffix(path) == ".dcm" or _is_dicom_by_any_name(path):
         from ContrastSynthLib.dicom import read_dicom
 
         volume = read_dicom(path)
@@ -190,6 +190,17 @@ def _read(path: Path) -> Volume:
             "example by 0 outside the head."
         )
     return volume
+
+
+def _is_dicom_by_any_name(path: Path) -> bool:
+    """Scanners name their files as they like, often without a suffix."""
+    if file_suffix(path) in READABLE:
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
 
 
 def _read_image_file(path: Path) -> Volume:
@@ -208,7 +219,7 @@ def _read_image_file(path: Path) -> Volume:
             )
         reader.SetOutputPixelType(sitk.sitkFloat32)
         image = reader.Execute()
-    except RuntimeError as error:
+    except (OSError, RuntimeError) as error:
         raise RequestError(
             f"{path}: cannot be read as an image ({_reason(error)}). Expected {ACCEPTED_FILES}."
         ) from error
@@ -265,7 +276,9 @@ def _bytes_of_voxels(path: Path) -> tuple[int, int]:
             header_bytes = int(float(reader.GetMetaData("vox_offset")))
             expected = voxels * int(reader.GetMetaData("bitpix")) // 8
             return _readable_bytes(file, compressed) - header_bytes, expected
-        header = b"".join(iter(file.readline, b"\n")).replace(b"\r", b"").lower()
+        header = b""
+        while (line := file.readline()).strip():
+            header += line.strip().lower() + b"\n"
         encoding = re.search(rb"^encoding: *(raw|gzip|gz)$", header, re.MULTILINE)
         if encoding is None or b"\ndata file:" in header:
             return 0, 0

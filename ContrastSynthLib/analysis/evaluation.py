@@ -41,6 +41,8 @@ class _Pair:
     synthetic: FloatArray
     brain: BoolArray
     data_range: float
+    data_range_from: str
+    voxel_ml: float
 
 
 def evaluate(
@@ -67,36 +69,28 @@ def evaluate(
     """
     _check(normalise, reference=reference, synthetic=synthetic, pre=pre, post=post)
     inside, brain_from, notes = _brain(brain, reference, synthetic, pre, post)
-    range_from = pre if pre is not None and normalise == "median" else reference
-    images = _Pair(
-        _comparable(reference, inside, normalise, "reference"),
-        _comparable(synthetic, inside, normalise, "synthetic volume"),
-        inside,
-        _data_range(_comparable(range_from, inside, normalise, "reference")[inside]),
-    )
-    voxel_ml = reference.grid.voxel_volume_ml
+    images = _pair(reference, synthetic, pre, inside, normalise)
+    regions = {"brain": _measured(images, inside)}
     report: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "normalisation": normalise,
         "unit": NORMALISATIONS[normalise],
         "data_range": images.data_range,
-        "data_range_from": f"{RANGE_PERCENTILE}th percentile in the brain of the "
-        f"{'reference' if range_from is reference else 'pre scan'}",
+        "data_range_from": images.data_range_from,
         "brain_from": brain_from,
-        "regions": {"brain": _measured(images, inside, voxel_ml)},
+        "regions": regions,
     }
-    regions = report["regions"]
     if pre is not None and post is not None:
         found = uptake(pre, post, inside, threshold=threshold, convention=convention)
-        regions["uptake"] = _measured(images, found.binary, voxel_ml)
+        regions["uptake"] = _measured(images, found.binary)
         report["uptake"] = _told(found)
         if reference.sha256() == pre.sha256():
             nothing = _comparable(post, inside, normalise, "post scan")
             report["scale"] = _scale(images, nothing, found.binary)
     if mask is not None:
-        regions["mask"] = _measured(images, _region(mask, "mask", reference), voxel_ml)
+        regions["mask"] = _measured(images, _region(mask, "mask", reference))
     report["notes"] = notes
-    return _finite(report, "", notes)
+    return _finite(report, notes)
 
 
 def _check(normalise: str, **volumes: Volume | None) -> None:
@@ -150,6 +144,24 @@ def _region(region: Volume | BoolArray, name: str, reference: Volume) -> BoolArr
     return inside
 
 
+def _pair(
+    reference: Volume, synthetic: Volume, pre: Volume | None, inside: BoolArray, normalise: str
+) -> _Pair:
+    real = _comparable(reference, inside, normalise, "reference")
+    made = _comparable(synthetic, inside, normalise, "synthetic volume")
+    spanned, name = real, "reference"
+    if pre is not None and normalise == "median":
+        spanned, name = _comparable(pre, inside, normalise, "pre scan"), "pre scan"
+    return _Pair(
+        reference=real,
+        synthetic=made,
+        brain=inside,
+        data_range=float(np.percentile(spanned[inside], RANGE_PERCENTILE)),
+        data_range_from=f"{RANGE_PERCENTILE}th percentile of the {name} in the brain",
+        voxel_ml=reference.grid.voxel_volume_ml,
+    )
+
+
 def _comparable(volume: Volume, inside: BoolArray, normalise: str, name: str) -> FloatArray:
     if normalise == "none":
         return volume.array
@@ -160,24 +172,14 @@ def _comparable(volume: Volume, inside: BoolArray, normalise: str, name: str) ->
             "in medians. Check that it is an image of the head, or compare the values as they "
             "are (normalisation 'none')."
         )
-    return np.clip(volume.array / np.float32(median), 0, None)
+    return np.asarray(np.maximum(volume.array / np.float32(median), np.float32(0)))
 
 
-def _data_range(values: FloatArray) -> float:
-    data_range = float(np.percentile(values, RANGE_PERCENTILE))
-    if not data_range > 0:
-        raise RequestError(
-            f"The {RANGE_PERCENTILE}th percentile inside the brain is {data_range:g}: without a "
-            "positive range there is no PSNR. Check the reference and the mask."
-        )
-    return data_range
-
-
-def _measured(images: _Pair, where: BoolArray, voxel_ml: float) -> dict[str, Any]:
+def _measured(images: _Pair, where: BoolArray) -> dict[str, Any]:
     """Return one region's size and metrics; what has no meaning there is NaN."""
     voxels = int(where.sum())
     dimensions = 3 if min(where.shape) >= SSIM_WINDOW_VOXELS else 2
-    result: dict[str, Any] = {"voxels": voxels, "volume_ml": voxels * voxel_ml}
+    result: dict[str, Any] = {"voxels": voxels, "volume_ml": voxels * images.voxel_ml}
     result |= dict.fromkeys(("mae", "rmse", "psnr_db", "ssim"), math.nan)
     result["ssim_dimensions"] = dimensions
     if voxels == 0:
@@ -226,13 +228,15 @@ def _scale(images: _Pair, nothing: FloatArray, where: BoolArray) -> dict[str, fl
     }
 
 
-def _finite(value: Any, name: str, notes: list[str]) -> Any:
-    """Return ``value`` with None for each number that JSON cannot hold, and note those."""
-    if isinstance(value, dict):
-        dot = f"{name}." if name else ""
-        return {key: _finite(item, f"{dot}{key}", notes) for key, item in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        why = "infinite" if math.isinf(value) else "not defined: the region is empty or too small"
-        notes.append(f"{name} is {why}.")
-        return None
-    return value
+def _finite(values: dict[str, Any], notes: list[str], name: str = "") -> dict[str, Any]:
+    """Return ``values`` with None for each number that JSON cannot hold, and note those."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            value = _finite(value, notes, f"{name}{key}.")
+        elif isinstance(value, float) and not math.isfinite(value):
+            why = "infinite" if math.isinf(value) else "undefined: the region is empty or too small"
+            notes.append(f"{name}{key} is {why}.")
+            value = None
+        result[key] = value
+    return result

@@ -148,12 +148,10 @@ def uptake(
 def _soft(
     difference: FloatArray, binary: BoolArray, inside: BoolArray, threshold: float
 ) -> FloatArray:
-    steps = (difference[inside] - threshold) / (SOFT_WIDTH_OF_THRESHOLD * threshold)
-    soft = np.zeros(difference.shape, dtype=np.float32)
-    soft[inside] = expit(steps)
-    # A difference of exactly the threshold, and rounding beside it, must not tell otherwise.
-    soft = np.where(binary, np.maximum(soft, np.float32(0.5)), np.minimum(soft, BELOW_HALF))
-    return np.asarray(soft, dtype=np.float32)
+    steps = (difference - np.float32(threshold)) / np.float32(SOFT_WIDTH_OF_THRESHOLD * threshold)
+    soft = np.where(inside, expit(steps), np.float32(0))
+    # A difference of exactly the threshold, and rounding below it, must not tell otherwise.
+    return np.asarray(np.where(binary, soft, np.minimum(soft, BELOW_HALF)), dtype=np.float32)
 
 
 def _brain_of(brain: BoolArray, pre: Volume) -> BoolArray:
@@ -163,6 +161,4 @@ def _brain_of(brain: BoolArray, pre: Volume) -> BoolArray:
             f"The brain mask has the shape {inside.shape}, the scans {pre.array.shape}. "
             "Draw it on the grid of the scans."
         )
-    if not inside.any():
-        raise RequestError("The brain mask is empty: there is nowhere to look for uptake.")
     return inside

@@ -7,6 +7,7 @@ and every image follows from maps of T1, proton density and gadolinium by eq. 1 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,10 +68,8 @@ def sample_patient(
     return SamplePatient(scans, tissue, tissue > 0, concentration)
 
 
-def _spgr(r1_per_s):  # type: ignore[no-untyped-def]
-    return spgr_signal(
-        r1_per_s, repetition_time_s=REPETITION_TIME_S, flip_angle_deg=FLIP_ANGLE_DEG
-    )
+def _spgr(r1_per_s: Any) -> Any:
+    return spgr_signal(r1_per_s, repetition_time_s=REPETITION_TIME_S, flip_angle_deg=FLIP_ANGLE_DEG)
 
 
 def _acquisition(dose: float) -> Acquisition:

@@ -109,7 +109,7 @@ def empty_folder(path):
     [
         (missing, "there is no such file"),
         (text, "cannot be read as an image"),
-        (truncated, "cannot be read as an image"),
+        (truncated, "truncated or damaged"),
         (empty_file, "cannot be read as an image"),
         (picture, "not a format of volumes"),
         (flat_nrrd, "a 2D picture of 30 x 20"),
@@ -257,7 +257,7 @@ def test_paths_with_spaces_and_accents_work(tmp_path, scans):
     [
         (["profile", "--volume={pre}", "--from", "1,2", "--to", "-1,2,3"], "R,A,S in millimetres"),
         (["profile", "--volume={pre}", "--from=0,0,0", "--to=0,0,0"], "length"),
-        (["profile", "--volume={pre}", "--from=900,0,0", "--to=990,0,0"], "outside"),
+        (["profile", "--volume={pre}", "--from=900,0,0", "--to=990,0,0"], "does not meet"),
         (["uptake", "--pre={pre}", "--post={post}", "--out=x.png"], "cannot write this format"),
         (["evaluate", "--reference={pre}", "--synthetic={post}", "--pre={pre}"], "post"),
         (["evaluate", "--reference={pre}", "--synthetic=nowhere.nrrd"], "no such file"),
@@ -265,7 +265,9 @@ def test_paths_with_spaces_and_accents_work(tmp_path, scans):
         (["nothing"], "invalid choice"),
     ],
 )
-def test_the_other_commands_refuse_as_clearly(capfd, tmp_path, files, command, message, monkeypatch):
+def test_the_other_commands_refuse_as_clearly(
+    capfd, tmp_path, files, command, message, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     try:
         code = main([part.format(**files) for part in command])

@@ -7,7 +7,6 @@ import pytest
 from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.registry import (
-    METHODS,
     Input,
     Output,
     Param,
@@ -79,10 +78,8 @@ def test_an_old_key_still_finds_the_method(toy, monkeypatch):
 
 
 def test_typos_are_answered_with_the_nearest_name(toy):
-    with pytest.raises(RequestError, match="Did you mean 'physics_dose'"):
-        module_methods = dict(METHODS)
-        module.METHODS.update(module_methods)
-        find_method("phisics_dose")
+    with pytest.raises(RequestError, match="Did you mean 'toy'"):
+        find_method("toi")
     with pytest.raises(RequestError, match="Did you mean 'post'"):
         check_roles(toy, {"pre": 1, "pst": 1})
     with pytest.raises(RequestError, match="Did you mean 'repetition_time_s'"):

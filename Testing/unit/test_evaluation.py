@@ -1,0 +1,235 @@
+"""The report of ``evaluate``: right numbers, in the right region, and always JSON."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from skimage.metrics import peak_signal_noise_ratio
+
+from ContrastSynthLib.analysis.evaluation import evaluate
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.geometry import Grid
+from ContrastSynthLib.volumes import Volume
+
+GRID = Grid((20, 18, 16), (1.0, 1.5, 2.0))
+INNER = (slice(2, -2),) * 3
+LESION = (slice(4, 8), slice(5, 9), slice(6, 12))
+
+
+def scans() -> tuple[Volume, Volume]:
+    """A pre and a post scan of a brain in air: a lesion enhances, the gain is 1.4."""
+    rng = np.random.default_rng(11)
+    pre = np.zeros(GRID.shape, np.float32)
+    pre[INNER] = rng.uniform(80, 120, pre[INNER].shape)
+    post = pre.copy()
+    post[LESION] += 70
+    post[INNER] += rng.normal(0, 2, pre[INNER].shape)
+    return Volume(pre, GRID), Volume(np.float32(1.4) * post, GRID)
+
+
+@pytest.fixture
+def pre() -> Volume:
+    return scans()[0]
+
+
+@pytest.fixture
+def post() -> Volume:
+    return scans()[1]
+
+
+def in_medians(volume: Volume, brain: np.ndarray) -> np.ndarray:
+    array = volume.array.astype(float)
+    return np.clip(array / np.median(array[brain]), 0, None)
+
+
+def strict_json(report):
+    return json.loads(json.dumps(report, allow_nan=False))
+
+
+def test_the_numbers_are_those_of_the_recipe_written_out(pre, post):
+    synthetic = post.with_array(np.where(post.array > 200, 140, post.array))
+    report = strict_json(evaluate(pre, synthetic, pre=pre, post=post))
+    brain = (pre.array > 0) & (post.array > 0)
+    real, made, given = (in_medians(v, brain) for v in (pre, synthetic, post))
+    span = np.percentile(real[brain], 99.9)
+    agent = brain & (given - real > 0.1 * span)
+    assert agent.sum() == pytest.approx(4 * 4 * 6, abs=2)
+
+    assert report["schema_version"] == 1
+    assert report["data_range"] == pytest.approx(span, rel=1e-6)
+    for name, where in (("brain", brain), ("uptake", agent)):
+        region = report["regions"][name]
+        error = made[where] - real[where]
+        assert region["voxels"] == where.sum()
+        assert region["volume_ml"] == pytest.approx(where.sum() * 3e-3)
+        assert region["mae"] == pytest.approx(np.abs(error).mean(), rel=1e-5)
+        assert region["rmse"] == pytest.approx(np.sqrt((error**2).mean()), rel=1e-5)
+        assert region["psnr_db"] == pytest.approx(
+            peak_signal_noise_ratio(real[where], made[where], data_range=span), abs=1e-4
+        )
+        assert 0 < region["ssim"] < 1
+        assert region["ssim_dimensions"] == 3
+    assert report["uptake"]["convention"] == "real_scans"
+    assert report["uptake"]["share_of_brain"] == pytest.approx(agent.sum() / brain.sum())
+    assert report["notes"] == []
+
+
+def test_the_scale_places_a_result_between_nothing_and_what_can_be_reached(pre, post):
+    brain = (pre.array > 0) & (post.array > 0)
+    nothing = evaluate(pre, post, pre=pre, post=post)["scale"]
+    assert nothing["share_of_reachable"] == pytest.approx(0, abs=1e-6)
+    assert nothing["uptake_mae_of_do_nothing"] == pytest.approx(1)
+    assert nothing["gain_db"] == pytest.approx(0, abs=1e-6)
+
+    real, given = in_medians(pre, brain), in_medians(post, brain)
+    span = np.percentile(real[brain], 99.9)
+    best = np.where(given - real > 0.1 * span, real, given)
+    expected = 10 * np.log10(span**2 / np.mean((best - real)[brain] ** 2))
+    assert nothing["reachable_psnr_db"] == pytest.approx(expected, abs=1e-3)
+    # A result is divided by its own median again, as any other.
+    reached = pre.with_array(best)
+    scale = evaluate(pre, reached, pre=pre, post=post)["scale"]
+    left = best / np.median(best[brain]) - real
+    got = 10 * np.log10(span**2 / np.mean(left[brain] ** 2))
+    none = nothing["do_nothing_psnr_db"]
+    assert scale["gain_db"] == pytest.approx(got - none, abs=1e-3)
+    assert scale["share_of_reachable"] == pytest.approx((got - none) / (expected - none), abs=1e-3)
+    assert scale["share_of_reachable"] == pytest.approx(1, abs=0.1)
+    assert scale["uptake_mae_of_do_nothing"] < 0.05
+
+
+def test_there_is_no_scale_unless_the_reference_is_the_pre_scan(pre, post):
+    assert "scale" in evaluate(pre, post, pre=pre.with_array(pre.array.copy()), post=post)
+    assert "scale" not in evaluate(post, pre, pre=pre, post=post)
+    assert "scale" not in evaluate(pre, post)
+    assert "uptake" not in evaluate(pre, post)["regions"]
+
+
+def test_a_gain_is_forgiven_by_the_medians_and_only_by_them(pre):
+    brighter = pre.with_array(2 * pre.array)
+    assert evaluate(pre, brighter)["regions"]["brain"]["mae"] == pytest.approx(0, abs=1e-7)
+    plain = evaluate(pre, brighter, normalise="none")
+    assert plain["regions"]["brain"]["mae"] == pytest.approx(pre.array[pre.array > 0].mean())
+    assert plain["data_range"] == pytest.approx(np.percentile(pre.array[pre.array > 0], 99.9))
+    assert plain["unit"] == "as in the files"
+
+
+def test_values_below_zero_count_as_zero_in_medians_and_as_they_are_otherwise(pre):
+    """Resampling undershoots beside bright rims; a magnitude image has no negative values."""
+    undershoot, dark = pre.array.copy(), pre.array.copy()
+    undershoot[5, 6, 7], dark[5, 6, 7] = -300, 0
+    brain = pre.array > 0
+    for normalise, mae in (("median", 0.0), ("none", 300 / brain.sum())):
+        report = evaluate(
+            pre.with_array(dark), pre.with_array(undershoot), brain=brain, normalise=normalise
+        )
+        assert report["regions"]["brain"]["mae"] == pytest.approx(mae, abs=1e-9)
+
+
+def test_the_range_is_stated_and_is_that_of_the_pre_scan(pre, post):
+    brain = pre.array > 0
+    peak = np.percentile(pre.array[brain], 99.9)
+    told = evaluate(post, pre, pre=pre, post=post)
+    assert told["data_range"] == pytest.approx(peak / np.median(pre.array[brain]), rel=1e-5)
+    assert "pre scan" in told["data_range_from"]
+    told = evaluate(post, pre, pre=pre, post=post, normalise="none")
+    assert told["data_range"] == pytest.approx(np.percentile(post.array[brain], 99.9))
+    assert "reference" in told["data_range_from"]
+
+
+def test_a_perfect_result_is_json_and_says_why_a_number_is_missing(pre, post):
+    report = strict_json(evaluate(pre, pre, pre=pre, post=post))
+    assert report["regions"]["brain"]["psnr_db"] is None
+    assert report["regions"]["brain"]["ssim"] == 1.0
+    assert report["regions"]["brain"]["mae"] == 0.0
+    assert "regions.brain.psnr_db is infinite." in report["notes"]
+    assert report["scale"]["uptake_mae_of_do_nothing"] == 0.0
+
+
+def test_without_uptake_its_metrics_are_missing(pre):
+    report = strict_json(evaluate(pre, pre, pre=pre, post=pre))
+    assert report["regions"]["uptake"]["voxels"] == 0
+    assert report["regions"]["uptake"]["mae"] is None
+    assert any("regions.uptake.mae is undefined" in note for note in report["notes"])
+    assert report["scale"]["share_of_reachable"] is None
+
+
+@pytest.mark.parametrize("as_volume", [True, False])
+def test_a_mask_bounds_the_numbers(pre, post, as_volume):
+    mask = np.zeros(GRID.shape, bool)
+    mask[LESION] = True
+    spoiled = pre.array.copy()
+    spoiled[9:, 12:, 12:] *= 3
+    given = pre.with_array(mask) if as_volume else mask
+    report = evaluate(pre, pre.with_array(spoiled), mask=given, normalise="none")
+    assert report["regions"]["mask"]["voxels"] == mask.sum()
+    assert report["regions"]["mask"]["mae"] == 0
+    assert report["regions"]["brain"]["mae"] > 1
+
+
+def test_the_default_brain_is_where_both_scans_are_positive(pre, post):
+    half = post.array.copy()
+    half[:, :9] = 0
+    report = evaluate(pre, post.with_array(half))
+    assert report["regions"]["brain"]["voxels"] == ((pre.array > 0) & (half > 0)).sum()
+    assert report["brain_from"] == "voxels above 0 in reference and synthetic"
+    assert "not in the brain as guessed" in report["notes"][0]
+    # With both scans, a synthetic volume cannot choose where it is measured.
+    report = evaluate(pre, post.with_array(half), pre=pre, post=post, normalise="none")
+    assert report["regions"]["brain"]["voxels"] == (pre.array > 0).sum()
+    brain = np.zeros(GRID.shape, bool)
+    brain[5:9] = True
+    report = evaluate(pre, post, brain=brain)
+    assert report["regions"]["brain"]["voxels"] == brain.sum()
+    assert report["brain_from"] == "given"
+
+
+def test_a_thin_volume_is_compared_slice_by_slice(pre, post):
+    thin = Grid((20, 18, 1), (1.0, 1.5, 2.0))
+    pair = [Volume(volume.array[5:6], thin) for volume in (pre, post)]
+    region = evaluate(*pair)["regions"]["brain"]
+    assert region["ssim_dimensions"] == 2
+    assert 0 < region["ssim"] < 1
+    narrow = Grid((20, 8, 1), (1.0, 1.5, 2.0))
+    report = strict_json(evaluate(*(Volume(v.array[5:6, :8], narrow) for v in (pre, post))))
+    assert report["regions"]["brain"]["ssim"] is None
+    assert "too small" in report["notes"][0]
+
+
+def test_wrong_requests_are_named(pre, post):
+    with pytest.raises(RequestError, match="both pre and post"):
+        evaluate(pre, post, pre=pre)
+    with pytest.raises(RequestError, match="Only the post scan"):
+        evaluate(pre, post, post=post)
+    with pytest.raises(RequestError, match=r"normalisation 'medain'. Did you mean 'median'"):
+        evaluate(pre, post, normalise="medain")
+    with pytest.raises(RequestError, match="uptake convention"):
+        evaluate(pre, post, pre=pre, post=post, convention="own")
+    elsewhere = Volume(post.array, Grid(GRID.size, origin_mm=(5.0, 0.0, 0.0)))
+    for arguments in [(pre, elsewhere), (pre, post, elsewhere), (pre, post, None, elsewhere)]:
+        reference, synthetic, *more = arguments
+        with pytest.raises(RequestError, match="different grids"):
+            evaluate(
+                reference,
+                synthetic,
+                **({"pre": pre, "post": more[0]} if len(more) == 1 else {}),
+                **({"mask": more[1]} if len(more) == 2 else {}),
+            )
+    with pytest.raises(RequestError, match="mask is empty"):
+        evaluate(pre, post, mask=np.zeros(GRID.shape, bool))
+    with pytest.raises(RequestError, match="brain mask has the shape"):
+        evaluate(pre, post, brain=np.ones((2, 2, 2), bool))
+    with pytest.raises(RequestError, match="are none"):
+        evaluate(pre, pre.with_array(-pre.array))
+    with pytest.raises(RequestError, match="data range is -"):
+        evaluate(pre.with_array(-pre.array), pre, brain=pre.array > 0, normalise="none")
+    with pytest.raises(RequestError, match="median of the synthetic volume"):
+        evaluate(pre, pre.with_array(0 * pre.array), brain=pre.array > 0)
+
+
+def test_inputs_are_not_written_into(pre, post):
+    before = [volume.sha256() for volume in (pre, post)]
+    evaluate(pre, post, pre=pre, post=post)
+    assert [volume.sha256() for volume in (pre, post)] == before
