@@ -143,12 +143,17 @@ def _uptake(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pre", required=True, metavar="FILE")
     parser.add_argument("--post", required=True, metavar="FILE")
     parser.add_argument("--mask", metavar="FILE", help="the brain or breast")
-    parser.add_argument("--threshold", type=float, default=0.1, help="default 0.1, as in SPHERE")
+    parser.add_argument(
+        "--convention",
+        default="sphere",
+        choices=("sphere", "cgan", "hrfcn", "real_scans"),
+        help="whose normalisation: sphere (default), cgan, hrfcn, or real_scans (medians)",
+    )
+    parser.add_argument("--threshold", type=float, default=0.1, help="default 0.1, as the papers")
     parser.add_argument(
         "--reference-level",
-        default="mean",
         choices=("mean", "p95", "p99.9"),
-        help="what the threshold is a fraction of: SPHERE the mean, the low-dose GAN p95",
+        help="what the threshold is a fraction of, instead of the convention's",
     )
     parser.add_argument("--soft", action="store_true", help="values from 0 to 1, not 0 or 1")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE")

@@ -7,12 +7,15 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.jobs import JsonLines, progress_bar
 from ContrastSynthLib.registry.context import no_progress
 from ContrastSynthLib.volumes import Volume, file_suffix, read_mask, read_volume, write_volume
+
+if TYPE_CHECKING:
+    from ContrastSynthLib.result import Result
 
 SCHEMA_VERSION = 1
 
@@ -57,26 +60,41 @@ def run(options: Namespace, lines: JsonLines | None) -> None:
     progress(0.97, "Writing")
     written = result.write(options.out)
     progress(1.0, "Done")
-    for warning in result.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    report = {
-        "schema_version": SCHEMA_VERSION,
+    _tell(result.warnings)
+    report = _run_report(result, written)
+    if lines:
+        lines.send("result", **report)
+    elif options.json:
+        _print_json({"schema_version": SCHEMA_VERSION, **report})
+    else:
+        _print_run(report, written)
+
+
+def _run_report(result: Result, written: Sequence[Path]) -> dict[str, Any]:
+    *volumes, provenance = written
+    return {
         "method": result.provenance["method"]["key"],
         "synthetic": True,
-        "outputs": {path.name.removesuffix(".nrrd"): path.name for path in written[:-1]},
-        "provenance": written[-1].name,
+        "outputs": {path.name.removesuffix(".nrrd"): path.name for path in volumes},
+        "provenance": provenance.name,
+        "alignment": result.provenance["alignment"],
         "record": result.provenance["record"],
         "warnings": result.warnings,
         "seconds": result.provenance["seconds"],
     }
-    if lines:
-        lines.send("result", **{key: v for key, v in report.items() if key != "schema_version"})
-    elif options.json:
-        _print_json(report)
-    else:
-        print("SYNTHETIC, for research only:")
-        for path in written:
-            print(f"  {path}")
+
+
+def _print_run(report: dict[str, Any], written: Sequence[Path]) -> None:
+    for role, done in report["alignment"]["roles"].items():
+        if "rotation_deg" in done:
+            moved = ", ".join(f"{mm:.1f}" for mm in done["translation_mm"])
+            print(
+                f"'{role}' was registered ({done['mode']}): rotated by "
+                f"{done['rotation_deg']:.1f} degrees, moved by {moved} mm (R, A, S)"
+            )
+    print("SYNTHETIC, for research only:")
+    for path in written:
+        print(f"  {path}")
 
 
 def batch(options: Namespace, lines: JsonLines | None) -> None:
@@ -140,17 +158,18 @@ def uptake(options: Namespace, lines: JsonLines | None) -> None:
         post,
         region.mask,
         threshold=options.threshold,
+        convention=options.convention,
         reference_level=options.reference_level,
     )
     mark = "uptake mask by ContrastSynth, for research only"
     write_volume(pre.with_array(found.soft if options.soft else found.binary, mark), options.out)
-    for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+    _tell(warnings)
     report = {
         "schema_version": SCHEMA_VERSION,
         "out": options.out.name,
+        "convention": found.convention,
         "threshold": found.threshold,
-        "reference_level": options.reference_level,
+        "reference_level": found.reference_level,
         "volume_ml": found.volume_ml,
         "share_of_brain": found.share_of_brain,
         "mask": region.source,
@@ -226,6 +245,11 @@ def _read(role: str, path: str) -> Volume:
         return read_mask(path) if role == "mask" else read_volume(path)
     except RequestError as error:
         raise RequestError(f"'{role}': {error}") from None
+
+
+def _tell(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def _distinct_names(paths: Sequence[str]) -> list[str]:

@@ -10,7 +10,6 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from ContrastSynthLib.dicom_header import DAMAGED, Frame, acquisition_of, frames_of, refuse_damaged
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.geometry import SHEAR_TOLERANCE, Grid
+from ContrastSynthLib.geometry import SHEAR_TOLERANCE, Grid, refuse_shear
 from ContrastSynthLib.volumes import Volume
 
 if TYPE_CHECKING:
@@ -147,6 +146,8 @@ def _stack(path: Path, frames: list[Frame]) -> tuple[list[Frame], Grid]:
     """Return the frames in the order of k, and their grid."""
     cosines = _one_for_all(path, frames, "orientation", ("ImageOrientationPatient", 6))
     row_mm, column_mm = _one_for_all(path, frames, "pixel spacing", ("PixelSpacing", 2))
+    if min(row_mm, column_mm) <= 0:
+        raise RequestError(f"{path}: PixelSpacing {row_mm:g}, {column_mm:g} mm is not positive.")
     rows, columns = _one_for_all(path, frames, "image size", ("Rows", 1), ("Columns", 1))
     axes = _in_plane_axes(path, cosines)
     normal = np.cross(*axes)
@@ -158,17 +159,20 @@ def _stack(path: Path, frames: list[Frame]) -> tuple[list[Frame], Grid]:
     points = np.array(positions)[order]
     _refuse_same_position(path, frames, points @ normal)
     step = _step(path, points, normal) if len(frames) > 1 else normal * _thickness(path, frames[0])
-    matrix = np.eye(4)
-    # PixelSpacing names the distance between rows first, and that is a step along j.
-    matrix[:3, :3] = np.column_stack([axes[0] * column_mm, axes[1] * row_mm, step])
-    matrix[:3, 3] = points[0]
+    slice_mm = float(np.linalg.norm(step))
+    direction = np.column_stack([*axes, step / slice_mm])
     try:
-        grid = Grid.from_index_to_lps((int(columns), int(rows), len(frames)), matrix)
+        refuse_shear(direction)
     except RequestError as error:
         raise RequestError(f"{path}: {error}") from None
-    # The header's decimal numbers, without the noise of taking lengths of vectors.
-    spacing_mm = (float(column_mm), float(row_mm), round(grid.spacing_mm[2], 12))
-    return frames, replace(grid, spacing_mm=spacing_mm)
+    grid = Grid(
+        size=(int(columns), int(rows), len(frames)),
+        # PixelSpacing names the distance between rows first, and that is a step along j.
+        spacing_mm=(float(column_mm), float(row_mm), round(slice_mm, 12)),
+        origin_mm=(float(points[0, 0]), float(points[0, 1]), float(points[0, 2])),
+        direction=tuple(float(d) for d in direction.ravel()),
+    )
+    return frames, grid
 
 
 def _in_plane_axes(path: Path, cosines: NDArray[np.float64]) -> NDArray[np.float64]:

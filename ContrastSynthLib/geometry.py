@@ -118,7 +118,7 @@ class Grid:
     def is_same(self, other: Grid) -> bool:
         """Tell whether both grids have the same voxels at the same places."""
         tolerance = SAME_GRID_TOLERANCE_VOXELS * min(self.spacing_mm + other.spacing_mm)
-        return self.size == other.size and self.corner_distance_mm(other) <= tolerance
+        return self.size == other.size and bool(self.corner_distance_mm(other) <= tolerance)
 
 
 def refuse_shear(direction: ArrayLike) -> None:

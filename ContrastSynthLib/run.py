@@ -79,7 +79,8 @@ def run(request: Request, progress: ProgressFunction = no_progress) -> Result:
     inputs, alignment = _onto_one_grid(method, sources, request.align)
     region = _region(method, inputs)
     context = Context(mask=region.mask, device=device, progress=_within(progress, 0.3, 0.95))
-    _warn(context, method, inputs, region, resolved.stated)
+    notes = [told["note"] for told in alignment.values() if "note" in told]
+    _warn(context, method, inputs, region, [*resolved.stated, *notes])
 
     volumes = {
         role: inputs[role] if method.inputs[role].series else inputs[role][0]
@@ -90,7 +91,11 @@ def run(request: Request, progress: ProgressFunction = no_progress) -> Result:
     outputs = _as_volumes(method, arrays, inputs)
     provenance = describe_run(method, resolved, device) | {
         "inputs": describe_inputs(sources),
-        "alignment": {"mode": request.align, "reference": method.reference, **alignment},
+        "alignment": {
+            "mode": request.align,
+            "reference": method.reference,
+            "roles": alignment,
+        },
         "mask": {"source": region.source, "voxels": int(region.mask.sum())},
         "record": context.record,
         "warnings": context.warnings,
@@ -166,10 +171,10 @@ def _warn(
     method: Method,
     inputs: Mapping[str, list[Volume]],
     region: Foreground,
-    stated: list[str],
+    told: list[str],
 ) -> None:
     """Say what was assumed and what looks wrong, before anything is computed."""
-    for sentence in stated:
+    for sentence in told:
         context.warn(sentence)
     if region.message:
         context.warn(region.message)

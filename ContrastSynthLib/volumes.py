@@ -6,17 +6,14 @@ an orthogonal grid; whatever :func:`write_volume` leaves on the disk is whole.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import math
 import os
 import re
 import tempfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import SimpleITK as sitk
@@ -25,11 +22,20 @@ from numpy.typing import ArrayLike, NDArray
 from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import Grid, grid_table, refuse_shear
+from ContrastSynthLib.stored_voxels import stored_voxels
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
-READABLE = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd", ".dcm")
+READERS = {
+    ".nrrd": "NrrdImageIO",
+    ".nhdr": "NrrdImageIO",
+    ".nii": "NiftiImageIO",
+    ".nii.gz": "NiftiImageIO",
+    ".mha": "MetaImageIO",
+    ".mhd": "MetaImageIO",
+}
+READABLE = (*READERS, ".dcm")
 WRITABLE = (".nrrd", ".nii", ".nii.gz", ".mha")
 SYNTHETIC_KEY = "SYNTHETIC"
 # ITK writes this key into the 80 bytes of NIfTI's "descrip", and reads it from there.
@@ -138,9 +144,9 @@ def write_volume(volume: Volume, path: str | Path, *, compress: bool = True) -> 
             part = Path(folder) / f"volume{suffix}"
             sitk.WriteImage(image, str(part), useCompression=compress, compressionLevel=1)
             # ITK's writers may not notice a full disk: what counts is what reads back.
-            found, expected = _bytes_of_voxels(part)
-            if found < expected:
-                raise OSError(f"not all of its {expected} bytes of voxels reached the disk")
+            stored = stored_voxels(part, _open(part))
+            if not stored.whole:
+                raise OSError(f"not all of its {stored.expected_bytes} bytes reached the disk")
             os.replace(part, path)
     except (OSError, RuntimeError) as error:
         raise RequestError(
@@ -183,13 +189,28 @@ def _read(path: Path) -> Volume:
         volume = read_dicom(path)
     else:
         volume = _read_image_file(path)
-    if not np.isfinite(volume.array).all():
-        bad = int((~np.isfinite(volume.array)).sum())
+    _refuse_not_finite(path, int((~np.isfinite(volume.array)).sum()))
+    return volume
+
+
+def _refuse_not_finite(path: Path, count: int) -> None:
+    if count:
         raise RequestError(
-            f"{path}: {bad} voxels are not finite numbers (NaN or infinity). Replace them, for "
+            f"{path}: {count} voxels are not finite numbers (NaN or infinity). Replace them, for "
             "example by 0 outside the head."
         )
-    return volume
+
+
+def _open(path: Path) -> sitk.ImageFileReader:
+    """Return the reader that the suffix asks for, with the header read; RuntimeError if it fails.
+
+    ITK's own choice goes by capital letters and by content.
+    """
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(READERS[file_suffix(path)])
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    return reader
 
 
 def _is_dicom_by_any_name(path: Path) -> bool:
@@ -204,19 +225,18 @@ def _is_dicom_by_any_name(path: Path) -> bool:
 
 
 def _read_image_file(path: Path) -> Volume:
-    if file_suffix(path) not in READABLE:
+    if file_suffix(path) not in READERS:
         raise RequestError(f"{path}: not a format of volumes. Expected {ACCEPTED_FILES}.")
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
     try:
-        reader.ReadImageInformation()
+        reader = _open(path)
         _refuse_wrong_kind(path, reader)
-        found, expected = _bytes_of_voxels(path)
-        if found < expected:
+        stored = stored_voxels(path, reader)
+        if not stored.whole:
             raise RequestError(
-                f"{path}: truncated or damaged, its {expected} bytes of voxels cannot be read "
-                "whole. Copy or export it again."
+                f"{path}: truncated or damaged, its {stored.expected_bytes} bytes of voxels "
+                "cannot be read whole. Copy or export it again."
             )
+        _refuse_not_finite(path, stored.not_finite)
         reader.SetOutputPixelType(sitk.sitkFloat32)
         image = reader.Execute()
     except (OSError, RuntimeError) as error:
@@ -256,46 +276,6 @@ def _refuse_wrong_kind(path: Path, reader: sitk.ImageFileReader) -> None:
         )
 
 
-def _bytes_of_voxels(path: Path) -> tuple[int, int]:
-    """Return how many bytes of voxels can be read from a NIfTI or NRRD file, of how many.
-
-    ITK fills what is missing of NIfTI with zeros and ignores the checksum of compressed
-    NRRD. For files whose readers do notice it is 0 of 0.
-    """
-    suffix = file_suffix(path)
-    if suffix not in (".nii", ".nii.gz", ".nrrd"):
-        return 0, 0
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
-    voxels = math.prod(reader.GetSize())
-    with path.open("rb") as file:
-        if suffix != ".nrrd":
-            compressed = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            header_bytes = int(float(reader.GetMetaData("vox_offset")))
-            expected = voxels * int(reader.GetMetaData("bitpix")) // 8
-            return _readable_bytes(file, compressed) - header_bytes, expected
-        header = b""
-        while (line := file.readline()).strip():
-            header += line.strip().lower() + b"\n"
-        encoding = re.search(rb"^encoding: *(raw|gzip|gz)$", header, re.MULTILINE)
-        if encoding is None or b"\ndata file:" in header:
-            return 0, 0
-        pixel = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID())
-        component_bytes = pixel.GetSizeOfPixelComponent() * reader.GetNumberOfComponents()
-        return _readable_bytes(file, encoding[1] != b"raw"), voxels * component_bytes
-
-
-def _readable_bytes(file: BinaryIO, compressed: bool) -> int:
-    """Return how many bytes follow in the file, after decompression; -1 if some are damaged."""
-    stream = gzip.GzipFile(fileobj=file) if compressed else file
-    try:
-        return sum(len(chunk) for chunk in iter(lambda: stream.read(1 << 20), b""))
-    except (OSError, EOFError, zlib.error):
-        return -1
-
-
 def _refuse_sheared_sform(header: Mapping[str, str]) -> None:
     """ITK may silently take the quaternion of a NIfTI file whose matrix is sheared."""
     if header.get("sform_code", "0") == "0" or "srow_x" not in header:
@@ -333,4 +313,4 @@ def _reason(error: Exception) -> str:
     telling = [line for line in lines if line and not line.startswith("Reason:")]
     if not telling:
         return type(error).__name__
-    return re.sub(r"^(.*\(0x[0-9a-f]+\)|sitk::ERROR): ", "", telling[-1])
+    return re.sub(r"^.*\(0x[0-9a-f]+\): ", "", telling[-1])[:150]

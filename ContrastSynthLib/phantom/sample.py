@@ -117,7 +117,7 @@ def _tissue(grid: Grid, rng: np.random.Generator) -> NDArray[np.uint8]:
     tissue[brain & _tube(points, (0, -84, -10), (0, 40, 58), 3.0)] = BLOOD
     lesion = np.array([30.0, -22.0, 22.0]) + rng.uniform(-6, 6, 3)
     tissue[_inside(points, lesion, (17, 20, 16))] = TUMOUR
-    tissue[_inside(points, lesion + (1, 2, 0), (11, 13, 10))] = NECROSIS
+    tissue[_inside(points, lesion + np.array([1.0, 2.0, 0.0]), (11, 13, 10))] = NECROSIS
     nodule = np.array([-34.0, 24.0, 20.0]) + rng.uniform(-4, 4, 3)
     tissue[_inside(points, nodule, (6, 6, 6))] = TUMOUR
     tissue[~brain] = 0

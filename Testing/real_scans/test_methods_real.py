@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+
 from ContrastSynthLib.cli import main
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.run import Request, run
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.real_scans
 
 @pytest.fixture
 def pair(real_pair):
-    return {role: read_volume(path) for role, path in real_pair.items()}
+    return {role: read_volume(path) for role, path in real_pair._asdict().items()}
 
 
 def relative_error(made, reference, where):
@@ -24,9 +25,7 @@ def relative_error(made, reference, where):
 def test_dose_is_exact_at_both_ends_and_monotone_in_between(pair):
     both = (pair["pre"].array > 0) & (pair["post"].array > 0)
     doses = (0.0, 0.25, 0.5, 0.75, 1.0)
-    series = [
-        run(Request("physics_dose", pair, {"dose": dose})).outputs["low"] for dose in doses
-    ]
+    series = [run(Request("physics_dose", pair, {"dose": dose})).outputs["low"] for dose in doses]
     assert relative_error(series[0], pair["pre"], both) <= 1e-3
     assert relative_error(series[-1], pair["post"], both) <= 1e-3
     steps = np.diff(np.stack([volume.array[both] for volume in series]), axis=0)
@@ -46,7 +45,7 @@ def test_swapped_scans_are_warned_of_and_right_ones_are_not(pair):
 
 
 def test_pre_from_post_and_evaluate_run_from_the_command_line(real_pair, tmp_path, capsys):
-    post, pre = real_pair["post"], real_pair["pre"]
+    pre, post = real_pair
     assert main(["run", "physics_pre", f"--in=post={post}", f"--out={tmp_path}", "--json"]) == 0
     capsys.readouterr()
     arguments = [f"--reference={pre}", f"--synthetic={tmp_path / 'pre.nrrd'}"]

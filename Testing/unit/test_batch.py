@@ -3,6 +3,7 @@
 import csv
 
 import pytest
+
 from ContrastSynthLib.batch import read_cases
 from ContrastSynthLib.cli import main
 from ContrastSynthLib.errors import RequestError

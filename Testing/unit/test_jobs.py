@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+
 from ContrastSynthLib.cli import main
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.volumes import write_volume
@@ -28,10 +29,10 @@ import os, sys
 import ContrastSynthLib.run as module
 from ContrastSynthLib.cli import main
 kept = module.foreground
-def loud(volumes):
+def loud(*given):
     print("a library that prints")
     os.write(1, b"and one in C\\n")
-    return kept(volumes)
+    return kept(*given)
 module.foreground = loud
 sys.exit(main(sys.argv[1:]))
 """
@@ -76,10 +77,10 @@ import sys, time
 import ContrastSynthLib.run as module
 from ContrastSynthLib.cli import main
 kept = module.foreground
-def slow(volumes):
+def slow(*given):
     print("here", file=sys.stderr, flush=True)
     time.sleep(60)
-    return kept(volumes)
+    return kept(*given)
 module.foreground = slow
 sys.exit(main(sys.argv[1:]))
 """

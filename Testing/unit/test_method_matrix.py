@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+
 from ContrastSynthLib.cli import main
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.phantom.sample import sample_patient

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from ContrastSynthLib.errors import Cancelled, MissingError, RequestError
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.run import Request, run
