@@ -27,8 +27,9 @@ bench: setup ## measured ratios, each against a reference in the same run
 
 stage: setup ## the extension as Slicer would package it, in build/stage
 	@$(python) tools/list_library_files.py --check
-	.venv/bin/cmake -S . -B build/stage-build --log-level=WARNING --toolchain Testing/cmake/no-compiler.cmake \
-		-D "Slicer_DIR=$(CURDIR)/Testing/cmake"
+	rm -rf build/stage build/stage-build
+	.venv/bin/cmake -S . -B build/stage-build --log-level=WARNING \
+		--toolchain Testing/cmake/no-compiler.cmake -D "Slicer_DIR=$(CURDIR)/Testing/cmake"
 	.venv/bin/cmake --install build/stage-build --prefix build/stage
 
 wheel: setup ## a wheel in dist

@@ -4,14 +4,18 @@ set(LIBRARY_SCRIPTS
   __main__.py
   acquisition.py
   analysis/__init__.py
+  analysis/enhancement.py
   analysis/evaluation.py
   analysis/profiles.py
   analysis/uptake.py
   batch.py
   cli.py
   commands.py
+  demo.py
+  demo_page.py
   devices.py
   dicom.py
+  dicom_header.py
   errors.py
   geometry.py
   jobs.py
@@ -20,17 +24,28 @@ set(LIBRARY_SCRIPTS
   methods/physics_dose.py
   methods/physics_pre.py
   metrics/__init__.py
+  metrics/common.py
+  metrics/contrast.py
+  metrics/curves.py
+  metrics/gradients.py
   metrics/image.py
+  metrics/noise.py
+  metrics/perceptual.py
   phantom/__init__.py
+  phantom/brain_fields.py
+  phantom/brain_template.py
   phantom/sample.py
   physics/__init__.py
   physics/arrays.py
   physics/contrast.py
+  physics/kinetics.py
   physics/relaxivity.py
   physics/spgr.py
   plots.py
   preprocessing/__init__.py
+  preprocessing/alignment.py
   preprocessing/foreground.py
+  preprocessing/input_checks.py
   preprocessing/normalisation.py
   provenance.py
   registry/__init__.py
@@ -38,9 +53,13 @@ set(LIBRARY_SCRIPTS
   registry/declaration.py
   registry/describe.py
   registry/parameters.py
+  resources.py
   result.py
   run.py
+  series.py
+  stored_voxels.py
   volumes.py
   )
 set(LIBRARY_RESOURCES
+  py.typed
   )

@@ -1,0 +1,97 @@
+"""What all tests share: the real scans, the --slow option, two threads, the closing line."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+# Before anything imports numpy, torch or ITK: tests run beside other work.
+for variable in (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+):
+    os.environ.setdefault(variable, "2")
+
+VARIABLE = "CONTRASTSYNTH_REAL_SCANS"
+REAL_PAIRS = ("brats20_186", "tcga_fg_6692", "open_ms_p07")
+
+
+class RealPair(NamedTuple):
+    """Files of one patient on one grid, before and after the agent."""
+
+    pre: Path
+    post: Path
+
+
+@pytest.fixture(scope="session")
+def real_scans() -> Path:
+    """The folder of real scans; the test is skipped when the variable does not name one."""
+    named = os.environ.get(VARIABLE)
+    if not named:
+        pytest.skip(f"{VARIABLE} is not set")
+    folder = Path(named)
+    if not (folder / "cases.json").is_file():
+        pytest.fail(f"{VARIABLE} is {named}, but there is no cases.json", pytrace=False)
+    return folder
+
+
+@pytest.fixture(params=REAL_PAIRS)
+def real_pair(request: pytest.FixtureRequest, real_scans: Path) -> RealPair:
+    """Each pair of real scans that lies on one grid, in turn."""
+    cases = json.loads((real_scans / "cases.json").read_text(encoding="utf-8"))
+    files = cases[request.param]
+    folder = real_scans / request.param
+    return RealPair(folder / files["pre"], folder / files["post"])
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow as well")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what uses the real scans; skip what is slow."""
+    unasked = pytest.mark.skip(reason="slow: run with --slow")
+    for item in items:
+        uses_scans = "real_scans" in getattr(item, "fixturenames", ())
+        if item.get_closest_marker("real_scans") and not uses_scans:
+            raise pytest.UsageError(f"{item.nodeid}: marked real_scans without that fixture")
+        if uses_scans:
+            item.add_marker("real_scans")
+            item.user_properties.append(("real_scans", True))
+        if item.get_closest_marker("slow") and not config.getoption("--slow"):
+            item.add_marker(unasked)
+
+
+real_scan_outcomes: Counter[str] = Counter()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count the tests on real scans: each one that was called, and each that was skipped."""
+    if ("real_scans", True) in report.user_properties:
+        if report.when == "call" and not report.skipped:
+            real_scan_outcomes["ran"] += 1
+        elif report.skipped:
+            real_scan_outcomes["skipped"] += 1
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session):
+    """Say last, after pytest's own closing line, how many tests ran on real scans."""
+    result = yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        ran, skipped = real_scan_outcomes["ran"], real_scan_outcomes["skipped"]
+        told = f"{ran} tests ran, {skipped} skipped"
+        if not os.environ.get(VARIABLE):
+            told = f"none ran, {VARIABLE} is not set"
+        reporter.ensure_newline()
+        reporter.write_line(f"real scans: {told}")
+    return result

@@ -1,0 +1,248 @@
+"""The Slicer extension: what is listed, what is staged, and what the Extensions Index checks.
+
+Slicer is not at hand here: Testing/cmake stands in for its macros, and a few lines below for
+the classes that the module derives from.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+LIBRARY = REPOSITORY / "ContrastSynthLib"
+MODULE = REPOSITORY / "ContrastSynth"
+CMAKE_LISTS = (REPOSITORY / "CMakeLists.txt").read_text(encoding="utf-8")
+RAW = "https://raw.githubusercontent.com/ContrastSynth/SlicerContrastSynth/main/"
+
+
+def cmake_list(path: Path, variable: str) -> set[str]:
+    """Return the words of ``set(variable ...)`` in a CMake file."""
+    (words,) = re.findall(rf"set\({variable}\s([^)]*)\)", path.read_text(encoding="utf-8"))
+    return set(words.split())
+
+
+def tree(folder: Path) -> set[str]:
+    """Return the files below ``folder`` that are not CMake's or compiled, relative to it."""
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file()
+        and "__pycache__" not in path.parts
+        and path.name != "CMakeLists.txt"
+        and path.suffix != ".cmake"
+    }
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which Slicer would look for modules, in a place of its own."""
+    folder = tmp_path_factory.mktemp("a staged extension")
+    done = stage(REPOSITORY, folder)
+    assert done.returncode == 0, done.stderr
+    (found,) = folder.glob("installed/lib/Slicer-*/qt-scripted-modules")
+    return found
+
+
+def stage(source: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Configure ``source`` with the stand-ins and install it into ``folder``/installed."""
+    cmake = Path(sysconfig.get_path("scripts")) / "cmake"
+    build = folder / "build"
+    stand_ins = REPOSITORY / "Testing" / "cmake"
+    configure = [cmake, "-S", source, "-B", build, f"-DSlicer_DIR={stand_ins}"]
+    configure += ["--toolchain", stand_ins / "no-compiler.cmake"]
+    done = subprocess.run(configure, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        return done
+    install = [cmake, "--install", build, "--prefix", folder / "installed"]
+    return subprocess.run(install, capture_output=True, text=True, check=True)
+
+
+def test_every_library_file_is_listed():
+    files = tree(LIBRARY)
+    scripts = {name for name in files if name.endswith(".py")}
+    told = "the list is out of date: run make scripts-list"
+    assert cmake_list(LIBRARY / "files.cmake", "LIBRARY_SCRIPTS") == scripts, told
+    assert cmake_list(LIBRARY / "files.cmake", "LIBRARY_RESOURCES") == files - scripts, told
+
+
+def test_every_module_file_is_listed():
+    files = tree(MODULE)
+    scripts = {name for name in files if name.endswith(".py")}
+    assert cmake_list(MODULE / "CMakeLists.txt", "MODULE_SCRIPTS") == scripts
+    assert cmake_list(MODULE / "CMakeLists.txt", "MODULE_RESOURCES") == files - scripts
+
+
+def test_the_staged_tree_holds_what_the_checkout_holds(staged):
+    library = {f"ContrastSynthLib/{name}" for name in tree(LIBRARY)}
+    resources = {f"ContrastSynthLib/Resources/{name}" for name in tree(REPOSITORY / "Resources")}
+    assert tree(staged) == tree(MODULE) | library | resources
+
+
+def test_the_staged_tree_finds_its_resources_from_another_folder(staged, tmp_path):
+    code = (
+        "import ContrastSynthLib; from ContrastSynthLib.resources import resource; "
+        "print(ContrastSynthLib.__file__); print(resource('Citations.json'))"
+    )
+    path = os.pathsep.join([str(staged), sysconfig.get_path("purelib")])
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [Path(line) for line in done.stdout.splitlines()] == [
+        staged / "ContrastSynthLib" / "__init__.py",
+        staged / "ContrastSynthLib" / "Resources" / "Citations.json",
+    ]
+
+
+def test_a_listed_file_that_is_missing_stops_the_staging(tmp_path):
+    copy = tmp_path / "copy"
+    for name in ("ContrastSynth", "ContrastSynthLib", "Resources"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / name, copy / name, ignore=ignored)
+    for name in ("CMakeLists.txt", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, copy)
+    (copy / "ContrastSynthLib" / "errors.py").unlink()
+    done = stage(copy, tmp_path)
+    assert done.returncode != 0
+    assert "lists 'errors.py', which does not exist" in " ".join(done.stderr.split())
+
+
+def test_metadata_in_the_form_that_the_extensions_index_reads():
+    (name,) = re.findall(r"project\s*\(\s*([^\s\)\n\r]+)", CMAKE_LISTS)
+    (icon,) = re.findall(r'set\s*\(EXTENSION_ICONURL\s*"([^"]+)"[ ]*\)', CMAKE_LISTS)
+    (pictures,) = re.findall(r'set\s*\(EXTENSION_SCREENSHOTURLS\s*"([^"]+)"\)', CMAKE_LISTS)
+    (category,) = re.findall(r'set\(EXTENSION_CATEGORY "([^"]+)"\)', CMAKE_LISTS)
+    (depends,) = re.findall(r'set\(EXTENSION_DEPENDS "([^"]+)"\)', CMAKE_LISTS)
+    for url in (icon, *pictures.split()):
+        assert url.startswith(RAW)
+        assert (REPOSITORY / url.removeprefix(RAW)).is_file(), f"{url} shows no file of ours"
+    entry = json.loads((REPOSITORY / f"{name}.json").read_text(encoding="utf-8"))
+    assert entry["category"] == category == "Image Synthesis"
+    assert entry["build_dependencies"] == depends.split()
+    assert "slicer" in entry["scm_url"].rsplit("/", 1)[1].lower()
+    assert set(entry) == {
+        "$schema",
+        "build_dependencies",
+        "build_subdirectory",
+        "category",
+        "scm_revision",
+        "scm_type",
+        "scm_url",
+        "tier",
+    }
+
+
+def test_the_icon_is_a_square_png_of_128_pixels():
+    header = (MODULE / "Resources" / "Icons" / "ContrastSynth.png").read_bytes()[:26]
+    assert header[:8] == b"\x89PNG\r\n\x1a\n"
+    assert struct.unpack(">II", header[16:24]) == (128, 128)
+
+
+def test_the_module_file_imports_only_what_slicer_has():
+    statements = ast.parse((MODULE / "ContrastSynth.py").read_text(encoding="utf-8")).body
+    modules = set()
+    for statement in statements:
+        if isinstance(statement, ast.Import):
+            modules |= {alias.name for alias in statement.names}
+        elif isinstance(statement, ast.ImportFrom):
+            modules.add(statement.module)
+    heads = {name.split(".")[0] for name in modules}
+    allowed = {"slicer", "vtk", "SimpleITK", "numpy", "scipy"} | set(sys.stdlib_module_names)
+    assert heads <= allowed
+
+
+class Base:
+    """Stands in for Slicer's ScriptedLoadable classes, as far as the module uses them."""
+
+    def __init__(self, parent=None):
+        self.parent = parent
+
+    def setup(self):
+        self.layout = SimpleNamespace(addWidget=lambda widget: None)
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """ContrastSynth.py, imported as Slicer would."""
+    slicer, i18n, loadable, qt = (
+        ModuleType(name)
+        for name in ("slicer", "slicer.i18n", "slicer.ScriptedLoadableModule", "qt")
+    )
+    i18n.tr = lambda text: text
+    i18n.translate = lambda context, text: text
+    for suffix in ("", "Logic", "Test", "Widget"):
+        setattr(loadable, f"ScriptedLoadableModule{suffix}", type(f"Base{suffix}", (Base,), {}))
+    qt.QLabel = lambda text: SimpleNamespace(text=text)
+    qt.QPlainTextEdit = PlainText
+    for fake in (slicer, i18n, loadable, qt):
+        monkeypatch.setitem(sys.modules, fake.__name__, fake)
+    spec = importlib.util.spec_from_file_location("ContrastSynth", MODULE / "ContrastSynth.py")
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+class PlainText:
+    """Stands in for QPlainTextEdit."""
+
+    def setReadOnly(self, on):
+        self.readOnly = on
+
+    def setPlainText(self, text):
+        self.plainText = text
+
+
+def test_the_module_names_itself_and_its_intended_use(module):
+    told = module.ContrastSynth(SimpleNamespace()).parent
+    assert told.title == "ContrastSynth"
+    assert told.categories == ["Image Synthesis"]
+    assert "Research use only" in told.helpText
+
+
+def test_the_panel_lists_the_declared_methods(module):
+    widget = module.ContrastSynthWidget()
+    widget.setup()
+    assert widget.methodsText.readOnly
+    assert "physics_dose" in widget.methodsText.plainText
+
+
+def test_a_checkout_is_found_without_being_installed(tmp_path):
+    """The bootstrap: nothing but the module's own folder is on the path."""
+    code = (
+        "import sys; from types import ModuleType\n"
+        "names = 'slicer', 'slicer.i18n', 'slicer.ScriptedLoadableModule'\n"
+        "slicer, i18n, loadable = (sys.modules.setdefault(n, ModuleType(n)) for n in names)\n"
+        "i18n.tr = i18n.translate = str\n"
+        "for suffix in ('', 'Logic', 'Test', 'Widget'):\n"
+        "    setattr(loadable, 'ScriptedLoadableModule' + suffix, object)\n"
+        "import ContrastSynth, ContrastSynthLib\n"
+        "print(ContrastSynthLib.__file__)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(MODULE)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()) == LIBRARY / "__init__.py"
