@@ -5,7 +5,6 @@ import math
 import mpmath
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +17,12 @@ from ContrastSynthLib.physics import (
     spgr_r1,
     spgr_signal,
 )
+
+try:
+    import torch
+except ImportError:
+    torch = None
+needs_torch = pytest.mark.skipif(torch is None, reason="torch is not installed")
 
 SETTINGS = {"repetition_time_s": 0.0067, "flip_angle_deg": 8.0}
 AGENT = {"peak_concentration_mmol_per_l": 1.2, "relaxivity_per_mmol_s": 3.5}
@@ -86,6 +91,7 @@ def test_removal_stops_at_the_floor_and_spares_what_is_below_it():
     np.testing.assert_allclose(spgr_r1(pre, **SETTINGS), [LOWEST_R1_PER_S, 0.05, 0.05])
 
 
+@needs_torch
 def test_image_values_outside_the_equation_give_finite_values_and_gradients():
     post = torch.tensor([-0.2, 0.0, 0.05, LIMIT, 0.9, 1.0], requires_grad=True)
     uptake = torch.full_like(post, 0.8).requires_grad_()
@@ -96,6 +102,7 @@ def test_image_values_outside_the_equation_give_finite_values_and_gradients():
         assert all(torch.isfinite(grad).all() for grad in grads)
 
 
+@needs_torch
 @pytest.mark.parametrize("function", [pre_from_post, post_from_pre])
 def test_torch_equals_numpy_with_gradient_and_dtype(function):
     signal = spgr_signal(np.array([1.5, 3.0, 5.0]), **SETTINGS)
@@ -196,6 +203,7 @@ def test_dose_takes_a_map_of_the_proton_density_with_zeros():
     np.testing.assert_allclose(half, density * spgr_signal(1.35, **SETTINGS), rtol=1e-12)
 
 
+@needs_torch
 def test_dose_in_torch_equals_numpy_with_finite_gradients():
     generator = np.random.default_rng(3)
     pre, post = generator.uniform(-0.02, 0.16, (2, 200))
@@ -210,6 +218,7 @@ def test_dose_in_torch_equals_numpy_with_finite_gradients():
         assert all(torch.isfinite(grad).all() for grad in grads)
 
 
+@needs_torch
 @pytest.mark.parametrize("dose", [0.3, 1.5])
 def test_dose_gradient(dose):
     tensors = [
@@ -221,6 +230,7 @@ def test_dose_gradient(dose):
     )
 
 
+@needs_torch
 def test_dose_keeps_dtype_and_inputs():
     pre, post = np.array([0.03, 0.0], np.float32), np.array([0.06, 0.2], np.float32)
     copies = pre.copy(), post.copy()

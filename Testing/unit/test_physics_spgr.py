@@ -8,7 +8,6 @@ import dcmri
 import mpmath
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
@@ -21,6 +20,12 @@ from ContrastSynthLib.physics import (
     spgr_r1,
     spgr_signal,
 )
+
+try:
+    import torch
+except ImportError:
+    torch = None
+needs_torch = pytest.mark.skipif(torch is None, reason="torch is not installed")
 
 T1_S = np.geomspace(0.1, 5.0, 60)
 CORNERS = [(tr, flip) for tr in (0.002, 0.02) for flip in (2.0, 40.0)]
@@ -160,6 +165,7 @@ def test_no_proton_density_means_no_signal_and_no_solution():
         assert np.isfinite(spgr_r1(signal, proton_density=density, **MIDDLE)).all()
 
 
+@needs_torch
 @pytest.mark.parametrize("function", [spgr_signal, spgr_r1])
 @pytest.mark.parametrize(("tr", "flip"), CORNERS)
 def test_torch_equals_numpy_and_has_the_right_gradient(function, tr, flip):
@@ -174,6 +180,7 @@ def test_torch_equals_numpy_and_has_the_right_gradient(function, tr, flip):
     )
 
 
+@needs_torch
 def test_gradient_outside_the_solvable_range_is_finite():
     signal = torch.tensor([-1.0, 0.0, 1e-9, 0.05, 0.1391731, 1.0, 1e6], requires_grad=True)
     density = torch.tensor([1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0], requires_grad=True)
@@ -183,6 +190,7 @@ def test_gradient_outside_the_solvable_range_is_finite():
     assert signal.grad[[0, 1, 2, 5, 6]].eq(0).all()
 
 
+@needs_torch
 @pytest.mark.parametrize("function", [spgr_signal, spgr_r1])
 def test_dtype_is_kept_and_inputs_are_not_touched(function):
     for dtype in (np.float32, np.float64):
