@@ -4,7 +4,6 @@ set(LIBRARY_SCRIPTS
   __main__.py
   acquisition.py
   analysis/__init__.py
-  analysis/enhancement.py
   analysis/evaluation.py
   analysis/profiles.py
   analysis/uptake.py
@@ -24,21 +23,12 @@ set(LIBRARY_SCRIPTS
   methods/physics_dose.py
   methods/physics_pre.py
   metrics/__init__.py
-  metrics/common.py
-  metrics/contrast.py
-  metrics/curves.py
-  metrics/gradients.py
   metrics/image.py
-  metrics/noise.py
-  metrics/perceptual.py
   phantom/__init__.py
-  phantom/brain_fields.py
-  phantom/brain_template.py
   phantom/sample.py
   physics/__init__.py
   physics/arrays.py
   physics/contrast.py
-  physics/kinetics.py
   physics/relaxivity.py
   physics/spgr.py
   plots.py
@@ -56,7 +46,6 @@ set(LIBRARY_SCRIPTS
   resources.py
   result.py
   run.py
-  series.py
   stored_voxels.py
   volumes.py
   )
