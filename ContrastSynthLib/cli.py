@@ -12,18 +12,24 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ContrastSynthLib import __version__, commands
+import SimpleITK as sitk
+
+from ContrastSynthLib import __version__
+from ContrastSynthLib.commands import measures, phantoms, runs
 from ContrastSynthLib.errors import ContrastSynthError
 from ContrastSynthLib.jobs import JsonLines, cancelled_by_signals, json_lines_on_stdout
 
 RESEARCH_ONLY = "For research only: not a medical device."
 RAS_OPTIONS = ("--from", "--to")
+MAY_BEGIN_WITH_MINUS = (*RAS_OPTIONS, "--times")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    given = _join_ras(list(sys.argv[1:] if arguments is None else arguments))
+    given = _join_numbers(list(sys.argv[1:] if arguments is None else arguments))
     options = build_parser().parse_args(given)
+    # ITK warns of what the readers check anyway, in words of its source code.
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
     with _stdout_for(options) as lines:
         try:
             with cancelled_by_signals():
@@ -51,15 +57,17 @@ def build_parser() -> argparse.ArgumentParser:
     _evaluate(add("evaluate", help="compare a synthetic volume with the true one"))
     _uptake(add("uptake", help="where the agent went, from a pre and a post scan"))
     _profile(add("profile", help="values along a line through one or more volumes"))
+    _kinetics(add("kinetics", help="the kinetic curve of a region in a dynamic series"))
+    _phantom(add("phantom", help="make a virtual patient with known truth"))
     env = add("env", help="versions and devices, to copy into a bug report")
-    env.set_defaults(command=commands.env)
+    env.set_defaults(command=runs.env)
     return parser
 
 
 def _methods(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("method", nargs="?", help="show this one with its parameters")
     _json_option(parser)
-    parser.set_defaults(command=commands.methods)
+    parser.set_defaults(command=runs.methods)
 
 
 def _how_to_run(parser: argparse.ArgumentParser) -> None:
@@ -106,7 +114,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--progress", default="bar", choices=("bar", "json", "none"))
     _json_option(parser)
-    parser.set_defaults(command=commands.run)
+    parser.set_defaults(command=runs.run)
 
 
 def _batch(parser: argparse.ArgumentParser) -> None:
@@ -120,7 +128,7 @@ def _batch(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--workers", type=_positive, default=1, help="cases at the same time")
     parser.add_argument("--resume", action="store_true", help="leave out what is done")
-    parser.set_defaults(command=commands.batch)
+    parser.set_defaults(command=runs.batch)
 
 
 def _evaluate(parser: argparse.ArgumentParser) -> None:
@@ -135,8 +143,14 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
         choices=("median", "none"),
         help="median: each volume by its own median in the brain; none: as they are",
     )
+    parser.add_argument(
+        "--map",
+        type=Path,
+        metavar="FILE",
+        help="write the map: 1 found, 2 missed, 3 invented, 4 lost part, 5 added part of a lesion",
+    )
     _json_option(parser)
-    parser.set_defaults(command=commands.evaluate)
+    parser.set_defaults(command=measures.evaluate)
 
 
 def _uptake(parser: argparse.ArgumentParser) -> None:
@@ -158,7 +172,7 @@ def _uptake(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--soft", action="store_true", help="values from 0 to 1, not 0 or 1")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE")
     _json_option(parser)
-    parser.set_defaults(command=commands.uptake)
+    parser.set_defaults(command=measures.uptake)
 
 
 def _profile(parser: argparse.ArgumentParser) -> None:
@@ -169,7 +183,35 @@ def _profile(parser: argparse.ArgumentParser) -> None:
         )
     parser.add_argument("--plot", type=Path, metavar="PNG")
     _json_option(parser)
-    parser.set_defaults(command=commands.profile)
+    parser.set_defaults(command=measures.profile)
+
+
+def _kinetics(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--series", required=True, metavar="FILE", help="a 4D file")
+    parser.add_argument("--times", metavar="S,S,...", help="seconds, instead of the file's")
+    parser.add_argument("--mask", required=True, metavar="FILE", help="the region")
+    parser.add_argument("--compare", metavar="FILE", help="a synthetic series of the same patient")
+    parser.add_argument("--plot", type=Path, metavar="PNG")
+    _json_option(parser)
+    parser.set_defaults(command=measures.kinetics)
+
+
+def _phantom(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("anatomy", choices=("brain", "breast"))
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same bits")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--dose", metavar="D,D,...", help="brain: doses besides 0 and 1 (0.33)")
+    parser.add_argument("--phases", type=_positive, help="breast: phases after the agent (5)")
+    parser.add_argument("--corrupt", choices=("motion", "zipper", "aliasing"), help="brain: of pre")
+    parser.add_argument("--head", action="store_true", help="brain: with scalp, skull and orbits")
+    parser.add_argument("--spacing", type=float, metavar="MM", help="brain: voxel size (1)")
+    parser.add_argument(
+        "--kind",
+        default="training",
+        choices=("training", "different"),
+        help="brain: different draws everything from outside the training ranges",
+    )
+    parser.set_defaults(command=phantoms.phantom)
 
 
 def _json_option(parser: argparse.ArgumentParser) -> None:
@@ -205,11 +247,11 @@ def _ras(text: str) -> tuple[float, ...]:
     return point
 
 
-def _join_ras(arguments: list[str]) -> list[str]:
+def _join_numbers(arguments: list[str]) -> list[str]:
     """Write '--from -10,5,3' as '--from=-10,5,3': argparse would take it for an option."""
     joined: list[str] = []
     for argument in arguments:
-        if joined and joined[-1] in RAS_OPTIONS:
+        if joined and joined[-1] in MAY_BEGIN_WITH_MINUS:
             joined[-1] += f"={argument}"
         else:
             joined.append(argument)

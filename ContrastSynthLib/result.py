@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,25 +28,11 @@ class Result:
     def write(self, folder: str | Path, *, compress: bool = True) -> list[Path]:
         """Write ``<output role>.nrrd`` and ``provenance.json``; return their paths.
 
-        Files of an earlier run are replaced at the very end. Raises RequestError when the
-        disk does not take the whole of it; then nothing of this run is left.
+        Raises RequestError when the disk does not take the whole of it.
         """
-        folder = Path(folder)
-        check_writable(folder)
-        is_new = not folder.exists()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as name:
-                parts = self._write_parts(Path(name), compress)
-                written = [folder / part.name for part in parts]
-                for part, path in zip(parts, written, strict=True):
-                    os.replace(part, path)
-        except OSError as error:
-            raise RequestError(f"{folder}: could not be written ({error.strerror}).") from error
-        finally:
-            if is_new and folder.exists() and not any(folder.iterdir()):
-                folder.rmdir()
-        return written
+        with whole_or_nothing(Path(folder)) as part:
+            names = [path.name for path in self._write_parts(part, compress)]
+        return [Path(folder) / name for name in names]
 
     def _write_parts(self, folder: Path, compress: bool) -> list[Path]:
         parts = []
@@ -55,6 +43,31 @@ class Result:
         text = json.dumps(self.provenance, indent=2, allow_nan=False)
         parts[-1].write_text(text + "\n", encoding="utf-8")
         return parts
+
+
+@contextmanager
+def whole_or_nothing(folder: Path) -> Iterator[Path]:
+    """Give a folder to write into; at the end its files move into ``folder``, all or none.
+
+    Files of an earlier run are replaced at the very end. Raises RequestError when the disk
+    does not take them; then, and after any other error, nothing of this run is left.
+    """
+    check_writable(folder)
+    is_new = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as name:
+            part = Path(name)
+            yield part
+            for file in sorted(path for path in part.rglob("*") if path.is_file()):
+                place = folder / file.relative_to(part)
+                place.parent.mkdir(exist_ok=True)
+                os.replace(file, place)
+    except OSError as error:
+        raise RequestError(f"{folder}: could not be written ({error.strerror}).") from error
+    finally:
+        if is_new and folder.exists() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def check_writable(folder: Path) -> None:

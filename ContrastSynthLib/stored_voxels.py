@@ -102,14 +102,6 @@ def _meta_packing(file: BinaryIO) -> str | None:
     return "zlib" if fields.get(b"compresseddata") == b"true" else "raw"
 
 
-def _inflate(data: bytes) -> bytes:
-    engine = zlib.decompressobj()
-    content = engine.decompress(data)
-    if not engine.eof:
-        raise EOFError
-    return content
-
-
 _PACKINGS: dict[str, Callable[[BinaryIO], str | None]] = {
     "NiftiImageIO": _nifti_packing,
     "NrrdImageIO": _nrrd_packing,
@@ -118,5 +110,5 @@ _PACKINGS: dict[str, Callable[[BinaryIO], str | None]] = {
 _UNPACK: dict[str, Callable[[bytes], bytes]] = {
     "raw": bytes,
     "gzip": gzip.decompress,
-    "zlib": _inflate,
+    "zlib": zlib.decompress,
 }

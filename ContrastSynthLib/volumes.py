@@ -81,6 +81,8 @@ class Volume:
 def read_volume(path: str | Path) -> Volume:
     """Read one 3D scan: NRRD, NIfTI, MHA, multi-frame DICOM, or a folder of DICOM slices.
 
+    Of two differing matrices in a NIfTI file the one counts that Slicer takes.
+
     Raises RequestError for a missing, unreadable, truncated, two-dimensional,
     time-resolved, multi-component, non-finite or constant image and for a sheared grid.
     """
@@ -278,12 +280,12 @@ def _refuse_wrong_kind(path: Path, reader: sitk.ImageFileReader) -> None:
 
 def _refuse_sheared_sform(header: Mapping[str, str]) -> None:
     """ITK may silently take the quaternion of a NIfTI file whose matrix is sheared."""
-    if header.get("sform_code", "0") == "0" or "srow_x" not in header:
+    if "srow_x" not in header:
         return
     rows = [[float(n) for n in header[f"srow_{axis}"].split()[:3]] for axis in "xyz"]
     columns = np.array(rows)
     lengths = np.linalg.norm(columns, axis=0)
-    if not np.all(lengths > 0):
+    if not np.all(lengths > 0):  # ITK's numbers for a matrix that is switched off
         return
     # The header's numbers come as text of six digits.
     if np.abs((columns / lengths).T @ (columns / lengths) - np.eye(3)).max() > 1e-3:

@@ -13,9 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from ContrastSynthLib.analysis.enhancement import EnhancementReport
+from ContrastSynthLib.analysis.measures import (
+    compare_enhancement,
+    measure_contrast,
+    measure_region,
+)
 from ContrastSynthLib.analysis.uptake import DEFAULT_THRESHOLD, UptakeResult, uptake
 from ContrastSynthLib.errors import RequestError, unknown_name
-from ContrastSynthLib.metrics.image import SSIM_WINDOW_VOXELS, mae, psnr, rmse, ssim
+from ContrastSynthLib.metrics import mae, nps, psnr
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume, check_same_grid
 
 SCHEMA_VERSION = 1
@@ -57,20 +63,24 @@ def evaluate(
     threshold: float = DEFAULT_THRESHOLD,
     convention: str = "real_scans",
 ) -> dict[str, Any]:
-    """Return MAE, RMSE, PSNR and SSIM of ``synthetic`` in the brain and where it matters.
+    """Return every measure of the papers for ``synthetic``, in the brain and where it matters.
 
     That is the uptake when ``pre`` and ``post`` are given, and ``mask`` when it is. ``brain``
     defaults to the voxels above 0 in pre and post, without those in reference and synthetic:
     right for skull-stripped scans, a guess for whole heads. The data range is the 99.9th
-    percentile, in the brain, of the reference; with the medians, of pre where given. When the
-    reference is the pre scan, ``scale`` places the result between doing nothing and what can
-    be reached. All is JSON: a number that is not finite is None and has a line in ``notes``.
-    Raises RequestError for differing grids, empty regions, unknown names, pre without post.
+    percentile, in the brain, of the reference; with the medians, of pre where given. With pre
+    and post, ``contrast`` sets the uptake against the rest and ``enhancement`` lists what was
+    missed and invented; when the reference is the pre scan, ``scale`` places the result
+    between doing nothing and what can be reached. ``noise`` is the radial noise power spectrum
+    of the residual. All is JSON: a number that is not finite is None and has a line in
+    ``notes``. Raises RequestError for differing grids, empty regions, unknown names, pre
+    without post.
     """
     _check(normalise, reference=reference, synthetic=synthetic, pre=pre, post=post)
     inside, brain_from, notes = _brain(brain, reference, synthetic, pre, post)
     images = _pair(reference, synthetic, pre, inside, normalise)
     regions = {"brain": _measured(images, inside)}
+    residual = images.synthetic - images.reference
     report: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "normalisation": normalise,
@@ -79,18 +89,73 @@ def evaluate(
         "data_range_from": images.data_range_from,
         "brain_from": brain_from,
         "regions": regions,
+        "noise": nps(residual, spacing_mm=reference.grid.spacing_mm, mask=inside).as_dict(),
     }
     if pre is not None and post is not None:
         found = uptake(pre, post, inside, threshold=threshold, convention=convention)
         regions["uptake"] = _measured(images, found.binary)
         report["uptake"] = _told(found)
-        if reference.sha256() == pre.sha256():
+        # The scan of the pair that is not the one that was synthesised.
+        other = post if is_pre(reference, pre) else pre
+        native = _comparable(other, inside, normalise, "other scan")
+        report["contrast"] = _contrast(images, found, pre, post, native)
+        report["enhancement"] = enhancement_of(
+            reference, synthetic, pre=pre, post=post, brain=inside, threshold=threshold
+        ).as_dict()
+        if is_pre(reference, pre):
             nothing = _comparable(post, inside, normalise, "post scan")
             report["scale"] = _scale(images, nothing, found.binary)
     if mask is not None:
         regions["mask"] = _measured(images, _region(mask, "mask", reference))
     report["notes"] = notes
     return _finite(report, notes)
+
+
+def enhancement_of(
+    reference: Volume,
+    synthetic: Volume,
+    *,
+    pre: Volume,
+    post: Volume,
+    brain: BoolArray | None = None,
+    threshold: float = DEFAULT_THRESHOLD,
+) -> EnhancementReport:
+    """Return missed and invented enhancement, in medians, with its map (k, j, i).
+
+    ``brain`` is by default that of :func:`evaluate`; ``threshold`` is a share of the pre
+    scan's 99.9th percentile in the brain, as in the uptake convention ``real_scans``.
+    """
+    brain = _brain(brain, reference, synthetic, pre, post)[0]
+    scans = [_comparable(v, brain, "median", "scan") for v in (reference, synthetic, pre, post)]
+    real, made, before, after = scans
+    of_pre = is_pre(reference, pre)
+    return compare_enhancement(
+        real,
+        made,
+        other=after if of_pre else before,
+        real_is_pre=of_pre,
+        brain=brain,
+        grid=reference.grid,
+        threshold=threshold * float(np.percentile(before[brain], RANGE_PERCENTILE)),
+    )
+
+
+def is_pre(reference: Volume, pre: Volume) -> bool:
+    """Tell whether the reference is the pre scan itself: then a pre scan was synthesised."""
+    return reference.sha256() == pre.sha256()
+
+
+def _contrast(
+    images: _Pair, found: UptakeResult, pre: Volume, post: Volume, native: FloatArray
+) -> dict[str, float]:
+    return measure_contrast(
+        images.reference,
+        images.synthetic,
+        native=native,
+        brain=images.brain,
+        uptake=found.binary,
+        enhancing=uptake(pre, post, images.brain, convention="cgan").binary,
+    )
 
 
 def _check(normalise: str, **volumes: Volume | None) -> None:
@@ -176,21 +241,13 @@ def _comparable(volume: Volume, inside: BoolArray, normalise: str, name: str) ->
 
 
 def _measured(images: _Pair, where: BoolArray) -> dict[str, Any]:
-    """Return one region's size and metrics; what has no meaning there is NaN."""
-    voxels = int(where.sum())
-    dimensions = 3 if min(where.shape) >= SSIM_WINDOW_VOXELS else 2
-    result: dict[str, Any] = {"voxels": voxels, "volume_ml": voxels * images.voxel_ml}
-    result |= dict.fromkeys(("mae", "rmse", "psnr_db", "ssim"), math.nan)
-    result["ssim_dimensions"] = dimensions
-    if voxels == 0:
-        return result
-    real, made, data_range = images.reference, images.synthetic, images.data_range
-    result["mae"] = mae(real, made, mask=where)
-    result["rmse"] = rmse(real, made, mask=where)
-    result["psnr_db"] = psnr(real, made, mask=where, data_range=data_range)
-    if min(where.shape[1:]) >= SSIM_WINDOW_VOXELS:
-        result["ssim"] = ssim(real, made, mask=where, data_range=data_range, dimensions=dimensions)
-    return result
+    return measure_region(
+        images.reference,
+        images.synthetic,
+        where,
+        data_range=images.data_range,
+        voxel_ml=images.voxel_ml,
+    )
 
 
 def _told(found: UptakeResult) -> dict[str, Any]:

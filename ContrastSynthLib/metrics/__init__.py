@@ -1,5 +1,40 @@
-"""Measures of how close a synthetic image is to the real one."""
+"""Measures of how close a synthetic image is to the real one, under the papers' names."""
 
-from ContrastSynthLib.metrics.image import mae, psnr, rmse, ssim
+from ContrastSynthLib.metrics.contrast import (
+    cfs,
+    cnr,
+    cnr_error,
+    enhancement_error,
+    enhancing_voxels,
+    irc,
+    mae_ce,
+)
+from ContrastSynthLib.metrics.curves import dtw, spearman_rho
+from ContrastSynthLib.metrics.gradients import eis, gmsd, gradient_magnitude_rmse
+from ContrastSynthLib.metrics.image import mae, psnr, relative_error, rmse, ssim
+from ContrastSynthLib.metrics.noise import NoisePower, mae_sigma, nps
+from ContrastSynthLib.metrics.perceptual import lpips
 
-__all__ = ["mae", "psnr", "rmse", "ssim"]
+__all__ = [
+    "NoisePower",
+    "cfs",
+    "cnr",
+    "cnr_error",
+    "dtw",
+    "eis",
+    "enhancement_error",
+    "enhancing_voxels",
+    "gmsd",
+    "gradient_magnitude_rmse",
+    "irc",
+    "lpips",
+    "mae",
+    "mae_ce",
+    "mae_sigma",
+    "nps",
+    "psnr",
+    "relative_error",
+    "rmse",
+    "spearman_rho",
+    "ssim",
+]

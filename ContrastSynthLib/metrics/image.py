@@ -7,15 +7,20 @@ All raise RequestError when shapes differ, the mask is empty or the range is not
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ContrastSynthLib.errors import RequestError
-
-Array = NDArray[Any]
-BoolArray = NDArray[np.bool_]
+from ContrastSynthLib.metrics.common import (
+    Array,
+    BoolArray,
+    axes_of,
+    check_range,
+    mask_of,
+    pair_of,
+    relative,
+    voxels_of,
+)
 
 # The window of Wang et al. 2004: a Gaussian of sigma 1.5, cut off at 11 voxels.
 SSIM_SIGMA_VOXELS = 1.5
@@ -33,6 +38,17 @@ def rmse(reference: ArrayLike, synthetic: ArrayLike, *, mask: ArrayLike | None =
     return float(np.sqrt(np.mean(np.square(_difference(reference, synthetic, mask)))))
 
 
+def relative_error(
+    reference: ArrayLike, synthetic: ArrayLike, *, mask: ArrayLike | None = None
+) -> float:
+    """Return ||synthetic - reference|| / ||reference||, Euclidean norms (LIP-CAR, sec. 4.3).
+
+    A reference of zeros gives infinity, unless the synthetic image is 0 as well.
+    """
+    real, made = voxels_of(reference, synthetic, mask)
+    return relative(float(np.linalg.norm(made - real)), float(np.linalg.norm(real)))
+
+
 def psnr(
     reference: ArrayLike,
     synthetic: ArrayLike,
@@ -43,9 +59,11 @@ def psnr(
     """Return the peak signal-to-noise ratio in dB: 20 log10(data_range / RMSE).
 
     ``data_range`` is the span of intensities that counts as full scale, in the unit of the
-    images. Images that are equal in every voxel of the mask give infinity.
+    images: HR-FCN (sec. IV-A) and LIP-CAR (sec. 4.3, which prints the norm where the RMSE is
+    meant) take the maximum of the reference. Images that are equal in every voxel of the mask
+    give infinity.
     """
-    _check_range(data_range)
+    check_range(data_range)
     error = rmse(reference, synthetic, mask=mask)
     return float(20.0 * np.log10(data_range / error)) if error != 0.0 else float("inf")
 
@@ -67,10 +85,10 @@ def ssim(
     that lie inside the volume count. Raises RequestError when the volume is smaller than
     the window.
     """
-    _check_range(data_range)
-    real, made = _pair(reference, synthetic)
+    check_range(data_range)
+    real, made = pair_of(reference, synthetic)
     axes = _window_axes(real.shape, dimensions)
-    inside = _interior(real.shape, axes) if mask is None else _mask_of(mask, real.shape)
+    inside = _interior(real.shape, axes) if mask is None else mask_of(mask, real.shape)
     box = _box_around(inside, axes)
     real, made, inside = (array[box] for array in (real, made, inside))
     if dimensions == 3:
@@ -97,51 +115,13 @@ def _similarity_map(real: Array, made: Array, data_range: float) -> Array:
 
 def _difference(reference: ArrayLike, synthetic: ArrayLike, mask: ArrayLike | None) -> Array:
     """Return synthetic - reference in the mask, in double precision."""
-    real, made = _pair(reference, synthetic)
-    if mask is not None:
-        inside = _mask_of(mask, real.shape)
-        real, made = real[inside], made[inside]
-    return np.subtract(made, real, dtype=np.float64)
-
-
-def _pair(reference: ArrayLike, synthetic: ArrayLike) -> tuple[Array, Array]:
-    real, made = np.asarray(reference), np.asarray(synthetic)
-    if real.shape != made.shape:
-        raise RequestError(
-            f"The reference has the shape {real.shape}, the synthetic image {made.shape}. "
-            "Resample one onto the grid of the other."
-        )
-    if real.size == 0:
-        raise RequestError("The images hold no voxel.")
-    return real, made
-
-
-def _mask_of(mask: ArrayLike, shape: tuple[int, ...]) -> BoolArray:
-    inside = np.asarray(mask, dtype=bool)
-    if inside.shape != shape:
-        raise RequestError(
-            f"The mask has the shape {inside.shape}, the images {shape}. They must agree."
-        )
-    if not inside.any():
-        raise RequestError("The mask is empty: there is no voxel to compare the images in.")
-    return inside
-
-
-def _check_range(data_range: float) -> None:
-    if not (np.isfinite(data_range) and data_range > 0):
-        raise RequestError(
-            f"The data range is {data_range:g}. It must be a finite number above 0: the span of "
-            "the reference's intensities."
-        )
+    real, made = voxels_of(reference, synthetic, mask)
+    return np.asarray(made - real)
 
 
 def _window_axes(shape: tuple[int, ...], dimensions: int) -> tuple[int, ...]:
     """Return the array axes that the window spans, once the volume is known to hold it."""
-    if dimensions not in (2, 3):
-        raise RequestError(f"SSIM has 2 or 3 dimensions, not {dimensions}.")
-    if len(shape) != 3:
-        raise RequestError(f"SSIM compares volumes (k, j, i); these arrays have the shape {shape}.")
-    axes = (0, 1, 2) if dimensions == 3 else (1, 2)
+    axes = axes_of(shape, dimensions)
     if min(shape[axis] for axis in axes) < SSIM_WINDOW_VOXELS:
         along = "k, j and i" if dimensions == 3 else "j and i"
         slicewise = " Use dimensions=2 for thin volumes." if dimensions == 3 else ""

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio
 
-from ContrastSynthLib.analysis.evaluation import evaluate
+from ContrastSynthLib.analysis.enhancement import KINDS
+from ContrastSynthLib.analysis.evaluation import enhancement_of, evaluate
+from ContrastSynthLib.cli import main
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import Grid
-from ContrastSynthLib.volumes import Volume
+from ContrastSynthLib.volumes import Volume, read_volume, write_volume
 
 GRID = Grid((20, 18, 16), (1.0, 1.5, 2.0))
 INNER = (slice(2, -2),) * 3
@@ -233,3 +235,59 @@ def test_inputs_are_not_written_into(pre, post):
     before = [volume.sha256() for volume in (pre, post)]
     evaluate(pre, post, pre=pre, post=post)
     assert [volume.sha256() for volume in (pre, post)] == before
+
+
+def test_every_measure_of_the_papers_is_there(pre, post):
+    report = strict_json(evaluate(pre, post, pre=pre, post=post))
+    named = {"mae", "rmse", "relative_error", "psnr_db", "ssim", "cfs", "irc", "eis", "gmsd"}
+    for region in report["regions"].values():
+        assert named | {"gradient_magnitude_rmse"} <= set(region)
+    assert set(report["contrast"]) == {"cnr_error", "mae_ce", "mae_sigma"}
+    assert len(report["noise"]["radial"]) == len(report["noise"]["radial_frequency_per_mm"]) > 3
+
+
+def test_a_perfect_result_has_no_error_of_contrast_or_noise(pre, post):
+    report = evaluate(post, post, pre=pre, post=post)
+    assert report["contrast"] == {"cnr_error": 0, "mae_ce": 0, "mae_sigma": 0}
+    assert report["noise"]["variance"] == 0
+    assert report["enhancement"]["missed_count"] == report["enhancement"]["invented_count"] == 0
+    assert report["enhancement"]["found_count"] == 1
+
+
+def counts(reference, synthetic, pre, post):
+    found = enhancement_of(reference, synthetic, pre=pre, post=post)
+    return [sum(lesion.kind == kind for lesion in found.lesions) for kind in KINDS.values()]
+
+
+def test_enhancement_left_in_a_pre_scan_is_missed_and_a_hole_in_it_is_invented(pre, post):
+    """The sign follows what was synthesised: what stays in a pre scan hides in the difference."""
+    assert counts(pre, pre, pre, post) == [1, 0, 0]
+    assert counts(pre, post, pre, post) == [0, 1, 0]
+    dark = pre.array.copy()
+    dark[10:13, 4:8, 12:17] *= 0.3
+    assert counts(pre, pre.with_array(dark), pre, post) == [1, 0, 1]
+
+
+def test_enhancement_lost_or_added_in_a_post_scan(pre, post):
+    assert counts(post, pre.with_array(1.4 * pre.array), pre, post) == [0, 1, 0]
+    bright = post.array.copy()
+    bright[10:13, 4:8, 12:17] *= 1.7
+    assert counts(post, post.with_array(bright), pre, post) == [1, 0, 1]
+
+
+def test_the_map_is_written_from_the_command_line(pre, post, tmp_path, capsys):
+    for name, volume in (("pre", pre), ("post", post)):
+        write_volume(volume, tmp_path / f"{name}.nrrd")
+    pair = [f"--pre={tmp_path}/pre.nrrd", f"--post={tmp_path}/post.nrrd"]
+    arguments = [
+        "evaluate",
+        f"--reference={tmp_path}/pre.nrrd",
+        f"--synthetic={tmp_path}/post.nrrd",
+    ]
+    assert main([*arguments, *pair, f"--map={tmp_path}/map.nrrd"]) == 0
+    assert "missed" in capsys.readouterr().out
+    written = read_volume(tmp_path / "map.nrrd")
+    assert (written.array == enhancement_of(pre, post, pre=pre, post=post).map).all()
+    assert "research only" in written.synthetic
+    assert main([*arguments, f"--map={tmp_path}/none.nrrd"]) == 2
+    assert not (tmp_path / "none.nrrd").exists()

@@ -331,10 +331,11 @@ def test_sheared_nifti_is_refused_even_beside_an_orthogonal_qform(tmp_path, with
     image.set_sform(sheared(amount), 1)
     image.set_qform(ras_matrix(ROTATION), int(with_qform))
     nibabel.save(image, path)
-    with pytest.raises(RequestError, match=r"sheared|orthonormal"):
+    with pytest.raises(RequestError, match=r"The grid is sheared|only supports orthonormal"):
         read_volume(path)
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_sheared_matrix_that_is_switched_off_does_not_count(tmp_path):
     path = tmp_path / "scan.nii.gz"
     image = nibabel.Nifti1Image(voxels().transpose(2, 1, 0), sheared(0.1))
@@ -357,6 +358,13 @@ def test_axes_without_length_are_refused(step):
     matrix = np.diag([1.0, step, 1.0, 1.0])
     with pytest.raises(RequestError, match="not positive and finite"):
         Grid.from_index_to_lps((3, 3, 3), matrix)
+
+
+def test_a_sheared_matrix_makes_no_grid():
+    with pytest.raises(RequestError, match="sheared"):
+        Grid.from_index_to_lps((7, 5, 4), sheared(0.01))
+    grid = Grid.from_index_to_lps((7, 5, 4), ras_matrix(ROTATION))
+    np.testing.assert_allclose(grid.index_to_lps, ras_matrix(ROTATION), atol=1e-12)
 
 
 # Comparing grids

@@ -5,10 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.ndimage import convolve1d
-from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
+from skimage.metrics import (
+    mean_squared_error,
+    normalized_root_mse,
+    peak_signal_noise_ratio,
+    structural_similarity,
+)
 
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.metrics import mae, psnr, rmse, ssim
+from ContrastSynthLib.metrics import mae, psnr, relative_error, rmse, ssim
 
 RADIUS = 5
 
@@ -55,6 +60,11 @@ def test_errors_of_a_case_that_can_be_done_by_hand():
     mask = synthetic != 0
     assert mae(reference, synthetic, mask=mask) == pytest.approx(4.5)
     assert rmse(reference, synthetic, mask=mask) == pytest.approx(np.sqrt(22.5))
+    # Two of 27 voxels that hold 3 everywhere are off, by 3 and 6.
+    assert relative_error(reference + 3, synthetic + 3) == pytest.approx(np.sqrt(45 / (27 * 9)))
+    assert relative_error(reference + 3, synthetic + 3, mask=mask) == pytest.approx(
+        np.sqrt(45 / 18)
+    )
 
 
 def test_errors_agree_with_scikit_image(pair):
@@ -70,6 +80,19 @@ def test_errors_agree_with_scikit_image(pair):
         assert psnr(reference, synthetic, mask=mask, data_range=data_range) == pytest.approx(
             peak_signal_noise_ratio(reference[mask], synthetic[mask], data_range=data_range)
         )
+
+
+def test_relative_error_agrees_with_scikit_image_and_its_limits(pair):
+    reference, synthetic = (image.astype(float) for image in pair)
+    expected = normalized_root_mse(reference, synthetic, normalization="euclidean")
+    assert relative_error(reference, synthetic) == pytest.approx(expected)
+    assert relative_error(7 * reference, 7 * synthetic) == pytest.approx(expected)
+    assert relative_error(reference, 1.25 * reference) == pytest.approx(0.25)
+    assert relative_error(reference, -reference) == pytest.approx(2)
+    nothing = np.zeros_like(reference)
+    assert relative_error(reference, nothing) == 1
+    assert relative_error(nothing, reference) == np.inf
+    assert relative_error(nothing, nothing) == 0
 
 
 def test_unsigned_integers_do_not_wrap_around():
@@ -128,7 +151,8 @@ def test_cropping_to_the_mask_changes_no_bit(pair):
 
 def test_identical_images(pair):
     reference = pair[0]
-    assert mae(reference, reference) == rmse(reference, reference) == 0
+    for metric in (mae, rmse, relative_error):
+        assert metric(reference, reference) == 0
     assert psnr(reference, reference, data_range=1.0) == np.inf
     assert ssim(reference, reference, data_range=1.0) == 1.0
 
@@ -160,7 +184,7 @@ def test_what_lies_outside_the_mask_does_not_matter(pair):
     mask[8:10, 8:12, 9:12] = True
     elsewhere = synthetic.copy()
     elsewhere[~mask] = np.nan
-    for metric in (mae, rmse):
+    for metric in (mae, rmse, relative_error):
         assert metric(reference, elsewhere, mask=mask) == metric(reference, synthetic, mask=mask)
     assert psnr(reference, elsewhere, mask=mask, data_range=1.0) == psnr(
         reference, synthetic, mask=mask, data_range=1.0
@@ -198,9 +222,9 @@ def test_the_smallest_volume_has_one_window(pair):
     assert ssim(reference, synthetic, data_range=1.0) == pytest.approx(expected, abs=1e-10)
 
 
-@pytest.mark.parametrize("metric", [mae, rmse, psnr, ssim])
+@pytest.mark.parametrize("metric", [mae, rmse, relative_error, psnr, ssim])
 def test_wrong_input_is_named(metric):
-    options = {} if metric in (mae, rmse) else {"data_range": 1.0}
+    options = {"data_range": 1.0} if metric in (psnr, ssim) else {}
     image = np.ones((12, 12, 12))
     with pytest.raises(RequestError, match="shape"):
         metric(image, image[1:], **options)
@@ -235,7 +259,7 @@ def test_inputs_are_not_written_into(pair):
     for image in pair:
         image.flags.writeable = False
     mask = pair[0] > 0.5
-    for metric in (mae, rmse):
+    for metric in (mae, rmse, relative_error):
         metric(*pair, mask=mask)
     for metric in (psnr, ssim):
         metric(*pair, mask=mask, data_range=1.0)

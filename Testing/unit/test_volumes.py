@@ -56,8 +56,9 @@ def save(array, path, **options):
 def refused(path, *parts, read=read_volume):
     with pytest.raises(RequestError) as caught:
         read(path)
-    message = str(caught.value)
-    assert str(path) in message
+    # pytest names folders after the tests, and so with the words that are looked for.
+    assert str(path) in str(caught.value)
+    message = str(caught.value).replace(str(path), "")
     for part in parts:
         assert part in message
     assert "itk" not in message.replace("sitk", "").lower().split()

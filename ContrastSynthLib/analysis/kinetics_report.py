@@ -1,0 +1,254 @@
+"""Kinetic curves of a region as numbers: one series alone, or a synthetic one beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ContrastSynthLib.analysis.kinetics import (
+    MEASURES,
+    MINIMUM_OF_VOXEL,
+    SCHEMA_VERSION,
+    TYPES,
+    KineticCurve,
+    curves_in,
+    kinetic_maps,
+    measure_curve,
+)
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.series import checked_times, times_of
+from ContrastSynthLib.volumes import FloatArray, Volume, check_same_grid
+
+# Frames of two series are the same phase when their times differ by no more than this.
+SAME_TIME_S = 1.0
+
+
+@dataclass(frozen=True)
+class BlandAltman:
+    """Agreement of paired measurements: Bland and Altman, Lancet 1986;327:307-310.
+
+    ``bias`` is the mean of synthetic - real; 95 % of the differences lie within ``lower`` and
+    ``upper``, bias -+ 1.96 standard deviations, if they are normally distributed. ``deviation``
+    and the limits are None for a single pair.
+    """
+
+    pairs: int
+    bias: float
+    deviation: float | None
+    lower: float | None
+    upper: float | None
+
+
+def bland_altman(real: ArrayLike, synthetic: ArrayLike) -> BlandAltman:
+    """Return how paired measurements (n,) agree; pairs with a NaN do not count.
+
+    Raises RequestError for different lengths or no pair.
+    """
+    first, second = _paired(real, synthetic)
+    difference = (second - first)[np.isfinite(first) & np.isfinite(second)]
+    if difference.size == 0:
+        raise RequestError("There is no pair of finite measurements to compare.")
+    bias = float(difference.mean())
+    if difference.size == 1:
+        return BlandAltman(1, bias, None, None, None)
+    deviation = float(difference.std(ddof=1))
+    half = 1.96 * deviation
+    return BlandAltman(int(difference.size), bias, deviation, bias - half, bias + half)
+
+
+def cohens_kappa(real: ArrayLike, synthetic: ArrayLike) -> float:
+    """Return Cohen's kappa of paired classes (n,) of any kind, unweighted.
+
+    kappa = (p_o - p_e) / (1 - p_e), the agreement beyond that of chance (Cohen, Educ Psychol
+    Meas 1960;20:37-46); NaN when both always name the same one class. Raises RequestError for
+    different lengths or no pair.
+    """
+    first, second = np.asarray(real), np.asarray(synthetic)
+    if first.shape != second.shape or first.size == 0:
+        raise RequestError(f"{first.size} and {second.size} classes: kappa needs pairs of them.")
+    agreement = float((first == second).mean())
+    classes = np.unique(np.concatenate([first, second]))
+    chance = float(sum((first == c).mean() * (second == c).mean() for c in classes))
+    return (agreement - chance) / (1.0 - chance) if chance < 1.0 else math.nan
+
+
+def compare_curves(
+    real: KineticCurve, synthetic: KineticCurve, frames: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """Return how alike two curves at the same times are, JSON-able.
+
+    Over ``frames`` (all by default): Spearman's rho (None for a constant curve or fewer than 2
+    frames), the DTW distance and the enhancement error of each frame, all on signals divided by
+    the real baseline, so that they have no unit. Then the difference, synthetic - real, of each
+    measure, and whether the types agree. Raises RequestError for curves of different lengths and
+    for a real baseline that is not above 0.
+    """
+    from ContrastSynthLib.metrics.contrast import enhancement_error
+    from ContrastSynthLib.metrics.curves import dtw, spearman_rho
+
+    first, second = _paired(real.values, synthetic.values)
+    if real.baseline <= 0:
+        raise RequestError(
+            f"The mean signal before the agent is {real.baseline:g} in the real series: curves are "
+            "compared in units of it. Does the mask lie in tissue?"
+        )
+    chosen = list(range(len(first))) if frames is None else list(frames)
+    first, second = first[chosen] / real.baseline, second[chosen] / real.baseline
+    rho = spearman_rho(first, second) if len(chosen) > 1 else math.nan
+    pairs = ((name, getattr(real, name), getattr(synthetic, name)) for name in MEASURES)
+    return {
+        "frames": chosen,
+        "unit": "of the real baseline",
+        "spearman_rho": None if math.isnan(rho) else rho,
+        "dtw": dtw(first, second),
+        "enhancement_error": [enhancement_error(a, b) for a, b in zip(first, second, strict=True)],
+        "differences": {name: None if a is None or b is None else b - a for name, a, b in pairs},
+        "same_type": None if real.type is None else real.type == synthetic.type,
+    }
+
+
+def kinetics_report(
+    series: Sequence[Volume],
+    times_s: Sequence[float] | None,
+    mask: Volume,
+    compare: Sequence[Volume] | None = None,
+    *,
+    baseline_frames: int | None = None,
+    arrival_s: float | None = None,
+) -> dict[str, Any]:
+    """Return the kinetics of the mask in a series, JSON-able, and how a synthetic one agrees.
+
+    ``times_s`` replaces the times of the series, and of ``compare`` if it has as many volumes.
+    ``compare`` may hold only some phases: each must have the time of one of the series, and
+    the other phases are taken from the series, which the report tells. Curves of the whole
+    mask are compared over the synthetic phases; the delayed change (Bland-Altman) and the
+    type (kappa) voxel by voxel, with the timing of the real series. Raises RequestError for
+    wrong times, grids or masks.
+    """
+    times = times_of(series) if times_s is None else checked_times(times_s, len(series), "--times")
+    check_same_grid({"series": series[0], "mask": mask})
+    voxels = curves_in(series, mask)
+    curve = measure_curve(
+        times.tolist(), _mean(voxels), baseline_frames=baseline_frames, arrival_s=arrival_s
+    )
+    report: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "times_from": "the file" if times_s is None else "given",
+        "mask": {"voxels": voxels.shape[1], "ml": voxels.shape[1] * mask.grid.voxel_volume_ml},
+        "curve": curve.as_dict(),
+        "voxels": _told_voxels(voxels, curve),
+        "notes": _notes(curve),
+    }
+    if compare is not None:
+        check_same_grid({"series": series[0], "compare": compare[0]})
+        frames = _matching_frames(times, compare, times_s is not None)
+        synthetic = voxels.copy()
+        synthetic[frames] = curves_in(compare, mask)
+        report |= _compared(curve, voxels, synthetic, frames)
+        missing = [f"{times[n]:g}" for n in range(len(times)) if n not in frames]
+        if missing:
+            report["notes"].append(
+                f"The synthetic series has no phase at {', '.join(missing)} s: the real ones "
+                "stand in for them."
+            )
+    return report
+
+
+def _compared(
+    curve: KineticCurve, real: FloatArray, synthetic: FloatArray, frames: list[int]
+) -> dict[str, Any]:
+    """Return the synthetic curve, measured with the timing of the real one, and the agreement."""
+    timing = curve.timing
+    other = measure_curve(
+        curve.times_s,
+        _mean(synthetic),
+        baseline_frames=timing.baseline_frames if timing else None,
+        arrival_s=timing.arrival_s if timing else None,
+    )
+    return {
+        "synthetic": {"curve": other.as_dict(), "voxels": _told_voxels(synthetic, other)},
+        "agreement": compare_curves(curve, other, frames) | _by_voxel(real, synthetic, curve),
+    }
+
+
+def _matching_frames(
+    times: NDArray[np.float64], compare: Sequence[Volume], times_given: bool
+) -> list[int]:
+    """Return which frames of the real series the synthetic volumes stand for."""
+    if times_given and len(compare) == len(times):
+        return list(range(len(times)))
+    wanted = times_of(compare)
+    frames = [int(np.abs(times - time).argmin()) for time in wanted]
+    for time, frame in zip(wanted, frames, strict=True):
+        if abs(times[frame] - time) > SAME_TIME_S:
+            listed = ", ".join(f"{t:g}" for t in times)
+            raise RequestError(
+                f"The synthetic series has a phase at {time:g} s, the real one has none there but "
+                f"at {listed} s. Give --times for both, or compare the same phases."
+            )
+    return frames
+
+
+def _told_voxels(voxels: FloatArray, curve: KineticCurve) -> dict[str, Any] | None:
+    """Return the medians of the measures over the mask, and the share of each type."""
+    if curve.timing is None:
+        return None
+    maps = kinetic_maps(voxels, curve.timing)
+    types = maps.pop("type")
+    return {
+        "minimum_enhancement": MINIMUM_OF_VOXEL,
+        "share_of_type": {
+            "none": float((types == 0).mean()),
+            **{name: float((types == value).mean()) for value, name in TYPES.items()},
+        },
+        "median": {name: _median(values) for name, values in maps.items()},
+    }
+
+
+def _by_voxel(real: FloatArray, synthetic: FloatArray, curve: KineticCurve) -> dict[str, Any]:
+    """Return the voxelwise agreement of the delayed change and the type, None without agent."""
+    if curve.timing is None or curve.delayed_change is None:
+        return {"delayed_change_by_voxel": None, "type_kappa_by_voxel": None}
+    first, second = (kinetic_maps(values, curve.timing) for values in (real, synthetic))
+    agreement = bland_altman(first["delayed_change"], second["delayed_change"])
+    kappa = cohens_kappa(first["type"], second["type"])
+    return {
+        "delayed_change_by_voxel": asdict(agreement),
+        "type_kappa_by_voxel": None if math.isnan(kappa) else kappa,
+    }
+
+
+def _notes(curve: KineticCurve) -> list[str]:
+    if curve.timing is None:
+        return ["No agent arrives in the mask: its mean signal rises by less than 10 %."]
+    if curve.delayed_change is None:
+        return [
+            "The series ends within 120 s of the agent's arrival: there is no delayed phase, and "
+            "no type."
+        ]
+    return []
+
+
+def _median(values: NDArray[Any]) -> float | None:
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if finite.size else None
+
+
+def _mean(voxels: FloatArray) -> NDArray[np.float64]:
+    return np.asarray(voxels.mean(axis=1, dtype=np.float64))
+
+
+def _paired(
+    real: ArrayLike, synthetic: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    first, second = np.asarray(real, np.float64), np.asarray(synthetic, np.float64)
+    if first.shape != second.shape:
+        raise RequestError(
+            f"{first.size} real and {second.size} synthetic values: they must come in pairs."
+        )
+    return first.ravel(), second.ravel()

@@ -1,0 +1,1 @@
+"""What the commands do: read, call the library, print. No logic of their own."""

@@ -1,0 +1,184 @@
+"""Commands that measure volumes: read, call the library, print."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ContrastSynthLib.commands.printing import print_json, print_nested, tell
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.jobs import JsonLines
+from ContrastSynthLib.volumes import Volume, file_suffix, read_mask, read_volume, write_volume
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SCHEMA_VERSION = 1
+
+
+def evaluate(options: Namespace, lines: JsonLines | None) -> None:
+    """Print the metrics of a synthetic volume."""
+    from ContrastSynthLib.analysis.evaluation import enhancement_of
+    from ContrastSynthLib.analysis.evaluation import evaluate as measure
+
+    def optional(role: str) -> Volume | None:
+        path = getattr(options, role)
+        return _read(role, path) if path else None
+
+    reference = _read("reference", options.reference)
+    synthetic = _read("synthetic", options.synthetic)
+    pre, post = optional("pre"), optional("post")
+    report = measure(
+        reference,
+        synthetic,
+        pre=pre,
+        post=post,
+        mask=optional("mask"),
+        normalise=options.normalise,
+    )
+    if options.map:
+        if pre is None or post is None:
+            raise RequestError("The map of missed and invented enhancement needs --pre and --post.")
+        found = enhancement_of(reference, synthetic, pre=pre, post=post)
+        mark = "map of missed and invented enhancement by ContrastSynth, for research only"
+        write_volume(reference.with_array(found.map, mark), options.map)
+    if options.json:
+        print_json(report)
+    else:
+        print_nested(report)
+
+
+def uptake(options: Namespace, lines: JsonLines | None) -> None:
+    """Write the uptake mask of a pair and print its volume."""
+    from ContrastSynthLib.analysis.uptake import uptake as find_uptake
+    from ContrastSynthLib.preprocessing.foreground import foreground
+    from ContrastSynthLib.preprocessing.input_checks import warnings_for_pair
+    from ContrastSynthLib.volumes import check_same_grid
+
+    pre, post = _read("pre", options.pre), _read("post", options.post)
+    mask = _read("mask", options.mask) if options.mask else None
+    check_same_grid({"pre": pre, "post": post} | ({"mask": mask} if mask else {}))
+    region = foreground([pre, post], mask)
+    warnings = [region.message] if region.message else []
+    warnings += warnings_for_pair(pre, post, region.mask)
+    found = find_uptake(
+        pre,
+        post,
+        region.mask,
+        threshold=options.threshold,
+        convention=options.convention,
+        reference_level=options.reference_level,
+    )
+    mark = "uptake mask by ContrastSynth, for research only"
+    write_volume(pre.with_array(found.soft if options.soft else found.binary, mark), options.out)
+    tell(warnings)
+    report = {
+        "schema_version": SCHEMA_VERSION,
+        "out": options.out.name,
+        "convention": found.convention,
+        "threshold": found.threshold,
+        "reference_level": found.reference_level,
+        "volume_ml": found.volume_ml,
+        "share_of_brain": found.share_of_brain,
+        "mask": region.source,
+        "warnings": warnings,
+    }
+    if options.json:
+        print_json(report)
+    else:
+        print_nested(report)
+
+
+def profile(options: Namespace, lines: JsonLines | None) -> None:
+    """Print, and plot, the values along a line."""
+    from ContrastSynthLib.analysis.profiles import line_profile
+
+    names = _distinct_names(options.volume)
+    profiles = {
+        name: line_profile(_read(name, path), options.start, options.end)
+        for name, path in zip(names, options.volume, strict=True)
+    }
+    if options.plot:
+        from ContrastSynthLib.plots import plot_profiles
+
+        _write_plot(options.plot, plot_profiles(profiles))
+    if options.json:
+        print_json(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "from_ras_mm": list(options.start),
+                "to_ras_mm": list(options.end),
+                "profiles": {name: found.as_dict() for name, found in profiles.items()},
+            }
+        )
+        return
+    for name, found in profiles.items():
+        print(f"# {name}\n# distance_mm value")
+        for distance, value in zip(found.distance_mm, found.values, strict=True):
+            print(f"{distance:.3f} {value:.6g}")
+
+
+def _read(role: str, path: str) -> Volume:
+    try:
+        return read_mask(path) if role == "mask" else read_volume(path)
+    except RequestError as error:
+        raise RequestError(f"'{role}': {error}") from None
+
+
+def _distinct_names(paths: Sequence[str]) -> list[str]:
+    """Return file names, or numbered ones where two files have the same name."""
+    names = [Path(path).name for path in paths]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{name} ({index + 1})" for index, name in enumerate(names)]
+
+
+def kinetics(options: Namespace, lines: JsonLines | None) -> None:
+    """Print, and plot, the kinetic curve of a region, and how a synthetic series agrees."""
+    from ContrastSynthLib.analysis.kinetics_report import kinetics_report
+    from ContrastSynthLib.series import read_series
+
+    given = _seconds(options.times)
+    series = read_series(options.series, given)
+    mask = _read("mask", options.mask)
+    compare = read_series(options.compare) if options.compare else None
+    report = kinetics_report(series, given, mask, compare)
+    if options.plot:
+        from ContrastSynthLib.analysis.kinetics import mean_curve, measure_curve
+        from ContrastSynthLib.plots_kinetics import plot_curves
+        from ContrastSynthLib.series import times_of
+
+        shown = {"real": series} | ({"SYNTHETIC": compare} if compare else {})
+        curves = {
+            name: measure_curve(times_of(volumes).tolist(), mean_curve(volumes, mask))
+            for name, volumes in shown.items()
+        }
+        _write_plot(options.plot, plot_curves(curves))
+    if options.json:
+        print_json(report)
+    else:
+        print_nested(report)
+
+
+def _seconds(text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        return [float(number) for number in text.split(",")]
+    except ValueError:
+        raise RequestError(
+            f"--times '{text}' is not a list of seconds, such as -20,60,120,180."
+        ) from None
+
+
+def _write_plot(path: Path, figure: Figure) -> None:
+    from ContrastSynthLib.plots import figure_png
+
+    if file_suffix(path) != ".png":
+        raise RequestError(f"{path}: the plot is a picture; name it with .png.")
+    try:
+        path.write_bytes(figure_png(figure))
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be written ({error.strerror}).") from error

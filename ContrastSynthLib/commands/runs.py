@@ -1,0 +1,142 @@
+"""Commands that run methods, and that tell what there is to run."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ContrastSynthLib.commands.printing import print_json, tell
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.jobs import JsonLines, progress_bar
+from ContrastSynthLib.registry.context import no_progress
+
+if TYPE_CHECKING:
+    from ContrastSynthLib.result import Result
+
+SCHEMA_VERSION = 1
+
+
+def methods(options: Namespace, lines: JsonLines | None) -> None:
+    """List the declared methods, or show one."""
+    import ContrastSynthLib.methods  # noqa: F401
+    from ContrastSynthLib.registry import METHODS, describe, find_method
+
+    chosen = [find_method(options.method)] if options.method else list(METHODS.values())
+    if options.json:
+        print_json(describe.methods_as_dict(chosen))
+    elif options.method:
+        print(describe.method_as_text(chosen[0]))
+    else:
+        print(describe.methods_as_text(chosen))
+
+
+def run(options: Namespace, lines: JsonLines | None) -> None:
+    """Run one method and write its results."""
+    from ContrastSynthLib.result import check_writable
+    from ContrastSynthLib.run import Request
+    from ContrastSynthLib.run import run as run_method
+
+    inputs: dict[str, list[str]] = {}
+    for role, path in options.inputs:
+        inputs.setdefault(role, []).append(path)
+    request = Request(
+        method=options.method,
+        inputs=inputs,
+        parameters=settings(options),
+        preset=options.preset,
+        align=options.align,
+        weights=options.weights,
+        device=options.device,
+        times_s=options.time,
+    )
+    check_writable(options.out)
+    progress = {"bar": progress_bar(sys.stderr), "none": no_progress}.get(options.progress)
+    progress = lines.progress if lines else progress or no_progress
+    result = run_method(request, progress)
+    progress(0.97, "Writing")
+    written = result.write(options.out)
+    progress(1.0, "Done")
+    tell(result.warnings)
+    report = _run_report(result, written)
+    if lines:
+        lines.send("result", **report)
+    elif options.json:
+        print_json({"schema_version": SCHEMA_VERSION, **report})
+    else:
+        _print_run(report, written)
+
+
+def batch(options: Namespace, lines: JsonLines | None) -> None:
+    """Run one method on every line of a table."""
+    from ContrastSynthLib.batch import run_batch
+
+    run_batch(
+        options.method,
+        options.cases,
+        options.out,
+        parameters=settings(options),
+        common={
+            "preset": options.preset,
+            "align": options.align,
+            "weights": options.weights,
+            "device": options.device,
+        },
+        workers=options.workers,
+        resume=options.resume,
+        say=lambda text: print(text, file=sys.stderr),
+    )
+
+
+def env(options: Namespace, lines: JsonLines | None) -> None:
+    """Print versions and devices."""
+    from ContrastSynthLib.devices import list_devices
+    from ContrastSynthLib.provenance import software, threads
+
+    print_json(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "software": software(),
+            "threads": threads(),
+            "devices": list_devices(),
+        }
+    )
+
+
+def settings(options: Namespace) -> dict[str, str]:
+    """Return the parameters of ``--set``; the same name twice is refused."""
+    chosen: dict[str, str] = {}
+    for name, value in options.set:
+        if name in chosen:
+            raise RequestError(f"--set {name} is given twice. Give it once.")
+        chosen[name] = value
+    return chosen
+
+
+def _run_report(result: Result, written: Sequence[Path]) -> dict[str, Any]:
+    *volumes, provenance = written
+    return {
+        "method": result.provenance["method"]["key"],
+        "synthetic": True,
+        "outputs": {path.name.removesuffix(".nrrd"): path.name for path in volumes},
+        "provenance": provenance.name,
+        "alignment": result.provenance["alignment"],
+        "record": result.provenance["record"],
+        "warnings": result.warnings,
+        "seconds": result.provenance["seconds"],
+    }
+
+
+def _print_run(report: dict[str, Any], written: Sequence[Path]) -> None:
+    for role, done in report["alignment"]["roles"].items():
+        if "rotation_deg" in done:
+            moved = ", ".join(f"{mm:.1f}" for mm in done["translation_mm"])
+            print(
+                f"'{role}' was registered ({done['mode']}): rotated by "
+                f"{done['rotation_deg']:.1f} degrees, moved by {moved} mm (R, A, S)"
+            )
+    print("SYNTHETIC, for research only:")
+    for path in written:
+        print(f"  {path}")
