@@ -6,10 +6,11 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from ratio import Ratio
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 
@@ -18,9 +19,6 @@ from ContrastSynthLib.analysis.enhancement import missed_and_invented
 from ContrastSynthLib.analysis.uptake import uptake
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.volumes import Volume, read_volume
-
-if TYPE_CHECKING:
-    from run import Ratio
 
 Array = NDArray[Any]
 
@@ -85,8 +83,6 @@ def seconds(call: Callable[[], object]) -> float:
 
 def all_metrics() -> Ratio:
     """All but LPIPS, against scikit-image's SSIM of the whole volumes."""
-    from run import Ratio
-
     pre, post = scans()
     calls = every_metric(pre, post)
     measured = sum(seconds(call) for call in calls.values())

@@ -12,29 +12,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from metrics import all_metrics
+from ratio import Ratio
 
 REPEATS = 7
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """Two measurements in the same unit; ``limit`` is the ratio above which we look into it."""
-
-    title: str
-    measured: float
-    reference_title: str
-    reference: float
-    unit: str
-    limit: float
-
-    def __str__(self) -> str:
-        ratio = self.measured / self.reference
-        remark = "" if ratio <= self.limit else f"  ABOVE {self.limit:g}"
-        return (
-            f"{self.title}: {self.measured:.3f} {self.unit} = {ratio:.2f} x "
-            f"{self.reference_title} ({self.reference:.3f} {self.unit}){remark}"
-        )
 
 
 def process_time_s(code: str) -> float:
@@ -66,7 +48,7 @@ def import_of_the_library() -> Ratio:
     )
 
 
-BENCHMARKS: list[Callable[[], Ratio]] = [import_of_the_library]
+BENCHMARKS: list[Callable[[], Ratio]] = [import_of_the_library, all_metrics]
 
 
 def main() -> None:

@@ -134,20 +134,34 @@ def test_three_voxels_by_hand():
         len(missed_and_invented(real, made, everywhere, grid, minimum_volume_mm3=20).lesions) == 1
     )
     # At the threshold is not above it.
-    assert missed_and_invented(real, made, everywhere, grid, threshold=2.0).lesions == ()
+    any_size = {"minimum_volume_mm3": 0.0}
+    assert (
+        missed_and_invented(real, made, everywhere, grid, threshold=2.0, **any_size).lesions == ()
+    )
+    assert missed_and_invented(real, made, everywhere, grid, threshold=1.9, **any_size).lesions
 
 
-def test_rounded_spacings_do_not_cost_a_voxel():
-    """0.1 + 0.2 all over again: ten voxels of 0.3 x 0.1 x 0.1 mm are 0.03 mm3."""
-    grid = Grid((12, 3, 3), spacing_mm=(0.3, 0.1, 0.1))
+@pytest.mark.parametrize("spacing_mm", [0.9, float(np.float32(0.9))])
+def test_a_spacing_in_single_precision_does_not_cost_a_voxel(spacing_mm):
+    """Thirty voxels of 0.9 mm3 are 27 mm3; in single precision 0.9 is a little less."""
+    grid = Grid((32, 3, 3), spacing_mm=(spacing_mm, 1.0, 1.0))
     real = np.zeros(grid.shape)
-    real[1, 1, 1:11] = 1.0
-    everywhere, nothing = np.ones(grid.shape, bool), np.zeros(grid.shape)
-    for voxels in range(1, 13):
-        found = missed_and_invented(
-            real, nothing, everywhere, grid, minimum_volume_mm3=voxels * 0.003
-        )
-        assert len(found.lesions) == (voxels <= 10)
+    real[1, 1, 1:31] = 1.0
+    given = 0 * real, np.ones(grid.shape, bool), grid
+    assert len(missed_and_invented(real, *given, minimum_volume_mm3=27.0).lesions) == 1
+    assert len(missed_and_invented(real, *given, minimum_volume_mm3=27.9).lesions) == 0
+
+
+def test_what_is_no_lesion_counts_as_overlap():
+    """Of a synthetic lesion of 40 mm3 a half lies on real enhancement of 20 mm3."""
+    grid = Grid((20, 10, 1))
+    real, made = np.zeros(grid.shape), np.zeros(grid.shape)
+    real[0, 2:4, 2:12], made[0, 2:6, 2:12] = 1.0, 1.0
+    report = missed_and_invented(real, made, np.ones(grid.shape, bool), grid)
+    assert report.lesions == ()
+    assert np.array_equal(report.map == ADDED_PART, (made > 0) & (real == 0))
+    assert report.added_part_ml == pytest.approx(0.02)
+    assert set(np.unique(report.map)) == {NONE, ADDED_PART}
 
 
 @pytest.mark.parametrize(("connectivity", "lesions"), [(6, 3), (18, 2), (26, 1)])
@@ -163,15 +177,36 @@ def test_what_connects_is_a_parameter(connectivity, lesions):
     assert report.missed_ml == pytest.approx(3 * 64 / 1000)
 
 
-@pytest.mark.parametrize("connectivity", [6, 26])
-def test_against_scikit_image(connectivity):
-    """Two noise images, whose regions overlap in every way; the rules written out once more."""
-    rng = np.random.default_rng(4)
+def by_scikit_image(real, made, agent, grid, *, voxels, share, connectivity):
+    """The rules written out once more: the map, and a row for each lesion in no order."""
+    rows, painted = [], np.zeros(grid.shape, int)
+    for name, other in (("synthetic", "real"), ("real", "synthetic")):
+        for region in regionprops(label(agent[name], connectivity=connectivity)):
+            where = tuple(region.coords.T)
+            hits = agent[other][where]
+            matched = hits.mean() >= share
+            if region.area < voxels:
+                continue
+            if name == "synthetic" and matched:
+                painted[where] = np.where(hits, NONE, ADDED_PART)
+                continue
+            kind = INVENTED if name == "synthetic" else FOUND if matched else MISSED
+            painted[where] = np.where(hits, FOUND, LOST_PART) if kind == FOUND else kind
+            lps = grid.index_to_lps @ np.append(region.centroid[::-1], 1)
+            measured = (region.area, hits.mean(), (made - real)[where].mean())
+            rows.append((kind, *measured, -lps[0], -lps[1], lps[2], *region.bbox))
+    return painted, rows
+
+
+@pytest.mark.parametrize("neighbours", [6, 26])
+def test_against_scikit_image(neighbours):
+    """Two correlated fields, whose regions overlap in every way, on a turned grid."""
     grid = Grid((30, 28, 26), (0.9, 1.1, 1.5), direction=(0, 1, 0, 0, 0, 1, 1, 0, 0))
-    real, other = gaussian_filter(rng.normal(size=(2, *grid.shape)), (0, 1, 1, 1))
+    noise = np.random.default_rng(4).normal(size=(2, *grid.shape))
+    real, other = gaussian_filter(noise, (0, 1, 1, 1))
     made = 0.6 * real + 0.8 * other
     brain = ball((13, 14, 15), 24, grid)
-    threshold, voxel_mm3, share = 1.5 * real.std(), 0.9 * 1.1 * 1.5, 0.3
+    threshold, voxel_mm3 = 1.5 * real.std(), 0.9 * 1.1 * 1.5
     report = missed_and_invented(
         real,
         made,
@@ -179,55 +214,29 @@ def test_against_scikit_image(connectivity):
         grid,
         threshold=threshold,
         minimum_volume_mm3=10 * voxel_mm3,
-        minimum_overlap=share,
-        connectivity=connectivity,
+        minimum_overlap=0.3,
+        connectivity=neighbours,
     )
-    expected, painted = [], np.zeros(grid.shape, int)
     agent = {"synthetic": brain & (made > threshold), "real": brain & (real > threshold)}
-    for name, other in (("synthetic", "real"), ("real", "synthetic")):
-        numbered = label(agent[name], connectivity={6: 1, 26: 3}[connectivity])
-        for region in regionprops(numbered):
-            if region.area < 10:
-                continue
-            where = tuple(region.coords.T)
-            hits = agent[other][where]
-            matched = hits.mean() >= share
-            if name == "real":
-                kind = "found" if matched else "missed"
-                painted[where] = np.where(hits, FOUND, LOST_PART) if matched else MISSED
-            elif matched:
-                painted[where] = np.where(hits, NONE, ADDED_PART)
-                continue
-            else:
-                kind = "invented"
-                painted[where] = INVENTED
-            ijk = np.append(region.centroid[::-1], 1)
-            expected.append(
-                (
-                    ("found", "missed", "invented").index(kind),
-                    -region.area * voxel_mm3 / 1000,
-                    hits.mean(),
-                    (made - real)[where].mean(),
-                    *(np.diag([-1, -1, 1, 1]) @ grid.index_to_lps @ ijk)[:3],
-                    *region.bbox,
-                )
-            )
+    painted, expected = by_scikit_image(
+        real, made, agent, grid, voxels=10, share=0.3, connectivity={6: 1, 26: 3}[neighbours]
+    )
     assert np.array_equal(report.map, painted)
     got = [
         (
-            ("found", "missed", "invented").index(row.kind),
-            -row.volume_ml,
+            ("found", "missed", "invented").index(row.kind) + 1,
+            row.volume_ml * 1000 / voxel_mm3,
             row.overlap,
             row.mean_error,
             *row.centre_ras_mm,
-            *(start for start, _ in row.bounds_kji),
-            *(stop for _, stop in row.bounds_kji),
+            *np.transpose(row.bounds_kji).ravel(),
         )
         for row in report.lesions
     ]
     assert min(counts(report)) > 0
-    assert [row[:2] for row in got] == sorted(row[:2] for row in got)
     assert np.array(sorted(got)) == pytest.approx(np.array(sorted(expected)))
+    order = [(kind, -round(size)) for kind, size, *_ in got]
+    assert order == sorted(order)
     assert [row.id for row in report.lesions] == list(range(1, len(got) + 1))
     for part, volume in ((LOST_PART, report.lost_part_ml), (ADDED_PART, report.added_part_ml)):
         assert volume == pytest.approx((painted == part).sum() * voxel_mm3 / 1000)

@@ -27,6 +27,7 @@ GROUND = {
     "errors",
     "geometry",
     "resources",
+    "series",
     "stored_voxels",
     "volumes",
 }
@@ -42,6 +43,10 @@ MAY_LEAN_ON = {
     "networks": set(),
     "registry": {"devices", "weights"},
     "methods": {"registry", "inversion", "networks", "preprocessing", "physics", "analysis"},
+    "commands": {
+        *("analysis", "batch", "devices", "jobs", "phantom", "plots", "plots_kinetics"),
+        *("preprocessing", "provenance", "registry", "result", "run", "methods"),
+    },
 }
 """Part of the library to the other parts that it may import, besides the ground."""
 
