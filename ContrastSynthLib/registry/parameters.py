@@ -118,13 +118,26 @@ def _from_scan(entry: Declared, acquisitions: Mapping[str, Acquisition]) -> tupl
         return entry.default, "default", ""
     role, name = entry.param.from_acquisition
     found = getattr(acquisitions.get(role, Acquisition()), name)
-    default = f"{entry.name} = {entry.default:g} {entry.param.unit}, the default".replace("  ", " ")
+    default = " ".join(f"{entry.name} = {_shown(entry.default)} {entry.param.unit}".split())
     if found is None:
-        return entry.default, "default", f"{default}: the file of '{role}' does not tell."
-    if not _in_range(entry.param, found):
         return (
             entry.default,
             "default",
-            f"{default}: '{role}' was made with {found:g}, outside {entry.param.allowed}.",
+            f"{default}, the default: the file of '{role}' does not tell.",
+        )
+    if not _fits(entry.param, found):
+        return (
+            entry.default,
+            "default",
+            f"{default}, the default: '{role}' was made with {_shown(found)}; "
+            f"this method takes {entry.param.allowed}.",
         )
     return found, f"scan '{role}'", ""
+
+
+def _fits(param: Param, value: Any) -> bool:
+    return value in param.choices if param.choices else _in_range(param, value)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

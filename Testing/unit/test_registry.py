@@ -118,8 +118,28 @@ def test_a_default_that_stands_in_for_the_scan_is_said(toy):
     assert "'post' does not tell" in sentence
     slow = {"post": Acquisition(repetition_time_s=2.3)}
     (sentence,) = resolve_parameters(toy, {}, None, slow).stated
-    assert "made with 2.3" in sentence
+    assert "made with 2.3; this method takes" in sentence
     assert "0.002 to 0.02 s" in sentence
+
+
+def test_a_choice_can_come_from_the_scan_too(toy):
+    @dataclass(frozen=True)
+    class WithAgent:
+        agent: Annotated[
+            str,
+            Param(
+                "Agent", choices=("gadobutrol", "gadoterate"), from_acquisition=("post", "agent")
+            ),
+        ] = "gadoterate"
+
+    declare(key="agents", parameters=WithAgent)
+    chosen = module.METHODS["agents"]
+    known = resolve_parameters(chosen, {}, None, {"post": Acquisition(agent="gadobutrol")})
+    assert known.values.agent == "gadobutrol"
+    other = resolve_parameters(chosen, {}, None, {"post": Acquisition(agent="gadoxetate")})
+    assert other.values.agent == "gadoterate"
+    (sentence,) = other.stated
+    assert "'post' was made with gadoxetate; this method takes one of gadobutrol" in sentence
 
 
 @pytest.mark.parametrize(
