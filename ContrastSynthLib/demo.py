@@ -1,7 +1,7 @@
 """``python -m ContrastSynthLib.demo``: every method that is ready, on a sample patient.
 
-The sample is a virtual patient. When CONTRASTSYNTH_REAL_SCANS names a folder with a
-``cases.json`` (case to role to file), the pairs of scans in it are run as well.
+The samples are a virtual brain and a virtual breast. When CONTRASTSYNTH_REAL_SCANS names a
+folder with a ``cases.json`` (case to role to file), the pairs of scans in it are run as well.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from typing import Any
 from ContrastSynthLib.analysis.evaluation import evaluate
 from ContrastSynthLib.demo_page import Page
 from ContrastSynthLib.errors import ContrastSynthError
-from ContrastSynthLib.phantom.sample import sample_patient
+from ContrastSynthLib.phantom.brain import brain_patient
+from ContrastSynthLib.phantom.breast import breast_patient
 from ContrastSynthLib.registry import METHODS, ROLES, Method
 from ContrastSynthLib.run import Request, run
+from ContrastSynthLib.series import write_series
 from ContrastSynthLib.volumes import Volume, check_same_grid, read_volume, write_volume
 
 REAL_SCANS = "CONTRASTSYNTH_REAL_SCANS"
+SEED = 4
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for case in cases():
             show_case(case, options.out / case.name, page)
+        show_breast(options.out / "virtual-breast", page)
         page.write(options.out / "index.html", "make demo", time.monotonic() - started)
     except ContrastSynthError as error:
         print(f"demo: {error}", file=sys.stderr)
@@ -56,10 +60,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def cases() -> Iterator[Case]:
     """Give the virtual patient, then the real pairs if there are any."""
+    patient = brain_patient(SEED, corruption=None)
     yield Case(
-        "virtual",
-        "A virtual patient made of ellipsoids, with the truth known at every voxel.",
-        sample_patient(seed=1).scans,
+        "virtual-brain",
+        "A virtual patient: anatomy from the MNI152 maps under a random deformation, with vessels, "
+        "dura and lesions, images by the signal equations. The truth is known at every voxel.",
+        dict(patient.scans),
     )
     if REAL_SCANS not in os.environ:
         return
@@ -88,6 +94,17 @@ def show_case(case: Case, folder: Path, page: Page) -> None:
         reports = _evaluated(case, method, result.outputs)
         page.add_result(case.scans, method, result, reports)
         print(f"  {method.key}: {result.provenance['seconds']} s")
+
+
+def show_breast(folder: Path, page: Page) -> None:
+    """Make a virtual breast and put the kinetic curves of its lesions on the page."""
+    print("virtual-breast:")
+    patient = breast_patient(SEED, size=(192, 192, 40), lesion_types=("I", "II", "III"))
+    series = folder / "scans" / "series.seq.nrrd"
+    series.parent.mkdir(parents=True, exist_ok=True)
+    write_series(patient.phases, series)
+    page.add_kinetics("virtual-breast", patient.phases, patient.lesion_labels, ("I", "II", "III"))
+    print(f"  {len(patient.phases)} phases")
 
 
 def _evaluated(case: Case, method: Method, outputs: dict[str, Volume]) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,11 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ContrastSynthLib.analysis.enhancement import ADDED_PART, INVENTED, LOST_PART, MISSED
+from ContrastSynthLib.analysis.evaluation import enhancement_of
+from ContrastSynthLib.analysis.kinetics import mean_curve, measure_curve
 from ContrastSynthLib.analysis.profiles import line_profile
 from ContrastSynthLib.analysis.uptake import uptake
 from ContrastSynthLib.errors import RequestError
@@ -23,17 +27,27 @@ from ContrastSynthLib.plots import (
     plot_profiles,
     slice_figure,
 )
+from ContrastSynthLib.plots_kinetics import plot_curves
 from ContrastSynthLib.preprocessing.foreground import foreground
 from ContrastSynthLib.provenance import software
 from ContrastSynthLib.registry import Method
 from ContrastSynthLib.resources import resource
 from ContrastSynthLib.result import Result
+from ContrastSynthLib.series import times_of
 from ContrastSynthLib.volumes import BoolArray, Volume
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PROFILE_HALF_LENGTH_MM = 70.0
+LESIONS_LISTED = 8
+KINDS = ("found", "missed", "invented")
+KINETICS = {
+    "initial_enhancement": "initial enhancement",
+    "delayed_change": "delayed change",
+    "signal_enhancement_ratio": "SER",
+    "time_to_peak_s": "time to peak, s",
+}
 METRICS = {"mae": "MAE", "rmse": "RMSE", "psnr_db": "PSNR, dB", "ssim": "SSIM"}
 
 
@@ -89,10 +103,45 @@ class Page:
             self._show(plot_profiles(self._profiles(lines), unit="medians"), css="picture plot")
         for name, report in reports.items():
             self._body.append(_table(name, report))
+            self._show_enhancement(scans, name, result.outputs[name], report["enhancement"])
         self._body.append(_table_of_record(result.provenance["record"]))
         if result.warnings:
             listed = "".join(f"<li>{escape(warning)}</li>" for warning in result.warnings)
             self._body.append(f"<ul class='warnings'>{listed}</ul>")
+
+    def add_kinetics(
+        self,
+        name: str,
+        phases: Sequence[Volume],
+        labels: NDArray[np.uint8],
+        made_as: Sequence[str],
+    ) -> None:
+        """Show a dynamic series, and the curve of each labelled lesion beside its true type."""
+        self._body.append(f"<h2>{escape(name)}</h2>")
+        self._body.append(
+            "<p class='soft'>A virtual patient in six phases, with lesions of types I, II and III; "
+            "Tofts' model made the curves.</p>"
+        )
+        pre, early, late = phases[0], phases[1], phases[-1]
+        at = choose_slice(pre.with_array(labels > 0))
+        rise = early.with_array(early.array - pre.array)
+        shown = {"pre": pre, "first phase": early, "last phase": late, "first - pre": rise}
+        panels = [
+            Panel(title, *display_slice(volume, at_ras_mm=at)) for title, volume in shown.items()
+        ]
+        self._show(slice_figure(panels))
+        curves = {
+            f"lesion {n}": measure_curve(
+                times_of(phases).tolist(), mean_curve(phases, np.asarray(labels == n))
+            )
+            for n in range(1, len(made_as) + 1)
+        }
+        self._show(plot_curves(curves), css="picture plot")
+        rows = [
+            [title, true, curve.type or "none", *(_number(getattr(curve, m)) for m in KINETICS)]
+            for (title, curve), true in zip(curves.items(), made_as, strict=True)
+        ]
+        self._body.append(_html_table(["lesion", "made as", "found as", *KINETICS.values()], rows))
 
     def write(self, path: Path, command: str, seconds: float) -> None:
         """Write the page; raises RequestError when the disk does not take it."""
@@ -107,6 +156,41 @@ class Page:
             path.write_text(text, encoding="utf-8")
         except OSError as error:
             raise RequestError(f"{path}: could not be written ({error.strerror}).") from error
+
+    def _show_enhancement(
+        self, scans: Mapping[str, Volume], name: str, made: Volume, report: Mapping[str, Any]
+    ) -> None:
+        """Show what was missed and what was invented, as a map and as a list of lesions."""
+        found = enhancement_of(
+            scans[name], made, pre=scans["pre"], post=scans["post"], brain=self._brain
+        )
+        kinds = {"missed": (MISSED, LOST_PART), "invented": (INVENTED, ADDED_PART)}
+        post = scans["post"]
+        panels = [self._panel("post", post)]
+        for kind, values in kinds.items():
+            marked = self._slice(post.with_array(np.isin(found.map, values)))
+            panels.append(self._panel(f"{kind} enhancement, on post", post, uptake=marked))
+        self._show(slice_figure(panels))
+        totals = ", ".join(
+            f"{k} {report[f'{k}_count']} ({report[f'{k}_ml']:.2f} ml)" for k in KINDS
+        )
+        self._body.append(
+            f"<p>Lesions of at least {report['minimum_volume_mm3']:g} mm<sup>3</sup>: {totals}; "
+            f"parts of found ones that were lost {report['lost_part_ml']:.1f} ml.</p>"
+        )
+        wrong = [lesion for lesion in report["lesions"] if lesion["kind"] != "found"]
+        rows = [
+            [
+                lesion["kind"],
+                f"{lesion['volume_ml']:.3f}",
+                f"{lesion['mean_error']:.3f}",
+                " ".join(f"{mm:.0f}" for mm in lesion["centre_ras_mm"]),
+            ]
+            for lesion in wrong[:LESIONS_LISTED]
+        ]
+        if rows:
+            header = ["lesion", "volume, ml", "mean error", "centre, R A S mm"]
+            self._body.append(_html_table(header, rows))
 
     def _comparison(
         self, inputs: Mapping[str, Volume], name: str, made: Volume, truth: Volume | None

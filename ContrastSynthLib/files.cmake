@@ -4,12 +4,20 @@ set(LIBRARY_SCRIPTS
   __main__.py
   acquisition.py
   analysis/__init__.py
+  analysis/enhancement.py
   analysis/evaluation.py
+  analysis/kinetics.py
+  analysis/kinetics_report.py
+  analysis/measures.py
   analysis/profiles.py
   analysis/uptake.py
   batch.py
   cli.py
-  commands.py
+  commands/__init__.py
+  commands/measures.py
+  commands/phantoms.py
+  commands/printing.py
+  commands/runs.py
   demo.py
   demo_page.py
   devices.py
@@ -23,15 +31,42 @@ set(LIBRARY_SCRIPTS
   methods/physics_dose.py
   methods/physics_pre.py
   metrics/__init__.py
+  metrics/common.py
+  metrics/contrast.py
+  metrics/curves.py
+  metrics/gradients.py
   metrics/image.py
+  metrics/noise.py
+  metrics/perceptual.py
   phantom/__init__.py
+  phantom/brain.py
+  phantom/brain_anatomy.py
+  phantom/brain_deformation.py
+  phantom/brain_fields.py
+  phantom/brain_head.py
+  phantom/brain_layers.py
+  phantom/brain_parameters.py
+  phantom/brain_slices.py
+  phantom/brain_study.py
+  phantom/brain_template.py
+  phantom/breast.py
+  phantom/breast_anatomy.py
+  phantom/breast_lesions.py
+  phantom/breast_space.py
+  phantom/corruption.py
+  phantom/images.py
+  phantom/lesions.py
   phantom/sample.py
+  phantom/tissue.py
+  phantom/vessels.py
   physics/__init__.py
   physics/arrays.py
   physics/contrast.py
+  physics/kinetics.py
   physics/relaxivity.py
   physics/spgr.py
   plots.py
+  plots_kinetics.py
   preprocessing/__init__.py
   preprocessing/alignment.py
   preprocessing/foreground.py
@@ -46,6 +81,7 @@ set(LIBRARY_SCRIPTS
   resources.py
   result.py
   run.py
+  series.py
   stored_voxels.py
   volumes.py
   )

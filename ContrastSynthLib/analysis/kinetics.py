@@ -42,7 +42,7 @@ PLATEAU_SHARE = 0.10
 TYPES = {1: "I", 2: "II", 3: "III"}
 """Values of the map of types; 0 is a voxel that does not enhance enough to have one."""
 
-# The agent is there from the first frame on that stays above this share of the whole rise.
+# The agent is there from the first frame on that has this share of the whole rise.
 ARRIVAL_SHARE = 0.10
 # A region that never rises by this share of S0 holds no agent; a voxel needs more to stand
 # out of its noise, and maps of breast lesions usually begin at a half.
@@ -150,15 +150,16 @@ def curves_in(series: Sequence[Volume], mask: Volume | BoolArray) -> FloatArray:
 def find_arrival(values: ArrayLike) -> int | None:
     """Return the first frame, counted from 0, with agent in a curve (n,); None without any.
 
-    It and all later ones exceed the mean of those before it by 10 % of the whole rise.
+    It and all later ones up to the highest exceed the mean of those before it by 10 % of the
+    whole rise, and that rise is at least 10 % of the mean.
     """
     curve = np.asarray(values, dtype=np.float64)
-    for first in range(1, len(curve)):
+    highest = int(curve.argmax())
+    for first in range(1, highest + 1):
         baseline = curve[:first].mean()
         rise = curve.max() - baseline
-        if rise < MINIMUM_OF_CURVE * abs(baseline) or rise == 0:
-            continue
-        if (curve[first:] > baseline + ARRIVAL_SHARE * rise).all():
+        risen = curve[first : highest + 1] > baseline + ARRIVAL_SHARE * rise
+        if rise >= MINIMUM_OF_CURVE * abs(baseline) and risen.all():
             return first
     return None
 
