@@ -137,7 +137,7 @@ def slice_figure(panels: Sequence[Panel], plane: str = "axial", columns: int = 4
         raise RequestError("There is nothing to show: give at least one panel.")
     if plane not in PLANES:
         raise unknown_name("plane", plane, PLANES)
-    figure_class, _ = _matplotlib()
+    figure_class, _ = load_matplotlib()
     left, right, bottom, top = _view(panels)
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
@@ -168,7 +168,7 @@ def plot_profiles(profiles: Mapping[str, Profile], unit: str = "a.u.") -> Figure
     """
     if not profiles:
         raise RequestError("There is nothing to plot: give at least one profile.")
-    figure_class, _ = _matplotlib()
+    figure_class, _ = load_matplotlib()
     figure = figure_class(figsize=(7.2, 3.2), facecolor="white", layout="constrained")
     axes = figure.add_subplot()
     for number, (name, profile) in enumerate(profiles.items()):
@@ -196,7 +196,8 @@ def figure_png(figure: Figure, dots_per_inch: int = 150) -> bytes:
     return stream.getvalue()
 
 
-def _matplotlib() -> tuple[type[Figure], type[LinearSegmentedColormap]]:
+def load_matplotlib() -> tuple[type[Figure], type[LinearSegmentedColormap]]:
+    """Return what a figure is made with; raises MissingError without matplotlib."""
     try:
         from matplotlib.colors import LinearSegmentedColormap
         from matplotlib.figure import Figure
@@ -259,7 +260,7 @@ def _draw(axes: Axes, panel: Panel, window: tuple[float, float]) -> None:
     axes.set_axis_off()
     axes.set_title(panel.title, color=TITLE, fontsize=10, pad=6)
     look: dict[str, Any] = {"extent": panel.extent, "interpolation": "bilinear"}
-    _, colours = _matplotlib()
+    _, colours = load_matplotlib()
     if panel.difference:
         look["cmap"] = colours.from_list("difference", DIFFERENCE_COLOURS)
     else:

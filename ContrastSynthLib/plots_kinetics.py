@@ -9,7 +9,7 @@ import numpy as np
 
 from ContrastSynthLib.analysis.kinetics import INITIAL_WINDOW_S, PLATEAU_SHARE, KineticCurve
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.plots import LINE_COLOURS, _matplotlib
+from ContrastSynthLib.plots import LINE_COLOURS, load_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,7 @@ def plot_curves(curves: Mapping[str, KineticCurve]) -> Figure:
     """
     if not curves:
         raise RequestError("There is nothing to plot: give at least one curve.")
-    figure_class, _ = _matplotlib()
+    figure_class, _ = load_matplotlib()
     figure = figure_class(figsize=(7.2, 3.6), facecolor="white", layout="constrained")
     axes = figure.add_subplot()
     _plateau(axes, next(iter(curves.values())))

@@ -23,21 +23,16 @@ from numpy.typing import NDArray
 from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import Grid
-from ContrastSynthLib.stored_voxels import stored_voxels
 from ContrastSynthLib.volumes import (
-    READERS,
     SYNTHETIC_KEY,
     FloatArray,
     Volume,
-    _acquisition,
-    _open,
-    _reason,
-    _refuse_not_finite,
-    _refuse_sheared_sform,
-    _synthetic,
+    acquisition_in_file,
     check_same_grid,
-    file_suffix,
-    grid_of,
+    grid_in_file,
+    read_whole_image,
+    refuse_not_finite,
+    synthetic_in_file,
 )
 
 SEQUENCE_SUFFIX = ".seq.nrrd"
@@ -60,7 +55,7 @@ def read_series(path: str | Path, times_s: Sequence[float] | None = None) -> lis
     path = Path(path)
     image, header = _read_image(path)
     array, grid = _frames(path, image, header)
-    _refuse_not_finite(path, int((~np.isfinite(array)).sum()))
+    refuse_not_finite(path, int((~np.isfinite(array)).sum()))
     found = list(times_s) if times_s is not None else _times_in_file(image, header)
     if found is None:
         raise RequestError(
@@ -68,10 +63,10 @@ def read_series(path: str | Path, times_s: Sequence[float] | None = None) -> lis
             "time in seconds for each, for example --times 0,85,155."
         )
     times = checked_times(found, len(array), str(path))
-    acquisition, synthetic = _acquisition(path, header), _synthetic(header)
+    acquisition, synthetic = acquisition_in_file(path, header), synthetic_in_file(header)
     return [
         Volume(frame, grid, replace(acquisition, time_s=time), synthetic)
-        for frame, time in zip(array, times, strict=True)
+        for frame, time in zip(array, times.tolist(), strict=True)
     ]
 
 
@@ -143,23 +138,7 @@ def _read_image(path: Path) -> tuple[sitk.Image, dict[str, str]]:
         )
     if not path.is_file():
         raise RequestError(f"{path}: there is no such file. Expected {ACCEPTED_SERIES}.")
-    if file_suffix(path) not in READERS:
-        raise RequestError(f"{path}: not a format of series. Expected {ACCEPTED_SERIES}.")
-    try:
-        reader = _open(path)
-        stored = stored_voxels(path, reader)
-        if not stored.whole:
-            raise RequestError(
-                f"{path}: truncated or damaged, its {stored.expected_bytes} bytes of voxels "
-                "cannot be read whole. Copy or export it again."
-            )
-        _refuse_not_finite(path, stored.not_finite)
-        image = reader.Execute()
-    except (OSError, RuntimeError) as error:
-        raise RequestError(
-            f"{path}: cannot be read as an image ({_reason(error)}). Expected {ACCEPTED_SERIES}."
-        ) from error
-    return image, {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
+    return read_whole_image(path, ACCEPTED_SERIES)
 
 
 def _frames(path: Path, image: sitk.Image, header: Mapping[str, str]) -> tuple[FloatArray, Grid]:
@@ -177,12 +156,8 @@ def _frames(path: Path, image: sitk.Image, header: Mapping[str, str]) -> tuple[F
             f"{path}: an image of {sizes} voxels with {kind}, not a series. Expected "
             f"{ACCEPTED_SERIES}."
         )
-    try:
-        _refuse_sheared_sform(header)
-        # A copy in any case: the view dies with the image.
-        return np.array(array, dtype=np.float32, order="C"), grid_of(one)
-    except RequestError as error:
-        raise RequestError(f"{path}: {error}") from None
+    # A copy in any case: the view dies with the image.
+    return np.array(array, dtype=np.float32, order="C"), grid_in_file(path, one, header)
 
 
 def _times_in_file(image: sitk.Image, header: Mapping[str, str]) -> list[float] | None:

@@ -11,7 +11,7 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -191,11 +191,12 @@ def _read(path: Path) -> Volume:
         volume = read_dicom(path)
     else:
         volume = _read_image_file(path)
-    _refuse_not_finite(path, int((~np.isfinite(volume.array)).sum()))
+    refuse_not_finite(path, int((~np.isfinite(volume.array)).sum()))
     return volume
 
 
-def _refuse_not_finite(path: Path, count: int) -> None:
+def refuse_not_finite(path: Path, count: int) -> None:
+    """Raise RequestError when a file holds ``count`` voxels that are not finite, if any."""
     if count:
         raise RequestError(
             f"{path}: {count} voxels are not finite numbers (NaN or infinity). Replace them, for "
@@ -227,35 +228,54 @@ def _is_dicom_by_any_name(path: Path) -> bool:
 
 
 def _read_image_file(path: Path) -> Volume:
+    image, header = read_whole_image(path, ACCEPTED_FILES, _refuse_wrong_kind)
+    if image.GetDimension() == 4:
+        image = image[:, :, :, 0]
+    grid = grid_in_file(path, image, header)
+    array = sitk.GetArrayFromImage(image)
+    return Volume(array, grid, acquisition_in_file(path, header), synthetic_in_file(header))
+
+
+def read_whole_image(
+    path: Path,
+    expected: str,
+    refuse: Callable[[Path, sitk.ImageFileReader], None] = lambda path, reader: None,
+) -> tuple[sitk.Image, dict[str, str]]:
+    """Return a float32 image of any dimension, and its header.
+
+    ``expected`` tells the user which files are right; ``refuse`` may raise after a look at the
+    header. Raises RequestError for a file that is no image, is damaged or is not finite.
+    """
     if file_suffix(path) not in READERS:
-        raise RequestError(f"{path}: not a format of volumes. Expected {ACCEPTED_FILES}.")
+        raise RequestError(f"{path}: not a format of images. Expected {expected}.")
     try:
         reader = _open(path)
-        _refuse_wrong_kind(path, reader)
+        refuse(path, reader)
         stored = stored_voxels(path, reader)
         if not stored.whole:
             raise RequestError(
                 f"{path}: truncated or damaged, its {stored.expected_bytes} bytes of voxels "
                 "cannot be read whole. Copy or export it again."
             )
-        _refuse_not_finite(path, stored.not_finite)
-        reader.SetOutputPixelType(sitk.sitkFloat32)
+        refuse_not_finite(path, stored.not_finite)
+        reader.SetOutputPixelType(
+            sitk.sitkFloat32 if reader.GetNumberOfComponents() == 1 else sitk.sitkVectorFloat32
+        )
         image = reader.Execute()
     except (OSError, RuntimeError) as error:
         raise RequestError(
-            f"{path}: cannot be read as an image ({_reason(error)}). Expected {ACCEPTED_FILES}."
+            f"{path}: cannot be read as an image ({_reason(error)}). Expected {expected}."
         ) from error
-    header = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
-    if image.GetDimension() == 4:
-        image = image[:, :, :, 0]
+    return image, {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
+
+
+def grid_in_file(path: Path, image: sitk.Image, header: Mapping[str, str]) -> Grid:
+    """Return the grid of a 3D image from a file; raises RequestError when it is sheared."""
     try:
         _refuse_sheared_sform(header)
-        grid = grid_of(image)
+        return grid_of(image)
     except RequestError as error:
         raise RequestError(f"{path}: {error}") from None
-    with np.errstate(over="ignore"):
-        array = sitk.GetArrayFromImage(image).astype(np.float32)
-    return Volume(array, grid, _acquisition(path, header), _synthetic(header))
 
 
 def _refuse_wrong_kind(path: Path, reader: sitk.ImageFileReader) -> None:
@@ -292,14 +312,15 @@ def _refuse_sheared_sform(header: Mapping[str, str]) -> None:
         refuse_shear(columns / lengths)
 
 
-def _acquisition(path: Path, header: Mapping[str, str]) -> Acquisition:
+def acquisition_in_file(path: Path, header: Mapping[str, str]) -> Acquisition:
+    """Return the acquisition parameters in our keys of a header, or in the file beside a NIfTI."""
     if file_suffix(path) in (".nii", ".nii.gz"):
         stem = path.name[: -len(file_suffix(path))]
         return Acquisition.from_bids(path.with_name(f"{stem}.json"))
     return Acquisition.from_header(header)
 
 
-def _synthetic(header: Mapping[str, str]) -> str | None:
+def synthetic_in_file(header: Mapping[str, str]) -> str | None:
     """Return what :func:`write_volume` noted about a synthetic volume, cut to 80 bytes in NIfTI."""
     kind, _, made_by = header.get(NIFTI_NOTE_KEY, "").partition(" ")
     return header.get(SYNTHETIC_KEY, made_by if kind == SYNTHETIC_KEY else None)

@@ -145,13 +145,13 @@ def paint_choroid(
     points = canvas.places.reshape(3, -1)[:, near].T.copy()
     points[:, 2] = np.abs(points[:, 2])
     size = np.full(len(near), -9.0, np.float32)
-    course, radii = CHOROID_COURSE_MM, np.array(CHOROID_RADII_MM) * parameters["choroid"]
-    fine = np.linspace(0, len(course) - 1, 40)
-    for position in fine:
-        centre = [np.interp(position, range(len(course)), course[:, a]) for a in range(3)]
-        radius = np.interp(position, range(len(course)), radii)
-        away = np.sqrt(((points - np.array(centre, dtype=np.float32)) ** 2).sum(axis=1))
-        np.maximum(size, radius - away, out=size)
+    radii = np.array(CHOROID_RADII_MM, dtype=np.float32) * np.float32(parameters["choroid"])
+    ends = zip(CHOROID_COURSE_MM, CHOROID_COURSE_MM[1:], radii, radii[1:], strict=False)
+    for first, last, start, end in ends:
+        along = (last - first) / ((last - first) ** 2).sum()
+        share = np.clip((points - first) @ along, 0, 1)
+        away = np.linalg.norm(points - first - share[:, None] * (last - first), axis=1)
+        np.maximum(size, start + share * (end - start) - away, out=size)
     fourth = np.sqrt((((points - np.array([-34, -46, 0])) / (3, 2, 5)) ** 2).sum(axis=1))
     size = np.maximum(size, (1 - fourth) * 2)
     lumps = 0.8 * fields["texture"].ravel()[near]

@@ -57,7 +57,7 @@ ANATOMY = {
     "warp_6mm": Span((0.5, 1.0), ((1.2, 1.5),)),
     "ventricle_mm": Span((-0.5, 3.0), ((4.0, 6.0),)),
     "sulcus_level": Span((0.20, 0.75), ((0.13, 0.17), (0.80, 0.90))),
-    "cortex_shift": Span((-0.15, 0.75), ((-0.35, -0.22), (0.85, 1.0))),
+    "cortex_shift": Span((-0.15, 0.90), ((-0.35, -0.22), (1.0, 1.15))),
     "folding": Span((0.4, 1.0), ((0.0, 0.2), (1.2, 1.4))),
     "folia": Span((0.10, 0.35), ((0.0, 0.05), (0.42, 0.5))),
     "cortex_roughness": Span((0.03, 0.08), ((0.10, 0.14),)),
@@ -89,7 +89,7 @@ VESSELS = {
 SPGR = {
     "repetition_time_s": Span((0.006, 0.012), ((0.014, 0.02),)),
     "echo_time_s": Span((0.002, 0.004), ((0.005, 0.008),)),
-    "flip_angle_deg": Span((7.0, 22.0), ((25.0, 35.0),)),
+    "flip_angle_deg": Span((6.0, 18.0), ((21.0, 32.0),)),
 }
 MPRAGE = {
     "repetition_time_s": Span((1.7, 2.3), ((2.5, 3.0),)),
@@ -119,13 +119,13 @@ SEQUENCES = {"spgr": SPGR, "mprage": MPRAGE, "spin_echo": SPIN_ECHO}
 SCAN = {
     "gain": Span((0.7, 1.4), ((0.4, 0.6), (1.6, 2.2)), log=True),
     "noise": Span((0.007, 0.04), ((0.048, 0.065),), log=True),
-    "bias": Span((0.005, 0.17), ((0.20, 0.27),)),
+    "bias": Span((0.005, 0.20), ((0.23, 0.30),)),
     "shift_mm": Span((0.0, 0.45), ((0.6, 1.0),)),
     "rotation_deg": Span((0.0, 0.25), ((0.4, 0.8),)),
 }
 RESOLUTION = {
     "thickness_mm": Span((1.0, 5.5), ((6.0, 7.5),)),
-    "pixel_mm": Span((0.80, 1.15), ((1.3, 1.6),)),
+    "pixel_mm": Span((0.80, 1.10), ((1.3, 1.6),)),
 }
 LESION = {
     "diameter_mm": Span((3.0, 60.0), ((3.0, 60.0),), log=True),
@@ -263,7 +263,7 @@ def _scan(rng: np.random.Generator, kind: str) -> dict[str, Any]:
 
 def _resolution(rng: np.random.Generator, kind: str) -> dict[str, float]:
     drawn = _draw(RESOLUTION, rng, kind)
-    # Every second training protocol is isotropic.
-    if kind == "training" and rng.random() < 0.5:
+    # Most training protocols are isotropic.
+    if kind == "training" and rng.random() < 0.6:
         drawn["thickness_mm"] = drawn["pixel_mm"] = max(1.0, drawn["pixel_mm"])
     return drawn

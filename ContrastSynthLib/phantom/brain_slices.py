@@ -22,7 +22,7 @@ from ContrastSynthLib.volumes import FloatArray
 SLAB_SLICES = 32
 MARGIN_SLICES = 4
 """Cut and thrown away at both ends of a slab, where thick slices miss their neighbours."""
-SLABS_PER_PATIENT = 3
+SLABS_PER_PATIENT = 4
 HEIGHTS_MM = (-48.0, 62.0)
 LESION_SHARE = 0.6
 """Share of slabs that are centred on a lesion, where the patient has one."""

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import BSpline
 
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.volumes import FloatArray
@@ -76,6 +75,8 @@ class Space:
 
     def noise(self, rng: np.random.Generator, step_mm: float) -> FloatArray:
         """Return a random field of mean 0 and deviation 1, its features ``step_mm`` wide."""
+        from scipy.interpolate import BSpline
+
         counts = [int(np.ceil(extent / step_mm)) + 4 for extent in FIELD_OF_VIEW_MM[::-1]]
         values = rng.standard_normal(counts, dtype=np.float32)
         low = (-FIELD_OF_VIEW_MM[2] / 2, ANTERIOR_MM, -FIELD_OF_VIEW_MM[0] / 2)

@@ -195,8 +195,8 @@ def _open_ring(lesion: Lesion, offsets: Any, within: Any, of: Any) -> dict[str, 
 
 
 def _solid(lesion: Lesion, offsets: Any, within: Any, of: Any) -> dict[str, FloatArray]:
-    body, _, fine, _ = of
-    return {"tumour": body, "leak": np.clip(1.1 + 0.10 * fine, 0.5, 1.5)}
+    body, coarse, fine, _ = of
+    return {"tumour": body, "leak": np.clip(1.1 + 0.15 * coarse + 0.12 * fine, 0.4, 1.6)}
 
 
 def _nodular(lesion: Lesion, offsets: Any, within: Any, of: Any) -> dict[str, FloatArray]:
@@ -217,8 +217,10 @@ def _non_enhancing(lesion: Lesion, offsets: Any, within: Any, of: Any) -> dict[s
 
 
 def _t1_bright(lesion: Lesion, offsets: Any, within: Any, of: Any) -> dict[str, FloatArray]:
-    body, coarse, _, _ = of
-    bright = body * np.clip(0.75 + 0.2 * coarse, 0.3, 1)
+    body, coarse, fine, _ = of
+    # Old clots are brightest at their rim.
+    rim = 1 - 0.5 * within(0.65) * (lesion.radius_mm > 6)
+    bright = body * np.clip(0.7 * rim + 0.2 * coarse + 0.12 * fine, 0.1, 1)
     return {"glioma": body, "blood_or_fat": bright}
 
 

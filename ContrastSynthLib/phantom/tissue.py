@@ -27,9 +27,9 @@ SOURCES = {
     "oros": "Oros-Peusquens et al., Front Neurol 2019;10:1333: water content, 69 and 84 %",
     "helenius": "Helenius et al., AJNR 2002;23:194-199: ADC of healthy brains and CSF",
     "toh": "Toh et al., AJNR 2008;29:471-475: ADC of enhancing glioblastoma, 0.96e-3 mm2/s",
-    "deblank": "de Blank et al., Pediatr Neurosurg 2019;54:310-318: T1 at 3 T of high-grade tumours "
-    "(1.86 s), of all solid ones (1.44 s) and of the white matter around them (1.26 s); at 1.5 T "
-    "shorter by as much as grey matter",
+    "deblank": "de Blank et al., Pediatr Neurosurg 2019;54:310-318: T1 at 3 T of high-grade "
+    "tumours (1.86 s), of all solid ones (1.44 s) and of white matter beside them (1.26 s); at "
+    "1.5 T shorter by as much as grey matter",
     "blystad": "Blystad et al., Sci Rep 2020;10:17635: R1 rises by 0.03 per s in white matter and "
     "0.05 per s beside gliomas",
     "leenders": "Leenders et al., Brain 1990;113:27-47: blood volume of grey and white matter",

@@ -112,7 +112,7 @@ def empty_folder(path):
         (text, "cannot be read as an image"),
         (truncated, "truncated or damaged"),
         (empty_file, "cannot be read as an image"),
-        (picture, "not a format of volumes"),
+        (picture, "not a format of images"),
         (flat_nrrd, "a 2D picture of 30 x 20"),
         (vector, "3 values in each voxel"),
         (not_a_number, "1 voxels are not finite"),

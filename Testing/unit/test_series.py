@@ -72,6 +72,7 @@ def test_a_sequence_comes_back_as_it_was_written(tmp_path):
         matrices = volume.grid.index_to_lps, original.grid.index_to_lps
         np.testing.assert_allclose(*matrices, rtol=0, atol=1e-12)
         assert volume.acquisition == original.acquisition
+        assert type(volume.acquisition.time_s) is float
         assert volume.synthetic is None
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
@@ -222,7 +223,7 @@ def test_what_is_no_series_is_refused(tmp_path):
     with pytest.raises(RequestError, match="a folder"):
         read_series(tmp_path)
     (tmp_path / "a.txt").write_text("0 1 2")
-    with pytest.raises(RequestError, match="not a format of series"):
+    with pytest.raises(RequestError, match="not a format of images"):
         read_series(tmp_path / "a.txt")
     (tmp_path / "text.nrrd").write_text("not an image")
     with pytest.raises(RequestError, match="cannot be read as an image"):

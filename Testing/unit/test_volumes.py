@@ -85,7 +85,7 @@ def test_text_and_nothing_under_the_name_of_a_scan(tmp_path, suffix, content):
 def test_an_unknown_suffix(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(b"\0" * 500)
-    refused(path, "not a format of volumes", ".nii.gz")
+    refused(path, "not a format of images", ".nii.gz")
 
 
 @pytest.mark.parametrize("cut", [3, 10, 0.5])
@@ -137,7 +137,7 @@ def test_a_bit_that_flipped_never_passes_unnoticed(tmp_path, suffix):
 
 def test_a_picture(tmp_path):
     picture = save(np.arange(80, dtype=np.uint8).reshape(8, 10), tmp_path / "picture.png")
-    refused(picture, "not a format of volumes")
+    refused(picture, "not a format of images")
     refused(picture.rename(tmp_path / "picture.nrrd"), "cannot be read as an image")
     flat = save(noise((8, 9)), tmp_path / "flat.nrrd")
     refused(flat, "a 2D picture of 9 x 8", "one voxel thick")
