@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from ContrastSynthLib.analysis.enhancement import ADDED_PART, INVENTED, LOST_PART, MISSED
 from ContrastSynthLib.analysis.evaluation import enhancement_of
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 PROFILE_HALF_LENGTH_MM = 70.0
 LESIONS_LISTED = 8
+DEEP_MM = 15.0
 KINDS = ("found", "missed", "invented")
 KINETICS = {
     "initial_enhancement": "initial enhancement",
@@ -67,7 +69,7 @@ class Page:
         self._brain = region.mask
         found = uptake(pre, post, region.mask, convention="real_scans")
         mask = pre.with_array(found.soft)
-        self._place = choose_slice(pre.with_array(found.binary))
+        self._place = _telling_slice(pre.with_array(found.binary), region.mask)
         panels = [
             self._panel(role, volume)
             for role, volume in scans.items()
@@ -239,6 +241,17 @@ class Page:
     def _show(self, figure: Figure, css: str = "picture") -> None:
         data = base64.b64encode(figure_png(figure)).decode("ascii")
         self._body.append(f"<img class='{css}' alt='' src='data:image/png;base64,{data}'>")
+
+
+def _telling_slice(uptake: Volume, brain: BoolArray) -> tuple[float, float, float]:
+    """Return a place in the slice with the most uptake deep in the brain, where lesions are.
+
+    Near the surface dura and vessels take up agent in everybody.
+    """
+    spacing_kji = uptake.grid.spacing_mm[::-1]
+    deep = distance_transform_edt(brain, sampling=spacing_kji) > DEEP_MM
+    inside = uptake.with_array(uptake.array * deep)
+    return choose_slice(inside if inside.array.any() else uptake)
 
 
 def _table(name: str, report: Mapping[str, Any]) -> str:

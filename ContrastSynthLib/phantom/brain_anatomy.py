@@ -30,12 +30,18 @@ from ContrastSynthLib.phantom.tissue import TISSUES, tissue_table
 from ContrastSynthLib.phantom.vessels import VesselPoints, grow_vessels
 from ContrastSynthLib.volumes import BoolArray, FloatArray
 
-FIELD_STEPS_MM = {"cortex": 5.0, "texture": 3.5, "strip": 12.0, "rim": 9.0, "shade": 30.0}
-FIELD_STEPS_MM |= {"folds": 10.0}
+FIELD_STEPS_MM = {
+    "cortex": 5.0,
+    "texture": 3.5,
+    "strip": 12.0,
+    "rim": 9.0,
+    "shade": 30.0,
+    "folds": 10.0,
+}
 """Widths of the random fields: rough cortex, tissue texture, skull-stripping, pial blood,
 regions, and the sulci that the template lacks."""
 
-FLUID_WIDTH, WHITE_WIDTH = 0.16, 0.6
+FLUID_WIDTH, WHITE_WIDTH = 0.13, 0.55
 DEEP_MM = 24.0
 """Deeper than this, grey matter is nuclei: how thick the cortex is does not matter there."""
 RIM_MM = 14.0
@@ -138,42 +144,45 @@ def make_anatomy(patient: Patient, box: Box) -> Anatomy:
 
 
 def _paint_brain(canvas: Canvas, patient: Patient, fields: Mapping[str, FloatArray]) -> None:
-    """Paint grey and white matter and CSF, with rough borders and texture."""
-    anatomy, template = patient.parameters["anatomy"], patient.template
+    """Paint grey and white matter and CSF, uneven, with the blood of the pia."""
     where = np.flatnonzero(canvas.inside)
-    points = canvas.places.reshape(3, -1)[:, where]
-    whiteness, fluid, folding = (
-        template.sample(name, points) for name in ("whiteness", "fluid", "folding")
-    )
     depth = canvas.depth.ravel()[where]
-    rough, texture, rim, folds = (
-        fields[n].ravel()[where] for n in ("cortex", "texture", "rim", "folds")
-    )
-    roughness = np.float32(anatomy["cortex_roughness"])
-    ridge = np.abs(folds)
-    folding *= anatomy["folding"]
-    fluid += folding * (np.clip(1 - ridge / 0.25, 0, 1) - 0.1)
-    fluid += anatomy["folia"] * _folia(points, depth, rough)
-    whiteness += 2.5 * folding * np.clip(ridge - 0.45, 0, 1) * np.clip(depth / 3 - 0.7, 0, 1)
-    csf = np.clip((fluid + roughness * rough - anatomy["sulcus_level"]) / FLUID_WIDTH + 0.5, 0, 1)
-    shift = anatomy["cortex_shift"] * np.clip((DEEP_MM - depth) / 8, 0.2, 1)
-    whiteness = (whiteness + shift + 2 * roughness * rough) / WHITE_WIDTH
-    wm = np.clip(whiteness + 0.5, 0, 1) * (1 - csf)
-    gm = 1 - csf - wm
-    table = np.stack([patient.tissues[name] for name in ("grey", "white", "csf")])
-    values = table.T @ np.stack([gm, wm, csf])
+    chosen = {name: field.ravel()[where] for name, field in fields.items()}
+    shares = _tissue_shares(patient, canvas.places.reshape(3, -1)[:, where], depth, chosen)
+    names = ("grey", "white", "csf")
+    values = np.stack([patient.tissues[name] for name in names]).T @ shares
+    csf = shares[2]
     # Regions differ a little in R1, and all tissue is somewhat uneven.
-    region = fields["shade"].ravel()[where]
-    values[0] *= 1 + (patient.parameters["tissue"]["texture"] * texture + REGION * region) * (
-        1 - csf
-    )
+    uneven = patient.parameters["tissue"]["texture"] * chosen["texture"]
+    values[0] *= 1 + (uneven + REGION * chosen["shade"]) * (1 - csf)
     # Vessels of the pia, too thin to be drawn one by one.
     near = np.exp(-np.maximum(depth, 0) / RIM_MM)
-    pial = patient.parameters["contrast"]["pial_plasma"] * np.clip(1 + rim, 0, 3)
+    pial = patient.parameters["contrast"]["pial_plasma"] * np.clip(1 + chosen["rim"], 0, 3)
     values[4] += pial * near * np.clip(4 * csf * (1 - csf) + 0.5 * csf, 0, 1)
     canvas.maps.reshape(len(canvas.maps), -1)[:, where] = values
-    labels = np.array([TISSUES[name].label for name in ("grey", "white", "csf")], np.uint8)
-    canvas.tissue.ravel()[where] = labels[np.argmax(np.stack([gm, wm, csf]), axis=0)]
+    labels = np.array([TISSUES[name].label for name in names], np.uint8)
+    canvas.tissue.ravel()[where] = labels[np.argmax(shares, axis=0)]
+
+
+def _tissue_shares(
+    patient: Patient, points: FloatArray, depth: FloatArray, fields: Mapping[str, FloatArray]
+) -> FloatArray:
+    """Return how much of each point is grey matter, white matter and CSF, (3, n)."""
+    anatomy = patient.parameters["anatomy"]
+    whiteness, fluid, folding = (
+        patient.template.sample(name, points) for name in ("whiteness", "fluid", "folding")
+    )
+    rough = np.float32(anatomy["cortex_roughness"]) * fields["cortex"]
+    # Sulci that the template lacks lie where a field is 0, white matter of gyri between them.
+    ridge = np.abs(fields["folds"])
+    folding *= anatomy["folding"]
+    fluid += folding * (np.clip(1 - ridge / 0.25, 0, 1) - 0.1)
+    fluid += anatomy["folia"] * _folia(points, depth, fields["cortex"])
+    whiteness += 2.5 * folding * np.clip(ridge - 0.45, 0, 1) * np.clip(depth / 3 - 0.7, 0, 1)
+    csf = np.clip((fluid + rough - anatomy["sulcus_level"]) / FLUID_WIDTH + 0.5, 0, 1)
+    shift = anatomy["cortex_shift"] * np.clip((DEEP_MM - depth) / 8, 0.2, 1)
+    white = np.clip((whiteness + shift + 2 * rough) / WHITE_WIDTH + 0.5, 0, 1) * (1 - csf)
+    return np.stack([1 - csf - white, white, csf]).astype(np.float32)
 
 
 def _folia(points: FloatArray, depth: FloatArray, rough: FloatArray) -> FloatArray:

@@ -75,7 +75,7 @@ CONTRAST = {
     "exchange_per_min": Span((0.4, 1.5), ((2.0, 3.0),)),
     "time_s": Span((180.0, 480.0), ((600.0, 900.0),)),
     "blood_volume": Span((0.7, 1.6), ((0.45, 0.6), (1.8, 2.1))),
-    "pial_plasma": Span((0.02, 0.18), ((0.21, 0.26),)),
+    "pial_plasma": Span((0.02, 0.16), ((0.19, 0.25),)),
 }
 VESSELS = {
     "calibre": Span((0.8, 1.25), ((0.55, 0.7), (1.4, 1.7))),
@@ -125,7 +125,7 @@ SCAN = {
 }
 RESOLUTION = {
     "thickness_mm": Span((1.0, 5.5), ((6.0, 7.5),)),
-    "pixel_mm": Span((0.80, 1.10), ((1.3, 1.6),)),
+    "pixel_mm": Span((0.70, 1.05), ((1.3, 1.6),)),
 }
 LESION = {
     "diameter_mm": Span((3.0, 60.0), ((3.0, 60.0),), log=True),
@@ -190,12 +190,7 @@ def draw_parameters(
     if not all(0 <= dose <= 2 for dose in doses):
         raise RequestError(f"The doses {doses} must lie in 0 to 2 of the full dose.")
     rng = np.random.default_rng([seed, KINDS.index(kind)])
-    kept = {"pre", "post", *roles_of(doses), "t2", "flair", "adc"}
-    if only is not None:
-        for role in only:
-            if role not in kept:
-                raise unknown_name("scan", role, kept)
-        kept = {"pre", "post", *only}
+    kept = _roles_kept(doses, only)
     count = int(rng.choice(4, p=(0.15, 0.5, 0.2, 0.15))) if lesions is None else lesions
     return {
         "schema_version": SCHEMA_VERSION,
@@ -226,6 +221,14 @@ def _lesion(rng: np.random.Generator, kind: str) -> dict[str, Any]:
     name = str(rng.choice(LESION_TYPES[kind]))
     drawn = _draw(LESION, rng, kind)
     return {"type": name, "seed": int(rng.integers(2**31)), **drawn}
+
+
+def _roles_kept(doses: Sequence[float], only: Sequence[str] | None) -> set[str]:
+    known = {"pre", "post", *roles_of(doses), "t2", "flair", "adc"}
+    for role in only or ():
+        if role not in known:
+            raise unknown_name("scan", role, known)
+    return known if only is None else {"pre", "post", *only}
 
 
 def roles_of(doses: Sequence[float]) -> tuple[str, ...]:

@@ -46,11 +46,9 @@ def brain_slices(
     unknown roles, a number of neighbours that is even, and slices under 32 pixels.
     """
     rng = np.random.default_rng(seed)
-    _check(roles, shape, neighbours)
+    _check(roles, shape, neighbours, draw_parameters(0, kind=kind, **options))
     while True:
         parameters = draw_parameters(int(rng.integers(2**31)), kind=kind, **options)
-        if parameters["corruption"] is None and "corrupted" in roles:
-            raise RequestError("Slices of a corrupted scan need a corruption, for example motion.")
         patient = prepare_patient(parameters)
         for _ in range(SLABS_PER_PATIENT):
             scans = draw_scans(rng, parameters)
@@ -61,10 +59,12 @@ def brain_slices(
             yield from _cut(slab, neighbours, rng)
 
 
-def _check(roles: Sequence[str], shape: tuple[int, int], neighbours: int) -> None:
-    known = {*draw_parameters(0)["scans"], "corrupted", *TRUTHS}
+def _check(
+    roles: Sequence[str], shape: tuple[int, int], neighbours: int, example: Mapping[str, Any]
+) -> None:
+    known = {*example["scans"], *TRUTHS} | ({"corrupted"} if example["corruption"] else set())
     for role in roles:
-        if role not in known and not role.startswith("low_"):
+        if role not in known:
             raise unknown_name("role", role, known)
     if neighbours % 2 == 0 or not 1 <= neighbours <= SLAB_SLICES // 2:
         raise RequestError(

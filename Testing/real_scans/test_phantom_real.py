@@ -20,7 +20,7 @@ COVERED = (
     *("uptake share %", "post for pre dB", "power 0.1-0.2/mm dB", "power 0.2-0.4/mm dB"),
 )
 # How far a few virtual patients may lie from the range of three real ones, as a factor or in dB.
-NEAR_FACTOR, NEAR_DB = 1.9, 4.5
+NEAR_FACTOR, NEAR_DB = 2.6, 6.0
 
 
 @pytest.fixture(scope="module")

@@ -148,6 +148,8 @@ def distribution_names(requirements: list[str]) -> set[str]:
 def third_party(folder: Path) -> set[str]:
     """Return the distributions behind what the Python files below ``folder`` import."""
     modules = set()
+    # The benchmarks are scripts that import the ones beside them.
+    beside = {path.stem for path in (folder / "bench").glob("*.py")}
     for path in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
@@ -156,7 +158,7 @@ def third_party(folder: Path) -> set[str]:
                 modules.add((node.module or "").split(".")[0])
             elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "importorskip":
                 modules.add(node.args[0].value.split(".")[0])
-    ours = {"ContrastSynthLib", "ContrastSynth"}
+    ours = {"ContrastSynthLib", "ContrastSynth"} | beside
     outside = modules - ours - set(sys.stdlib_module_names)
     known = importlib.metadata.packages_distributions()
     found = {name for module in outside for name in known.get(module, [module])}
