@@ -110,7 +110,9 @@ def test_a_known_rigid_movement_comes_back(name):
     assert np.array_equal(fixed.array, kept[1])
     inside = head(GRID.ras_from_index(np.moveaxis(np.indices(GRID.shape), 0, -1)), T1) > 0
     ideal = draw(GRID, T2).array
-    assert np.corrcoef(aligned["t2"].array[inside], ideal[inside])[0, 1] > 0.9
+    # Slices of 5.5 mm average over what the ideal image shows apart.
+    least = 0.8 if name == "thick slices" else 0.9
+    assert np.corrcoef(aligned["t2"].array[inside], ideal[inside])[0, 1] > least
 
 
 def test_the_volume_is_what_the_reported_transform_says():
