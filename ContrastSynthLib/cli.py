@@ -191,6 +191,7 @@ def _kinetics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--times", metavar="S,S,...", help="seconds, instead of the file's")
     parser.add_argument("--mask", required=True, metavar="FILE", help="the region")
     parser.add_argument("--compare", metavar="FILE", help="a synthetic series of the same patient")
+    parser.add_argument("--maps", type=Path, metavar="DIR", help="write each measure as a map")
     parser.add_argument("--plot", type=Path, metavar="PNG")
     _json_option(parser)
     parser.set_defaults(command=measures.kinetics)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ContrastSynthLib.commands.printing import print_json, print_nested, tell
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.jobs import JsonLines
@@ -145,6 +147,8 @@ def kinetics(options: Namespace, lines: JsonLines | None) -> None:
     mask = _read("mask", options.mask)
     compare = read_series(options.compare) if options.compare else None
     report = kinetics_report(series, given, mask, compare)
+    if options.maps:
+        _write_kinetic_maps(series, mask, options.maps)
     if options.plot:
         from ContrastSynthLib.analysis.kinetics import mean_curve, measure_curve
         from ContrastSynthLib.plots_kinetics import plot_curves
@@ -160,6 +164,23 @@ def kinetics(options: Namespace, lines: JsonLines | None) -> None:
         print_json(report)
     else:
         print_nested(report)
+
+
+def _write_kinetic_maps(series: Sequence[Volume], mask: Volume, folder: Path) -> None:
+    """Write each measure of every voxel, 0 where it has no meaning, with the mask's timing."""
+    from ContrastSynthLib.analysis.kinetics import curve_timing, kinetic_maps, mean_curve
+    from ContrastSynthLib.result import whole_or_nothing
+    from ContrastSynthLib.series import times_of
+
+    timing = curve_timing(times_of(series).tolist(), mean_curve(series, mask))
+    if timing is None:
+        raise RequestError("No agent arrives in the mask, so there are no maps. Check the mask.")
+    maps = kinetic_maps(np.stack([volume.array for volume in series]), timing)
+    mark = "kinetic map by ContrastSynth, for research only"
+    with whole_or_nothing(folder) as part:
+        for name, array in maps.items():
+            clean = np.nan_to_num(array.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+            write_volume(series[0].with_array(clean, mark), part / f"{name}.nrrd")
 
 
 def _seconds(text: str | None) -> list[float] | None:

@@ -66,7 +66,12 @@ def test_a_breast_is_a_series_whose_kinetics_can_be_read(breast, tmp_path, capsy
     assert report["curve"]["baseline_frames"] == 1
     assert report["curve"]["initial_enhancement"] > 0.3
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
-    assert main([*arguments, "--times", "-10,85,155,225"]) == 0
+    assert main([*arguments, "--times", "-10,85,155,225", "--maps", str(tmp_path / "maps")]) == 0
+    types = read_volume(tmp_path / "maps" / "type.nrrd")
+    assert types.grid == series[0].grid
+    assert (types.array[lesion.array == 1] > 0).mean() > 0.9
+    assert set(np.unique(types.array)) <= {0, 1, 2, 3}
+    assert (tmp_path / "maps" / "initial_enhancement.nrrd").is_file()
     assert main([*arguments, "--times", "0,85"]) == 2
     assert main([*arguments, "--times", "soon"]) == 2
 
