@@ -15,7 +15,7 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from ContrastSynthLib import __version__
-from ContrastSynthLib.commands import measures, phantoms, runs
+from ContrastSynthLib.commands import measures, phantoms, runs, weights
 from ContrastSynthLib.errors import ContrastSynthError
 from ContrastSynthLib.jobs import JsonLines, cancelled_by_signals, json_lines_on_stdout
 
@@ -59,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     _profile(add("profile", help="values along a line through one or more volumes"))
     _kinetics(add("kinetics", help="the kinetic curve of a region in a dynamic series"))
     _phantom(add("phantom", help="make a virtual patient with known truth"))
+    _weights(add("weights", help="the networks' weights: list, verify, import"))
     env = add("env", help="versions and devices, to copy into a bug report")
     env.set_defaults(command=runs.env)
     return parser
@@ -213,6 +214,19 @@ def _phantom(parser: argparse.ArgumentParser) -> None:
         help="brain: different draws everything from outside the training ranges",
     )
     parser.set_defaults(command=phantoms.phantom)
+
+
+def _weights(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_subparsers(required=True, metavar="ACTION").add_parser
+    listing = add("list", help="what ships and what was imported")
+    _json_option(listing)
+    listing.set_defaults(command=weights.list_weights)
+    verifying = add("verify", help="whether they are what they were, by SHA-256")
+    verifying.add_argument("names", nargs="*", metavar="ID|PATH", help="only these")
+    verifying.set_defaults(command=weights.verify_weights)
+    importing = add("import", help="copy weights into this user's folder")
+    importing.add_argument("path", type=Path, metavar="PATH", help="a bundle's folder, or a .zip")
+    importing.set_defaults(command=weights.import_weights)
 
 
 def _json_option(parser: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from ContrastSynthLib.analysis.evaluation import evaluate
 from ContrastSynthLib.demo_page import Page
-from ContrastSynthLib.errors import ContrastSynthError
+from ContrastSynthLib.errors import ContrastSynthError, MissingError
 from ContrastSynthLib.phantom.brain import brain_patient
 from ContrastSynthLib.phantom.breast import breast_patient
 from ContrastSynthLib.registry import METHODS, ROLES, Method
@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def cases() -> Iterator[Case]:
     """Give the virtual patient, then the real pairs if there are any."""
-    patient = brain_patient(SEED, corruption=None)
+    patient = brain_patient(SEED)
     yield Case(
         "virtual-brain",
         "A virtual patient: anatomy from the MNI152 maps under a random deformation, with vessels, "
@@ -89,7 +89,12 @@ def show_case(case: Case, folder: Path, page: Page) -> None:
         if not method.ready or not set(method.required) <= set(case.scans):
             continue
         given = {role: case.scans[role] for role in method.inputs if role in case.scans}
-        result = run(Request(method.key, given))
+        preset = "fast" if "fast" in method.presets else None
+        try:
+            result = run(Request(method.key, given, preset=preset))
+        except MissingError as error:
+            print(f"  {method.key}: left out. {error}")
+            continue
         result.write(folder / method.key)
         reports = _evaluated(case, method, result.outputs)
         page.add_result(case.scans, method, result, reports)

@@ -73,7 +73,7 @@ class Page:
         panels = [
             self._panel(role, volume)
             for role, volume in scans.items()
-            if role in ("pre", "low", "post")
+            if role in ("pre", "low", "post", "corrupted")
         ]
         panels.append(self._panel("uptake on post", post, uptake=self._slice(mask)))
         self._show(slice_figure(panels))

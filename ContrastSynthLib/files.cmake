@@ -18,6 +18,7 @@ set(LIBRARY_SCRIPTS
   commands/phantoms.py
   commands/printing.py
   commands/runs.py
+  commands/weights.py
   demo.py
   demo_page.py
   devices.py
@@ -25,11 +26,21 @@ set(LIBRARY_SCRIPTS
   dicom_header.py
   errors.py
   geometry.py
+  inference/__init__.py
+  inference/ladder.py
+  inference/slicing.py
   jobs.py
+  losses/__init__.py
+  losses/adversarial.py
+  losses/image.py
+  losses/uptake.py
   methods/__init__.py
+  methods/_slices.py
   methods/_spgr.py
   methods/physics_dose.py
   methods/physics_pre.py
+  methods/sphere.py
+  methods/sphere_art.py
   metrics/__init__.py
   metrics/common.py
   metrics/contrast.py
@@ -38,6 +49,14 @@ set(LIBRARY_SCRIPTS
   metrics/image.py
   metrics/noise.py
   metrics/perceptual.py
+  model_card.py
+  networks/__init__.py
+  networks/blocks.py
+  networks/direct.py
+  networks/features.py
+  networks/mirrored.py
+  networks/sphere.py
+  networks/sphere_art.py
   phantom/__init__.py
   phantom/brain.py
   phantom/brain_anatomy.py
@@ -84,6 +103,7 @@ set(LIBRARY_SCRIPTS
   series.py
   stored_voxels.py
   volumes.py
+  weights.py
   )
 set(LIBRARY_RESOURCES
   py.typed

@@ -17,6 +17,7 @@ from ContrastSynthLib import __version__
 from ContrastSynthLib.registry.declaration import Method
 from ContrastSynthLib.registry.parameters import Resolved
 from ContrastSynthLib.volumes import Volume
+from ContrastSynthLib.weights import Bundle
 
 SCHEMA_VERSION = 1
 PACKAGES = ("numpy", "scipy", "SimpleITK", "scikit-image", "pydicom", "torch", "monai")
@@ -64,8 +65,10 @@ def describe_inputs(inputs: Mapping[str, Sequence[Volume]]) -> dict[str, list[di
     }
 
 
-def describe_run(method: Method, resolved: Resolved, device: str) -> dict[str, Any]:
-    """Return what was asked for: method, parameters with their sources, and the machine."""
+def describe_run(
+    method: Method, resolved: Resolved, weights: Bundle | None, device: str
+) -> dict[str, Any]:
+    """Return what was asked for: method, parameters with their sources, weights, the machine."""
     values = asdict(resolved.values)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -77,11 +80,17 @@ def describe_run(method: Method, resolved: Resolved, device: str) -> dict[str, A
             name: {"value": value, "source": resolved.sources[name]}
             for name, value in values.items()
         },
+        "weights": describe_weights(weights) if weights else None,
         "seed": values.get("seed"),
         "device": device,
         "threads": threads(),
         "software": software(),
     }
+
+
+def describe_weights(weights: Bundle) -> dict[str, Any]:
+    """Return what tells the weights from all others, and their model card."""
+    return {"id": weights.id, "sha256": weights.sha256, "card": dict(weights.metadata)}
 
 
 def file_sha256(path: Path) -> str:

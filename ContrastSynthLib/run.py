@@ -32,6 +32,7 @@ from ContrastSynthLib.registry import (
 from ContrastSynthLib.registry.context import ProgressFunction, no_progress
 from ContrastSynthLib.result import Result
 from ContrastSynthLib.volumes import Volume, read_mask, read_volume
+from ContrastSynthLib.weights import Bundle, find_bundle
 
 Source = Volume | str | Path
 """A volume in memory, or the file or DICOM folder that holds it."""
@@ -43,6 +44,7 @@ class Request:
 
     ``times_s`` are the seconds after injection of the volumes of the role ``phase``.
     ``align`` is ``none``, ``resample``, ``rigid`` or ``affine``.
+    ``weights`` is the name, the id or the folder of others than the method's own.
     """
 
     method: str
@@ -65,10 +67,9 @@ def run(request: Request, progress: ProgressFunction = no_progress) -> Result:
     started = time.monotonic()
     method = find_method(request.method)
     check_roles(method, request.inputs)
-    if request.weights is not None and method.weights is None:
-        raise RequestError(f"{method.key} has no weights; leave --weights out.")
     # Before any file is read: a typo should not cost the time of loading.
     resolve_parameters(method, request.parameters, request.preset)
+    weights = _find_weights(method, request.weights)
     device = choose_device(request.device, needs_network=method.weights is not None)
 
     progress(0.0, "Reading")
@@ -78,7 +79,7 @@ def run(request: Request, progress: ProgressFunction = no_progress) -> Result:
     progress(0.1, "Bringing the inputs onto one grid")
     inputs, alignment = _onto_one_grid(method, sources, request.align)
     region = _region(method, inputs)
-    context = Context(mask=region.mask, device=device, progress=_within(progress, 0.3, 0.95))
+    context = Context(region.mask, device, _within(progress, 0.3, 0.95), weights)
     notes = [told["note"] for told in alignment.values() if "note" in told]
     _warn(context, method, inputs, region, [*resolved.stated, *notes])
 
@@ -89,7 +90,7 @@ def run(request: Request, progress: ProgressFunction = no_progress) -> Result:
     }
     arrays = method.function(**volumes, parameters=resolved.values, context=context)
     outputs = _as_volumes(method, arrays, inputs)
-    provenance = describe_run(method, resolved, device) | {
+    provenance = describe_run(method, resolved, weights, device) | {
         "inputs": describe_inputs(sources),
         "alignment": {
             "mode": request.align,
@@ -104,6 +105,15 @@ def run(request: Request, progress: ProgressFunction = no_progress) -> Result:
     }
     progress(0.95, "Done computing")
     return Result(outputs, provenance, context.warnings)
+
+
+def _find_weights(method: Method, wanted: str | None) -> Bundle | None:
+    """Return the weights that were asked for, else the method's own; None when it has none."""
+    if method.weights is None:
+        if wanted is not None:
+            raise RequestError(f"{method.key} has no weights; leave --weights out.")
+        return None
+    return find_bundle(method.weights if wanted is None else wanted, method.key)
 
 
 def _read_inputs(method: Method, request: Request) -> dict[str, list[Volume]]:
@@ -176,6 +186,11 @@ def _warn(
     """Say what was assumed and what looks wrong, before anything is computed."""
     for sentence in told:
         context.warn(sentence)
+    if context.weights and context.weights.trained_on_virtual_patients:
+        context.warn(
+            f"The weights {context.weights.id} were trained on virtual patients; how well they "
+            "do on real ones is not known."
+        )
     if region.message:
         context.warn(region.message)
     if "pre" in inputs and "post" in inputs:

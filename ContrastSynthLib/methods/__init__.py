@@ -3,6 +3,6 @@
 A new method is a file beside this one and a line below.
 """
 
-from ContrastSynthLib.methods import physics_dose, physics_pre
+from ContrastSynthLib.methods import physics_dose, physics_pre, sphere, sphere_art
 
-__all__ = ["physics_dose", "physics_pre"]
+__all__ = ["physics_dose", "physics_pre", "sphere", "sphere_art"]

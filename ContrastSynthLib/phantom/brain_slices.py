@@ -26,7 +26,7 @@ SLABS_PER_PATIENT = 4
 HEIGHTS_MM = (-48.0, 62.0)
 LESION_SHARE = 0.6
 """Share of slabs that are centred on a lesion, where the patient has one."""
-TRUTHS = ("uptake", "uptake_mask", "brain", "lesion")
+TRUTHS = ("unenhanced", "uptake", "uptake_mask", "brain", "lesion", "tissue")
 
 
 def brain_slices(
@@ -42,11 +42,30 @@ def brain_slices(
 
     ``roles`` are those of a patient's scans, in scanner units and skull-stripped (unless
     ``head`` is among the ``options`` of :func:`draw_parameters`), and of its truth: uptake,
-    uptake_mask, brain, lesion. The same arguments give the same slices. Raises RequestError for
-    unknown roles, a number of neighbours that is even, and slices under 32 pixels.
+    uptake_mask, brain, lesion, tissue, and unenhanced, the post scan as it would be without
+    agent. The same arguments give the same slices. Raises RequestError for unknown roles, a
+    number of neighbours that is even, and slices under 32 pixels.
     """
+    if neighbours % 2 == 0 or not 1 <= neighbours <= SLAB_SLICES // 2:
+        raise RequestError(
+            f"{neighbours} neighbouring slices: give an odd number of at most {SLAB_SLICES // 2}."
+        )
+    order = np.random.default_rng([seed, 1])
+    for slab in brain_slabs(seed, roles=roles, shape=shape, kind=kind, **options):
+        yield from _cut(slab, neighbours, order)
+
+
+def brain_slabs(
+    seed: int,
+    *,
+    roles: Sequence[str] = ("pre", "post", "uptake"),
+    shape: tuple[int, int] = (224, 192),
+    kind: str = "training",
+    **options: Any,
+) -> Iterator[dict[str, FloatArray]]:
+    """Yield slabs of SLAB_SLICES slices of 1 mm for ever: what :func:`brain_slices` cuts."""
     rng = np.random.default_rng(seed)
-    _check(roles, shape, neighbours, draw_parameters(0, kind=kind, **options))
+    _check(roles, shape, draw_parameters(0, kind=kind, **options))
     while True:
         parameters = draw_parameters(int(rng.integers(2**31)), kind=kind, **options)
         patient = prepare_patient(parameters)
@@ -55,21 +74,14 @@ def brain_slices(
             box = Box.centred(
                 (shape[1], shape[0], SLAB_SLICES + 2 * MARGIN_SLICES), 1.0, _centre(patient, rng)
             )
-            slab = _slab(patient.with_scans(scans), box, roles, rng)
-            yield from _cut(slab, neighbours, rng)
+            yield _slab(patient.with_scans(scans), box, roles, rng)
 
 
-def _check(
-    roles: Sequence[str], shape: tuple[int, int], neighbours: int, example: Mapping[str, Any]
-) -> None:
+def _check(roles: Sequence[str], shape: tuple[int, int], example: Mapping[str, Any]) -> None:
     known = {*example["scans"], *TRUTHS} | ({"corrupted"} if example["corruption"] else set())
     for role in roles:
         if role not in known:
             raise unknown_name("role", role, known)
-    if neighbours % 2 == 0 or not 1 <= neighbours <= SLAB_SLICES // 2:
-        raise RequestError(
-            f"{neighbours} neighbouring slices: give an odd number of at most {SLAB_SLICES // 2}."
-        )
     if min(shape) < 32:
         raise RequestError(f"Slices of {shape[0]}x{shape[1]} pixels: give at least 32x32.")
 
@@ -89,7 +101,13 @@ def _slab(
     """Return all roles on the slab, without its margins."""
     anatomy = make_anatomy(patient, box)
     study = Study(patient, box, anatomy)
-    truth: dict[str, NDArray[Any]] = {"brain": anatomy.brain, "lesion": anatomy.lesion}
+    truth: dict[str, NDArray[Any]] = {
+        "brain": anatomy.brain,
+        "lesion": anatomy.lesion,
+        "tissue": anatomy.tissue,
+    }
+    if "unenhanced" in roles:
+        truth["unenhanced"] = study.unenhanced()
     if {"uptake", "uptake_mask"} & set(roles):
         truth["uptake"], truth["uptake_mask"] = study.uptake()
     slab = {}
@@ -102,7 +120,7 @@ def _slab(
             )
         else:
             image = study.image(role)
-        if role not in TRUTHS and not patient.parameters["head"]:
+        if role not in TRUTHS[1:] and not patient.parameters["head"]:
             image = image * anatomy.brain
         slab[role] = image[MARGIN_SLICES:-MARGIN_SLICES]
     return slab

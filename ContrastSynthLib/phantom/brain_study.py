@@ -71,6 +71,13 @@ class Study:
             return adc_image(self.box, self.tissue(0.0), scan, self.white(role))
         return scan_image(self.box, self.clean(role), scan, self.white(role))
 
+    def unenhanced(self) -> FloatArray:
+        """Return the post scan as it would be without agent: same shading, place and noise."""
+        scan = {**self.patient.parameters["scans"]["post"], "dose": 0.0}
+        csf_r1 = float(self.patient.tissues["csf"][0])
+        clean = clean_signal(self.tissue(0.0), scan, csf_r1)
+        return scan_image(self.box, clean, scan, self.white("post"))
+
     def uptake(self) -> tuple[FloatArray, NDArray[np.bool_]]:
         """Return the noise-free rise of the post over the pre scan, and where it counts.
 

@@ -15,6 +15,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.geometry import Grid
+from ContrastSynthLib.phantom.corruption import corrupt
 from ContrastSynthLib.physics import r1_with_agent, relaxivity, spgr_signal
 from ContrastSynthLib.volumes import BoolArray, Volume
 
@@ -29,11 +30,14 @@ CONCENTRATION = {WHITE: 0.01, GREY: 0.02, CSF: 0.0, BLOOD: 0.7, TUMOUR: 0.45, NE
 AGENT, FIELD_T = "gadoterate", 3.0
 REPETITION_TIME_S, FLIP_ANGLE_DEG = 0.0082, 16.0
 WATER_SIGNAL = 8000.0
+MOTION = {"type": "motion", "motion_mm": 4.0}
+SPAN_MM = 192.0
+"""What the head's grid covers from right to left."""
 
 
 @dataclass(frozen=True)
 class SamplePatient:
-    """Scans by role (``pre``, ``low`` at 0.33 of the dose, ``post``), and the truth."""
+    """Scans by role (``pre``, ``low`` at 0.33 of the dose, ``post``, ``corrupted``), and truth."""
 
     scans: dict[str, Volume]
     tissue: NDArray[np.uint8]
@@ -65,6 +69,9 @@ def sample_patient(
         real, imaginary = rng.normal(0.0, noise, (2, *grid.shape))
         image = np.hypot(signal * _shading(grid, rng) + real, imaginary)
         scans[role] = Volume(np.where(tissue > 0, image, 0.0), grid, _acquisition(dose))
+    pre = scans["pre"]
+    moved = corrupt(pre.array, MOTION, np.random.default_rng([seed, 1]), pixel_mm=SPAN_MM / size[0])
+    scans["corrupted"] = pre.with_array(np.where(tissue > 0, moved, np.float32(0)))
     return SamplePatient(scans, tissue, tissue > 0, concentration)
 
 
@@ -93,7 +100,7 @@ def _grid(size: tuple[int, int, int]) -> Grid:
         ]
     )
     matrix = np.eye(4)
-    matrix[:3, :3] = turn * (np.array([192.0, 228.0, 156.0]) / np.array(size))
+    matrix[:3, :3] = turn * (np.array([SPAN_MM, 228.0, 156.0]) / np.array(size))
     matrix[:3, 3] = -matrix[:3, :3] @ ((np.array(size) - 1) / 2)
     return Grid.from_index_to_lps(size, matrix)
 

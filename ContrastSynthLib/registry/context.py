@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ContrastSynthLib.volumes import BoolArray
+from ContrastSynthLib.weights import Bundle
 
 ProgressFunction = Callable[[float, str], None]
 
@@ -17,17 +18,19 @@ def no_progress(fraction: float, message: str) -> None:
 
 @dataclass
 class Context:
-    """The region of interest, the device, and the ways to say something to the user.
+    """The region of interest, the device, the weights, and the ways to say something to the user.
 
     ``mask`` is True inside the brain or breast, shape (k, j, i) of the reference grid.
     ``device`` is ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     ``progress`` takes a fraction from 0 to 1 and what is being done; it raises Cancelled
     when the user gave up, so that a method which reports can be stopped.
+    ``weights`` are there, and checked, for a method that declares some.
     """
 
     mask: BoolArray
     device: str = "cpu"
     progress: ProgressFunction = no_progress
+    weights: Bundle | None = None
     warnings: list[str] = field(default_factory=list)
     record: dict[str, Any] = field(default_factory=dict)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ContrastSynthLib.registry.declaration import TASKS, Method
 from ContrastSynthLib.registry.parameters import Declared, declared_parameters
+from ContrastSynthLib.weights import shipped_and_imported
 
 SCHEMA_VERSION = 1
 
@@ -77,7 +78,18 @@ def method_as_text(method: Method) -> str:
         lines.append(f"  {entry.name:<22} {_parameter_text(entry)}")
     if method.presets:
         lines.append(f"Presets: {', '.join(method.presets)}")
+    if method.weights:
+        lines += [f"Weights: {method.weights}", *_weights_lines(method)]
     return "\n".join(lines)
+
+
+def _weights_lines(method: Method) -> list[str]:
+    """Return a line for each bundle on this machine that the method can run with."""
+    there = [bundle for bundle in shipped_and_imported() if bundle.method == method.key]
+    virtual = {True: "  trained on virtual patients", False: ""}
+    return [
+        f"  {bundle.id:<22}{virtual[bundle.trained_on_virtual_patients]}" for bundle in there
+    ] or ["  none of them are on this machine"]
 
 
 def _parameter_as_dict(entry: Declared) -> dict[str, Any]:

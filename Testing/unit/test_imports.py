@@ -39,13 +39,19 @@ MAY_LEAN_ON = {
     "metrics": {"physics", "preprocessing"},
     "losses": {"physics", "preprocessing"},
     "phantom": {"physics", "preprocessing"},
+    "inference": set(),
     "inversion": {"physics", "preprocessing"},
     "networks": set(),
     "registry": {"devices", "weights"},
-    "methods": {"registry", "inversion", "networks", "preprocessing", "physics", "analysis"},
+    "weights": {"model_card"},
+    "model_card": {"__version__"},
+    "methods": {
+        *("registry", "weights", "inference", "inversion", "networks"),
+        *("preprocessing", "physics", "analysis"),
+    },
     "commands": {
         *("analysis", "batch", "devices", "jobs", "phantom", "plots", "plots_kinetics"),
-        *("preprocessing", "provenance", "registry", "result", "run", "methods"),
+        *("preprocessing", "provenance", "registry", "result", "run", "methods", "weights"),
     },
 }
 """Part of the library to the other parts that it may import, besides the ground."""

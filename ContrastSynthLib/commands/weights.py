@@ -1,0 +1,88 @@
+"""Commands for the weights of networks: what is there, whether it is whole, one more."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from ContrastSynthLib.commands.printing import print_json, tell
+from ContrastSynthLib.errors import MissingError, RequestError
+from ContrastSynthLib.jobs import JsonLines
+from ContrastSynthLib.weights import (
+    MODEL,
+    Bundle,
+    bundle_folders,
+    import_bundle,
+    look_up,
+    read_bundle,
+    user_folder,
+    verify,
+)
+
+SCHEMA_VERSION = 1
+
+
+def list_weights(options: Namespace, lines: JsonLines | None) -> None:
+    """List the weights that ship and that were imported; tell of those that cannot be read."""
+    bundles, unreadable = [], []
+    for folder in bundle_folders():
+        try:
+            bundles.append(read_bundle(folder))
+        except RequestError as error:
+            unreadable.append(str(error))
+    tell(unreadable)
+    if options.json:
+        listed = [_as_dict(bundle) for bundle in bundles]
+        print_json({"schema_version": SCHEMA_VERSION, "weights": listed})
+        return
+    for bundle in bundles:
+        print(_as_line(bundle))
+    print(f"{len(bundles)} weights; imported ones lie in {user_folder()}")
+
+
+def verify_weights(options: Namespace, lines: JsonLines | None) -> None:
+    """Print which weights have the SHA-256 by which they are known; all when none is named.
+
+    Raises RequestError at the end when one is damaged or not there.
+    """
+    named = options.names or [str(folder) for folder in bundle_folders()]
+    damaged = []
+    for name in named:
+        try:
+            bundle = look_up(name) if options.names else read_bundle(Path(name))
+            verify(bundle)
+        except (MissingError, RequestError) as error:
+            damaged.append(str(error))
+        else:
+            print(f"{bundle.id}  {bundle.sha256}  whole")
+    if damaged:
+        told = "\n".join(damaged)
+        raise RequestError(f"{len(damaged)} of {len(named)} weights could not be verified:\n{told}")
+
+
+def import_weights(options: Namespace, lines: JsonLines | None) -> None:
+    """Copy a bundle into the user's folder."""
+    bundle = import_bundle(options.path)
+    print(f"Imported {bundle.id} into {bundle.folder}")
+    print(f"Use it with: contrastsynth run {bundle.method} --weights {bundle.id} ...")
+
+
+def _as_dict(bundle: Bundle) -> dict[str, Any]:
+    return {
+        "id": bundle.id,
+        "name": bundle.name,
+        "version": bundle.version,
+        "sha256": bundle.sha256,
+        "method": bundle.method,
+        "shipped": bundle.shipped,
+        "trained_on_virtual_patients": bundle.trained_on_virtual_patients,
+        "bytes": (bundle.folder / MODEL).stat().st_size,
+        "card": dict(bundle.metadata),
+    }
+
+
+def _as_line(bundle: Bundle) -> str:
+    origin = "shipped" if bundle.shipped else "imported"
+    virtual = "trained on virtual patients" if bundle.trained_on_virtual_patients else ""
+    return f"{bundle.id:<32}  for {bundle.method:<20}  {origin:<8}  {virtual}".rstrip()

@@ -1,0 +1,1 @@
+"""A slice network over a whole volume: into slices, through the memory there is, and back."""

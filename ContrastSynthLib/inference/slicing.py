@@ -1,0 +1,271 @@
+"""From the grid of a volume to slices as the networks know them, and back.
+
+The networks learn from axial slices of 1 mm pixels, whose rows run to the posterior and whose
+columns run to the patient's left, and see each slice with its neighbours 1 mm below and above.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.geometry import Grid
+from ContrastSynthLib.volumes import BoolArray, FloatArray
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+NETWORK_PIXEL_MM = 1.0
+NEIGHBOUR_MM = 1.0
+
+# Our choice: pixels near enough to 1 mm go in as they are, for interpolation costs sharpness.
+PIXELS_LEFT_AS_THEY_ARE_MM = (0.75, 1.35)
+SQUARE_WITHIN = 1.05
+
+THICK_SLICES = 2.0
+"""Slices are thick when they are more than this times the longer edge of their pixels."""
+
+LEFT, POSTERIOR, SUPERIOR = np.eye(3)
+VIEWS = np.array(
+    [
+        [-LEFT, -SUPERIOR, POSTERIOR],
+        [POSTERIOR, -SUPERIOR, LEFT],
+        [SUPERIOR, POSTERIOR, LEFT],
+    ]
+)
+"""Where slices, rows and columns run to, in LPS: of sagittal, coronal and axial slices.
+
+The slices' order follows from the other two (columns x rows), so that none is a mirror image.
+"""
+
+# Spacings from single precision headers are 1e-7 away from what is meant; over 1000 voxels
+# that is less than this share of a voxel.
+ROUNDING_VOXELS = 1e-3
+
+
+@dataclass(frozen=True)
+class SlicePlan:
+    """How volumes on one grid become a stack of slices (n, rows, columns), and return.
+
+    ``axes`` are the array axes that become slices, rows and columns, and ``flipped`` those of
+    the three that run the other way. ``crop`` is cut out after that. ``pixel_mm`` is the size
+    (rows, columns) in which the network sees the pixels, and both sides of a slice are filled
+    up with zeros to a multiple of ``multiple``.
+    """
+
+    grid: Grid
+    axes: tuple[int, int, int]
+    flipped: tuple[bool, bool, bool]
+    crop: tuple[slice, slice, slice]
+    pixel_mm: tuple[float, float]
+    multiple: int
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Spacing of the grid along slices, rows and columns."""
+        return _spacing_mm(self.grid, self.axes)
+
+    @property
+    def resampled(self) -> bool:
+        """Tell whether the network sees other pixels than the grid has."""
+        return self.pixel_mm != self.spacing_mm[1:]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of a stack, (n, rows, columns)."""
+        (above, below), (left, right) = self._padding
+        rows, columns = self._sampled
+        count = self.crop[0].stop - self.crop[0].start
+        return count, above + rows + below, left + columns + right
+
+    def slices(self, array: FloatArray | BoolArray) -> FloatArray:
+        """Return the stack (n, rows, columns), float32, of an array (k, j, i) on the grid."""
+        _check_shape(array, self.grid)
+        view = _oriented(array, self.axes, self.flipped)[self.crop]
+        stack = np.ascontiguousarray(view, dtype=np.float32)
+        if self.resampled:
+            rows, columns = (
+                # Where pixels grow, the tent grows with them: what is finer would alias.
+                _tents(target, pixel, source, mm, half_width_mm=max(pixel, mm))
+                for source, mm, target, pixel in self._in_plane
+            )
+            stack = np.asarray(rows @ stack @ columns.T, dtype=np.float32)
+        return np.pad(stack, ((0, 0), *self._padding))
+
+    def restore(self, stack: FloatArray, outside: FloatArray | float) -> FloatArray:
+        """Return a stack (n, rows, columns) as an array (k, j, i), float32, on the grid.
+
+        Pixels that were not resampled keep their bits, others are interpolated linearly.
+        ``outside``, an array (k, j, i) or a number, is what stands where no slice lies.
+        Raises ValueError for a stack of another shape than the plan's.
+        """
+        if stack.shape != self.shape:
+            raise ValueError(f"A stack of {stack.shape} does not fit a plan of {self.shape}.")
+        inner = (
+            slice(before, before + n)
+            for (before, _), n in zip(self._padding, self._sampled, strict=True)
+        )
+        stack = stack[(slice(None), *inner)]
+        if self.resampled:
+            rows, columns = (
+                _tents(source, mm, target, pixel, half_width_mm=pixel)
+                for source, mm, target, pixel in self._in_plane
+            )
+            stack = np.asarray(rows @ stack @ columns.T, dtype=np.float32)
+        restored = np.full(self.grid.shape, outside, dtype=np.float32)
+        _oriented(restored, self.axes, self.flipped)[self.crop] = stack
+        return restored
+
+    def with_neighbours(
+        self, stack: FloatArray, count: int = 3, which: slice = slice(None)
+    ) -> FloatArray:
+        """Return (b, count, rows, columns): the slices of ``which`` amid those 1 mm apart.
+
+        Between slices it is interpolated linearly; beyond the ends the last slice is repeated.
+        ``count`` is odd, and the slice itself stands in the middle. Raises ValueError otherwise.
+        """
+        if count % 2 == 0:
+            raise ValueError(f"{count} slices have no middle one; give an odd count.")
+        last = len(stack) - 1
+        offsets_mm = NEIGHBOUR_MM * (np.arange(count) - count // 2)
+        positions = np.arange(len(stack))[which, None] + offsets_mm / self.spacing_mm[0]
+        nearest = np.round(positions)
+        exact = np.abs(positions - nearest) < ROUNDING_VOXELS
+        positions = np.clip(np.where(exact, nearest, positions), 0, last)
+        lower = np.floor(positions).astype(int)
+        upper = np.minimum(lower + 1, last)
+        share = (positions - lower).astype(np.float32)[..., None, None]
+        return np.asarray(stack[lower] * (1 - share) + stack[upper] * share)
+
+    @property
+    def _in_plane(self) -> list[tuple[int, float, int, float]]:
+        """Pixels and spacing in mm on the grid, and as the network sees them: rows, columns."""
+        sides = zip(self.crop[1:], self.spacing_mm[1:], self.pixel_mm, strict=True)
+        return [
+            (part.stop - part.start, mm, _pixels(part.stop - part.start, mm, pixel), pixel)
+            for part, mm, pixel in sides
+        ]
+
+    @property
+    def _sampled(self) -> tuple[int, int]:
+        """Rows and columns of a slice before it is filled up."""
+        rows, columns = (target for _, _, target, _ in self._in_plane)
+        return rows, columns
+
+    @property
+    def _padding(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Zeros before and after the rows, and the columns."""
+        missing = [-n % self.multiple for n in self._sampled]
+        rows, columns = ((m // 2, m - m // 2) for m in missing)
+        return rows, columns
+
+
+def plan_slices(
+    grid: Grid, mask: BoolArray, *, margin_mm: float = 8.0, multiple: int = 16
+) -> SlicePlan:
+    """Return how volumes on ``grid`` are cut into slices around the foreground.
+
+    A grid of thick slices, or of a single one, is cut along these, any other along the axis
+    nearest to the superior direction. Axial slices are ordered to the superior, with rows to
+    the posterior and columns to the left; coronal ones to the posterior, with rows to the
+    inferior and columns to the left; sagittal ones to the right, with rows to the inferior and
+    columns to the posterior; each along the nearest axis of the grid.
+
+    The stack reaches from the first to the last slice in which ``mask``, shape (k, j, i), is
+    True, and ``margin_mm`` beyond the mask in-plane. Pixels from 0.75 to 1.35 mm that are
+    square within 5 % stay as they are, others become 1 mm. Raises RequestError when the mask
+    is empty.
+    """
+    _check_shape(mask, grid)
+    if not mask.any():
+        raise RequestError(
+            "The mask is empty: there is no slice for the network. Give a mask that covers the "
+            "brain or breast: --in mask=FILE."
+        )
+    axes, flipped = _view(grid)
+    spacing_mm = _spacing_mm(grid, axes)
+    inside = _oriented(mask, axes, flipped)
+    margins = (0, *(round(margin_mm / mm) for mm in spacing_mm[1:]))
+    slices, rows, columns = (_extent(inside, axis, margins[axis]) for axis in range(3))
+    pixel_mm = spacing_mm[1:]
+    low, high = PIXELS_LEFT_AS_THEY_ARE_MM
+    if min(pixel_mm) < low or max(pixel_mm) > high or max(pixel_mm) > SQUARE_WITHIN * min(pixel_mm):
+        pixel_mm = (NETWORK_PIXEL_MM, NETWORK_PIXEL_MM)
+    return SlicePlan(grid, axes, flipped, (slices, rows, columns), pixel_mm, multiple)
+
+
+def _view(grid: Grid) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
+    """Return the array axes that become slices, rows and columns, and which are flipped."""
+    directions = np.reshape(grid.direction, (3, 3)).T[::-1]  # LPS, of the axes k, j, i
+    across = _slicing_axis(grid, directions)
+    towards = VIEWS[int(np.argmax(np.abs(directions[across])))]
+    agreement = directions @ towards.T  # array axis, then slices, rows, columns
+    first, second = (axis for axis in range(3) if axis != across)
+    axes = max(
+        (across, first, second),
+        (across, second, first),
+        key=lambda order: float(np.abs(agreement[order, range(3)]).sum()),
+    )
+    slices, rows, columns = (bool(agreement[axis, role] < 0) for role, axis in enumerate(axes))
+    return axes, (slices, rows, columns)
+
+
+def _slicing_axis(grid: Grid, directions: NDArray[np.float64]) -> int:
+    single = [axis for axis in range(3) if grid.shape[axis] == 1]
+    if len(single) == 1:
+        return single[0]
+    spacing_kji = np.array(grid.spacing_mm[::-1])
+    _, second, largest = np.sort(spacing_kji)
+    if largest > THICK_SLICES * second:
+        return int(spacing_kji.argmax())
+    return int(np.abs(directions @ SUPERIOR).argmax())
+
+
+def _spacing_mm(grid: Grid, axes: tuple[int, int, int]) -> tuple[float, float, float]:
+    slices, rows, columns = (grid.spacing_mm[::-1][axis] for axis in axes)
+    return slices, rows, columns
+
+
+def _oriented(
+    array: NDArray[Scalar], axes: tuple[int, int, int], flipped: tuple[bool, bool, bool]
+) -> NDArray[Scalar]:
+    """Return a view (slices, rows, columns) of an array (k, j, i)."""
+    steps = tuple(slice(None, None, -1 if flip else 1) for flip in flipped)
+    return array.transpose(axes)[steps]
+
+
+def _extent(inside: BoolArray, axis: int, margin: int) -> slice:
+    """Return the part of one axis that holds True, with a margin of so many voxels."""
+    others = tuple(other for other in range(3) if other != axis)
+    held = np.flatnonzero(inside.any(axis=others))
+    return slice(max(0, int(held[0]) - margin), min(inside.shape[axis], int(held[-1]) + 1 + margin))
+
+
+def _pixels(count: int, mm: float, pixel_mm: float) -> int:
+    """Return how many pixels, centred alike, reach over the centres of ``count`` voxels."""
+    return math.ceil((count - 1) * mm / pixel_mm - ROUNDING_VOXELS) + 1
+
+
+def _tents(
+    target: int, target_mm: float, source: int, source_mm: float, *, half_width_mm: float
+) -> FloatArray:
+    """Return the weights (target, source) of linear interpolation between two rows of pixels.
+
+    Both rows have the same centre. With a half width of ``source_mm`` it is interpolation
+    between the two nearest; a wider tent smooths as well. At the ends the weights are scaled to
+    a sum of 1, which repeats the last pixel.
+    """
+    to, of = (
+        (np.arange(n) - (n - 1) / 2) * mm for n, mm in ((target, target_mm), (source, source_mm))
+    )
+    weights = np.maximum(1 - np.abs(to[:, None] - of) / half_width_mm, 0)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def _check_shape(array: FloatArray | BoolArray, grid: Grid) -> None:
+    if array.shape != grid.shape:
+        raise ValueError(f"An array of {array.shape} does not fit a grid of {grid.shape}.")

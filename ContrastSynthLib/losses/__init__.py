@@ -1,0 +1,16 @@
+"""The losses of SPHERE's appendix B, each a function of tensors (n, 1, h, w)."""
+
+from ContrastSynthLib.losses.adversarial import discriminator_loss, generator_loss
+from ContrastSynthLib.losses.image import l1_loss, perceptual_loss, ssim_loss
+from ContrastSynthLib.losses.uptake import hyperintensity_penalty, physics_penalty, uptake_loss
+
+__all__ = [
+    "discriminator_loss",
+    "generator_loss",
+    "hyperintensity_penalty",
+    "l1_loss",
+    "perceptual_loss",
+    "physics_penalty",
+    "ssim_loss",
+    "uptake_loss",
+]

@@ -1,0 +1,45 @@
+"""How far one image is from another: eq. 29 of SPHERE without its adversarial term."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import torch
+from monai.losses import SSIMLoss
+from torch import Tensor
+
+
+def l1_loss(synthetic: Tensor, reference: Tensor) -> Tensor:
+    """Return the mean absolute difference: L_L1 of eq. 29, and L_ae of eq. 32."""
+    return torch.nn.functional.l1_loss(synthetic, reference)
+
+
+def ssim_loss(synthetic: Tensor, reference: Tensor, *, data_range: float) -> Tensor:
+    """Return 1 - SSIM, eq. 29, by MONAI's Gaussian window of 11 pixels.
+
+    C_1 and C_2 are (0.01 ``data_range``)^2 and (0.03 ``data_range``)^2. Images are at least 11
+    pixels wide.
+    """
+    loss: Tensor = _ssim(float(data_range))(synthetic, reference)
+    return loss
+
+
+@cache
+def _ssim(data_range: float) -> SSIMLoss:
+    return SSIMLoss(spatial_dims=2, data_range=data_range)
+
+
+def perceptual_loss(
+    synthetic: Tensor, reference: Tensor, features: Callable[[Tensor], Sequence[Tensor]]
+) -> Tensor:
+    """Return the mean squared difference of features, summed over their scales l: eq. 29.
+
+    sum_l ||phi_l(S_pre) - phi_l(S_pre^)||^2 / N_l, N_l being the size of the feature map.
+    ``features`` is a network of ``networks.features``, with its weights frozen.
+    """
+    with torch.no_grad():
+        wanted = features(reference)
+    found = features(synthetic)
+    terms = [torch.nn.functional.mse_loss(f, w) for f, w in zip(found, wanted, strict=True)]
+    return torch.stack(terms).sum()

@@ -1,0 +1,80 @@
+"""What the methods share whose network sees a few neighbouring slices: load it, run it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ContrastSynthLib.inference.ladder import run_batches
+from ContrastSynthLib.inference.slicing import SlicePlan, plan_slices
+from ContrastSynthLib.registry import Context
+from ContrastSynthLib.volumes import FloatArray, Volume
+from ContrastSynthLib.weights import load_state
+
+if TYPE_CHECKING:
+    from torch import nn
+
+UPTAKE_THRESHOLD = 0.1
+"""tau of SPHERE's eq. 22, in means of the brain."""
+
+
+def load_network(context: Context) -> nn.Module:
+    """Return the network that the run's weights describe, with these weights."""
+    from ContrastSynthLib.networks import build_network
+
+    assert context.weights is not None
+    network = build_network(**context.weights.metadata["network"])
+    network.load_state_dict(load_state(context.weights))
+    return network
+
+
+def run_on_slices(
+    images: Sequence[tuple[FloatArray, int]], reference: Volume, context: Context, *, mirrored: bool
+) -> tuple[SlicePlan, dict[str, FloatArray]]:
+    """Return the plan of slices, and the network's outputs on them, (n, rows, columns).
+
+    ``images`` are normalised scans (k, j, i) on the grid of ``reference``, each with how many
+    neighbouring slices of it the network sees; they become its channels in this order.
+    """
+    from ContrastSynthLib.networks.mirrored import Mirrored
+
+    network = load_network(context)
+    plan = plan_slices(reference.grid, context.mask)
+    stacks = [(plan.slices(image), count) for image, count in images]
+    outputs = run_batches(
+        Mirrored(network) if mirrored else network,
+        lambda which: np.concatenate(
+            [plan.with_neighbours(stack, count, which) for stack, count in stacks], axis=1
+        ),
+        plan.shape[0],
+        device=context.device,
+        progress=context.progress,
+        warn=context.warn,
+        record=context.record,
+    )
+    return plan, outputs
+
+
+def change_to(pre: FloatArray, image: FloatArray, plan: SlicePlan, context: Context) -> FloatArray:
+    """Return ``image`` (k, j, i) changed as its slices were to become ``pre``, never below 0.
+
+    Only the change goes from the slices back to the grid, so that where pixels were resampled
+    the image keeps its own detail. Outside of the mask nothing changes.
+    """
+    change = plan.restore(pre - plan.slices(image), outside=0.0)
+    return np.where(context.mask, np.maximum(image + change, np.minimum(image, 0)), image)
+
+
+def record_removed(
+    outputs: Mapping[str, FloatArray], image: FloatArray, reference: Volume, context: Context
+) -> None:
+    """Note how much enhancement was taken out of ``image``; both are in means of the brain."""
+    removed = context.mask & (image - outputs["pre"] > UPTAKE_THRESHOLD)
+    taken = (image - outputs["pre"])[removed]
+    context.record.update(
+        enhancement_removed_ml=float(removed.sum() * reference.grid.voxel_volume_ml),
+        mean_enhancement_removed_of_brain_mean=float(taken.mean()) if taken.size else 0.0,
+        uptake_ml=float((outputs["uptake"] > 0.5).sum() * reference.grid.voxel_volume_ml),
+    )

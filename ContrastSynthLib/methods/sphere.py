@@ -1,0 +1,78 @@
+"""SPHERE: the pre-contrast image that belongs to a post-contrast scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+
+from ContrastSynthLib.methods._slices import (
+    UPTAKE_THRESHOLD,
+    change_to,
+    record_removed,
+    run_on_slices,
+)
+from ContrastSynthLib.preprocessing.normalisation import fit
+from ContrastSynthLib.registry import Context, Input, Output, Param, method
+from ContrastSynthLib.volumes import FloatArray, Volume
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """How the trained network is asked; what it learnt is in its weights."""
+
+    mirrored: Annotated[
+        bool,
+        Param(
+            "Ask twice, once in the mirror",
+            help="Means of both answers: a little better, twice the time.",
+        ),
+    ] = True
+
+
+@method(
+    key="sphere",
+    title="SPHERE: pre-contrast from post-contrast",
+    task="pre",
+    inputs={"post": Input("Post-contrast")},
+    outputs={
+        "pre": Output("Synthetic pre-contrast", units_of="post"),
+        "uptake": Output("Uptake, 0 to 1", units_of=None),
+        "hyperintensity": Output("Hyperintensity prior, 0 to 1", units_of=None),
+    },
+    parameters=Parameters,
+    reference="post",
+    presets={"paper": {"mirrored": False}, "fast": {"mirrored": False}},
+    weights="sphere",
+    weights_pending=True,
+    citation="sphere2025",
+    intended_use="Research. T1-weighted brains after gadolinium. Enhancement may be left over, and "
+    "what is bright without agent may be darkened.",
+)
+def sphere(post: Volume, *, parameters: Parameters, context: Context) -> dict[str, FloatArray]:
+    """Find the uptake M and paint what lies under it: eq. 18-24 of SPHERE.
+
+    The scan is divided by its mean inside the mask, as in the paper, and cut into slices of
+    about 1 mm pixels that the network sees with their neighbours. ``uptake`` is M of eq. 21 and
+    ``hyperintensity`` H of eq. 20. Weights of a direct baseline have neither: its uptake is
+    what it took out, by eq. 22, and the prior is 0.
+    """
+    normalisation = fit("mean", post.array, context.mask)
+    image = normalisation.apply(post.array)
+    plan, found = run_on_slices([(image, 3)], post, context, mirrored=parameters.mirrored)
+
+    outputs = {"pre": change_to(found["pre"], image, plan, context)}
+    if "uptake" in found:
+        outputs["uptake"] = plan.restore(found["uptake"], outside=0.0)
+    else:
+        outputs["uptake"] = (image - outputs["pre"] > UPTAKE_THRESHOLD).astype(np.float32)
+    prior = found.get("hyperintensity")
+    outputs["hyperintensity"] = (
+        np.zeros_like(image) if prior is None else plan.restore(prior, outside=0.0)
+    )
+    for name in ("uptake", "hyperintensity"):
+        outputs[name] = np.where(context.mask, outputs[name], np.float32(0))
+    record_removed(outputs, image, post, context)
+    outputs["pre"] = np.where(context.mask, normalisation.undo(outputs["pre"]), post.array)
+    return outputs

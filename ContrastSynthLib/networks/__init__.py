@@ -1,0 +1,31 @@
+"""Networks by name, as the metadata of their weights names them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from ContrastSynthLib.errors import RequestError, unknown_name
+from ContrastSynthLib.networks.direct import Direct
+from ContrastSynthLib.networks.features import TissueFeatures
+from ContrastSynthLib.networks.sphere import Sphere
+from ContrastSynthLib.networks.sphere_art import SphereArt
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "direct": Direct,
+    "sphere": Sphere,
+    "sphere_art": SphereArt,
+    "tissue_features": TissueFeatures,
+}
+
+
+def build_network(name: str, arguments: dict[str, Any]) -> nn.Module:
+    """Return the network of that name; raises RequestError for an unknown one or argument."""
+    if name not in NETWORKS:
+        raise unknown_name("network", name, NETWORKS)
+    try:
+        return NETWORKS[name](**arguments)
+    except (TypeError, KeyError) as error:
+        raise RequestError(f"The network '{name}' cannot be built: {error}") from None

@@ -1,0 +1,105 @@
+"""What the slice networks share: MONAI's blocks, with one activation and one normalisation.
+
+Batch normalisation, where MONAI's U-Nets default to instance normalisation: that would scale
+each slice by its own contents, and a slice with a large lesion unlike its neighbours.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from monai.networks.nets.basic_unet import Down, TwoConv, UpCat
+from monai.networks.nets.basic_unetplusplus import BasicUNetPlusPlus
+from torch import Tensor, nn
+
+ACTIVATION = ("LeakyReLU", {"negative_slope": 0.1, "inplace": True})
+NORMALISATION = ("batch", {"affine": True})
+SHARED: dict[str, Any] = {"act": ACTIVATION, "norm": NORMALISATION}
+SMALLEST_MULTIPLE = 16
+"""Rows and columns that the networks take are multiples of this: four halvings."""
+
+
+def features_of(width: int) -> tuple[int, int, int, int, int, int]:
+    """Return the features of the five scales, doubling from ``width``, and of the last stage."""
+    return (width, 2 * width, 4 * width, 8 * width, 16 * width, width)
+
+
+class NestedUNet(nn.Module):
+    """MONAI's UNet++ (Zhou et al. 2018) of one output: (n, in_channels, h, w) to (n, 1, h, w).
+
+    ``h`` and ``w`` are multiples of SMALLEST_MULTIPLE.
+    """
+
+    def __init__(self, in_channels: int, width: int) -> None:
+        super().__init__()
+        self.net = BasicUNetPlusPlus(
+            spatial_dims=2,
+            in_channels=in_channels,
+            out_channels=1,
+            features=features_of(width),
+            **SHARED,
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the deepest of the nested outputs."""
+        output: Tensor = self.net(image)[0]
+        return output
+
+
+def start_at_zero(network: nn.Module) -> nn.Module:
+    """Return the network with its last convolution at 0, for answers that are added to an image."""
+    last = [module for module in network.modules() if isinstance(module, nn.Conv2d)][-1]
+    nn.init.zeros_(last.weight)
+    if last.bias is not None:
+        nn.init.zeros_(last.bias)
+    return network
+
+
+class Encoder(nn.Module):
+    """The contracting half of a U-Net: (n, in_channels, h, w) to features at ``scales`` scales.
+
+    Scale s has ``width * 2**s`` features and 1 / 2**s of the rows and columns.
+    """
+
+    def __init__(self, in_channels: int, width: int, scales: int) -> None:
+        super().__init__()
+        self.first = TwoConv(2, in_channels, width, bias=True, **SHARED)
+        self.downs = nn.ModuleList(
+            Down(2, width * 2**s, width * 2 ** (s + 1), bias=True, **SHARED)
+            for s in range(scales - 1)
+        )
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Return the features, finest first."""
+        features = [self.first(image)]
+        for down in self.downs:
+            features.append(down(features[-1]))
+        return features
+
+
+class Decoder(nn.Module):
+    """The expanding half of a U-Net: features of ``width * 2**s`` at scale s to (n, 1, h, w)."""
+
+    def __init__(self, width: int, scales: int) -> None:
+        super().__init__()
+        self.ups = nn.ModuleList(
+            UpCat(
+                2,
+                width * 2 ** (s + 1),
+                width * 2**s,
+                width * 2**s,
+                bias=True,
+                halves=False,
+                **SHARED,
+            )
+            for s in reversed(range(scales - 1))
+        )
+        self.last = nn.Conv2d(width, 1, kernel_size=1)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Return one image; ``features`` are as :class:`Encoder` gives them, finest first."""
+        *skips, image = features
+        for up, skip in zip(self.ups, reversed(skips), strict=True):
+            image = up(image, skip)
+        output: Tensor = self.last(image)
+        return output

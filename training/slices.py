@@ -1,0 +1,280 @@
+"""Slices to train on, from virtual patients or from a folder of real pairs, ready in batches.
+
+    python training/slices.py POOL --patients 100 --processes 8
+
+keeps slabs of virtual patients on the disk, so that many runs see the same ones and none waits
+for them; ``--data virtual`` makes them while training, ``--data PREPARED`` takes what
+``prepare_data.py`` wrote.
+
+A batch is a dictionary of tensors (n, 1, rows, cols), ``post`` (n, NEIGHBOURS, rows, cols):
+
+    post        after the agent, divided by the mean of the brain
+    pre         what to make of it: the same scan without agent, or the second scan
+    uptake      the true mask of eq. 22 of SPHERE, from these two
+    second      the pre scan as it was scanned, by its own mean: what SPHERE-Art restores
+    corrupted   the same with artefacts, by its own mean
+    brain       where there is a brain, 0 or 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+
+from ContrastSynthLib.phantom.brain_parameters import CORRUPTION
+from ContrastSynthLib.phantom.brain_slices import SLAB_SLICES, brain_slabs
+
+NEIGHBOURS = 3
+ROLES = ("post", "unenhanced", "pre", "corrupted", "uptake_mask", "brain", "tissue")
+SLABS_PER_SEED = 8
+HEAD_SHARE = 0.2
+"""Share of patients that keep scalp, fat and orbits."""
+GAIN_SPREAD = 0.2
+"""A slab's mean is not that of its brain: intensities vary by this share either way."""
+ZOOM_RANGE = (0.8, 1.3)
+TURN_DEG = 12.0
+CHANGED_SHARE = 0.5
+"""Share of slices that are turned and zoomed; the others keep the noise as it was scanned."""
+THICK_SHARE = 0.25
+"""Share whose neighbours are drawn nearer to the slice, as between thick slices."""
+
+
+# ---- slabs: arrays (roles, slices, rows, cols) in scanner units
+
+
+def make_slabs(seed: int) -> Iterator[np.ndarray]:
+    """Yield the slabs of one seed: two patients, one kind of artefact, some with their head."""
+    corruption = list(CORRUPTION)[seed % len(CORRUPTION)]
+    head = bool(np.random.default_rng([seed, 7]).random() < HEAD_SHARE)
+    slabs = brain_slabs(seed, roles=ROLES, corruption=corruption, head=head)
+    for slab in itertools.islice(slabs, SLABS_PER_SEED):
+        yield np.stack([slab[role] for role in ROLES]).astype(np.float16)
+
+
+def write_slabs(folder: Path, seed: int) -> None:
+    """Keep the slabs of one seed in a folder; those that are there already are left alone."""
+    wanted = [folder / f"{seed:05d}_{n}.npy" for n in range(SLABS_PER_SEED)]
+    if all(path.exists() for path in wanted):
+        return
+    for path, slab in zip(wanted, make_slabs(seed), strict=True):
+        part = path.with_suffix(".part")
+        with open(part, "wb") as file:
+            np.save(file, slab)
+        os.replace(part, path)
+
+
+class VirtualSlabs:
+    """Ever new slabs of virtual patients, each used for some slices before the next is made."""
+
+    def __init__(self, seed: int, keep: int = 8) -> None:
+        self.seeds = itertools.count(seed, 1000)
+        self.keep, self.slabs = keep, []
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """Return one of the last few slabs; a new one comes in every SLAB_SLICES draws."""
+        if len(self.slabs) < 2 or rng.random() < 1 / SLAB_SLICES:
+            self.slabs = [*self.slabs, next(self._new)][-self.keep :]
+        return self.slabs[rng.integers(len(self.slabs))]
+
+    @property
+    def _new(self) -> Iterator[np.ndarray]:
+        if not hasattr(self, "_stream"):
+            self._stream = itertools.chain.from_iterable(map(make_slabs, self.seeds))
+        return self._stream
+
+
+class KeptSlabs:
+    """Slabs that :func:`write_slabs` kept, and that other processes may still add to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.paths = sorted(folder.glob("*.npy"))
+        if not self.paths:
+            raise SystemExit(f"{folder} holds no slabs: run python training/slices.py {folder}")
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """Return one slab, read as its slices are asked for."""
+        return np.load(self.paths[rng.integers(len(self.paths))], mmap_mode="r")
+
+
+class PairSlabs:
+    """Volumes of the real pairs that ``prepare_data.py`` wrote, of one split."""
+
+    def __init__(self, folder: Path, split: str = "train") -> None:
+        from prepare_data import read_cases
+
+        self.cases = read_cases(folder, split)
+        if not self.cases:
+            raise SystemExit(f"{folder} holds no cases of the split '{split}'")
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """Return one volume as a slab; without a corrupted scan, the pre scan stands there."""
+        return _slab_of_case(self.cases[rng.integers(len(self.cases))])
+
+
+@lru_cache(maxsize=64)
+def _slab_of_case(case: Any) -> np.ndarray:
+    pre, post, mask = case.pre.array, case.post.array, case.mask.array > 0
+    corrupted = pre if case.corrupted is None else case.corrupted.array
+    nothing = np.zeros_like(pre)
+    return np.stack([post, pre, pre, corrupted, nothing, mask, nothing]).astype(np.float16)
+
+
+# ---- slices: cropped, changed, normalised
+
+
+class Slices(IterableDataset):
+    """Training examples for ever; each worker of each process has its own stream."""
+
+    def __init__(
+        self, slabs: Any, *, crop: int, seed: int, tau: float = 0.10, target: str = "same_scan"
+    ) -> None:
+        self.slabs, self.crop, self.seed = slabs, crop, seed
+        self.tau, self.target = tau, target
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        """Yield single examples."""
+        worker = torch.utils.data.get_worker_info()
+        rng = np.random.default_rng([self.seed, worker.id if worker else 0])
+        while True:
+            example = take(self.slabs.draw(rng), rng, self.crop, self.target)
+            if example is not None:
+                example["uptake"] = ((example["post"][1:2] - example["pre"]) > self.tau).float()
+                yield example
+
+
+def take(
+    slab: np.ndarray, rng: np.random.Generator, crop: int, target: str
+) -> dict[str, torch.Tensor] | None:
+    """Return one example of ``crop`` x ``crop`` pixels; None where there is too little brain."""
+    slice_ = int(rng.integers(1, slab.shape[1] - 1))
+    images = np.asarray(slab[:, slice_ - 1 : slice_ + 2], dtype=np.float32)
+    named = dict(zip(ROLES, images, strict=True))
+    inside = np.argwhere(named["brain"][1] > 0)
+    if len(inside) < 200:
+        return None
+    middle = inside[rng.integers(len(inside))]
+    cut = [_window(m, crop, size) for m, size in zip(middle, images.shape[2:], strict=True)]
+    images = _padded(images[:, :, cut[0], cut[1]], crop)
+    images = _changed(images, rng)
+    if rng.random() < 0.5:
+        images = images[..., ::-1].copy()
+    if rng.random() < THICK_SHARE:
+        share = rng.uniform(0, 1)
+        images[:, ::2] += share * (images[:, 1:2] - images[:, ::2])
+    return _normalised(dict(zip(ROLES, images, strict=True)), slab, rng, target)
+
+
+def _window(middle: int, crop: int, size: int) -> slice:
+    first = int(np.clip(middle - crop // 2, 0, max(size - crop, 0)))
+    return slice(first, first + crop)
+
+
+def _padded(images: np.ndarray, crop: int) -> np.ndarray:
+    missing = [max(crop - size, 0) for size in images.shape[2:]]
+    return np.pad(images, [(0, 0), (0, 0), *((m // 2, m - m // 2) for m in missing)])
+
+
+def _changed(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the images turned and zoomed, half of the time."""
+    if rng.random() > CHANGED_SHARE:
+        return images
+    zoom, turn = rng.uniform(*ZOOM_RANGE), np.deg2rad(rng.uniform(-TURN_DEG, TURN_DEG))
+    cosine, sine = np.cos(turn) / zoom, np.sin(turn) / zoom
+    matrix = torch.tensor([[[cosine, -sine, 0], [sine, cosine, 0]]], dtype=torch.float32)
+    flat = torch.from_numpy(images.reshape(1, -1, *images.shape[2:]))
+    grid = torch.nn.functional.affine_grid(matrix, list(flat.shape), align_corners=False)
+    moved = torch.nn.functional.grid_sample(flat, grid, align_corners=False)
+    return moved.numpy().reshape(images.shape)
+
+
+def _normalised(
+    images: dict[str, np.ndarray], slab: np.ndarray, rng: np.random.Generator, target: str
+) -> dict[str, torch.Tensor]:
+    """Return the example in means of the brain, at gains that vary as they do in use."""
+    gain = float(np.exp(rng.uniform(-GAIN_SPREAD, GAIN_SPREAD)))
+    levels = {role: _level(slab, ROLES.index(role)) for role in ("post", "pre", "corrupted")}
+    post = images["post"] * (gain / levels["post"])
+    if target == "same_scan":
+        pre = images["unenhanced"] * (gain / levels["post"])
+    else:
+        pre = images["pre"] * (gain / (levels["pre"] * _rise_of_level(slab)))
+    own = float(np.exp(rng.uniform(-GAIN_SPREAD, GAIN_SPREAD))) / levels["corrupted"]
+    tensors = {
+        "post": post,
+        "pre": pre[1:2],
+        "second": images["pre"][1:2] * own,
+        "corrupted": images["corrupted"][1:2] * own,
+        "brain": (images["brain"][1:2] > 0.5).astype(np.float32),
+        "tissue": np.round(images["tissue"][1:2]),
+    }
+    return {name: torch.from_numpy(np.ascontiguousarray(t)) for name, t in tensors.items()}
+
+
+def _level(slab: np.ndarray, role: int) -> float:
+    """Return the mean of one image of a slab inside the brain, or the head where it has one."""
+    image = np.asarray(slab[role, ::4, ::2, ::2], dtype=np.float32)
+    brain = np.asarray(slab[ROLES.index("brain"), ::4, ::2, ::2]) > 0
+    whole = (image > 0).mean() > 1.5 * brain.mean()
+    where = image > 0.3 * image[brain].mean() if whole else brain
+    return float(image[where].mean())
+
+
+def _rise_of_level(slab: np.ndarray) -> float:
+    """Return what agent adds to a slab's mean, so that pre and post keep one scale."""
+    post, pre = (np.asarray(slab[r, ::4, ::2, ::2], dtype=np.float32) for r in (0, 2))
+    where = (np.asarray(slab[ROLES.index("brain"), ::4, ::2, ::2]) > 0) & (pre > 0) & (post > 0)
+    means = post[where].mean() / pre[where].mean()
+    # The gain between tissue that does not enhance: the most frequent ratio.
+    from ContrastSynthLib.preprocessing.normalisation import radiometric_gain
+
+    return float(means / radiometric_gain(pre, post, where))
+
+
+def batches(
+    data: str, *, crop: int, batch: int, seed: int, workers: int, **options: Any
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Yield batches for ever from ``virtual``, a folder of kept slabs or one of prepared pairs."""
+    if data == "virtual":
+        slabs: Any = VirtualSlabs(seed)
+    elif (Path(data) / "cases.json").is_file():
+        slabs = PairSlabs(Path(data))
+    else:
+        slabs = KeptSlabs(Path(data))
+    loader = DataLoader(
+        Slices(slabs, crop=crop, seed=seed, **options),
+        batch_size=batch,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+    return iter(loader)
+
+
+def main() -> None:
+    """Keep slabs of virtual patients in a folder."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--patients", type=int, default=200)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.patients // 2)
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        for done, _ in enumerate(pool.map(write_slabs, [arguments.folder] * len(seeds), seeds), 1):
+            print(f"{2 * done} of {2 * len(seeds)} patients", flush=True)
+
+
+if __name__ == "__main__":
+    main()
