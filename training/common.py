@@ -48,7 +48,13 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 def start(arguments: argparse.Namespace) -> Fabric:
     """Return Fabric on the devices that were asked for, all of them seeded."""
     torch.set_num_threads(arguments.threads)
-    fabric = Fabric(devices=arguments.devices, precision=arguments.precision)
+    # A stage leaves the parameters of the others without a gradient.
+    several = "ddp_find_unused_parameters_true"
+    fabric = Fabric(
+        devices=arguments.devices,
+        precision=arguments.precision,
+        strategy=several if arguments.devices > 1 else "auto",
+    )
     fabric.launch()
     fabric.seed_everything(arguments.seed + fabric.global_rank)
     if fabric.is_global_zero:
@@ -78,6 +84,17 @@ class Clock:
         """Share of the run that is done."""
         by_time = self.seconds / (60 * self.minutes) if self.minutes else 0.0
         return min(max(self.step / self.steps, by_time), 1.0)
+
+
+def shared_progress(fabric: Fabric, clock: Clock) -> float:
+    """Return how far the first process is: all are to take the same stage, and the same end."""
+    progress: float = fabric.broadcast(clock.progress)
+    return progress
+
+
+def seed_of_slices(arguments: argparse.Namespace, fabric: Fabric, clock: Clock) -> int:
+    """Return a seed for this process's slices, another one when a run goes on later."""
+    return arguments.seed + 1000 * fabric.global_rank + 10_000 * clock.step
 
 
 def rate_at(progress: float) -> float:
@@ -111,16 +128,20 @@ class Average:
 class Curves:
     """Losses over the steps: means of a few dozen, as CSV and for TensorBoard."""
 
-    def __init__(self, folder: Path, every: int = 25) -> None:
+    def __init__(self, folder: Path, step: int = 0, every: int = 25) -> None:
+        """Go on from ``step``: what was written of later ones is left out."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self.board = SummaryWriter(str(folder / "tensorboard"))
+        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
         self.path, self.every = folder / "curves.csv", every
         self.sums: dict[str, list[float]] = {}
         self.columns: list[str] = []
         if self.path.exists():
             with open(self.path, encoding="utf-8") as file:
-                self.columns = next(csv.reader(file))
+                header, *rows = csv.reader(file)
+            self.columns = header
+            with open(self.path, "w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows([header, *(r for r in rows if int(r[0]) <= step)])
 
     def add(self, step: int, losses: Mapping[str, Tensor | float]) -> None:
         """Take the losses of one step; every few steps their means are written."""
@@ -191,7 +212,11 @@ def training_record(arguments: argparse.Namespace, clock: Clock, device: Any) ->
 
 def _without_folders(value: Any) -> Any:
     """Return a path as its last name: a card tells how weights were made, not where."""
-    return Path(value).name if isinstance(value, Path) or "/" in str(value) else value
+    if not isinstance(value, Path) and "/" not in str(value):
+        return value
+    text = str(value)
+    option, equals, path = text.partition("=") if text.startswith("--") else ("", "", text)
+    return f"{option}{equals}{Path(path).name}"
 
 
 def _commit() -> str:

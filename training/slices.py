@@ -23,7 +23,8 @@ import itertools
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
+from ContrastSynthLib.inference.slicing import plan_slices
 from ContrastSynthLib.phantom.brain_parameters import CORRUPTION
 from ContrastSynthLib.phantom.brain_slices import SLAB_SLICES, brain_slabs
+from ContrastSynthLib.preprocessing.normalisation import radiometric_gain
 
 NEIGHBOURS = 3
 ROLES = ("post", "unenhanced", "pre", "corrupted", "uptake_mask", "brain", "tissue")
@@ -49,7 +52,42 @@ THICK_SHARE = 0.25
 """Share whose neighbours are drawn nearer to the slice, as between thick slices."""
 
 
-# ---- slabs: arrays (roles, slices, rows, cols) in scanner units
+# ---- slabs: neighbouring axial slices of all roles, in scanner units
+
+
+@dataclass
+class Slab:
+    """Images (roles, slices, rows, cols) of one patient, slices ``spacing_mm`` apart."""
+
+    images: np.ndarray
+    spacing_mm: float = 1.0
+
+    def neighbourhood(self, slice_: int) -> np.ndarray:
+        """Return (roles, NEIGHBOURS, rows, cols) about a slice, 1 mm apart, float32."""
+        step = max(1, round(1 / self.spacing_mm))
+        where = np.clip(slice_ + step * np.array([-1, 0, 1]), 0, self.images.shape[1] - 1)
+        found = np.asarray(self.images[:, where], dtype=np.float32)
+        # Where slices are further apart than 1 mm, what lies in between is interpolated.
+        share = min(1.0, 1 / (step * self.spacing_mm))
+        found[:, ::2] = found[:, 1:2] + share * (found[:, ::2] - found[:, 1:2])
+        return found
+
+    @cached_property
+    def levels(self) -> dict[str, float]:
+        """Means inside the brain, or the head where there is one, and what agent adds to them."""
+        few = self.images[:, ::4, ::2, ::2].astype(np.float32)
+        named = dict(zip(ROLES, few, strict=True))
+        found = {}
+        for role in ("post", "pre", "corrupted"):
+            image, brain = named[role], named["brain"] > 0
+            whole = (image > 0).mean() > 1.5 * brain.mean()
+            where = image > 0.3 * image[brain].mean() if whole else brain
+            found[role] = float(image[where].mean())
+        pre, post = named["pre"], named["post"]
+        inside = (named["brain"] > 0) & (pre > 0) & (post > 0)
+        rise = post[inside].mean() / pre[inside].mean()
+        found["rise"] = float(rise / radiometric_gain(pre, post, inside))
+        return found
 
 
 def make_slabs(seed: int) -> Iterator[np.ndarray]:
@@ -67,6 +105,8 @@ def write_slabs(folder: Path, seed: int) -> None:
     if all(path.exists() for path in wanted):
         return
     for path, slab in zip(wanted, make_slabs(seed), strict=True):
+        if path.exists():
+            continue
         part = path.with_suffix(".part")
         with open(part, "wb") as file:
             np.save(file, slab)
@@ -77,34 +117,37 @@ class VirtualSlabs:
     """Ever new slabs of virtual patients, each used for some slices before the next is made."""
 
     def __init__(self, seed: int, keep: int = 8) -> None:
-        self.seeds = itertools.count(seed, 1000)
-        self.keep, self.slabs = keep, []
+        self.seed, self.keep = seed, keep
+        self.slabs: list[Slab] = []
 
-    def draw(self, rng: np.random.Generator) -> np.ndarray:
+    def draw(self, rng: np.random.Generator) -> Slab:
         """Return one of the last few slabs; a new one comes in every SLAB_SLICES draws."""
         if len(self.slabs) < 2 or rng.random() < 1 / SLAB_SLICES:
-            self.slabs = [*self.slabs, next(self._new)][-self.keep :]
+            self.slabs = [*self.slabs, Slab(next(self._new))][-self.keep :]
         return self.slabs[rng.integers(len(self.slabs))]
 
     @property
     def _new(self) -> Iterator[np.ndarray]:
         if not hasattr(self, "_stream"):
-            self._stream = itertools.chain.from_iterable(map(make_slabs, self.seeds))
+            worker = torch.utils.data.get_worker_info()
+            # Every process and every worker of it makes patients of its own.
+            first = 10**8 * self.seed + 10**6 * (worker.id if worker else 0)
+            self._stream = itertools.chain.from_iterable(map(make_slabs, itertools.count(first)))
         return self._stream
 
 
 class KeptSlabs:
-    """Slabs that :func:`write_slabs` kept, and that other processes may still add to."""
+    """Slabs that :func:`write_slabs` kept."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.paths = sorted(folder.glob("*.npy"))
-        if not self.paths:
+        paths = sorted(folder.glob("*.npy"))
+        if not paths:
             raise SystemExit(f"{folder} holds no slabs: run python training/slices.py {folder}")
+        self.slabs = [Slab(np.load(path, mmap_mode="r")) for path in paths]
 
-    def draw(self, rng: np.random.Generator) -> np.ndarray:
+    def draw(self, rng: np.random.Generator) -> Slab:
         """Return one slab, read as its slices are asked for."""
-        return np.load(self.paths[rng.integers(len(self.paths))], mmap_mode="r")
+        return self.slabs[rng.integers(len(self.slabs))]
 
 
 class PairSlabs:
@@ -117,17 +160,21 @@ class PairSlabs:
         if not self.cases:
             raise SystemExit(f"{folder} holds no cases of the split '{split}'")
 
-    def draw(self, rng: np.random.Generator) -> np.ndarray:
+    def draw(self, rng: np.random.Generator) -> Slab:
         """Return one volume as a slab; without a corrupted scan, the pre scan stands there."""
         return _slab_of_case(self.cases[rng.integers(len(self.cases))])
 
 
 @lru_cache(maxsize=64)
-def _slab_of_case(case: Any) -> np.ndarray:
-    pre, post, mask = case.pre.array, case.post.array, case.mask.array > 0
-    corrupted = pre if case.corrupted is None else case.corrupted.array
-    nothing = np.zeros_like(pre)
-    return np.stack([post, pre, pre, corrupted, nothing, mask, nothing]).astype(np.float16)
+def _slab_of_case(case: Any) -> Slab:
+    mask = case.mask.array > 0
+    plan = plan_slices(case.pre.grid, mask)
+    pre, post = plan.slices(case.pre.array), plan.slices(case.post.array)
+    corrupted = pre if case.corrupted is None else plan.slices(case.corrupted.array)
+    nothing, brain = np.zeros_like(pre), plan.slices(mask)
+    # No scan without agent was made with the settings of the post scan.
+    images = np.stack([post, pre, pre, corrupted, nothing, brain, nothing])
+    return Slab(images.astype(np.float16), plan.spacing_mm[0])
 
 
 # ---- slices: cropped, changed, normalised
@@ -154,11 +201,10 @@ class Slices(IterableDataset):
 
 
 def take(
-    slab: np.ndarray, rng: np.random.Generator, crop: int, target: str
+    slab: Slab, rng: np.random.Generator, crop: int, target: str
 ) -> dict[str, torch.Tensor] | None:
     """Return one example of ``crop`` x ``crop`` pixels; None where there is too little brain."""
-    slice_ = int(rng.integers(1, slab.shape[1] - 1))
-    images = np.asarray(slab[:, slice_ - 1 : slice_ + 2], dtype=np.float32)
+    images = slab.neighbourhood(int(rng.integers(slab.images.shape[1])))
     named = dict(zip(ROLES, images, strict=True))
     inside = np.argwhere(named["brain"][1] > 0)
     if len(inside) < 200:
@@ -172,7 +218,7 @@ def take(
     if rng.random() < THICK_SHARE:
         share = rng.uniform(0, 1)
         images[:, ::2] += share * (images[:, 1:2] - images[:, ::2])
-    return _normalised(dict(zip(ROLES, images, strict=True)), slab, rng, target)
+    return _normalised(dict(zip(ROLES, images, strict=True)), slab.levels, rng, target)
 
 
 def _window(middle: int, crop: int, size: int) -> slice:
@@ -194,21 +240,24 @@ def _changed(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     matrix = torch.tensor([[[cosine, -sine, 0], [sine, cosine, 0]]], dtype=torch.float32)
     flat = torch.from_numpy(images.reshape(1, -1, *images.shape[2:]))
     grid = torch.nn.functional.affine_grid(matrix, list(flat.shape), align_corners=False)
-    moved = torch.nn.functional.grid_sample(flat, grid, align_corners=False)
-    return moved.numpy().reshape(images.shape)
+    sample = torch.nn.functional.grid_sample
+    moved = sample(flat, grid, align_corners=False).numpy().reshape(images.shape)
+    # Between two labels lies none that means anything.
+    labels = torch.from_numpy(images[[ROLES.index("tissue")]])
+    moved[ROLES.index("tissue")] = sample(labels, grid, mode="nearest", align_corners=False)[0]
+    return moved
 
 
 def _normalised(
-    images: dict[str, np.ndarray], slab: np.ndarray, rng: np.random.Generator, target: str
+    images: dict[str, np.ndarray], levels: dict[str, float], rng: np.random.Generator, target: str
 ) -> dict[str, torch.Tensor]:
     """Return the example in means of the brain, at gains that vary as they do in use."""
     gain = float(np.exp(rng.uniform(-GAIN_SPREAD, GAIN_SPREAD)))
-    levels = {role: _level(slab, ROLES.index(role)) for role in ("post", "pre", "corrupted")}
     post = images["post"] * (gain / levels["post"])
     if target == "same_scan":
         pre = images["unenhanced"] * (gain / levels["post"])
     else:
-        pre = images["pre"] * (gain / (levels["pre"] * _rise_of_level(slab)))
+        pre = images["pre"] * (gain / (levels["pre"] * levels["rise"]))
     own = float(np.exp(rng.uniform(-GAIN_SPREAD, GAIN_SPREAD))) / levels["corrupted"]
     tensors = {
         "post": post,
@@ -221,26 +270,6 @@ def _normalised(
     return {name: torch.from_numpy(np.ascontiguousarray(t)) for name, t in tensors.items()}
 
 
-def _level(slab: np.ndarray, role: int) -> float:
-    """Return the mean of one image of a slab inside the brain, or the head where it has one."""
-    image = np.asarray(slab[role, ::4, ::2, ::2], dtype=np.float32)
-    brain = np.asarray(slab[ROLES.index("brain"), ::4, ::2, ::2]) > 0
-    whole = (image > 0).mean() > 1.5 * brain.mean()
-    where = image > 0.3 * image[brain].mean() if whole else brain
-    return float(image[where].mean())
-
-
-def _rise_of_level(slab: np.ndarray) -> float:
-    """Return what agent adds to a slab's mean, so that pre and post keep one scale."""
-    post, pre = (np.asarray(slab[r, ::4, ::2, ::2], dtype=np.float32) for r in (0, 2))
-    where = (np.asarray(slab[ROLES.index("brain"), ::4, ::2, ::2]) > 0) & (pre > 0) & (post > 0)
-    means = post[where].mean() / pre[where].mean()
-    # The gain between tissue that does not enhance: the most frequent ratio.
-    from ContrastSynthLib.preprocessing.normalisation import radiometric_gain
-
-    return float(means / radiometric_gain(pre, post, where))
-
-
 def batches(
     data: str, *, crop: int, batch: int, seed: int, workers: int, **options: Any
 ) -> Iterator[dict[str, torch.Tensor]]:
@@ -248,6 +277,8 @@ def batches(
     if data == "virtual":
         slabs: Any = VirtualSlabs(seed)
     elif (Path(data) / "cases.json").is_file():
+        if options.get("target") == "same_scan":
+            raise SystemExit(f"{data} holds pairs of scans: give --target second_scan")
         slabs = PairSlabs(Path(data))
     else:
         slabs = KeptSlabs(Path(data))

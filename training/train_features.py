@@ -18,6 +18,8 @@ from common import (
     add_common_arguments,
     licence_of_weights,
     rate_at,
+    seed_of_slices,
+    shared_progress,
     start,
     training_record,
 )
@@ -33,21 +35,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add_common_arguments(parser)
     arguments = parser.parse_args()
+    if arguments.fine_tune:
+        parser.error("--fine-tune: these features are trained from the start, in minutes")
     fabric = start(arguments)
     classes = 1 + max(tissue.label for tissue in TISSUES.values())
     network = TissueClassifier(classes)
-    average = Average(network)
+    average = Average(fabric.to_device(network))
     optimiser = torch.optim.AdamW(network.parameters(), lr=arguments.learning_rate)
     network, optimiser = fabric.setup(network, optimiser)
+    clock = Clock(arguments, fabric.device)
     slices = batches(
         arguments.data,
         crop=arguments.crop,
         batch=arguments.batch,
-        seed=arguments.seed + 1000 * fabric.global_rank,
+        seed=seed_of_slices(arguments, fabric, clock),
         workers=arguments.workers,
     )
-    clock, curves = Clock(arguments, fabric.device), Curves(arguments.out)
-    while clock.progress < 1:
+    curves = Curves(arguments.out) if fabric.is_global_zero else None
+    while (progress := shared_progress(fabric, clock)) < 1:
         batch = {name: value.to(fabric.device) for name, value in next(slices).items()}
         # Either scan of the pair, since the loss sees both.
         both = torch.stack([batch["post"][:, 1:2], batch["second"]])
@@ -55,13 +60,14 @@ def main() -> None:
         image = both[which, torch.arange(len(which), device=fabric.device)]
         loss = torch.nn.functional.cross_entropy(network(image), batch["tissue"][:, 0].long())
         for group in optimiser.param_groups:
-            group["lr"] = arguments.learning_rate * rate_at(clock.progress)
+            group["lr"] = arguments.learning_rate * rate_at(progress)
         optimiser.zero_grad()
         fabric.backward(loss)
         optimiser.step()
         average.update(network)
         clock.step += 1
-        curves.add(clock.step, {"cross_entropy": loss.item()})
+        if curves:
+            curves.add(clock.step, {"cross_entropy": loss.item()})
     if fabric.is_global_zero:
         save_bundle(
             arguments.out / "bundle",

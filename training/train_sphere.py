@@ -29,6 +29,8 @@ from common import (
     load_checkpoint,
     rate_at,
     save_checkpoint,
+    seed_of_slices,
+    shared_progress,
     start,
     training_record,
 )
@@ -82,7 +84,7 @@ def main() -> None:
     arguments = read_arguments()
     fabric = start(arguments)
     name, options, network = make_network(arguments)
-    average = Average(network)
+    average = Average(fabric.to_device(network))
     judge = PatchDiscriminator(
         spatial_dims=2, channels=arguments.judge_width, in_channels=1, num_layers_d=3
     )
@@ -92,25 +94,25 @@ def main() -> None:
     network, optimiser = fabric.setup(network, optimiser)
     judge, judging = fabric.setup(judge, judging)
     features = fabric.to_device(read_features(arguments))
-    slices = batches(
-        arguments.data,
-        crop=arguments.crop,
-        batch=arguments.batch,
-        seed=arguments.seed + 1000 * fabric.global_rank,
-        workers=arguments.workers,
-        tau=arguments.tau,
-        target=arguments.target,
-    )
 
     clock, checkpoint = Clock(arguments, fabric.device), arguments.out / "checkpoint.pt"
     parts = {"network": network, "judge": judge, "average": average.network}
     parts |= {"optimiser": optimiser, "judging": judging}
     if load_checkpoint(checkpoint, clock, **parts):
         average.updates = clock.step
-    curves = Curves(arguments.out) if fabric.is_global_zero else None
-    while clock.progress < 1:
+    slices = batches(
+        arguments.data,
+        crop=arguments.crop,
+        batch=arguments.batch,
+        seed=seed_of_slices(arguments, fabric, clock),
+        workers=arguments.workers,
+        tau=arguments.tau,
+        target=arguments.target,
+    )
+    curves = Curves(arguments.out, clock.step) if fabric.is_global_zero else None
+    while (progress := shared_progress(fabric, clock)) < 1:
         batch = {key: value.to(fabric.device) for key, value in next(slices).items()}
-        stage, along, share = stage_at(clock.progress, name, arguments.schedule)
+        stage, along, share = stage_at(progress, name, arguments.schedule)
         for optimise, lead in ((optimiser, 1.0), (judging, JUDGE_RATE)):
             for group in optimise.param_groups:
                 group["lr"] = rate * share * lead * rate_at(along)
@@ -122,9 +124,12 @@ def main() -> None:
         if curves is None:
             continue
         curves.add(clock.step, {**told(terms), **by_region(made, batch)})
-        if clock.step % arguments.keep_every == 0 or clock.progress >= 1:
+        if clock.step % arguments.keep_every == 0:
             save_checkpoint(checkpoint, clock, **parts)
             keep(arguments, name, options, average, clock, fabric.device)
+    if curves is not None:
+        save_checkpoint(checkpoint, clock, **parts)
+        keep(arguments, name, options, average, clock, fabric.device)
 
 
 def learn(
@@ -180,6 +185,8 @@ def read_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if not (arguments.features or arguments.vgg):
         parser.error("give --features or --vgg: the perceptual loss needs one of them")
+    if {"hyperintensity", "segmentation"} <= set(arguments.without):
+        parser.error("--without hyperintensity and segmentation: nothing would find the uptake")
     return arguments
 
 

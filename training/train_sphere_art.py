@@ -25,6 +25,8 @@ from common import (
     load_checkpoint,
     rate_at,
     save_checkpoint,
+    seed_of_slices,
+    shared_progress,
     start,
     training_record,
 )
@@ -50,29 +52,29 @@ def main() -> None:
     arguments = read_arguments()
     fabric = start(arguments)
     name, options, network = make_network(arguments)
-    average = Average(network)
+    average = Average(fabric.to_device(network))
     learnt = [p for key, p in network.named_parameters() if not key.startswith("sphere.")]
     optimiser = torch.optim.AdamW(learnt, lr=arguments.learning_rate, weight_decay=1e-4)
     network, optimiser = fabric.setup(network, optimiser)
     if name == "sphere_art":
         network.mark_forward_method("routes")
     smooth = fabric.to_device(GaussianFilter(spatial_dims=2, sigma=CONTRAST_SIGMA))
-    slices = batches(
-        arguments.data,
-        crop=arguments.crop,
-        batch=arguments.batch,
-        seed=arguments.seed + 1000 * fabric.global_rank,
-        workers=arguments.workers,
-    )
     clock, checkpoint = Clock(arguments, fabric.device), arguments.out / "checkpoint.pt"
     parts = {"network": network, "average": average.network, "optimiser": optimiser}
     if load_checkpoint(checkpoint, clock, **parts):
         average.updates = clock.step
-    curves = Curves(arguments.out) if fabric.is_global_zero else None
-    while clock.progress < 1:
+    slices = batches(
+        arguments.data,
+        crop=arguments.crop,
+        batch=arguments.batch,
+        seed=seed_of_slices(arguments, fabric, clock),
+        workers=arguments.workers,
+    )
+    curves = Curves(arguments.out, clock.step) if fabric.is_global_zero else None
+    while (progress := shared_progress(fabric, clock)) < 1:
         batch = {key: value.to(fabric.device) for key, value in next(slices).items()}
         for group in optimiser.param_groups:
-            group["lr"] = arguments.learning_rate * rate_at(clock.progress)
+            group["lr"] = arguments.learning_rate * rate_at(progress)
         terms = compare(network, name, batch, smooth)
         loss = sum(WEIGHTS[term.split()[0]] * value for term, value in terms.items())
         optimiser.zero_grad()
@@ -81,11 +83,15 @@ def main() -> None:
         optimiser.step()
         average.update(network)
         clock.step += 1
-        if curves:
-            curves.add(clock.step, {term: value.item() for term, value in terms.items()})
-            if clock.step % arguments.keep_every == 0 or clock.progress >= 1:
-                save_checkpoint(checkpoint, clock, **parts)
-                keep(arguments, name, options, average, clock, fabric.device)
+        if curves is None:
+            continue
+        curves.add(clock.step, {term: value.item() for term, value in terms.items()})
+        if clock.step % arguments.keep_every == 0:
+            save_checkpoint(checkpoint, clock, **parts)
+            keep(arguments, name, options, average, clock, fabric.device)
+    if curves is not None:
+        save_checkpoint(checkpoint, clock, **parts)
+        keep(arguments, name, options, average, clock, fabric.device)
 
 
 def read_arguments() -> argparse.Namespace:
@@ -100,7 +106,10 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--keep-every", type=int, default=500, help="steps between checkpoints")
     parser.add_argument("--name", default="sphere_art", help="of the weights")
     parser.add_argument("--version", default="1.0")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.fine_tune and arguments.network != "sphere_art":
+        parser.error("--fine-tune goes on with SPHERE-Art only; baselines start anew")
+    return arguments
 
 
 def make_network(arguments: argparse.Namespace) -> tuple[str, dict[str, Any], nn.Module]:

@@ -27,5 +27,5 @@ def build_network(name: str, arguments: dict[str, Any]) -> nn.Module:
         raise unknown_name("network", name, NETWORKS)
     try:
         return NETWORKS[name](**arguments)
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, ValueError, RuntimeError) as error:
         raise RequestError(f"The network '{name}' cannot be built: {error}") from None

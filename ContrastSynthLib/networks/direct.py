@@ -134,9 +134,11 @@ def parameters_of(network: nn.Module) -> int:
 
 def width_for(architecture: str, in_channels: int, parameters: int) -> int:
     """Return the width whose network comes nearest to that many parameters."""
-    return min(
-        range(2, 65),
-        key=lambda width: abs(
-            parameters_of(ARCHITECTURES[architecture](in_channels, width)) - parameters
-        ),
-    )
+    # On the meta device networks have shapes, and no numbers that take time to draw.
+    with torch.device("meta"):
+        return min(
+            range(2, 65),
+            key=lambda width: abs(
+                parameters_of(ARCHITECTURES[architecture](in_channels, width)) - parameters
+            ),
+        )

@@ -7,6 +7,7 @@ file. The small one learns to tell tissues in virtual brains, see ``training/tra
 from __future__ import annotations
 
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
@@ -97,12 +98,14 @@ def load_vgg16(path: Path, data_range: float) -> Vgg16Features:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise RequestError(f"{path.name} cannot be read as weights: {error}") from None
+        # torch's own message would advise to run the code in a pickle.
+        reason = "it is no file of tensors" if isinstance(error, UnpicklingError) else error
+        raise RequestError(f"{path.name} cannot be read as weights: {reason}.") from None
     if not isinstance(state, dict):
         raise RequestError(f"{path.name} holds a {type(state).__name__}, not a state dictionary.")
     own = network.state_dict()
     wanted = [name for name in own if name.startswith("features.")]
-    wrong = [n for n in wanted if n not in state or state[n].shape != own[n].shape]
+    wrong = [n for n in wanted if getattr(state.get(n), "shape", None) != own[n].shape]
     if wrong:
         raise RequestError(
             f"{path.name} does not hold VGG-16 as torchvision names it: {wrong[0]} is missing or "

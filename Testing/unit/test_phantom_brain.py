@@ -23,6 +23,7 @@ from ContrastSynthLib.phantom.brain_parameters import (
     draw_parameters,
 )
 from ContrastSynthLib.phantom.brain_slices import brain_slices
+from ContrastSynthLib.phantom.brain_study import Study
 from ContrastSynthLib.phantom.brain_template import brain_template
 from ContrastSynthLib.phantom.tissue import TISSUES
 from ContrastSynthLib.physics import concentration, relaxivity, spgr_r1, spgr_signal
@@ -282,6 +283,35 @@ def test_slices_are_what_was_asked_for_and_reproducible():
     for request in wrong:
         with pytest.raises(RequestError):
             next(brain_slices(3, **request))
+
+
+def test_without_agent_the_post_scan_is_the_same_scan_and_darker_where_agent_was():
+    parameters = draw_parameters(9, lesions=1, corruption=None, only=())
+    parameters["lesions"][0] |= {"type": "solid", "diameter_mm": 16.0}
+    imperfect = {**SPGR, **PERFECT, "noise": 0.04, "bias": 0.3}
+    scans = {
+        "pre": {**imperfect, "dose": 0.0, "seed": 1},
+        "post": {**imperfect, "dose": 1.0, "seed": 2},
+    }
+    prepared = prepare_patient({**parameters, "scans": scans})
+    centre = tuple(float(c) for c in prepared.lesions[0].centre_mm[::-1])
+    box = Box.centred((40, 40, 40), 1.0, centre)
+    study = Study(prepared, box, make_anatomy(prepared, box))
+    pre, post, unenhanced = study.image("pre"), study.image("post"), study.unenhanced()
+    free = study.agent(1.0) == 0
+    assert free.mean() > 0.01
+    noise = np.std((pre - post)[free])
+    assert noise > 1
+    assert np.abs(post - unenhanced)[free].max() < 0.01 * noise
+    mask = study.uptake()[1]
+    assert mask.sum() > 500
+    assert (unenhanced < post)[mask].mean() > 0.999
+    # The rise is that of the clean signals, shaded: no noise of its own.
+    assert np.corrcoef((post - unenhanced)[mask], study.uptake()[0][mask])[0, 1] > 0.95
+    # Without noise and shading it is the pre scan.
+    flat = {role: {**scan, **PERFECT} for role, scan in scans.items()}
+    perfect = Study(prepared.with_scans(flat), box, study.anatomy)
+    np.testing.assert_allclose(perfect.unenhanced(), perfect.image("pre"), rtol=1e-5)
 
 
 def test_a_whole_head_has_fat_bone_and_eyes():

@@ -1,0 +1,554 @@
+"""The slice networks: their shapes and switches, the paper's equations, and what starts as what."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from ContrastSynthLib.errors import RequestError
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("monai")
+
+from torch import nn  # noqa: E402
+from torch.nn import functional  # noqa: E402
+
+from ContrastSynthLib.networks import NETWORKS, build_network  # noqa: E402
+from ContrastSynthLib.networks.blocks import Decoder, Encoder, NestedUNet  # noqa: E402
+from ContrastSynthLib.networks.direct import (  # noqa: E402
+    ARCHITECTURES,
+    RECURRENCES,
+    Direct,
+    R2AttentionUNet,
+    RecurrentResidual,
+    parameters_of,
+    width_for,
+)
+from ContrastSynthLib.networks.features import (  # noqa: E402
+    VGG16_FEATURES,
+    VGG16_TAPS,
+    TissueClassifier,
+    TissueFeatures,
+    Vgg16Features,
+    load_vgg16,
+)
+from ContrastSynthLib.networks.mirrored import Mirrored  # noqa: E402
+from ContrastSynthLib.networks.sphere import (  # noqa: E402
+    SCALE,
+    SENSITIVITY,
+    THRESHOLD,
+    HyperintensityPrior,
+    Sphere,
+    middle,
+)
+from ContrastSynthLib.networks.sphere_art import (  # noqa: E402
+    LEVEL_RANGE,
+    ROUTES,
+    SphereArt,
+    level_between,
+)
+
+SMALL = {"width": 2, "autoencoder_width": 2}
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """One thread: for images this small, threads wait for each other most of the time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
+
+
+def slices(channels: int = 3, rows: int = 32, cols: int = 32, batch: int = 2) -> torch.Tensor:
+    return torch.rand(batch, channels, rows, cols) + 0.2
+
+
+def stirred(network: nn.Module) -> nn.Module:
+    """The network, answering, with every weight off its start."""
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(0.3 * torch.randn_like(weight))
+    return network.eval()
+
+
+def learns(module: nn.Module) -> bool:
+    gradients = [weight.grad for weight in module.parameters() if weight.grad is not None]
+    return any(bool(gradient.abs().sum() > 0) for gradient in gradients)
+
+
+# ---- blocks
+
+
+@pytest.mark.parametrize(("rows", "cols"), [(16, 16), (32, 48), (64, 16)])
+def test_networks_answer_in_the_size_of_the_slice(rows, cols):
+    shape = (2, 1, rows, cols)
+    post = slices(3, rows, cols)
+    answers = Sphere(**SMALL).eval()(post)
+    assert {"pre", "uptake", "uptake_logits", "hyperintensity", "reconstruction"} == set(answers)
+    assert all(image.shape == shape for image in answers.values())
+    for architecture in ARCHITECTURES:
+        assert Direct(architecture, 3, 2).eval()(post)["pre"].shape == shape
+    art = SphereArt(SMALL, width=2, refinement_width=2).eval()
+    given = slices(4, rows, cols)
+    assert {name: image.shape for name, image in art(given).items()} == {
+        "pre": shape,
+        "uptake": shape,
+    }
+    assert all(image.shape == shape for image in art.routes(given).values())
+
+
+def test_encoder_and_decoder_go_through_the_scales():
+    features = Encoder(2, 3, 4).eval()(slices(2, 32, 48))
+    assert [tuple(f.shape[1:]) for f in features] == [
+        (3 * 2**scale, 32 // 2**scale, 48 // 2**scale) for scale in range(4)
+    ]
+    assert Decoder(3, 4).eval()(features).shape == (2, 1, 32, 48)
+    classifier = TissueClassifier(classes=7, width=2).eval()
+    assert classifier(slices(1)).shape == (2, 7, 32, 32)
+    assert [f.shape[1] for f in TissueFeatures(4).eval()(slices(1))] == [4, 8, 16]
+
+
+def test_a_slice_is_not_scaled_by_its_own_contents():
+    """Batch normalisation: in use, the answer for one slice does not hang on its neighbours."""
+    network = stirred(NestedUNet(1, 2)).double()
+    image = slices(1).double()
+    both, alone = network(image), network(image[:1])
+    torch.testing.assert_close(both[:1], alone)
+    assert not any(isinstance(m, nn.InstanceNorm2d) for m in network.modules())
+    assert any(isinstance(m, nn.BatchNorm2d) for m in network.modules())
+
+
+# ---- SPHERE, eq. 18 to 24
+
+
+def test_the_prior_is_equations_19_and_20():
+    prior = HyperintensityPrior()
+    assert prior.scale.item() == pytest.approx(SCALE)
+    assert prior.sensitivity.item() == pytest.approx(SENSITIVITY) == 5.0
+    assert THRESHOLD == 0.3
+    with torch.no_grad():
+        prior.log_scale.fill_(math.log(0.5))
+        prior.log_sensitivity.fill_(math.log(8.0))
+    found = prior(torch.tensor([[[[0.0, 0.6, 1.0, 2.0]]]])).flatten().tolist()
+    wanted = [1 / (1 + math.exp(-8.0 * (0.5 * value - 0.3))) for value in (0.0, 0.6, 1.0, 2.0)]
+    assert found == pytest.approx(wanted, rel=1e-5)
+    assert found[1] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_scale_and_sensitivity_learn_and_stay_positive(sign):
+    prior = HyperintensityPrior()
+    optimiser = torch.optim.SGD(prior.parameters(), lr=1e3)
+    (sign * prior(torch.full((1, 1, 4, 4), 2.0)).mean()).backward()
+    gradients = [prior.log_scale.grad.item(), prior.log_sensitivity.grad.item()]
+    assert all(gradient != 0 for gradient in gradients)
+    for weight in prior.parameters():
+        weight.grad.div_(100 * weight.grad.abs())  # a step of 10: factors of 22,000
+    optimiser.step()
+    assert prior.scale.item() > 0
+    assert prior.sensitivity.item() > 0
+    assert prior.scale.item() != pytest.approx(SCALE)
+
+
+def test_the_middle_slice_is_the_one_answered_for():
+    assert middle(torch.arange(5.0).view(1, 5, 1, 1)).item() == 2
+    network, post = Sphere(5, **SMALL).eval(), slices(5)
+    torch.testing.assert_close(network(post)["pre"], post[:, 2:3])
+    torch.testing.assert_close(Direct("unet", 5, 2).eval()(post)["pre"], post[:, 2:3])
+    network = stirred(network)
+    other = post.clone()
+    other[:, [0, 1, 3, 4]] += 0.5
+    first, second = network(post), network(other)
+    # The prior sees the middle slice alone, the segmentation its neighbours too.
+    for name in ("reconstruction", "hyperintensity"):
+        torch.testing.assert_close(first[name], second[name])
+    assert not torch.allclose(first["uptake_logits"], second["uptake_logits"])
+
+
+SWITCHES = {
+    "hyperintensity": ({"autoencoder", "prior"}, {"hyperintensity", "reconstruction"}),
+    "segmentation": ({"segmentation"}, set()),
+    "autoencoder": ({"autoencoder"}, {"reconstruction"}),
+}
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_an_ablation_removes_what_it_says_and_nothing_else(switch):
+    whole, without = Sphere(**SMALL), Sphere(**SMALL, **{switch: False})
+    post = slices()
+    removed, silent = SWITCHES[switch]
+
+    def parts(network: nn.Module) -> set[str]:
+        return {name.split(".")[0] for name, _ in network.named_parameters()}
+
+    assert parts(whole) - parts(without) == removed
+    assert set(whole.eval()(post)) - set(without.eval()(post)) == silent
+    masks = 1 if switch in ("hyperintensity", "segmentation") else 2
+    assert without.fuse.weight.shape == (1, masks, 1, 1)
+    gone = [p.numel() for name, p in whole.named_parameters() if name.split(".")[0] in removed]
+    assert parameters_of(whole) - parameters_of(without) == sum(gone) + 2 - masks
+
+
+def test_without_the_autoencoder_the_prior_sees_the_scan():
+    network, post = stirred(Sphere(**SMALL, autoencoder=False)), slices()
+    gamma, u = network.prior.log_scale.exp(), network.prior.log_sensitivity.exp()
+    wanted = torch.sigmoid(u * (gamma * post[:, 1:2] - 0.3))
+    torch.testing.assert_close(network(post)["hyperintensity"], wanted)
+
+
+def test_without_prior_and_segmentation_nothing_is_built():
+    with pytest.raises(ValueError, match="uptake"):
+        Sphere(**SMALL, hyperintensity=False, segmentation=False)
+
+
+@pytest.mark.parametrize("switches", [{}, {"hyperintensity": False}, {"segmentation": False}])
+def test_the_fusion_is_a_weighted_sum_of_the_masks_in_use(switches):
+    network, post = stirred(Sphere(**SMALL, **switches)), slices()
+    masks = []
+    if network.segmentation is not None:
+        masks.append(network.segmentation(post))
+    found = network(post)
+    if network.prior is not None:
+        masks.append(found["hyperintensity"])
+    weights = network.fuse.weight.flatten()
+    assert len(weights) == len(masks)
+    wanted = network.fuse.bias + sum(w * mask for w, mask in zip(weights, masks, strict=True))
+    torch.testing.assert_close(found["uptake_logits"], wanted)
+    torch.testing.assert_close(found["uptake"], 1 / (1 + torch.exp(-wanted)))
+
+
+def test_inpainting_subtracts_from_the_scan_or_answers_itself():
+    post = slices()
+    for residual in (True, False):
+        network = stirred(Sphere(**SMALL, residual=residual))
+        found = network(post)
+        answer = network.inpainting(torch.cat([post, found["uptake"]], dim=1))
+        wanted = post[:, 1:2] - answer if residual else answer
+        torch.testing.assert_close(found["pre"], wanted)
+    start = Sphere(**SMALL, residual=False).eval()(post)["pre"]
+    assert not torch.allclose(start, post[:, 1:2], atol=1e-2)
+
+
+def test_stages_teach_what_they_name():
+    stage_1 = ("autoencoder", "segmentation", "prior", "fuse")
+    for stage, learnt in (("uptake", stage_1), ("inpainting", ()), ("joint", stage_1)):
+        network = Sphere(**SMALL)
+        nn.init.normal_(network.inpainting.net.final_conv_0_4.weight)
+        found = network(slices(), stage=stage)
+        assert ("pre" in found) == (stage != "uptake")
+        found.get("pre", found["uptake"]).square().mean().backward()
+        for part in stage_1:
+            assert learns(getattr(network, part)) == (part in learnt), (stage, part)
+        assert learns(network.inpainting) == (stage != "uptake")
+
+
+# ---- the direct baselines
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_baseline_starts_as_its_base_and_learns(architecture):
+    network, given = Direct(architecture, 4, 2, base=3), slices(4)
+    pre = network(given)["pre"]
+    torch.testing.assert_close(pre, given[:, 3:4])
+    (pre - 0.5 * given[:, 3:4]).square().mean().backward()
+    torch.optim.SGD(network.parameters(), lr=0.1).step()
+    assert not torch.allclose(network(given)["pre"], given[:, 3:4], atol=1e-3)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_baseline_gets_the_parameters_of_sphere(architecture):
+    with torch.device("meta"):  # counted, not filled with numbers
+        wanted = parameters_of(Sphere(width=5))
+        width = width_for(architecture, 3, wanted)
+        found = parameters_of(Direct(architecture, 3, width))
+    assert found == pytest.approx(wanted, rel=0.1)
+
+
+def block_parameters(channels: int, width: int) -> int:
+    """A shortcut, and two convolutions with a normalisation, however often they recur."""
+    shortcut = channels * width + width
+    return shortcut + 2 * ((9 * width * width + width) + 2 * width)
+
+
+def test_recurrences_share_their_weights():
+    block = RecurrentResidual(3, 4)
+    assert parameters_of(block) == block_parameters(3, 4)
+    calls = []
+    for step in block.steps:
+        step.register_forward_hook(lambda module, *_: calls.append(module))
+    block(slices())
+    assert [calls.count(step) for step in block.steps] == [1 + RECURRENCES] * 2 == [3, 3]
+
+
+def test_a_recurrent_block_is_what_it_is_written_out():
+    block, image = stirred(RecurrentResidual(3, 4)), slices()
+    state = start = functional.conv2d(image, block.shortcut.weight, block.shortcut.bias)
+    for step in block.steps:
+        conv, norm = step[0], step[1]
+
+        def applied(entered, conv=conv, norm=norm):
+            found = functional.conv2d(entered, conv.weight, conv.bias, padding=1)
+            # Nothing was seen yet: mean 0 and variance 1.
+            found = found / math.sqrt(1 + norm.eps) * norm.weight[:, None, None]
+            found = found + norm.bias[:, None, None]
+            return torch.where(found > 0, found, 0.1 * found)
+
+        once = applied(state)
+        twice = applied(state + once)
+        state = applied(state + twice)
+    torch.testing.assert_close(block(image), start + state, rtol=1e-4, atol=1e-4)
+
+
+def test_the_recurrent_unet_has_the_parameters_of_its_parts():
+    widths = (2, 4, 8, 16, 32)
+    wanted = sum(block_parameters(c, w) for c, w in zip((3, *widths), widths, strict=False))
+    for fine, coarse in pairwise(widths):
+        gate = max(fine // 2, 1)
+        wanted += 4 * coarse * fine + fine
+        # Two convolutions to the gate's width and one to 1, each with a normalisation.
+        wanted += 2 * (fine * gate + gate + 2 * gate) + gate + 1 + 2
+        wanted += block_parameters(2 * fine, fine)
+    assert parameters_of(R2AttentionUNet(3, 2)) == wanted + 2 + 1
+
+
+# ---- SPHERE-Art
+
+
+@pytest.fixture
+def art() -> SphereArt:
+    return stirred(SphereArt(SMALL, width=2, refinement_width=2))
+
+
+def test_the_seven_routes_are_there_and_pre_is_one_of_them(art):
+    assert len(ROUTES) == len(set(ROUTES)) == 7
+    given = slices(4)
+    routes = art.routes(given)
+    assert set(routes) == {*ROUTES, "refined"}
+    torch.testing.assert_close(art(given)["pre"], routes["pre"])
+    for image in routes.values():
+        others = [other for other in routes.values() if other is not image]
+        assert not any(torch.allclose(image, other, atol=1e-5) for other in others)
+
+
+def test_sphere_art_starts_with_its_inputs():
+    network, given = SphereArt(SMALL, width=2, refinement_width=2).eval(), slices(4)
+    routes = network.routes(given)
+    corrupted, synthetic = given[:, 3:], given[:, 1:2] * level_between(given[:, 1:2], given[:, 3:])
+    for name in ("refined", "image_of_corrupted"):
+        torch.testing.assert_close(routes[name], corrupted)
+    for name in ("pre", "image_of_synthetic"):
+        torch.testing.assert_close(routes[name], synthetic)
+
+
+def test_sphere_inside_gets_no_gradient(art):
+    sum(image.square().mean() for image in art.routes(slices(4)).values()).backward()
+    assert all(weight.grad is None for weight in art.sphere.parameters())
+    parts = ("refine_encoder", "refine_decoder", "encoder", "image_decoder")
+    for part in (*parts, "structure_decoder", "contrast_decoder"):
+        assert learns(getattr(art, part)), part
+
+
+def test_pre_is_synthetic_structure_with_corrupted_contrast(art):
+    """The encoder sees the synthetic scan first, then the corrupted; halves: see the class."""
+    given = slices(4)
+    before = art(given)["pre"]
+    for call, half in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        calls = iter(range(2))
+
+        def disturb(module, inputs, features, calls=calls, call=call, half=half):
+            if next(calls) != call:
+                return None
+            chunks = [list(scale.chunk(2, dim=1)) for scale in features]
+            for chunk in chunks:
+                chunk[half] = chunk[half] + 1
+            return [torch.cat(chunk, dim=1) for chunk in chunks]
+
+        handle = art.encoder.register_forward_hook(disturb)
+        changed = (art(given)["pre"] - before).abs().max().item()
+        handle.remove()
+        used = (call, half) in ((0, 0), (1, 1))
+        assert changed > 1e-3 if used else changed == 0, (call, half)
+
+
+def test_the_corrupted_scan_reaches_the_uptake_by_no_way(art):
+    given = slices(4)
+    other = given.clone()
+    other[:, 3] = other[:, 3].flip(-1)
+    torch.testing.assert_close(art(given)["uptake"], art(other)["uptake"], rtol=0, atol=0)
+    assert not torch.allclose(art(given)["pre"], art(other)["pre"])
+
+
+def test_levels_are_compared_in_the_tissue_of_each_slice():
+    low, high = LEVEL_RANGE
+    synthetic = torch.tensor([1.0, 0.6, 0.2, 0.0]).repeat(5, 1).view(5, 1, 2, 2)
+    synthetic[3] = 0.1
+    corrupted = torch.zeros(5, 1, 2, 2)
+    corrupted[0] = torch.tensor([[1.2, 0.8], [9.0, 9.0]])
+    corrupted[1] = 9.0
+    corrupted[3:] = 1.0
+    found = level_between(synthetic, corrupted)
+    assert found.shape == (5, 1, 1, 1)
+    # (1.2 + 0.8) / (1 + 0.6); too high; nothing there; no tissue; 2 / 1.6.
+    assert found.flatten().tolist() == pytest.approx([1.25, high, low, 1.0, 1.25])
+
+
+# ---- asked in the mirror
+
+
+def test_mirrored_answers_the_mirror_image_with_the_mirror_image():
+    network, post = stirred(Sphere(**SMALL)), slices()
+    mirrored = Mirrored(network)
+    there, back = mirrored(post), mirrored(post.flip(-1))
+    assert set(there) == set(network(post))
+    for name, image in there.items():
+        torch.testing.assert_close(back[name].flip(-1), image, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(network(post.flip(-1))["pre"].flip(-1), network(post)["pre"])
+
+
+def test_mirrored_is_the_mean_of_both():
+    class Ramp(nn.Module):
+        def forward(self, image):
+            return {"pre": image * torch.tensor([1.0, 2.0, 3.0])}
+
+    found = Mirrored(Ramp())(torch.tensor([[[[1.0, 10.0, 100.0]]]]))["pre"]
+    assert found.flatten().tolist() == [2.0, 20.0, 200.0]
+
+
+# ---- VGG-16
+
+
+@pytest.fixture(scope="module")
+def vgg_state() -> dict[str, torch.Tensor]:
+    """Random weights with the names and shapes of torchvision's, and a layer more."""
+    torch.manual_seed(1)
+    state, index, channels = {"classifier.6.bias": torch.zeros(3)}, 0, 3
+    for features in (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512):
+        if features:
+            spread = math.sqrt(2 / (9 * channels))
+            state[f"features.{index}.weight"] = spread * torch.randn(features, channels, 3, 3)
+            state[f"features.{index}.bias"] = 0.1 * torch.randn(features)
+            channels = features
+        index += 2 if features else 1
+    return state
+
+
+@pytest.fixture(scope="module")
+def vgg_file(vgg_state, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("vgg") / "vgg16.pth"
+    torch.save(vgg_state, path)
+    return path
+
+
+def test_vgg_features_are_those_of_the_layers_written_out(vgg_state, vgg_file):
+    image = slices(1, 32, 16, batch=1) * 2 - 0.4  # some below 0, some above the range
+    grey = torch.clip(image / 1.5, 0, 1)
+    means, deviations = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    colours = zip(means, deviations, strict=True)
+    state = torch.cat([(grey - mean) / deviation for mean, deviation in colours], dim=1)
+    wanted, index, stage = [], 0, 0
+    for convolutions in (2, 2, 3, 3):
+        for _ in range(convolutions):
+            weights = (vgg_state[f"features.{index}.{kind}"] for kind in ("weight", "bias"))
+            state = functional.conv2d(state, *weights, padding=1).clamp(min=0)
+            index += 2
+        wanted.append(state)
+        assert VGG16_TAPS[stage] == index - 1
+        state, index, stage = functional.max_pool2d(state, 2), index + 1, stage + 1
+    network = load_vgg16(vgg_file, data_range=1.5)
+    found = network(image)
+    assert [f.shape[1] for f in found] == [64, 128, 256, 512]
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+    assert not network.training
+    assert not any(weight.requires_grad for weight in network.parameters())
+    assert sum(bool(f) for f in VGG16_FEATURES) == 10
+
+
+def test_vgg_lets_the_gradient_through_to_the_image(vgg_file):
+    image = slices(1, 16, 16, batch=1).requires_grad_()
+    sum(f.mean() for f in load_vgg16(vgg_file, 2.0)(image)).backward()
+    assert image.grad.abs().sum().item() > 0
+
+
+class Trap:
+    """A pickle that would make a file when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_what_is_not_vgg_is_refused(vgg_state, tmp_path):
+    path, sprung = tmp_path / "vgg16.pth", tmp_path / "sprung"
+    lacking = {name: t for name, t in vgg_state.items() if name != "features.21.bias"}
+    shapeless = {name: 3 for name in vgg_state}
+    other_shape = {**vgg_state, "features.0.weight": torch.zeros(64, 1, 3, 3)}
+    cases = (
+        (lambda: torch.save(lacking, path), r"features\.21\.bias"),
+        (lambda: torch.save(other_shape, path), r"features\.0\.weight.*\(64, 3, 3, 3\)"),
+        (lambda: torch.save([torch.zeros(1)], path), "list"),
+        (lambda: torch.save(shapeless, path), r"features\.0\.weight"),
+        (lambda: path.write_bytes(b"no weights at all"), "cannot be read"),
+        (lambda: torch.save(Trap(sprung), path), "cannot be read"),
+        (lambda: path.write_bytes(pickle.dumps(Trap(sprung))), "cannot be read"),
+        (path.unlink, "cannot be read"),
+    )
+    for make, words in cases:
+        make()
+        with pytest.raises(RequestError, match=words):
+            load_vgg16(path, 2.0)
+        assert not sprung.exists()
+
+
+def test_the_refusal_of_code_does_not_ask_to_run_it(tmp_path):
+    path = tmp_path / "vgg16.pth"
+    torch.save(Trap(tmp_path / "sprung"), path)
+    with pytest.raises(RequestError) as refusal:
+        load_vgg16(path, 2.0)
+    assert "weights_only" not in str(refusal.value)
+
+
+# ---- by name
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("direct", {"architecture": "unet", "in_channels": 3, "width": 2}),
+        ("sphere", {"width": 2, "segmentation": False}),
+        ("sphere_art", {"sphere": SMALL, "width": 2}),
+        ("tissue_features", {"width": 4}),
+    ],
+)
+def test_networks_are_built_by_name(name, arguments):
+    assert isinstance(build_network(name, arguments), NETWORKS[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("spheer", {}, "Did you mean 'sphere'"),
+        ("sphere", {"widht": 4}, "widht"),
+        ("direct", {"architecture": "unett", "in_channels": 3, "width": 2}, "unett"),
+        ("direct", {"architecture": "unet"}, "in_channels"),
+        ("sphere", {"hyperintensity": False, "segmentation": False}, "uptake"),
+        ("sphere", {"width": "wide"}, "sphere"),
+        ("sphere", {"width": -1}, "sphere"),
+        ("sphere_art", {"sphere": {"widht": 4}}, "widht"),
+    ],
+)
+def test_networks_that_cannot_be_built_are_a_wrong_request(name, arguments, words):
+    with pytest.raises(RequestError, match=words):
+        build_network(name, arguments)
+
+
+def test_vgg_is_not_shipped():
+    assert Vgg16Features not in NETWORKS.values()
