@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 from metrics import all_metrics
+from networks import run_beside_network, sphere_beside_unet
 from ratio import Ratio
 
 REPEATS = 7
@@ -48,7 +49,12 @@ def import_of_the_library() -> Ratio:
     )
 
 
-BENCHMARKS: list[Callable[[], Ratio]] = [import_of_the_library, all_metrics]
+BENCHMARKS: list[Callable[[], Ratio]] = [
+    import_of_the_library,
+    all_metrics,
+    sphere_beside_unet,
+    run_beside_network,
+]
 
 
 def main() -> None:

@@ -145,19 +145,23 @@ def distribution_names(requirements: list[str]) -> set[str]:
     return {re.sub(r"[-_.]+", "-", head).lower() for head in heads}
 
 
+def is_call_of(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Call) and getattr(node.func, "attr", "") == name
+
+
 def third_party(folder: Path) -> set[str]:
     """Return the distributions behind what the Python files below ``folder`` import."""
     modules = set()
-    # The benchmarks are scripts that import the ones beside them.
-    beside = {path.stem for path in (folder / "bench").glob("*.py")}
+    # Scripts import the ones beside them.
+    beside = {path.stem for place in (folder, folder / "bench") for path in place.glob("*.py")}
     for path in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 modules |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 modules.add((node.module or "").split(".")[0])
-            elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "importorskip":
-                modules.add(node.args[0].value.split(".")[0])
+            elif is_call_of(node, "importorskip") and isinstance(node.args[0], ast.Constant):
+                modules.add(str(node.args[0].value).split(".")[0])
     ours = {"ContrastSynthLib", "ContrastSynth"} | beside
     outside = modules - ours - set(sys.stdlib_module_names)
     known = importlib.metadata.packages_distributions()
@@ -175,6 +179,7 @@ def test_what_is_imported_is_declared():
     assert third_party(REPOSITORY / "ContrastSynthLib") <= always | optional
     developing = always | optional | extras["slicer"] | extras["dev"]
     assert third_party(REPOSITORY / "Testing") <= developing
+    assert third_party(REPOSITORY / "training") <= developing
 
 
 def test_versions_agree():

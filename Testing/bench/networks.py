@@ -1,0 +1,77 @@
+"""What SPHERE costs beside one network of its size, and the run around it beside the network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from ratio import Ratio
+
+from ContrastSynthLib.geometry import Grid
+from ContrastSynthLib.networks import build_network
+from ContrastSynthLib.networks.direct import Direct, parameters_of, width_for
+from ContrastSynthLib.run import Request, run
+from ContrastSynthLib.volumes import Volume
+from ContrastSynthLib.weights import find_bundle
+
+SHAPE = (16, 160, 160)
+BATCH = 4
+REPEATS = 3
+
+
+def best_of(compute: Callable[[], object]) -> float:
+    """Return the shortest time of a few, in seconds."""
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        compute()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def shipped() -> torch.nn.Module:
+    """Return SPHERE as it is shipped, without its weights: they cost no time."""
+    return build_network(**find_bundle("sphere", "sphere").metadata["network"]).eval()
+
+
+@torch.inference_mode()
+def all_slices(network: torch.nn.Module) -> float:
+    """Return the seconds of a network for SHAPE, batch by batch."""
+    slices = torch.rand(BATCH, 3, *SHAPE[1:])
+    return best_of(lambda: [network(slices) for _ in range(SHAPE[0] // BATCH)])
+
+
+def sphere_beside_unet() -> Ratio:
+    """Three nested networks against one U-Net of as many parameters."""
+    network = shipped()
+    width = width_for("unet", 3, parameters_of(network))
+    return Ratio(
+        f"SPHERE on {SHAPE[0]} slices of {SHAPE[1]}x{SHAPE[2]}",
+        all_slices(network),
+        "U-Net of as many parameters",
+        all_slices(Direct("unet", 3, width).eval()),
+        "s",
+        limit=6.0,
+    )
+
+
+def run_beside_network() -> Ratio:
+    """A run, from a volume in memory to the result, against its network alone."""
+    rng = np.random.default_rng(0)
+    volume = Volume(rng.uniform(0.5, 1.5, SHAPE).astype(np.float32), Grid(SHAPE[::-1]))
+    request = Request(
+        "sphere",
+        {"post": volume, "mask": volume.with_array(np.ones(SHAPE, np.float32))},
+        {"mirrored": False},
+        device="cpu",
+    )
+    return Ratio(
+        "a run of sphere on these slices",
+        best_of(lambda: run(request)),
+        "its network alone",
+        all_slices(shipped()),
+        "s",
+        limit=1.5,
+    )
