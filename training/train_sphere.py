@@ -116,7 +116,9 @@ def main() -> None:
         for optimise, lead in ((optimiser, 1.0), (judging, JUDGE_RATE)):
             for group in optimise.param_groups:
                 group["lr"] = rate * share * lead * rate_at(along)
-        made, terms = learn(fabric, network, optimiser, batch, stage, judge, features)
+        made, terms = learn(
+            fabric, network, optimiser, batch, stage, judge, features, arguments.weigh
+        )
         if "pre" in made:
             terms["judge"] = learn_to_judge(fabric, judge, judging, batch["pre"], made["pre"])
         average.update(network)
@@ -140,12 +142,13 @@ def learn(
     stage: str,
     judge: Any,
     features: nn.Module,
+    weights: dict[str, float],
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Take one step of the generator; return what it made and the terms of the loss."""
     made, terms = answer(network, batch, stage)
     if "pre" in made:
         terms |= compare(made, batch, judge, features)
-    loss = sum(WEIGHTS[term] * value for term, value in terms.items())
+    loss = sum(weights[term] * value for term, value in terms.items())
     optimiser.zero_grad()
     fabric.backward(loss)
     fabric.clip_gradients(network, optimiser, max_norm=5.0, error_if_nonfinite=False)
@@ -182,12 +185,29 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--keep-every", type=int, default=500, help="steps between checkpoints")
     parser.add_argument("--name", default="sphere", help="of the weights")
     parser.add_argument("--version", default="1.0")
+    parser.add_argument(
+        "--weigh",
+        type=read_weight,
+        action="append",
+        default=[],
+        metavar="TERM=WEIGHT",
+        help="other than the paper",
+    )
     arguments = parser.parse_args()
+    arguments.weigh = {**WEIGHTS, **dict(arguments.weigh)}
+    if set(arguments.weigh) != set(WEIGHTS):
+        parser.error(f"--weigh takes one of {', '.join(WEIGHTS)}")
     if not (arguments.features or arguments.vgg):
         parser.error("give --features or --vgg: the perceptual loss needs one of them")
     if {"hyperintensity", "segmentation"} <= set(arguments.without):
         parser.error("--without hyperintensity and segmentation: nothing would find the uptake")
     return arguments
+
+
+def read_weight(text: str) -> tuple[str, float]:
+    """Return the term and the weight of TERM=WEIGHT."""
+    term, _, weight = text.partition("=")
+    return term, float(weight)
 
 
 def make_network(arguments: argparse.Namespace) -> tuple[str, dict[str, Any], nn.Module]:
@@ -312,7 +332,7 @@ def keep(
         "training": {
             "data": "real pairs" if "cases.json" in arguments.data else "virtual brains",
             "data_licence": "Apache-2.0",
-            "losses": WEIGHTS,
+            "losses": arguments.weigh,
             "tau": arguments.tau,
             **training_record(arguments, clock, device),
         },

@@ -45,7 +45,6 @@ class Parameters:
     reference="post",
     presets={"paper": {"mirrored": False}, "fast": {"mirrored": False}},
     weights="sphere",
-    weights_pending=True,
     citation="sphere2025",
     intended_use="Research. T1-weighted brains after gadolinium. Enhancement may be left over, and "
     "what is bright without agent may be darkened.",

@@ -42,7 +42,6 @@ class Parameters:
     reference="corrupted",
     presets={"paper": {"mirrored": False}, "fast": {"mirrored": False}},
     weights="sphere_art",
-    weights_pending=True,
     citation="sphere2025",
     intended_use="Research. T1-weighted brains with motion, aliasing or a zipper in the "
     "pre-contrast scan. What the artefact hid is taken from the post-contrast scan, not seen.",
