@@ -273,7 +273,15 @@ def _table(name: str, report: Mapping[str, Any]) -> str:
 
 
 def _table_of_record(record: Mapping[str, Any]) -> str:
-    return _html_table(["recorded", "value"], [[key, _number(v)] for key, v in record.items()])
+    rows = []
+    for key, value in record.items():
+        several = value.items() if isinstance(value, dict) else [("", value)]
+        rows += [
+            [f"{key} {part}".strip(), _number(v) if isinstance(v, (int, float)) else str(v)]
+            for part, v in several
+            if v != []
+        ]
+    return _html_table(["recorded", "value"], rows)
 
 
 def _html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
