@@ -11,16 +11,18 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from slices import batches
 from torch import Tensor, nn
 
 from ContrastSynthLib import __version__
 from ContrastSynthLib.resources import resource
+from ContrastSynthLib.weights import save_bundle
 
 WARM_UP = 0.03
 """Share of a stage in which the learning rate rises."""
@@ -90,11 +92,6 @@ def shared_progress(fabric: Fabric, clock: Clock) -> float:
     """Return how far the first process is: all are to take the same stage, and the same end."""
     progress: float = fabric.broadcast(clock.progress)
     return progress
-
-
-def seed_of_slices(arguments: argparse.Namespace, fabric: Fabric, clock: Clock) -> int:
-    """Return a seed for this process's slices, another one when a run goes on later."""
-    return arguments.seed + 1000 * fabric.global_rank + 10_000 * clock.step
 
 
 def rate_at(progress: float) -> float:
@@ -231,6 +228,48 @@ def _hardware(device: Any) -> str:
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     return f"{os.cpu_count()} CPU cores, {platform.machine()}"
+
+
+def stream(
+    arguments: argparse.Namespace, fabric: Fabric, clock: Clock, **options: Any
+) -> Iterator[dict[str, Tensor]]:
+    """Yield this process's batches on its device; a run that goes on later sees other ones."""
+    examples = batches(
+        arguments.data,
+        crop=arguments.crop,
+        batch=arguments.batch,
+        seed=arguments.seed + 1000 * fabric.global_rank + 10_000 * clock.step,
+        workers=arguments.workers,
+        **options,
+    )
+    for batch in examples:
+        yield {name: value.to(fabric.device) for name, value in batch.items()}
+
+
+def write_bundle(
+    arguments: argparse.Namespace,
+    network: nn.Module,
+    card: Mapping[str, Any],
+    clock: Clock,
+    device: Any,
+) -> None:
+    """Keep a network as a bundle in ``OUT/bundle``; ``card`` is what only its script can tell."""
+    metadata = {
+        "version": "1.0",
+        "oldest_library_version": "0.1.0",
+        "metrics": {},
+        "licence": "Apache-2.0",
+        "trained_on_virtual_patients": True,
+        **card,
+        "training": {
+            "data": "virtual brains",
+            "data_licence": "Apache-2.0",
+            **card.get("training", {}),
+            **training_record(arguments, clock, device),
+        },
+    }
+    folder = arguments.out / "bundle"
+    save_bundle(folder, network.state_dict(), metadata, licence_of_weights(), replace=True)
 
 
 def licence_of_weights() -> str:

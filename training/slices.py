@@ -38,7 +38,7 @@ from ContrastSynthLib.phantom.brain_slices import SLAB_SLICES, brain_slabs
 from ContrastSynthLib.preprocessing.normalisation import radiometric_gain
 
 NEIGHBOURS = 3
-ROLES = ("post", "unenhanced", "pre", "corrupted", "uptake_mask", "brain", "tissue")
+ROLES = ("post", "unenhanced", "pre", "corrupted", "brain", "tissue")
 SLABS_PER_SEED = 8
 HEAD_SHARE = 0.2
 """Share of patients that keep scalp, fat and orbits."""
@@ -171,9 +171,9 @@ def _slab_of_case(case: Any) -> Slab:
     plan = plan_slices(case.pre.grid, mask)
     pre, post = plan.slices(case.pre.array), plan.slices(case.post.array)
     corrupted = pre if case.corrupted is None else plan.slices(case.corrupted.array)
-    nothing, brain = np.zeros_like(pre), plan.slices(mask)
+    brain = plan.slices(mask)
     # No scan without agent was made with the settings of the post scan.
-    images = np.stack([post, pre, pre, corrupted, nothing, brain, nothing])
+    images = np.stack([post, pre, pre, corrupted, brain, np.zeros_like(pre)])
     return Slab(images.astype(np.float16), plan.spacing_mm[0])
 
 

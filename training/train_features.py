@@ -16,18 +16,15 @@ from common import (
     Clock,
     Curves,
     add_common_arguments,
-    licence_of_weights,
     rate_at,
-    seed_of_slices,
     shared_progress,
     start,
-    training_record,
+    stream,
+    write_bundle,
 )
-from slices import batches
 
 from ContrastSynthLib.networks.features import TISSUE_FEATURES, TissueClassifier
 from ContrastSynthLib.phantom.tissue import TISSUES
-from ContrastSynthLib.weights import save_bundle
 
 
 def main() -> None:
@@ -44,16 +41,10 @@ def main() -> None:
     optimiser = torch.optim.AdamW(network.parameters(), lr=arguments.learning_rate)
     network, optimiser = fabric.setup(network, optimiser)
     clock = Clock(arguments, fabric.device)
-    slices = batches(
-        arguments.data,
-        crop=arguments.crop,
-        batch=arguments.batch,
-        seed=seed_of_slices(arguments, fabric, clock),
-        workers=arguments.workers,
-    )
+    slices = stream(arguments, fabric, clock)
     curves = Curves(arguments.out) if fabric.is_global_zero else None
     while (progress := shared_progress(fabric, clock)) < 1:
-        batch = {name: value.to(fabric.device) for name, value in next(slices).items()}
+        batch = next(slices)
         # Either scan of the pair, since the loss sees both.
         both = torch.stack([batch["post"][:, 1:2], batch["second"]])
         which = torch.randint(2, (len(both[0]),), device=fabric.device)
@@ -69,31 +60,17 @@ def main() -> None:
         if curves:
             curves.add(clock.step, {"cross_entropy": loss.item()})
     if fabric.is_global_zero:
-        save_bundle(
-            arguments.out / "bundle",
-            average.network.features.state_dict(),
-            {
-                "name": "tissue_features",
-                "version": "1.0",
-                "oldest_library_version": "0.1.0",
-                "task": "features of the perceptual loss",
-                "method": "training",
-                "network": {"name": "tissue_features", "arguments": {"width": TISSUE_FEATURES}},
-                "inputs": {"image": "T1-weighted slice, divided by the mean of the brain"},
-                "normalisation": "mean",
-                "training": {
-                    "data": "virtual brains made by this library",
-                    "data_licence": "Apache-2.0",
-                    **training_record(arguments, clock, fabric.device),
-                },
-                "metrics": {},
-                "limits": "Serves as a measure of likeness in training only.",
-                "licence": "Apache-2.0",
-                "trained_on_virtual_patients": True,
-            },
-            licence_of_weights(),
-            replace=True,
-        )
+        card = {
+            "name": "tissue_features",
+            "task": "features of the perceptual loss",
+            "method": "training",
+            "network": {"name": "tissue_features", "arguments": {"width": TISSUE_FEATURES}},
+            "inputs": {"image": "T1-weighted slice, divided by the mean of the brain"},
+            "normalisation": "mean",
+            "training": {"data": "virtual brains made by this library"},
+            "limits": "Serves as a measure of likeness in training only.",
+        }
+        write_bundle(arguments, average.network.features, card, clock, fabric.device)
 
 
 if __name__ == "__main__":

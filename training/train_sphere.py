@@ -25,17 +25,16 @@ from common import (
     Clock,
     Curves,
     add_common_arguments,
-    licence_of_weights,
     load_checkpoint,
     rate_at,
     save_checkpoint,
-    seed_of_slices,
     shared_progress,
     start,
-    training_record,
+    stream,
+    write_bundle,
 )
 from monai.networks.nets import PatchDiscriminator
-from slices import NEIGHBOURS, batches
+from slices import NEIGHBOURS
 from torch import Tensor, nn
 
 from ContrastSynthLib.losses import (
@@ -48,11 +47,12 @@ from ContrastSynthLib.losses import (
     ssim_loss,
     uptake_loss,
 )
+from ContrastSynthLib.methods._slices import load_network
 from ContrastSynthLib.networks import build_network
 from ContrastSynthLib.networks.direct import ARCHITECTURES, parameters_of, width_for
 from ContrastSynthLib.networks.features import load_vgg16
 from ContrastSynthLib.networks.sphere import Sphere, middle
-from ContrastSynthLib.weights import find_bundle, load_state, read_bundle, save_bundle
+from ContrastSynthLib.weights import find_bundle, read_bundle
 
 WEIGHTS = {
     "l1": 1.0,
@@ -100,18 +100,10 @@ def main() -> None:
     parts |= {"optimiser": optimiser, "judging": judging}
     if load_checkpoint(checkpoint, clock, **parts):
         average.updates = clock.step
-    slices = batches(
-        arguments.data,
-        crop=arguments.crop,
-        batch=arguments.batch,
-        seed=seed_of_slices(arguments, fabric, clock),
-        workers=arguments.workers,
-        tau=arguments.tau,
-        target=arguments.target,
-    )
+    slices = stream(arguments, fabric, clock, tau=arguments.tau, target=arguments.target)
     curves = Curves(arguments.out, clock.step) if fabric.is_global_zero else None
     while (progress := shared_progress(fabric, clock)) < 1:
-        batch = {key: value.to(fabric.device) for key, value in next(slices).items()}
+        batch = next(slices)
         stage, along, share = stage_at(progress, name, arguments.schedule)
         for optimise, lead in ((optimiser, 1.0), (judging, JUDGE_RATE)):
             for group in optimise.param_groups:
@@ -214,10 +206,8 @@ def make_network(arguments: argparse.Namespace) -> tuple[str, dict[str, Any], nn
     """Return name, arguments and network; baselines get SPHERE's number of parameters."""
     if arguments.fine_tune:
         bundle = find_bundle(arguments.fine_tune, "sphere")
-        name, options = bundle.metadata["network"]["name"], bundle.metadata["network"]["arguments"]
-        network = build_network(name, options)
-        network.load_state_dict(load_state(bundle))
-        return name, options, network
+        network = bundle.metadata["network"]
+        return network["name"], network["arguments"], load_network(bundle)
     name = "sphere"
     options: dict[str, Any] = {
         "in_channels": NEIGHBOURS,
@@ -238,10 +228,7 @@ def read_features(arguments: argparse.Namespace) -> nn.Module:
     """Return the network of the perceptual loss, frozen."""
     if arguments.vgg:
         return load_vgg16(arguments.vgg, DATA_RANGE)
-    bundle = read_bundle(arguments.features)
-    features = build_network(**bundle.metadata["network"])
-    features.load_state_dict(load_state(bundle))
-    return features.eval().requires_grad_(False)
+    return load_network(read_bundle(arguments.features)).eval().requires_grad_(False)
 
 
 def stage_at(progress: float, name: str, schedule: str) -> tuple[str, float, float]:
@@ -320,31 +307,23 @@ def keep(
     device: Any,
 ) -> None:
     """Write the average of the weights with their model card."""
-    metadata = {
+    card = {
         "name": arguments.name,
         "version": arguments.version,
-        "oldest_library_version": "0.1.0",
         "task": "pre-contrast from post-contrast T1-weighted brain scans",
         "method": "sphere",
         "network": {"name": name, "arguments": options},
         "inputs": {"post": f"{NEIGHBOURS} axial slices 1 mm apart, pixels of about 1 mm"},
         "normalisation": "mean",
         "training": {
-            "data": "real pairs" if "cases.json" in arguments.data else "virtual brains",
-            "data_licence": "Apache-2.0",
             "losses": arguments.weigh,
             "tau": arguments.tau,
-            **training_record(arguments, clock, device),
         },
-        "metrics": {},
         "limits": "Trained on virtual patients only. Brains after gadolinium, T1-weighted. "
         "Not for diagnosis: enhancement may be left over, or tissue darkened that is bright "
         "without agent.",
-        "licence": "Apache-2.0",
-        "trained_on_virtual_patients": True,
     }
-    state = average.network.state_dict()
-    save_bundle(arguments.out / "bundle", state, metadata, licence_of_weights(), replace=True)
+    write_bundle(arguments, average.network, card, clock, device)
 
 
 if __name__ == "__main__":

@@ -21,24 +21,23 @@ from common import (
     Clock,
     Curves,
     add_common_arguments,
-    licence_of_weights,
     load_checkpoint,
     rate_at,
     save_checkpoint,
-    seed_of_slices,
     shared_progress,
     start,
-    training_record,
+    stream,
+    write_bundle,
 )
 from monai.networks.layers import GaussianFilter
-from slices import NEIGHBOURS, batches
+from slices import NEIGHBOURS
 from torch import Tensor, nn
 
 from ContrastSynthLib.losses import l1_loss, ssim_loss
 from ContrastSynthLib.networks import build_network
 from ContrastSynthLib.networks.direct import ARCHITECTURES, parameters_of, width_for
 from ContrastSynthLib.networks.sphere_art import ROUTES, SphereArt
-from ContrastSynthLib.weights import find_bundle, load_state, read_bundle, save_bundle
+from ContrastSynthLib.weights import find_bundle, load_state, read_bundle
 
 WEIGHTS = {"l1": 1.0, "ssim": 1.0}
 """Of each route: our choice."""
@@ -63,16 +62,10 @@ def main() -> None:
     parts = {"network": network, "average": average.network, "optimiser": optimiser}
     if load_checkpoint(checkpoint, clock, **parts):
         average.updates = clock.step
-    slices = batches(
-        arguments.data,
-        crop=arguments.crop,
-        batch=arguments.batch,
-        seed=seed_of_slices(arguments, fabric, clock),
-        workers=arguments.workers,
-    )
+    slices = stream(arguments, fabric, clock)
     curves = Curves(arguments.out, clock.step) if fabric.is_global_zero else None
     while (progress := shared_progress(fabric, clock)) < 1:
-        batch = {key: value.to(fabric.device) for key, value in next(slices).items()}
+        batch = next(slices)
         for group in optimiser.param_groups:
             group["lr"] = arguments.learning_rate * rate_at(progress)
         terms = compare(network, name, batch, smooth)
@@ -166,10 +159,9 @@ def keep(
     device: Any,
 ) -> None:
     """Write the average of the weights with their model card."""
-    metadata = {
+    card = {
         "name": arguments.name,
         "version": arguments.version,
-        "oldest_library_version": "0.1.0",
         "task": "clean pre-contrast from a corrupted one and the post-contrast scan, brain",
         "method": "sphere_art",
         "network": {"name": name, "arguments": options},
@@ -179,20 +171,13 @@ def keep(
         },
         "normalisation": "mean, each scan by its own",
         "training": {
-            "data": "real pairs" if "cases.json" in arguments.data else "virtual brains",
-            "data_licence": "Apache-2.0",
             "losses": WEIGHTS,
             "sphere": read_bundle(arguments.sphere).id,
-            **training_record(arguments, clock, device),
         },
-        "metrics": {},
         "limits": "Trained on virtual patients only, with motion, aliasing and zipper artefacts "
         "made by the library. Brains after gadolinium, T1-weighted. Not for diagnosis.",
-        "licence": "Apache-2.0",
-        "trained_on_virtual_patients": True,
     }
-    state = average.network.state_dict()
-    save_bundle(arguments.out / "bundle", state, metadata, licence_of_weights(), replace=True)
+    write_bundle(arguments, average.network, card, clock, device)
 
 
 if __name__ == "__main__":

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
 from ContrastSynthLib.inference.ladder import run_batches
 from ContrastSynthLib.inference.slicing import SlicePlan, plan_slices
-from ContrastSynthLib.registry import Context
+from ContrastSynthLib.registry import Context, Param
 from ContrastSynthLib.volumes import FloatArray, Volume
-from ContrastSynthLib.weights import load_state
+from ContrastSynthLib.weights import Bundle, load_state
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,13 +21,25 @@ UPTAKE_THRESHOLD = 0.1
 """tau of SPHERE's eq. 22, in means of the brain."""
 
 
-def load_network(context: Context) -> nn.Module:
-    """Return the network that the run's weights describe, with these weights."""
+@dataclass(frozen=True)
+class SliceParameters:
+    """How the trained network is asked; what it learnt is in its weights."""
+
+    mirrored: Annotated[
+        bool,
+        Param(
+            "Ask twice, once in the mirror",
+            help="Means of both answers: a little better, twice the time.",
+        ),
+    ] = True
+
+
+def load_network(bundle: Bundle) -> nn.Module:
+    """Return the network that a bundle of weights describes, with these weights."""
     from ContrastSynthLib.networks import build_network
 
-    assert context.weights is not None
-    network = build_network(**context.weights.metadata["network"])
-    network.load_state_dict(load_state(context.weights))
+    network = build_network(**bundle.metadata["network"])
+    network.load_state_dict(load_state(bundle))
     return network
 
 
@@ -40,7 +53,8 @@ def run_on_slices(
     """
     from ContrastSynthLib.networks.mirrored import Mirrored
 
-    network = load_network(context)
+    assert context.weights is not None
+    network = load_network(context.weights)
     plan = plan_slices(reference.grid, context.mask)
     stacks = [(plan.slices(image), count) for image, count in images]
     outputs = run_batches(

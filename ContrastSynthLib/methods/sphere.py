@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
-
 import numpy as np
 
 from ContrastSynthLib.methods._slices import (
     UPTAKE_THRESHOLD,
+    SliceParameters,
     change_to,
     record_removed,
     run_on_slices,
 )
 from ContrastSynthLib.preprocessing.normalisation import fit
-from ContrastSynthLib.registry import Context, Input, Output, Param, method
+from ContrastSynthLib.registry import Context, Input, Output, method
 from ContrastSynthLib.volumes import FloatArray, Volume
-
-
-@dataclass(frozen=True)
-class Parameters:
-    """How the trained network is asked; what it learnt is in its weights."""
-
-    mirrored: Annotated[
-        bool,
-        Param(
-            "Ask twice, once in the mirror",
-            help="Means of both answers: a little better, twice the time.",
-        ),
-    ] = True
 
 
 @method(
@@ -41,7 +26,7 @@ class Parameters:
         "uptake": Output("Uptake, 0 to 1", units_of=None),
         "hyperintensity": Output("Hyperintensity prior, 0 to 1", units_of=None),
     },
-    parameters=Parameters,
+    parameters=SliceParameters,
     reference="post",
     presets={"paper": {"mirrored": False}, "fast": {"mirrored": False}},
     weights="sphere",
@@ -49,7 +34,7 @@ class Parameters:
     intended_use="Research. T1-weighted brains after gadolinium. Enhancement may be left over, and "
     "what is bright without agent may be darkened.",
 )
-def sphere(post: Volume, *, parameters: Parameters, context: Context) -> dict[str, FloatArray]:
+def sphere(post: Volume, *, parameters: SliceParameters, context: Context) -> dict[str, FloatArray]:
     """Find the uptake M and paint what lies under it: eq. 18-24 of SPHERE.
 
     The scan is divided by its mean inside the mask, as in the paper, and cut into slices of

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
-
 import numpy as np
 
-from ContrastSynthLib.methods._slices import run_on_slices
+from ContrastSynthLib.methods._slices import SliceParameters, run_on_slices
 from ContrastSynthLib.preprocessing.normalisation import fit
-from ContrastSynthLib.registry import Context, Input, Output, Param, method
+from ContrastSynthLib.registry import Context, Input, Output, method
 from ContrastSynthLib.volumes import FloatArray, Volume
-
-
-@dataclass(frozen=True)
-class Parameters:
-    """How the trained network is asked; what it learnt is in its weights."""
-
-    mirrored: Annotated[
-        bool,
-        Param(
-            "Ask twice, once in the mirror",
-            help="Means of both answers: a little better, twice the time.",
-        ),
-    ] = True
 
 
 @method(
@@ -38,7 +22,7 @@ class Parameters:
         "pre": Output("Pre-contrast without artefacts", units_of="corrupted"),
         "uptake": Output("Uptake, 0 to 1", units_of=None),
     },
-    parameters=Parameters,
+    parameters=SliceParameters,
     reference="corrupted",
     presets={"paper": {"mirrored": False}, "fast": {"mirrored": False}},
     weights="sphere_art",
@@ -47,7 +31,7 @@ class Parameters:
     "pre-contrast scan. What the artefact hid is taken from the post-contrast scan, not seen.",
 )
 def sphere_art(
-    post: Volume, corrupted: Volume, *, parameters: Parameters, context: Context
+    post: Volume, corrupted: Volume, *, parameters: SliceParameters, context: Context
 ) -> dict[str, FloatArray]:
     """Merge the structure of SPHERE's synthetic scan with the contrast of the corrupted one.
 

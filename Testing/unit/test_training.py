@@ -52,7 +52,7 @@ def slices():
 
 
 def tiny_slab(seed: int) -> np.ndarray:
-    """A smooth brain with a blob of agent: the ROLES of ``slices``, (7, slices, rows, cols)."""
+    """A smooth brain with a blob of agent: the ROLES of ``slices``, (6, slices, rows, cols)."""
     rng = np.random.default_rng(seed)
     shape = (SLAB_DEPTH, SIZE, SIZE)
     rows, cols = np.mgrid[:SIZE, :SIZE] - SIZE / 2
@@ -64,7 +64,7 @@ def tiny_slab(seed: int) -> np.ndarray:
     pre = 0.7 * (clean + rng.normal(0, 10, shape)) * brain
     corrupted = 0.8 * pre + 0.2 * np.roll(pre, SIZE // 3, axis=1)
     tissue = np.where(brain, 1 + 4 * (smooth > 0), 0)
-    roles = (post, clean, pre, corrupted, blob > 0.1, brain, tissue)
+    roles = (post, clean, pre, corrupted, brain, tissue)
     return np.stack(roles).astype(np.float16)
 
 
@@ -472,7 +472,7 @@ def test_slabs_are_kept_once(slices, monkeypatch, tmp_path):
     def make_slabs(seed):
         made.append(seed)
         for n in range(slices.SLABS_PER_SEED):
-            yield np.full((7, 3, 4, 4), n, np.float16)
+            yield np.full((6, 3, 4, 4), n, np.float16)
 
     monkeypatch.setattr(slices, "make_slabs", make_slabs)
     slices.write_slabs(tmp_path, 12)
