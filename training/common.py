@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from slices import batches
+from slices import batches, holds_pairs
 from torch import Tensor, nn
 
 from ContrastSynthLib import __version__
@@ -254,16 +254,17 @@ def write_bundle(
     device: Any,
 ) -> None:
     """Keep a network as a bundle in ``OUT/bundle``; ``card`` is what only its script can tell."""
+    pairs = holds_pairs(arguments.data)
     metadata = {
         "version": "1.0",
         "oldest_library_version": "0.1.0",
         "metrics": {},
         "licence": "Apache-2.0",
-        "trained_on_virtual_patients": True,
+        "trained_on_virtual_patients": not pairs or arguments.fine_tune is not None,
         **card,
         "training": {
-            "data": "virtual brains",
-            "data_licence": "Apache-2.0",
+            "data": "pairs of scans" if pairs else "virtual brains",
+            "data_licence": "that of the pairs, not ours to state" if pairs else "Apache-2.0",
             **card.get("training", {}),
             **training_record(arguments, clock, device),
         },

@@ -270,13 +270,18 @@ def _normalised(
     return {name: torch.from_numpy(np.ascontiguousarray(t)) for name, t in tensors.items()}
 
 
+def holds_pairs(data: str) -> bool:
+    """Tell whether this is a folder of prepared pairs: real scans, as far as anybody knows."""
+    return data != "virtual" and (Path(data) / "cases.json").is_file()
+
+
 def batches(
     data: str, *, crop: int, batch: int, seed: int, workers: int, **options: Any
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Yield batches for ever from ``virtual``, a folder of kept slabs or one of prepared pairs."""
     if data == "virtual":
         slabs: Any = VirtualSlabs(seed)
-    elif (Path(data) / "cases.json").is_file():
+    elif holds_pairs(data):
         if options.get("target") == "same_scan":
             raise SystemExit(f"{data} holds pairs of scans: give --target second_scan")
         slabs = PairSlabs(Path(data))

@@ -319,7 +319,7 @@ def keep(
             "losses": arguments.weigh,
             "tau": arguments.tau,
         },
-        "limits": "Trained on virtual patients only. Brains after gadolinium, T1-weighted. "
+        "limits": "Brains after gadolinium, T1-weighted. "
         "Not for diagnosis: enhancement may be left over, or tissue darkened that is bright "
         "without agent.",
     }

@@ -174,8 +174,7 @@ def keep(
             "losses": WEIGHTS,
             "sphere": read_bundle(arguments.sphere).id,
         },
-        "limits": "Trained on virtual patients only, with motion, aliasing and zipper artefacts "
-        "made by the library. Brains after gadolinium, T1-weighted. Not for diagnosis.",
+        "limits": "Virtual artefacts are motion, aliasing and zippers made by the library. Brains after gadolinium, T1-weighted. Not for diagnosis.",
     }
     write_bundle(arguments, average.network, card, clock, device)
 

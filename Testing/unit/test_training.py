@@ -493,3 +493,20 @@ def test_slabs_are_kept_once(slices, monkeypatch, tmp_path):
 def test_a_folder_without_slabs_is_told(slices, tmp_path):
     with pytest.raises(SystemExit, match=r"slices\.py"):
         slices.KeptSlabs(tmp_path)
+
+
+def test_a_card_does_not_call_pairs_of_scans_virtual(common, monkeypatch, tmp_path):
+    """What a hospital trains on its own scans is not said to be made by us, nor licensed so."""
+    kept = {}
+    monkeypatch.setattr(common, "save_bundle", lambda *given, **_: kept.update(given[2]))
+    (tmp_path / "cases.json").write_text("{}", encoding="utf-8")
+    for data, pairs in (("virtual", False), (str(tmp_path), True)):
+        for start in (None, "sphere"):
+            told = SimpleNamespace(
+                data=data, fine_tune=start, steps=1, minutes=None, seed=0, out=tmp_path
+            )
+            clock = common.Clock(told, torch.device("cpu"))
+            common.write_bundle(told, torch.nn.Identity(), {}, clock, torch.device("cpu"))
+            assert (kept["training"]["data"] == "virtual brains") is not pairs
+            assert (kept["training"]["data_licence"] == "Apache-2.0") is not pairs
+            assert kept["trained_on_virtual_patients"] is (not pairs or start is not None)
