@@ -64,6 +64,12 @@ def start(arguments: argparse.Namespace) -> Fabric:
     return fabric
 
 
+def fast_layout(network: nn.Module) -> nn.Module:
+    """Return the network with channels last in memory, which convolutions are faster on."""
+    fast: nn.Module = network.to(memory_format=torch.channels_last)
+    return fast
+
+
 class Clock:
     """How far a run is, from 0 to 1, by steps or by minutes, whichever comes first.
 

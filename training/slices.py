@@ -46,6 +46,10 @@ GAIN_SPREAD = 0.2
 """A slab's mean is not that of its brain: intensities vary by this share either way."""
 ZOOM_RANGE = (0.8, 1.3)
 TURN_DEG = 12.0
+CONTRAST_EXPONENTS = (0.8, 1.25)
+"""Of the intensities of all scans alike: protocols whose tissues differ more, or less."""
+AGENT_RANGE = (0.6, 1.8)
+"""What the agent adds is made weaker or stronger by this, as lesions and doses differ."""
 CHANGED_SHARE = 0.5
 """Share of slices that are turned and zoomed; the others keep the noise as it was scanned."""
 THICK_SHARE = 0.25
@@ -252,6 +256,7 @@ def _normalised(
     images: dict[str, np.ndarray], levels: dict[str, float], rng: np.random.Generator, target: str
 ) -> dict[str, torch.Tensor]:
     """Return the example in means of the brain, at gains that vary as they do in use."""
+    images = _other_contrast(images, levels, rng, with_agent=target == "same_scan")
     gain = float(np.exp(rng.uniform(-GAIN_SPREAD, GAIN_SPREAD)))
     post = images["post"] * (gain / levels["post"])
     if target == "same_scan":
@@ -268,6 +273,27 @@ def _normalised(
         "tissue": np.round(images["tissue"][1:2]),
     }
     return {name: torch.from_numpy(np.ascontiguousarray(t)) for name, t in tensors.items()}
+
+
+def _other_contrast(
+    images: dict[str, np.ndarray],
+    levels: dict[str, float],
+    rng: np.random.Generator,
+    *,
+    with_agent: bool,
+) -> dict[str, np.ndarray]:
+    """Return the images as another protocol and, ``with_agent``, another dose might show them.
+
+    What the agent adds is known only where ``unenhanced`` is the post scan without it.
+    """
+    exponent = float(np.exp(rng.uniform(*np.log(CONTRAST_EXPONENTS))))
+    agent = float(np.exp(rng.uniform(*np.log(AGENT_RANGE)))) if with_agent else 1.0
+    unenhanced = images["unenhanced"]
+    changed = {**images, "post": unenhanced + agent * (images["post"] - unenhanced)}
+    for role in ("post", "unenhanced", "pre", "corrupted"):
+        level = levels["post" if role == "unenhanced" else role]
+        changed[role] = level * np.maximum(changed[role] / level, 0) ** exponent
+    return changed
 
 
 def holds_pairs(data: str) -> bool:

@@ -16,6 +16,7 @@ from common import (
     Clock,
     Curves,
     add_common_arguments,
+    fast_layout,
     rate_at,
     shared_progress,
     start,
@@ -39,7 +40,7 @@ def main() -> None:
     network = TissueClassifier(classes)
     average = Average(fabric.to_device(network))
     optimiser = torch.optim.AdamW(network.parameters(), lr=arguments.learning_rate)
-    network, optimiser = fabric.setup(network, optimiser)
+    network, optimiser = fabric.setup(fast_layout(network), optimiser)
     clock = Clock(arguments, fabric.device)
     slices = stream(arguments, fabric, clock)
     curves = Curves(arguments.out) if fabric.is_global_zero else None

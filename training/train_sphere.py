@@ -25,6 +25,7 @@ from common import (
     Clock,
     Curves,
     add_common_arguments,
+    fast_layout,
     load_checkpoint,
     rate_at,
     save_checkpoint,
@@ -68,7 +69,7 @@ WEIGHTS = {
 DATA_RANGE = 2.0
 """What SSIM takes for the span of intensities, in means of the brain: our choice."""
 STAGES = {
-    "staged": (("uptake", 0.3), ("inpainting", 0.5), ("joint", 0.2)),
+    "staged": (("uptake", 0.25), ("inpainting", 0.4), ("joint", 0.35)),
     "joint": (("joint", 1.0),),
 }
 """What is learnt in which share of a run: our choice, the paper leaves it open."""
@@ -91,9 +92,9 @@ def main() -> None:
     rate = arguments.learning_rate
     optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-4)
     judging = torch.optim.AdamW(judge.parameters(), lr=rate, betas=(0.5, 0.999))
-    network, optimiser = fabric.setup(network, optimiser)
-    judge, judging = fabric.setup(judge, judging)
-    features = fabric.to_device(read_features(arguments))
+    network, optimiser = fabric.setup(fast_layout(network), optimiser)
+    judge, judging = fabric.setup(fast_layout(judge), judging)
+    features = fast_layout(fabric.to_device(read_features(arguments)))
 
     clock, checkpoint = Clock(arguments, fabric.device), arguments.out / "checkpoint.pt"
     parts = {"network": network, "judge": judge, "average": average.network}
@@ -139,7 +140,8 @@ def learn(
     """Take one step of the generator; return what it made and the terms of the loss."""
     made, terms = answer(network, batch, stage)
     if "pre" in made:
-        terms |= compare(made, batch, judge, features)
+        with fabric.autocast():
+            terms |= compare(made, batch, judge, features)
     loss = sum(weights[term] * value for term, value in terms.items())
     optimiser.zero_grad()
     fabric.backward(loss)

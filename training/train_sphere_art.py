@@ -21,6 +21,7 @@ from common import (
     Clock,
     Curves,
     add_common_arguments,
+    fast_layout,
     load_checkpoint,
     rate_at,
     save_checkpoint,
@@ -54,7 +55,7 @@ def main() -> None:
     average = Average(fabric.to_device(network))
     learnt = [p for key, p in network.named_parameters() if not key.startswith("sphere.")]
     optimiser = torch.optim.AdamW(learnt, lr=arguments.learning_rate, weight_decay=1e-4)
-    network, optimiser = fabric.setup(network, optimiser)
+    network, optimiser = fabric.setup(fast_layout(network), optimiser)
     if name == "sphere_art":
         network.mark_forward_method("routes")
     smooth = fabric.to_device(GaussianFilter(spatial_dims=2, sigma=CONTRAST_SIGMA))

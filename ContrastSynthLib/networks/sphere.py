@@ -16,6 +16,7 @@ THRESHOLD = 0.3
 SCALE = 0.2
 """gamma of eq. 19 at the start, our choice: the threshold then lies at 1.5 times the brain's
 mean. At 1 it would lie far below it, and the prior would be 1 everywhere."""
+INPAINTS = ("masked", "residual", "image")
 
 
 class HyperintensityPrior(nn.Module):
@@ -56,8 +57,9 @@ class Sphere(nn.Module):
     segmentation network, ``autoencoder=False`` makes A the identity. Without the dual stage
     SPHERE is a UNet++ from post to pre, see ``direct``.
 
-    ``residual`` (our choice): inpainting+ gives what to subtract from S_post, so that what does
-    not enhance stays as it was scanned.
+    ``inpaints`` is one of INPAINTS, what inpainting+ gives (our choice): the "image" S_pre, a
+    "residual" to subtract from S_post, so that what does not enhance stays as it was scanned, or
+    a "masked" one, which is multiplied by M, after appendix C.2.
     """
 
     def __init__(
@@ -69,12 +71,14 @@ class Sphere(nn.Module):
         hyperintensity: bool = True,
         segmentation: bool = True,
         autoencoder: bool = True,
-        residual: bool = True,
+        inpaints: str = "masked",
     ) -> None:
         super().__init__()
         if not (hyperintensity or segmentation):
             raise ValueError("Without the prior and the segmentation nothing finds the uptake.")
-        self.residual = residual
+        if inpaints not in INPAINTS:
+            raise ValueError(f"Inpainting+ gives no '{inpaints}': {', '.join(INPAINTS)}.")
+        self.inpaints = inpaints
         self.autoencoder = (
             NestedUNet(1, autoencoder_width) if hyperintensity and autoencoder else None
         )
@@ -82,7 +86,7 @@ class Sphere(nn.Module):
         self.segmentation = NestedUNet(in_channels, width) if segmentation else None
         self.fuse = nn.Conv2d(int(hyperintensity) + int(segmentation), 1, kernel_size=1)
         inpainting = NestedUNet(in_channels + 1, width)
-        self.inpainting = start_at_zero(inpainting) if residual else inpainting
+        self.inpainting = inpainting if inpaints == "image" else start_at_zero(inpainting)
         nn.init.ones_(self.fuse.weight)
         nn.init.constant_(self.fuse.bias, -1.0)
 
@@ -110,7 +114,9 @@ class Sphere(nn.Module):
     def inpaint(self, post: Tensor, uptake: Tensor) -> Tensor:
         """Stage 2, eq. 24: return S_pre (n, 1, h, w) from S_post and the uptake in [0, 1]."""
         answer: Tensor = self.inpainting(torch.cat([post, uptake], dim=1))
-        return middle(post) - answer if self.residual else answer
+        if self.inpaints == "image":
+            return answer
+        return middle(post) - (uptake * answer if self.inpaints == "masked" else answer)
 
     def forward(self, post: Tensor, stage: str = "joint") -> dict[str, Tensor]:
         """Return ``pre``, ``uptake`` in [0, 1] and what :meth:`find_uptake` gives.
