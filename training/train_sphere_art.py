@@ -175,7 +175,8 @@ def keep(
             "losses": WEIGHTS,
             "sphere": read_bundle(arguments.sphere).id,
         },
-        "limits": "Virtual artefacts are motion, aliasing and zippers made by the library. Brains after gadolinium, T1-weighted. Not for diagnosis.",
+        "limits": "Virtual artefacts are motion, aliasing and zippers made by the library. "
+        "Brains after gadolinium, T1-weighted. Not for diagnosis.",
     }
     write_bundle(arguments, average.network, card, clock, device)
 

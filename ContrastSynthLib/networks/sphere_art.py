@@ -32,7 +32,8 @@ class SphereArt(nn.Module):
     half is structure and the second contrast (our choice, the paper leaves the layers open).
     D_1 decodes structure, D_2 contrast, D_3 both. The seventh route gives D_3 the structure of
     the synthetic scan and the contrast of the refined corrupted one. Images are given as what
-    to add to the input of their route (our choice).
+    to add to the input of their route, and ``pre`` as what to add to the refined corrupted scan
+    (our choice), which is nearer to the truth than the synthetic one wherever it is clean.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class SphereArt(nn.Module):
         structure, _ = self._taken_apart(given["pre"])
         _, contrast = self._taken_apart(refined)
         return {
-            "pre": given["pre"] + self._merged(structure, contrast),
+            "pre": refined + self._merged(structure, contrast),
             "uptake": given["uptake"],
         }
 
@@ -70,9 +71,7 @@ class SphereArt(nn.Module):
             outputs[f"structure_of_{name}"] = self.structure_decoder(structures[name])
             outputs[f"contrast_of_{name}"] = self.contrast_decoder(contrasts[name])
             outputs[f"image_of_{name}"] = image + self._merged(structures[name], contrasts[name])
-        outputs["pre"] = given["pre"] + self._merged(
-            structures["synthetic"], contrasts["corrupted"]
-        )
+        outputs["pre"] = refined + self._merged(structures["synthetic"], contrasts["corrupted"])
         return outputs
 
     def _given(self, slices: Tensor) -> tuple[dict[str, Tensor], Tensor]:

@@ -38,6 +38,7 @@ from ContrastSynthLib.networks.features import (  # noqa: E402
 )
 from ContrastSynthLib.networks.mirrored import Mirrored  # noqa: E402
 from ContrastSynthLib.networks.sphere import (  # noqa: E402
+    INPAINTS,
     SCALE,
     SENSITIVITY,
     THRESHOLD,
@@ -223,16 +224,22 @@ def test_the_fusion_is_a_weighted_sum_of_the_masks_in_use(switches):
     torch.testing.assert_close(found["uptake"], 1 / (1 + torch.exp(-wanted)))
 
 
-def test_inpainting_subtracts_from_the_scan_or_answers_itself():
+def test_inpainting_changes_what_the_mask_allows_or_answers_itself():
     post = slices()
-    for residual in (True, False):
-        network = stirred(Sphere(**SMALL, residual=residual))
+    for inpaints in INPAINTS:
+        network = stirred(Sphere(**SMALL, inpaints=inpaints))
         found = network(post)
         answer = network.inpainting(torch.cat([post, found["uptake"]], dim=1))
-        wanted = post[:, 1:2] - answer if residual else answer
-        torch.testing.assert_close(found["pre"], wanted)
-    start = Sphere(**SMALL, residual=False).eval()(post)["pre"]
+        wanted = {
+            "masked": post[:, 1:2] - found["uptake"] * answer,
+            "residual": post[:, 1:2] - answer,
+            "image": answer,
+        }
+        torch.testing.assert_close(found["pre"], wanted[inpaints])
+    start = Sphere(**SMALL, inpaints="image").eval()(post)["pre"]
     assert not torch.allclose(start, post[:, 1:2], atol=1e-2)
+    with pytest.raises(ValueError, match="masked, residual, image"):
+        Sphere(**SMALL, inpaints="everything")
 
 
 def test_stages_teach_what_they_name():
@@ -340,10 +347,9 @@ def test_sphere_art_starts_with_its_inputs():
     network, given = SphereArt(SMALL, width=2, refinement_width=2).eval(), slices(4)
     routes = network.routes(given)
     corrupted, synthetic = given[:, 3:], given[:, 1:2] * level_between(given[:, 1:2], given[:, 3:])
-    for name in ("refined", "image_of_corrupted"):
+    for name in ("refined", "image_of_corrupted", "pre"):
         torch.testing.assert_close(routes[name], corrupted)
-    for name in ("pre", "image_of_synthetic"):
-        torch.testing.assert_close(routes[name], synthetic)
+    torch.testing.assert_close(routes["image_of_synthetic"], synthetic)
 
 
 def test_sphere_inside_gets_no_gradient(art):
