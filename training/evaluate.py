@@ -37,6 +37,8 @@ from pathlib import Path
 import numpy as np
 from evaluation_cases import VIRTUAL_KINDS, Item, Scans, items_in_folder, virtual_items
 from evaluation_table import MEASURES, NOTE, TABLES, markdown
+from evaluation_uptake import MEASURES as UPTAKE_MEASURES
+from evaluation_uptake import measure_uptake
 from prepare_data import SPLITS
 
 from ContrastSynthLib import __version__
@@ -138,37 +140,42 @@ def _role(scans: Scans, role: str) -> Volume:
     return scans.scans[role]
 
 
-def synthesise(row: Row, scans: Scans) -> Volume | None:
-    """Return the pre scan that a row makes; None stands for what can be reached.
+def synthesise(row: Row, scans: Scans) -> Mapping[str, Volume]:
+    """Return what a row makes, ``pre`` and perhaps ``uptake``; nothing for what can be reached.
 
     Raises RequestError for a scan that the row lacks.
     """
     if row.method == REACHABLE:
-        return None
+        return {}
     if row.method in BUILT_IN:
-        return BUILT_IN[row.method](scans)
+        return {"pre": BUILT_IN[row.method](scans)}
     declared = find_method(row.method).inputs
     wanted = [role for role in declared if not declared[role].optional or role in scans.scans]
     inputs = {role: _role(scans, role) for role in wanted if role != "pre"}
     if scans.mask is not None:
         inputs["mask"] = scans.mask
-    return run(Request(row.method, inputs, weights=row.weights or None)).outputs["pre"]
+    return run(Request(row.method, inputs, weights=row.weights or None)).outputs
 
 
-def measure(scans: Scans, result: Volume | None, brain: BoolArray) -> dict[str, float | None]:
+def measure(
+    scans: Scans, result: Mapping[str, Volume], brain: BoolArray
+) -> dict[str, float | None]:
     """Return the measures inside ``brain``; None where one is undefined.
 
-    ``result`` is a synthetic pre scan, or None for the true one in the uptake and post outside:
-    these are put together in medians, and not divided by a median of their own.
+    ``result`` is what :func:`synthesise` returns. Without ``pre`` it is the true one in the
+    uptake and post outside, put together in medians, and not divided by a median of its own.
     """
     pre, post = (scans.scans[role] for role in ("pre", "post"))
     where = uptake(pre, post, brain, convention=CONVENTION).binary
     real, given = (in_medians(volume, brain) for volume in (pre, post))
-    made = np.where(where, real, given) if result is None else in_medians(result, brain)
+    made = in_medians(result["pre"], brain) if "pre" in result else np.where(where, real, given)
     before, after, synthetic = (pre.with_array(image) for image in (real, given, made))
     report = evaluate(before, synthetic, pre=before, post=after, brain=brain, normalise="none")
     whole, agent = report["regions"]["brain"], report["regions"]["uptake"]
     span, rest = report["data_range"], brain & ~where
+    found: dict[str, float | None] = dict.fromkeys(UPTAKE_MEASURES)
+    if "uptake" in result:
+        found = measure_uptake(result["uptake"].array, scans.truth, brain, pre.grid)
     return {
         "psnr_db": whole["psnr_db"],
         "ssim": whole["ssim"],
@@ -183,6 +190,7 @@ def measure(scans: Scans, result: Volume | None, brain: BoolArray) -> dict[str, 
         "uptake_mae": agent["mae"],
         "uptake_mae_of_nothing": report["scale"]["uptake_mae_of_do_nothing"],
         "outside_change": mae(given, made, mask=rest) / span if rest.any() else None,
+        **found,
     }
 
 

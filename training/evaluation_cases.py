@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,21 @@ from ContrastSynthLib.volumes import BoolArray, Volume, check_same_grid, read_ma
 VIRTUAL_KINDS = {"same": "training", "different": "different"}
 """Held-out patients: drawn from the training ranges, or from outside of them."""
 SCANS = ("pre", "post", "corrupted")
+TRUTHS = ("rise", "lesion")
 MARK = "virtual brain patient, research only"
 
 
 @dataclass(frozen=True)
 class Scans:
-    """Scans of one case on one grid, by role; ``mask`` is the brain where it is known."""
+    """Scans of one case on one grid, by role; ``mask`` is the brain where it is known.
+
+    ``truth`` (k, j, i) is known of virtual patients: ``rise``, of the noise-free signal in
+    medians of the brain, and ``lesion``, the labels of lesions.
+    """
 
     scans: Mapping[str, Volume]
     mask: Volume | None
+    truth: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def brain(self) -> BoolArray:
@@ -120,7 +126,7 @@ def virtual_items(
 
 def _virtual_scans(parameters: Mapping[str, Any], slices: int | None, file: Path | None) -> Scans:
     """Return a virtual patient, from ``file`` when that was made with the same parameters."""
-    made_by = json.dumps({"contrastsynth": __version__, "patient": parameters})
+    made_by = json.dumps({"contrastsynth": __version__, "holds": TRUTHS, "patient": parameters})
     if file is None or not _is_made_by(file, made_by):
         arrays = _make(parameters, slices)
         if file is None:
@@ -145,6 +151,7 @@ def _make(parameters: Mapping[str, Any], slices: int | None) -> dict[str, NDArra
     patient = build_patient(parameters)
     arrays = {role: scan.array for role, scan in patient.scans.items() if role in SCANS}
     arrays["brain"] = patient.truth["brain"]
+    arrays |= {"rise": patient.truth["uptake"], "lesion": patient.truth["lesion"]}
     matrix = patient.scans["pre"].grid.index_to_lps
     first, end = _slab(patient.truth["lesion"], patient.truth["brain"], slices)
     matrix[:, 3] = matrix @ (0, 0, first, 1)
@@ -165,4 +172,5 @@ def _slab(lesion: NDArray[Any], brain: BoolArray, slices: int | None) -> tuple[i
 def _as_scans(arrays: Mapping[str, NDArray[Any]]) -> Scans:
     grid = Grid.from_index_to_lps(arrays["pre"].shape[::-1], arrays["index_to_lps"])
     scans = {role: Volume(arrays[role], grid, synthetic=MARK) for role in SCANS if role in arrays}
-    return Scans(scans, Volume(arrays["brain"], grid))
+    truth = {name: arrays[name] for name in TRUTHS}
+    return Scans(scans, Volume(arrays["brain"], grid), truth)

@@ -25,6 +25,10 @@ MEASURES = {
     "uptake_mae": "uptake MAE ↓",
     "uptake_mae_of_nothing": "of doing nothing ↓",
     "outside_change": "change outside ↓",
+    "uptake_dice": "Dice of the uptake ↑",
+    "lesion_recall": "lesions found ↑",
+    "invented_regions": "invented regions ↓",
+    "invented_ml": "invented ml ↓",
 }
 OURS = ("share_of_reachable", "uptake_mae", "uptake_mae_of_nothing", "outside_change")
 CONTRAST = ("psnr_db", "ssim", "cnr_error", "lpips", "gradient_rmse", "cfs", "irc", "eis")
@@ -32,8 +36,9 @@ TABLES = {
     "2": (*CONTRAST, *OURS),
     "3": ("psnr_db", "ssim", "rmse", "cnr_error", "lpips", *OURS),
     "5": (*CONTRAST, *OURS),
+    "uptake": ("uptake_dice", "lesion_recall", "invented_regions", "invented_ml", *OURS),
 }
-"""Columns of SPHERE's tables, and ours."""
+"""Columns of SPHERE's tables, and of ours: how well the uptake is found, on virtual patients."""
 NOTE = f"""\
 Mean over patients [95 % bootstrap interval over patients, percentile method, {RESAMPLES}
 resamples, seed {BOOTSTRAP_SEED}]. PSNR, SSIM and RMSE (in medians): brain. CNR error:
@@ -43,8 +48,10 @@ inside the uptake. Of reachable: the gain in dB over taking post for pre, as a s
 true pre scan in the uptake would gain; a method that sees more than the post scan may exceed 1.
 Of doing nothing: the MAE inside the uptake over that of the post scan. Change outside: the mean
 absolute difference from the post scan in the brain outside the uptake, as a share of the range
-(99.9th percentile of pre). A star marks a difference whose interval excludes 0. The paper's own
-values were measured on other data and cannot be set beside these."""
+(99.9th percentile of pre). Dice, lesions found and invented regions (of at least 0.03 ml):
+evaluation_uptake.py tells how; only where the truth is known. A star marks a difference whose
+interval excludes 0. The paper's own values were measured on other data and cannot be set
+beside these."""
 
 
 def interval(values: NDArray[np.float64]) -> tuple[float, float]:

@@ -115,11 +115,11 @@ def test_the_clamp_by_the_formula(script, scans):
 
 def test_what_changes_outside_the_uptake_by_the_formula(script, scans):
     changed = np.where(POST.array > np.median(POST.array[BRAIN]), 1.3, 0.9) * POST.array
-    found = script.measure(scans, POST.with_array(changed), BRAIN)
+    found = script.measure(scans, {"pre": POST.with_array(changed)}, BRAIN)
     difference = np.abs(in_medians(changed) - GIVEN)[BRAIN & ~AGENT]
     assert found["outside_change"] == pytest.approx(difference.mean() / SPAN, rel=1e-4)
     # The same image in other units has not changed.
-    same = script.measure(scans, POST.with_array(3 * POST.array), BRAIN)
+    same = script.measure(scans, {"pre": POST.with_array(3 * POST.array)}, BRAIN)
     assert same["outside_change"] == pytest.approx(0, abs=1e-6)
 
 
@@ -151,7 +151,7 @@ def test_the_mask_of_a_case_is_the_brain_of_the_measures_and_of_the_method(scrip
     masked = cases.Scans(scans.scans, PRE.with_array(half))
     assert masked.brain.sum() == half.sum() < BRAIN.sum()
     made = script.synthesise(script.Row("x", "physics_pre"), masked)
-    np.testing.assert_array_equal(made.array[half == 0], POST.array[half == 0])
+    np.testing.assert_array_equal(made["pre"].array[half == 0], POST.array[half == 0])
 
 
 def test_a_scan_that_a_row_needs_is_asked_for(script, scans, cases):
@@ -159,7 +159,7 @@ def test_a_scan_that_a_row_needs_is_asked_for(script, scans, cases):
     with pytest.raises(RequestError, match="no scan 'corrupted'"):
         script.synthesise(row, scans)
     whole = cases.Scans({**scans.scans, "corrupted": PATIENT.scans["low"]}, None)
-    assert script.synthesise(row, whole) is PATIENT.scans["low"]
+    assert script.synthesise(row, whole)["pre"] is PATIENT.scans["low"]
 
 
 def test_the_slices_around_the_most_uptake(script, cases):
@@ -338,7 +338,7 @@ def imagined(parameters):
     lesion = np.zeros(BRAIN.shape, np.uint8)
     lesion[15:18, 20:23, 10:13] = 2
     lesion[3, 3, 3] = 1
-    truth = {"brain": BRAIN, "lesion": lesion}
+    truth = {"brain": BRAIN, "lesion": lesion, "uptake": GIVEN - REAL}
     return SimpleNamespace(scans={"pre": PRE, "post": POST, **extra}, truth=truth)
 
 
@@ -357,6 +357,8 @@ def test_virtual_patients_are_kept_and_cut_around_the_largest_lesion(cases, tmp_
         np.testing.assert_array_equal(scans.scans[role].array, volume.array[14:19])
     assert set(scans.scans) == {"pre", "post", "corrupted"}
     np.testing.assert_array_equal(scans.brain, BRAIN[14:19])
+    np.testing.assert_array_equal(scans.truth["rise"], (GIVEN - REAL)[14:19])
+    assert scans.truth["lesion"].max() == 2
     # The first voxel lies where it lay.
     grid = scans.scans["pre"].grid
     np.testing.assert_allclose(
@@ -383,6 +385,31 @@ def test_a_virtual_patient_is_measured(script, cases):
     found = measured(script, scans, "corrupted")
     assert found["psnr_db"] > 5
     assert found["outside_change"] > 0
+
+
+def test_uptake_is_measured_lesion_by_lesion(script, cases):
+    """Two lesions that enhance, one that does not; one is found, and a region is made up."""
+    shape, grid = (6, 40, 40), Grid((40, 40, 6), (1, 2, 3))
+    rise, lesion, found = np.zeros(shape), np.zeros(shape, np.uint8), np.zeros(shape, np.float32)
+    lesion[2, 5:15, 5:15], lesion[2, 25:30, 5:15], lesion[4, 5:15, 25:35] = 1, 2, 3
+    rise[2, 5:15, 5:15], rise[2, 25:30, 5:15] = 0.5, 0.2
+    found[2, 5:15, 5:10], found[4, 30:35, 30:34] = 0.8, 0.7
+    volume = Volume(np.ones(shape, np.float32), grid)
+    scans = cases.Scans({"pre": volume, "post": volume}, volume, {"rise": rise, "lesion": lesion})
+    told = script.measure_uptake(found, scans.truth, scans.brain, grid)
+    assert told["uptake_dice"] == pytest.approx(2 * 50 / (150 + 70))
+    assert told["lesion_recall"] == 0.5
+    assert told["invented_regions"] == 1
+    assert told["invented_ml"] == pytest.approx(20 * 6 / 1000)
+    nothing = script.measure_uptake(
+        0 * found, {**scans.truth, "lesion": 0 * lesion}, scans.brain, grid
+    )
+    assert (nothing["uptake_dice"], nothing["lesion_recall"], nothing["invented_ml"]) == (
+        0,
+        None,
+        0,
+    )
+    assert set(script.measure_uptake(found, {}, scans.brain, grid).values()) == {None}
 
 
 @pytest.mark.parametrize(
