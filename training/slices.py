@@ -286,13 +286,18 @@ def _other_contrast(
 
     What the agent adds is known only where ``unenhanced`` is the post scan without it.
     """
-    exponent = float(np.exp(rng.uniform(*np.log(CONTRAST_EXPONENTS))))
-    agent = float(np.exp(rng.uniform(*np.log(AGENT_RANGE)))) if with_agent else 1.0
-    unenhanced = images["unenhanced"]
-    changed = {**images, "post": unenhanced + agent * (images["post"] - unenhanced)}
-    for role in ("post", "unenhanced", "pre", "corrupted"):
-        level = levels["post" if role == "unenhanced" else role]
-        changed[role] = level * np.maximum(changed[role] / level, 0) ** exponent
+    exponent, agent = (
+        float(np.exp(rng.uniform(*np.log(span)))) for span in (CONTRAST_EXPONENTS, AGENT_RANGE)
+    )
+    changed = dict(images)
+    if with_agent:
+        unenhanced = images["unenhanced"]
+        changed["post"] = unenhanced + agent * (images["post"] - unenhanced)
+    # One signal stands for one tissue in all scans, whatever their gains are.
+    unit = {role: levels[role] * levels["rise"] for role in ("pre", "corrupted")}
+    unit |= dict.fromkeys(("post", "unenhanced"), levels["post"])
+    for role, one in unit.items():
+        changed[role] = one * np.maximum(changed[role] / one, 0) ** exponent
     return changed
 
 

@@ -360,9 +360,9 @@ def test_stages_have_their_shares():
     script = importlib.import_module("train_sphere")
     stages = [script.stage_at(step / 1000, "sphere", "staged") for step in range(1001)]
     names = [stage for stage, _, _ in stages]
-    assert [names.count(n) for n in ("uptake", "inpainting", "joint")] == [300, 500, 201]
+    assert [names.count(n) for n in ("uptake", "inpainting", "joint")] == [250, 400, 351]
     assert names == sorted(names, key=("uptake", "inpainting", "joint").index)
-    for begin, end in ((0, 299), (300, 799), (800, 1000)):
+    for begin, end in ((0, 249), (250, 649), (650, 1000)):
         assert stages[begin][1] == pytest.approx(0, abs=1e-9)
         assert stages[end][1] == pytest.approx(1, abs=0.01)
     assert {share for stage, _, share in stages if stage != "joint"} == {1.0}
@@ -413,8 +413,9 @@ def test_uptake_is_equation_22(slices, pool):
             assert torch.equal(example["uptake"][0], (rise > tau).float())
 
 
-def test_a_target_is_the_same_scan_or_the_second_one(slices, pool):
-    """Same draws, so only ``pre`` and the uptake from it differ."""
+def test_a_target_is_the_same_scan_or_the_second_one(slices, pool, monkeypatch):
+    """Same draws and dose, so only ``pre`` and the uptake from it differ."""
+    monkeypatch.setattr(slices, "AGENT_RANGE", (1.0, 1.0))
     same, second = (examples(slices, pool, target=t) for t in ("same_scan", "second_scan"))
     for one, two in zip(same, second, strict=True):
         for name in ("post", "second", "corrupted", "brain"):
@@ -427,6 +428,31 @@ def test_a_target_is_the_same_scan_or_the_second_one(slices, pool):
         assert float(ratio.std() / ratio.mean()) < 1e-3
         # Both targets are on the scale of the post scan.
         assert float((two["pre"][0] / one["pre"][0])[plain].median()) == pytest.approx(1, abs=0.03)
+
+
+def test_other_doses_and_contrasts_keep_the_order_of_tissues(slices):
+    """Twice the agent is twice the rise; an exponent keeps order, the brain's mean and zero."""
+    rng = np.random.default_rng(0)
+    draw = rng.uniform(0.2, 2.0, (4, 3, 8, 8)).astype(np.float32)
+    images = dict(zip(("unenhanced", "post", "pre", "corrupted"), draw, strict=True))
+    images["post"] += images["unenhanced"]
+    levels = {"post": 1.5, "pre": 1.0, "corrupted": 1.0, "rise": 1.2}
+
+    class Fixed:
+        def __init__(self, *drawn):
+            self.drawn = iter(np.log(drawn))
+
+        def uniform(self, low, high):
+            return next(self.drawn)
+
+    double = slices._other_contrast(images, levels, Fixed(1.0, 2.0), with_agent=True)
+    rise = images["post"] - images["unenhanced"]
+    np.testing.assert_allclose(double["post"] - double["unenhanced"], 2 * rise, rtol=1e-4)
+    np.testing.assert_allclose(double["pre"], images["pre"], rtol=1e-5)
+    steep = slices._other_contrast(images, levels, Fixed(1.3, 2.0), with_agent=False)
+    for role, unit in (("post", 1.5), ("unenhanced", 1.5), ("pre", 1.2), ("corrupted", 1.2)):
+        np.testing.assert_allclose(steep[role] / unit, (images[role] / unit) ** 1.3, rtol=1e-4)
+    assert images["pre"] is not steep["pre"]
 
 
 def test_tissues_stay_tissues_when_a_slice_is_turned(slices, pool):
