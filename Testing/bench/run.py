@@ -16,6 +16,12 @@ from collections.abc import Callable
 from metrics import all_metrics
 from networks import run_beside_network, sphere_beside_unet
 from ratio import Ratio
+from whole_volume import (
+    beside_slice_by_slice,
+    memory_of_a_volume,
+    overhead_of_a_volume,
+    time_of_a_volume,
+)
 
 REPEATS = 7
 
@@ -54,6 +60,10 @@ BENCHMARKS: list[Callable[[], Ratio]] = [
     all_metrics,
     sphere_beside_unet,
     run_beside_network,
+    time_of_a_volume,
+    memory_of_a_volume,
+    overhead_of_a_volume,
+    beside_slice_by_slice,
 ]
 
 

@@ -27,7 +27,7 @@ class Middle(torch.nn.Module):
         self.seen = []
         self.device = "cpu"
 
-    def to(self, device):
+    def to(self, device, memory_format=None):
         self.device = str(device)
         return self
 
@@ -361,7 +361,7 @@ def test_the_network_goes_home_on_every_way_out(monkeypatch, most):
     network = Greedy({"cuda": 0, "cpu": most})
     network.register_buffer("anchor", torch.zeros(1))
     moves = []
-    monkeypatch.setattr(network, "to", lambda device: moves.append(str(device)) or network)
+    monkeypatch.setattr(network, "to", lambda device, **_: moves.append(str(device)) or network)
     network.device = "cuda"
     with contextlib.suppress(RequestError):
         Run(network, "cuda")

@@ -1,0 +1,135 @@
+"""SPHERE from the command line on a whole brain: time, memory, and where the time goes.
+
+``python Testing/bench/whole_volume.py`` is the process that is measured; it prints JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from ratio import Ratio
+
+SHAPE = (155, 240, 240)
+BRAIN_HALF_AXES_MM = (70.0, 85.0, 68.0)
+MOST_SECONDS, MOST_GB = 150.0, 4.0
+PLAIN_SLICES = 8
+
+
+def make_head(folder: Path) -> Path:
+    """Write a brain of usual size in a usual field of view, and return its file."""
+    from ContrastSynthLib.geometry import Grid
+    from ContrastSynthLib.volumes import Volume, write_volume
+
+    axes = [np.arange(n, dtype=np.float32) - n / 2 for n in SHAPE]
+    k, j, i = np.meshgrid(*axes, indexing="ij", sparse=True)
+    inside = sum((x / half) ** 2 for x, half in zip((k, j, i), BRAIN_HALF_AXES_MM, strict=True)) < 1
+    noise = np.random.default_rng(0).uniform(0.6, 1.4, SHAPE).astype(np.float32)
+    file = folder / "post.nrrd"
+    write_volume(Volume(noise * inside, Grid(SHAPE[::-1])), file)
+    return file
+
+
+def measured_process() -> dict[str, float]:
+    """Run as the command line does; tell seconds, those of the network, and the peak memory."""
+    from ContrastSynthLib.methods import _slices
+    from ContrastSynthLib.run import Request, run
+
+    spent = 0.0
+    computing = _slices.run_batches
+
+    def timed(*given: object, **options: object) -> object:
+        nonlocal spent
+        start = time.perf_counter()
+        outputs = computing(*given, **options)
+        spent = time.perf_counter() - start
+        return outputs
+
+    _slices.run_batches = timed
+    with tempfile.TemporaryDirectory() as folder:
+        file = make_head(Path(folder))
+        start = time.perf_counter()
+        run(Request("sphere", {"post": file}, device="cpu")).write(Path(folder) / "result")
+        seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"seconds": seconds, "network_s": spent, "peak_gb": peak / 1e9}
+
+
+@cache
+def whole_volume() -> dict[str, float]:
+    """Return what a fresh process tells: memory of other benchmarks is not its own."""
+    done = subprocess.run([sys.executable, __file__], check=True, capture_output=True, text=True)
+    told: dict[str, float] = json.loads(done.stdout)
+    return told
+
+
+def time_of_a_volume() -> Ratio:
+    """The whole run, against what is promised for two cores."""
+    return Ratio(
+        f"sphere on {' x '.join(map(str, SHAPE[::-1]))}, files included",
+        whole_volume()["seconds"],
+        "what is promised on two cores",
+        MOST_SECONDS,
+        "s",
+        limit=1.0,
+    )
+
+
+def memory_of_a_volume() -> Ratio:
+    """The peak of the process that ran it."""
+    return Ratio(
+        "its peak of memory",
+        whole_volume()["peak_gb"],
+        "what is promised",
+        MOST_GB,
+        "GB",
+        limit=1.0,
+    )
+
+
+def overhead_of_a_volume() -> Ratio:
+    """Reading, preparing, restoring and writing, against the network."""
+    told = whole_volume()
+    return Ratio(
+        "preparing and writing it",
+        told["seconds"] - told["network_s"],
+        "its network",
+        told["network_s"],
+        "s",
+        limit=0.1,
+    )
+
+
+@torch.inference_mode()
+def beside_slice_by_slice() -> Ratio:
+    """The same network called plainly: each whole slice of the volume, one after the other."""
+    from networks import shipped
+
+    from ContrastSynthLib.networks.mirrored import Mirrored
+
+    network, slices = Mirrored(shipped()), torch.rand(PLAIN_SLICES, 3, *SHAPE[1:])
+    network(slices[:1])
+    start = time.perf_counter()
+    for one in slices.split(1):
+        network(one)
+    plain = (time.perf_counter() - start) * SHAPE[0] / PLAIN_SLICES
+    return Ratio(
+        "its network, cropped and in batches",
+        whole_volume()["network_s"],
+        f"slice by slice, uncropped (from {PLAIN_SLICES} slices)",
+        plain,
+        "s",
+        limit=1.0,
+    )
+
+
+if __name__ == "__main__":
+    print(json.dumps(measured_process()))
