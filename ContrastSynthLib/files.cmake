@@ -29,6 +29,10 @@ set(LIBRARY_SCRIPTS
   inference/__init__.py
   inference/ladder.py
   inference/slicing.py
+  inversion/__init__.py
+  inversion/problem.py
+  inversion/regularisers.py
+  inversion/solvers.py
   jobs.py
   losses/__init__.py
   losses/adversarial.py
