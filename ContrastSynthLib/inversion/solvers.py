@@ -148,7 +148,7 @@ def _adam(
     for _ in range(iterations):
         optimiser.zero_grad()
         terms = problem.terms(images)
-        terms.objective.backward()  # type: ignore[no-untyped-call]
+        terms.objective.backward()
         trail.evaluations += 1
         before = images.detach().clone()
         optimiser.step()
