@@ -16,7 +16,7 @@ THRESHOLD = 0.3
 SCALE = 0.2
 """gamma of eq. 19 at the start, our choice: the threshold then lies at 1.5 times the brain's
 mean. At 1 it would lie far below it, and the prior would be 1 everywhere."""
-INPAINTS = ("masked", "residual", "image")
+INPAINTS = ("masked", "cautious", "residual", "image")
 
 
 class HyperintensityPrior(nn.Module):
@@ -58,8 +58,9 @@ class Sphere(nn.Module):
     SPHERE is a UNet++ from post to pre, see ``direct``.
 
     ``inpaints`` is one of INPAINTS, what inpainting+ gives (our choice): the "image" S_pre, a
-    "residual" to subtract from S_post, so that what does not enhance stays as it was scanned, or
-    a "masked" one, which is multiplied by M, after appendix C.2.
+    "residual" to subtract from S_post, so that what does not enhance stays as it was scanned, a
+    "masked" one, which is multiplied by M, after appendix C.2, or a "cautious" one, which is
+    multiplied by M^2: less is changed where M is in doubt.
     """
 
     def __init__(
@@ -116,7 +117,8 @@ class Sphere(nn.Module):
         answer: Tensor = self.inpainting(torch.cat([post, uptake], dim=1))
         if self.inpaints == "image":
             return answer
-        return middle(post) - (uptake * answer if self.inpaints == "masked" else answer)
+        powers = {"residual": 0, "masked": 1, "cautious": 2}
+        return middle(post) - uptake ** powers[self.inpaints] * answer
 
     def forward(self, post: Tensor, stage: str = "joint") -> dict[str, Tensor]:
         """Return ``pre``, ``uptake`` in [0, 1] and what :meth:`find_uptake` gives.

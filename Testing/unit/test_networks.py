@@ -232,13 +232,14 @@ def test_inpainting_changes_what_the_mask_allows_or_answers_itself():
         answer = network.inpainting(torch.cat([post, found["uptake"]], dim=1))
         wanted = {
             "masked": post[:, 1:2] - found["uptake"] * answer,
+            "cautious": post[:, 1:2] - found["uptake"] ** 2 * answer,
             "residual": post[:, 1:2] - answer,
             "image": answer,
         }
         torch.testing.assert_close(found["pre"], wanted[inpaints])
     start = Sphere(**SMALL, inpaints="image").eval()(post)["pre"]
     assert not torch.allclose(start, post[:, 1:2], atol=1e-2)
-    with pytest.raises(ValueError, match="masked, residual, image"):
+    with pytest.raises(ValueError, match="masked, cautious, residual, image"):
         Sphere(**SMALL, inpaints="everything")
 
 
