@@ -35,6 +35,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from ContrastSynthLib.inference.slicing import plan_slices
 from ContrastSynthLib.phantom.brain_parameters import CORRUPTION
 from ContrastSynthLib.phantom.brain_slices import SLAB_SLICES, brain_slabs
+from ContrastSynthLib.phantom.tissue import TISSUES
 from ContrastSynthLib.preprocessing.normalisation import radiometric_gain
 
 NEIGHBOURS = 3
@@ -50,6 +51,8 @@ CONTRAST_EXPONENTS = (0.8, 1.25)
 """Of the intensities of all scans alike: protocols whose tissues differ more, or less."""
 AGENT_RANGE = (0.6, 1.8)
 """What the agent adds is made weaker or stronger by this, as lesions and doses differ."""
+LESION_SHARE = 0.5
+"""Share of crops about a lesion that takes up agent, of slabs that hold one."""
 CHANGED_SHARE = 0.5
 """Share of slices that are turned and zoomed; the others keep the noise as it was scanned."""
 THICK_SHARE = 0.25
@@ -91,7 +94,16 @@ class Slab:
         inside = (named["brain"] > 0) & (pre > 0) & (post > 0)
         rise = post[inside].mean() / pre[inside].mean()
         found["rise"] = float(rise / radiometric_gain(pre, post, inside))
+        found["agent"] = float(radiometric_gain(named["unenhanced"], post, inside))
         return found
+
+    @cached_property
+    def lesions(self) -> np.ndarray:
+        """Places in lesions that take up agent, (n, 3) as slice, row and column."""
+        tissue = np.asarray(self.images[ROLES.index("tissue")][:, ::2, ::2])
+        places = np.argwhere(tissue == TISSUES["tumour"].label)
+        chosen: np.ndarray = places[:: 1 + len(places) // 500] * [1, 2, 2]
+        return chosen
 
 
 def make_slabs(seed: int) -> Iterator[np.ndarray]:
@@ -208,12 +220,15 @@ def take(
     slab: Slab, rng: np.random.Generator, crop: int, target: str
 ) -> dict[str, torch.Tensor] | None:
     """Return one example of ``crop`` x ``crop`` pixels; None where there is too little brain."""
-    images = slab.neighbourhood(int(rng.integers(slab.images.shape[1])))
-    named = dict(zip(ROLES, images, strict=True))
-    inside = np.argwhere(named["brain"][1] > 0)
+    slice_ = int(rng.integers(slab.images.shape[1]))
+    lesion = slab.lesions[rng.integers(len(slab.lesions))] if len(slab.lesions) else None
+    if rng.random() > LESION_SHARE:
+        lesion = None
+    images = slab.neighbourhood(slice_ if lesion is None else int(lesion[0]))
+    inside = np.argwhere(images[ROLES.index("brain"), 1] > 0)
     if len(inside) < 200:
         return None
-    middle = inside[rng.integers(len(inside))]
+    middle = inside[rng.integers(len(inside))] if lesion is None else lesion[1:]
     cut = [_window(m, crop, size) for m, size in zip(middle, images.shape[2:], strict=True)]
     images = _padded(images[:, :, cut[0], cut[1]], crop)
     images = _changed(images, rng)
@@ -293,6 +308,8 @@ def _other_contrast(
     if with_agent:
         unenhanced = images["unenhanced"]
         changed["post"] = unenhanced + agent * (images["post"] - unenhanced)
+        # Agent in the blood of all tissue is no more seen in one scan than a gain is.
+        changed["unenhanced"] = unenhanced * (1 + agent * (levels["agent"] - 1))
     # One signal stands for one tissue in all scans, whatever their gains are.
     unit = {role: levels[role] * levels["rise"] for role in ("pre", "corrupted")}
     unit |= dict.fromkeys(("post", "unenhanced"), levels["post"])
