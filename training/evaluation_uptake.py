@@ -14,7 +14,9 @@ from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.volumes import BoolArray, FloatArray
 
 TRUE_RISE = 0.1
-"""Agent is where the noise-free signal rises by this share of the brain's median: tau of eq. 22."""
+"""Agent is where the noise-free signal rises by this share of the brain's median: tau of eq. 22.
+
+Beyond the median rise, which two scans cannot tell from a gain between them."""
 FOUND = 0.5
 """Where a mask from 0 to 1 says that there is agent."""
 SMALLEST_LESION_ML = 0.03
@@ -35,7 +37,8 @@ def measure_uptake(
     """
     if not truth:
         return dict.fromkeys(MEASURES)
-    found, real = brain & (uptake > FOUND), brain & (truth["rise"] > TRUE_RISE)
+    rise = truth["rise"] - np.median(truth["rise"][brain])
+    found, real = brain & (uptake > FOUND), brain & (rise > TRUE_RISE)
     regions = missed_and_invented(
         real.astype(np.float32), found.astype(np.float32), brain, grid, threshold=FOUND
     )

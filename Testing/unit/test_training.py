@@ -436,7 +436,7 @@ def test_other_doses_and_contrasts_keep_the_order_of_tissues(slices):
     draw = rng.uniform(0.2, 2.0, (4, 3, 8, 8)).astype(np.float32)
     images = dict(zip(("unenhanced", "post", "pre", "corrupted"), draw, strict=True))
     images["post"] += images["unenhanced"]
-    levels = {"post": 1.5, "pre": 1.0, "corrupted": 1.0, "rise": 1.2}
+    levels = {"post": 1.5, "pre": 1.0, "corrupted": 1.0, "rise": 1.2, "agent": 1.1}
 
     class Fixed:
         def __init__(self, *drawn):
@@ -447,7 +447,9 @@ def test_other_doses_and_contrasts_keep_the_order_of_tissues(slices):
 
     double = slices._other_contrast(images, levels, Fixed(1.0, 2.0), with_agent=True)
     rise = images["post"] - images["unenhanced"]
-    np.testing.assert_allclose(double["post"] - double["unenhanced"], 2 * rise, rtol=1e-4)
+    np.testing.assert_allclose(double["post"] - images["unenhanced"], 2 * rise, rtol=1e-4)
+    # What all tissue takes up counts as a gain, twice as much of it too.
+    np.testing.assert_allclose(double["unenhanced"], 1.2 * images["unenhanced"], rtol=1e-4)
     np.testing.assert_allclose(double["pre"], images["pre"], rtol=1e-5)
     steep = slices._other_contrast(images, levels, Fixed(1.3, 2.0), with_agent=False)
     for role, unit in (("post", 1.5), ("unenhanced", 1.5), ("pre", 1.2), ("corrupted", 1.2)):
@@ -461,6 +463,18 @@ def test_tissues_stay_tissues_when_a_slice_is_turned(slices, pool):
     for example in examples(slices, pool, count=12):
         found |= set(example["tissue"].unique().tolist())
     assert found == {0.0, 1.0, 5.0}
+
+
+def test_half_of_the_crops_lie_about_a_lesion(slices):
+    slab = slices.Slab(tiny_slab(0))
+    slab.images[slices.ROLES.index("tissue"), 2:4, 40:44, 40:44] = slices.TISSUES["tumour"].label
+    assert set(slab.lesions[:, 0]) == {2, 3}
+    assert (slab.lesions[:, 1:] >= 40).all()
+    assert (slab.lesions[:, 1:] < 44).all()
+    taken = [slices.take(slab, np.random.default_rng(n), 8, "same_scan") for n in range(200)]
+    tumour = slices.TISSUES["tumour"].label
+    share = np.mean([float((example["tissue"] == tumour).any()) for example in taken if example])
+    assert 0.4 < share < 0.75
 
 
 def test_slices_with_little_brain_are_passed_over(slices):
