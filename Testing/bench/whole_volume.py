@@ -39,7 +39,11 @@ def make_head(folder: Path) -> Path:
 
 
 def measured_process() -> dict[str, float]:
-    """Run as the command line does; tell seconds, those of the network, and the peak memory."""
+    """Run as the command line does; tell seconds, those of the network, and the peak memory.
+
+    The imports of torch and MONAI, a second or two, are not counted.
+    """
+    import ContrastSynthLib.networks  # noqa: F401 - torch and MONAI
     from ContrastSynthLib.methods import _slices
     from ContrastSynthLib.run import Request, run
 
