@@ -11,7 +11,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -237,10 +237,14 @@ def _hardware(device: Any) -> str:
 
 
 def stream(
-    arguments: argparse.Namespace, fabric: Fabric, clock: Clock, **options: Any
+    arguments: argparse.Namespace,
+    fabric: Fabric,
+    clock: Clock,
+    source: Callable[..., Iterator[dict[str, Tensor]]] = batches,
+    **options: Any,
 ) -> Iterator[dict[str, Tensor]]:
     """Yield this process's batches on its device; a run that goes on later sees other ones."""
-    examples = batches(
+    examples = source(
         arguments.data,
         crop=arguments.crop,
         batch=arguments.batch,

@@ -48,9 +48,9 @@ SCHEMA_VERSION = 1
 LIST = "cases.json"
 SPLITS = ("train", "validation", "test")
 NEEDED = ("case", "patient", "pre", "post")
-OPTIONAL = ("mask", "corrupted")
-ROLES = ("pre", "post", "mask", "corrupted")
-NORMALISED = ("pre", "post", "corrupted")
+OPTIONAL = ("mask", "corrupted", "low")
+ROLES = ("pre", "post", "mask", "corrupted", "low")
+NORMALISED = ("pre", "post", "corrupted", "low")
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,11 @@ class Case:
     def corrupted(self) -> Volume | None:
         """The normalised pre scan with artefacts, where there is one."""
         return self._read("corrupted") if "corrupted" in self.roles else None
+
+    @property
+    def low(self) -> Volume | None:
+        """The normalised low-dose scan, where there is one."""
+        return self._read("low") if "low" in self.roles else None
 
     def _read(self, role: str) -> Volume:
         return _read(role, self.folder / f"{role}.nrrd")

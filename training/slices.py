@@ -21,10 +21,10 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,9 @@ ROLES = ("post", "unenhanced", "pre", "corrupted", "brain", "tissue")
 SLABS_PER_SEED = 8
 HEAD_SHARE = 0.2
 """Share of patients that keep scalp, fat and orbits."""
+LARGE_SHARE = 0.35
+"""Share of patients with large lesions: of those drawn as usual, most are under 15 mm."""
+LARGE = {"lesions": 2, "lesion_mm": (20.0, 60.0)}
 GAIN_SPREAD = 0.2
 """A slab's mean is not that of its brain: intensities vary by this share either way."""
 ZOOM_RANGE = (0.8, 1.3)
@@ -109,18 +112,21 @@ class Slab:
 def make_slabs(seed: int) -> Iterator[np.ndarray]:
     """Yield the slabs of one seed: two patients, one kind of artefact, some with their head."""
     corruption = list(CORRUPTION)[seed % len(CORRUPTION)]
-    head = bool(np.random.default_rng([seed, 7]).random() < HEAD_SHARE)
-    slabs = brain_slabs(seed, roles=ROLES, corruption=corruption, head=head)
+    with_head, with_large = np.random.default_rng([seed, 7]).random(2) < (HEAD_SHARE, LARGE_SHARE)
+    large = LARGE if with_large else {}
+    slabs = brain_slabs(seed, roles=ROLES, corruption=corruption, head=bool(with_head), **large)
     for slab in itertools.islice(slabs, SLABS_PER_SEED):
         yield np.stack([slab[role] for role in ROLES]).astype(np.float16)
 
 
-def write_slabs(folder: Path, seed: int) -> None:
+def write_slabs(
+    folder: Path, seed: int, make: Callable[[int], Iterator[np.ndarray]] = make_slabs
+) -> None:
     """Keep the slabs of one seed in a folder; those that are there already are left alone."""
     wanted = [folder / f"{seed:05d}_{n}.npy" for n in range(SLABS_PER_SEED)]
     if all(path.exists() for path in wanted):
         return
-    for path, slab in zip(wanted, make_slabs(seed), strict=True):
+    for path, slab in zip(wanted, make(seed), strict=True):
         if path.exists():
             continue
         part = path.with_suffix(".part")
@@ -131,6 +137,8 @@ def write_slabs(folder: Path, seed: int) -> None:
 
 class VirtualSlabs:
     """Ever new slabs of virtual patients, each used for some slices before the next is made."""
+
+    make = staticmethod(make_slabs)
 
     def __init__(self, seed: int, keep: int = 8) -> None:
         self.seed, self.keep = seed, keep
@@ -148,7 +156,7 @@ class VirtualSlabs:
             worker = torch.utils.data.get_worker_info()
             # Every process and every worker of it makes patients of its own.
             first = 10**8 * self.seed + 10**6 * (worker.id if worker else 0)
-            self._stream = itertools.chain.from_iterable(map(make_slabs, itertools.count(first)))
+            self._stream = itertools.chain.from_iterable(map(self.make, itertools.count(first)))
         return self._stream
 
 
@@ -345,9 +353,9 @@ def batches(
     return iter(loader)
 
 
-def main() -> None:
-    """Keep slabs of virtual patients in a folder."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def keep_slabs(make: Callable[[int], Iterator[np.ndarray]], what: str) -> None:
+    """Keep slabs of virtual patients in the folder that the command line names."""
+    parser = argparse.ArgumentParser(description=what)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--patients", type=int, default=200)
     parser.add_argument("--first-seed", type=int, default=0)
@@ -355,10 +363,11 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.patients // 2)
+    write = partial(write_slabs, arguments.folder, make=make)
     with ProcessPoolExecutor(arguments.processes) as pool:
-        for done, _ in enumerate(pool.map(write_slabs, [arguments.folder] * len(seeds), seeds), 1):
+        for done, _ in enumerate(pool.map(write, seeds), 1):
             print(f"{2 * done} of {2 * len(seeds)} patients", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    keep_slabs(make_slabs, __doc__.split("\n")[0])

@@ -19,9 +19,11 @@ def ssim_loss(synthetic: Tensor, reference: Tensor, *, data_range: float) -> Ten
     """Return 1 - SSIM, eq. 29, by MONAI's Gaussian window of 11 pixels.
 
     C_1 and C_2 are (0.01 ``data_range``)^2 and (0.03 ``data_range``)^2. Images are at least 11
-    pixels wide.
+    pixels wide. It is computed in single precision, also amid half: variances are differences
+    of two squares, of which bfloat16 leaves nothing.
     """
-    loss: Tensor = _ssim(float(data_range))(synthetic, reference)
+    with torch.autocast(synthetic.device.type, enabled=False):
+        loss: Tensor = _ssim(float(data_range))(synthetic.float(), reference.float())
     return loss
 
 

@@ -12,12 +12,14 @@ from ContrastSynthLib.networks.direct import Direct
 from ContrastSynthLib.networks.features import TissueFeatures
 from ContrastSynthLib.networks.sphere import Sphere
 from ContrastSynthLib.networks.sphere_art import SphereArt
+from ContrastSynthLib.networks.vnet import VNet
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "direct": Direct,
     "sphere": Sphere,
     "sphere_art": SphereArt,
     "tissue_features": TissueFeatures,
+    "vnet": VNet,
 }
 
 

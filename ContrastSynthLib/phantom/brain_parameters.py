@@ -170,6 +170,7 @@ def draw_parameters(
     *,
     kind: str = "training",
     lesions: int | None = None,
+    lesion_mm: Bounds | None = None,
     doses: Sequence[float] = (0.33,),
     corruption: str | None = "motion",
     only: Sequence[str] | None = None,
@@ -178,8 +179,9 @@ def draw_parameters(
 ) -> dict[str, Any]:
     """Return all parameters of one patient, made of numbers, texts, lists and dictionaries.
 
-    ``lesions`` is how many there are (0 to 3 when None); ``doses`` are shares of the full
-    dose to scan at besides 0 and 1; ``corruption`` is motion, aliasing, zipper or None.
+    ``lesions`` is how many there are (0 to 3 when None), ``lesion_mm`` the range of their
+    diameters in place of the usual one; ``doses`` are shares of the full dose to scan at
+    besides 0 and 1; ``corruption`` is motion, aliasing, zipper or None.
     ``only`` names the scans to make, besides pre and post; all when None. Raises
     RequestError for an unknown kind, corruption or scan and for a dose outside 0-2.
     """
@@ -205,7 +207,7 @@ def draw_parameters(
         "tissue": _draw(TISSUE, rng, kind),
         "contrast": _draw(CONTRAST, rng, kind),
         "vessels": _draw(VESSELS, rng, kind),
-        "lesions": [_lesion(rng, kind) for _ in range(count)],
+        "lesions": [_lesion(rng, kind, lesion_mm) for _ in range(count)],
         "scans": {k: v for k, v in _scans(rng, kind, doses).items() if k in kept},
         "corruption": {"type": corruption, **_draw(CORRUPTION[corruption], rng, kind)}
         if corruption
@@ -217,9 +219,13 @@ def _draw(spans: dict[str, Span], rng: np.random.Generator, kind: str) -> dict[s
     return {name: span.draw(rng, kind) for name, span in spans.items()}
 
 
-def _lesion(rng: np.random.Generator, kind: str) -> dict[str, Any]:
+def _lesion(
+    rng: np.random.Generator, kind: str, diameters_mm: Bounds | None = None
+) -> dict[str, Any]:
     name = str(rng.choice(LESION_TYPES[kind]))
     drawn = _draw(LESION, rng, kind)
+    if diameters_mm is not None:
+        drawn["diameter_mm"] = Span(diameters_mm, ()).draw(rng, "training")
     return {"type": name, "seed": int(rng.integers(2**31)), **drawn}
 
 

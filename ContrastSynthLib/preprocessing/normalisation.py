@@ -25,6 +25,10 @@ Intensities = TypeVar("Intensities")
 UNIT_PERCENTILE = 99.9
 """What becomes 1 in ``unit``: our choice. The maximum would be a single bright vessel voxel."""
 
+HEADROOM = 3.0
+"""What becomes 1 in ``low_dose``, in medians: our choice. A low dose does not tell how bright the
+full one is at its brightest; of the brain, hardly a voxel is above this."""
+
 # The mode needs no more voxels than this to be known to 0.1 %.
 ENOUGH_RATIOS = 200_000
 
@@ -63,13 +67,18 @@ def _p95(inside: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _unit(inside: NDArray[np.float64]) -> tuple[float, float]:
-    """HR-FCN and LIP-CAR, values in [0, 1]: 0 stays 0, the 99.9th percentile becomes 1."""
+    """HR-FCN, values in [0, 1]: 0 stays 0, the 99.9th percentile becomes 1."""
     return float(np.percentile(inside, UNIT_PERCENTILE)), 0.0
 
 
 def _median(inside: NDArray[np.float64]) -> tuple[float, float]:
     """What results are measured in: the median becomes 1."""
     return float(np.median(inside)), 0.0
+
+
+def _low_dose(inside: NDArray[np.float64]) -> tuple[float, float]:
+    """LIP-CAR, values in [0, 1]: HEADROOM medians of the low-dose scan become 1."""
+    return HEADROOM * float(np.median(inside)), 0.0
 
 
 def _ti(inside: NDArray[np.float64]) -> tuple[float, float]:
@@ -82,6 +91,7 @@ KINDS: dict[str, Callable[[NDArray[np.float64]], tuple[float, float]]] = {
     "p95": _p95,
     "unit": _unit,
     "median": _median,
+    "low_dose": _low_dose,
     "ti": _ti,
 }
 
@@ -89,8 +99,8 @@ KINDS: dict[str, Callable[[NDArray[np.float64]], tuple[float, float]]] = {
 def fit(kind: str, array: FloatArray, mask: BoolArray) -> Normalisation:
     """Return the normalisation of that kind for the voxels of ``array`` inside ``mask``.
 
-    Both have the shape (k, j, i). ``kind`` is ``mean``, ``p95``, ``unit``, ``median`` or
-    ``ti``. A pair or a series is fitted once, on the scan that the paper names, and the result
+    Both have the shape (k, j, i). ``kind`` is ``mean``, ``p95``, ``unit``, ``median``,
+    ``low_dose`` or ``ti``. A pair or a series is fitted once, on the scan that the paper names, and the result
     applied to all its scans. ``unit`` does not clip: what is brighter than the 99.9th
     percentile lies above 1, so that nothing is lost when it is undone.
 

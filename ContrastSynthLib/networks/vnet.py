@@ -1,0 +1,79 @@
+"""The V-Net of LIP-CAR, in 2D: its forward operators and its direct networks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+SLOPE = 0.2
+CONVOLUTIONS = (1, 2, 3, 3, 3)
+"""Of 3x3 pixels, at each of the five levels, on the way down as on the way up."""
+SMALLEST_MULTIPLE = 16
+"""Rows and columns are multiples of this: four halvings."""
+
+
+class Residual(nn.Module):
+    """A few convolutions whose output is added to their input: (n, c, h, w) to (n, width, h, w).
+
+    Where the number of channels changes, a 1x1 convolution brings the input along: our choice.
+    """
+
+    def __init__(self, in_channels: int, width: int, convolutions: int) -> None:
+        super().__init__()
+        channels = [in_channels, *[width] * convolutions]
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(before, after, kernel_size=3, padding=1)
+            for before, after in zip(channels[:-1], channels[1:], strict=True)
+        )
+        self.shortcut = (
+            nn.Identity() if in_channels == width else nn.Conv2d(in_channels, width, kernel_size=1)
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the sum, after the last activation."""
+        found = image
+        for index, convolution in enumerate(self.convolutions):
+            found = convolution(nn.functional.leaky_relu(found, SLOPE) if index else found)
+        return nn.functional.leaky_relu(found + self.shortcut(image), SLOPE)
+
+
+class VNet(nn.Module):
+    """V-Net without normalisation: (n, in_channels, h, w) to one image (n, 1, h, w), 0 or above.
+
+    ``width`` is the number of features at the finest level: 12 in the paper. ``base`` is the
+    channel that the network's answer is added to, None for none, as in the paper.
+    """
+
+    def __init__(self, in_channels: int, width: int = 12, base: int | None = None) -> None:
+        super().__init__()
+        self.base = base
+        widths = [width * 2**level for level in range(len(CONVOLUTIONS))]
+        finer = list(zip(widths[:-1], widths[1:], CONVOLUTIONS[:-1], strict=True))
+        self.downs = nn.ModuleList([Residual(in_channels, width, CONVOLUTIONS[0])])
+        self.strided = nn.ModuleList()
+        for (fine, coarse, _), convolutions in zip(finer, CONVOLUTIONS[1:], strict=True):
+            self.strided.append(nn.Conv2d(fine, coarse, kernel_size=2, stride=2))
+            self.downs.append(Residual(coarse, coarse, convolutions))
+        self.transposed, self.ups = nn.ModuleList(), nn.ModuleList()
+        for fine, coarse, convolutions in reversed(finer):
+            self.transposed.append(nn.ConvTranspose2d(coarse, fine, kernel_size=2, stride=2))
+            self.ups.append(Residual(2 * fine, fine, convolutions))
+        self.last = nn.Conv2d(width, 1, kernel_size=1)
+        if base is not None:
+            nn.init.zeros_(self.last.weight)
+        # A bias below 0 would put the whole image at 0, where the last ReLU learns nothing.
+        nn.init.zeros_(self.last.bias if self.last.bias is not None else torch.zeros(1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the image."""
+        skips, found = [], self.downs[0](image)
+        for strided, down in zip(self.strided, self.downs[1:], strict=True):
+            skips.append(found)
+            found = down(nn.functional.leaky_relu(strided(found), SLOPE))
+        for transposed, up in zip(self.transposed, self.ups, strict=True):
+            found = nn.functional.leaky_relu(transposed(found), SLOPE)
+            found = up(torch.cat([skips.pop(), found], dim=1))
+        answer: Tensor = self.last(found)
+        if self.base is not None:
+            answer = answer + image[:, self.base : self.base + 1]
+        return nn.functional.relu(answer)

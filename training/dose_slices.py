@@ -1,0 +1,147 @@
+"""Slices of one scan before the agent, one after a low and one after the full dose, to train on.
+
+    python training/dose_slices.py POOL --patients 100
+
+keeps slabs of virtual patients; ``--data virtual`` makes them while training, ``--data PREPARED``
+takes the cases of ``prepare_data.py`` that have a ``low`` scan.
+
+An example is a dictionary of tensors (1, rows, cols) in the unit of ``low_dose`` (see
+preprocessing/normalisation.py), all at the gain of the low-dose scan, 0 outside of the brain:
+
+    pre, low, post    as they were scanned
+    denoised          the low-dose scan after non-local means: what forward operators aim at
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from slices import (
+    SLABS_PER_SEED,
+    KeptSlabs,
+    PairSlabs,
+    Slab,
+    VirtualSlabs,
+    holds_pairs,
+    keep_slabs,
+)
+from torch.utils.data import DataLoader, IterableDataset
+
+from ContrastSynthLib.inference.slicing import plan_slices
+from ContrastSynthLib.phantom.brain_slices import brain_slabs
+from ContrastSynthLib.preprocessing.denoising import denoise, noise_sigma
+from ContrastSynthLib.preprocessing.normalisation import fit, radiometric_gain
+
+ROLES = ("pre", "low", "post", "denoised")
+DOSE = 0.25
+"""Of the full dose; the paper's is 0.2."""
+LEAST_BRAIN = 400
+"""Pixels of a slice with less brain than this are not worth a lesson."""
+
+
+def make_slabs(seed: int) -> Iterator[np.ndarray]:
+    """Yield the slabs of one seed, two patients: (roles, slices, rows, cols), half precision."""
+    scanned = ("pre", "low", "post", "brain")
+    slabs = brain_slabs(seed, roles=scanned, doses=(DOSE,), corruption=None, only=("low",))
+    for slab in itertools.islice(slabs, SLABS_PER_SEED):
+        yield as_examples(slab, slab["brain"] > 0)
+
+
+def as_examples(scans: Mapping[str, np.ndarray], brain: np.ndarray) -> np.ndarray:
+    """Return the images of ROLES, in the unit and at the gain of the low-dose scan."""
+    unit = fit("low_dose", scans["low"], brain)
+    images = {"low": unit.apply(scans["low"]) * brain}
+    for role in ("pre", "post"):
+        gain = radiometric_gain(scans["low"], scans[role], brain)
+        images[role] = unit.apply(scans[role] / gain) * brain
+    sigma = noise_sigma(images["low"], brain)
+    images["denoised"] = denoise(images["low"], sigma) * brain
+    return np.stack([images[role] for role in ROLES]).astype(np.float16)
+
+
+class VirtualDoses(VirtualSlabs):
+    """Ever new slabs of virtual patients."""
+
+    make = staticmethod(make_slabs)
+
+
+class DoseCases(PairSlabs):
+    """The cases of a prepared folder that have a low-dose scan."""
+
+    def __init__(self, folder: Path, split: str = "train") -> None:
+        super().__init__(folder, split)
+        self.cases = [case for case in self.cases if "low" in case.roles]
+        if not self.cases:
+            raise SystemExit(f"{folder}: no case of the split '{split}' has a low-dose scan")
+
+    def draw(self, rng: np.random.Generator) -> Slab:
+        """Return one volume as a slab."""
+        return _slab_of_case(self.cases[rng.integers(len(self.cases))])
+
+
+@lru_cache(maxsize=64)
+def _slab_of_case(case: Any) -> Slab:
+    mask = case.mask.array > 0
+    plan = plan_slices(case.low.grid, mask)
+    scans = {r: plan.slices(getattr(case, r).array) for r in ("pre", "low", "post")}
+    return Slab(as_examples(scans, plan.slices(mask) > 0), plan.spacing_mm[0])
+
+
+class DoseSlices(IterableDataset):
+    """Training examples for ever; each worker of each process has its own stream."""
+
+    def __init__(self, slabs: Any, *, crop: int, seed: int) -> None:
+        self.slabs, self.crop, self.seed = slabs, crop, seed
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        """Yield single examples, half of them with left as right."""
+        worker = torch.utils.data.get_worker_info()
+        rng = np.random.default_rng([self.seed, worker.id if worker else 0])
+        while True:
+            images = self.slabs.draw(rng).images
+            found = np.asarray(images[:, rng.integers(images.shape[1])], dtype=np.float32)
+            brain = np.argwhere(found[ROLES.index("low")] > 0)
+            if len(brain) < LEAST_BRAIN:
+                continue
+            cut = _cut(found, brain[rng.integers(len(brain))], self.crop)
+            cut = cut[..., ::-1] if rng.random() < 0.5 else cut
+            tensors = torch.from_numpy(np.ascontiguousarray(cut))[:, None]
+            yield dict(zip(ROLES, tensors, strict=True))
+
+
+def _cut(images: np.ndarray, middle: np.ndarray, crop: int) -> np.ndarray:
+    """Return (roles, crop, crop) about a pixel, with zeros where the slice is smaller."""
+    for axis, centre in enumerate(middle, start=1):
+        size = images.shape[axis]
+        first = int(np.clip(centre - crop // 2, 0, max(size - crop, 0)))
+        images = images.take(range(first, min(first + crop, size)), axis=axis)
+    missing = [crop - size for size in images.shape[1:]]
+    return np.pad(images, [(0, 0), *((m // 2, m - m // 2) for m in missing)])
+
+
+def batches(
+    data: str, *, crop: int, batch: int, seed: int, workers: int
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Yield batches for ever from ``virtual``, a folder of kept slabs or one of prepared cases."""
+    if data == "virtual":
+        slabs: Any = VirtualDoses(seed)
+    else:
+        slabs = DoseCases(Path(data)) if holds_pairs(data) else KeptSlabs(Path(data))
+    loader = DataLoader(
+        DoseSlices(slabs, crop=crop, seed=seed),
+        batch_size=batch,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+    return iter(loader)
+
+
+if __name__ == "__main__":
+    keep_slabs(make_slabs, __doc__.split("\n")[0])
