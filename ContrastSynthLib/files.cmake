@@ -30,6 +30,8 @@ set(LIBRARY_SCRIPTS
   inference/ladder.py
   inference/slicing.py
   inversion/__init__.py
+  inversion/alpha.py
+  inversion/operators.py
   inversion/problem.py
   inversion/regularisers.py
   inversion/solvers.py
@@ -39,8 +41,11 @@ set(LIBRARY_SCRIPTS
   losses/image.py
   losses/uptake.py
   methods/__init__.py
+  methods/_low_dose.py
   methods/_slices.py
   methods/_spgr.py
+  methods/direct_low_to_full.py
+  methods/lip_car.py
   methods/physics_dose.py
   methods/physics_pre.py
   methods/sphere.py
@@ -59,8 +64,10 @@ set(LIBRARY_SCRIPTS
   networks/direct.py
   networks/features.py
   networks/mirrored.py
+  networks/named.py
   networks/sphere.py
   networks/sphere_art.py
+  networks/vnet.py
   phantom/__init__.py
   phantom/brain.py
   phantom/brain_anatomy.py
@@ -92,6 +99,7 @@ set(LIBRARY_SCRIPTS
   plots_kinetics.py
   preprocessing/__init__.py
   preprocessing/alignment.py
+  preprocessing/denoising.py
   preprocessing/foreground.py
   preprocessing/input_checks.py
   preprocessing/normalisation.py

@@ -19,7 +19,7 @@ from ContrastSynthLib.registry.parameters import Resolved
 from ContrastSynthLib.volumes import Volume
 from ContrastSynthLib.weights import Bundle
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PACKAGES = ("numpy", "scipy", "SimpleITK", "scikit-image", "pydicom", "torch", "monai")
 
 
@@ -66,7 +66,7 @@ def describe_inputs(inputs: Mapping[str, Sequence[Volume]]) -> dict[str, list[di
 
 
 def describe_run(
-    method: Method, resolved: Resolved, weights: Bundle | None, device: str
+    method: Method, resolved: Resolved, weights: Sequence[Bundle], device: str
 ) -> dict[str, Any]:
     """Return what was asked for: method, parameters with their sources, weights, the machine."""
     values = asdict(resolved.values)
@@ -80,7 +80,7 @@ def describe_run(
             name: {"value": value, "source": resolved.sources[name]}
             for name, value in values.items()
         },
-        "weights": describe_weights(weights) if weights else None,
+        "weights": [describe_weights(bundle) for bundle in weights],
         "seed": values.get("seed"),
         "device": device,
         "threads": threads(),

@@ -68,9 +68,9 @@ def run(request: Request, progress: ProgressFunction = no_progress) -> Result:
     method = find_method(request.method)
     check_roles(method, request.inputs)
     # Before any file is read: a typo should not cost the time of loading.
-    resolve_parameters(method, request.parameters, request.preset)
-    weights = _find_weights(method, request.weights)
-    device = choose_device(request.device, needs_network=method.weights is not None)
+    early = resolve_parameters(method, request.parameters, request.preset)
+    bundles = _find_weights(method, early.values, request.weights)
+    device = choose_device(request.device, needs_network=method.needs_torch)
 
     progress(0.0, "Reading")
     sources = _read_inputs(method, request)
@@ -79,7 +79,7 @@ def run(request: Request, progress: ProgressFunction = no_progress) -> Result:
     progress(0.1, "Bringing the inputs onto one grid")
     inputs, alignment = _onto_one_grid(method, sources, request.align)
     region = _region(method, inputs)
-    context = Context(region.mask, device, _within(progress, 0.3, 0.95), weights)
+    context = Context(region.mask, device, _within(progress, 0.3, 0.95), bundles)
     notes = [told["note"] for told in alignment.values() if "note" in told]
     _warn(context, method, inputs, region, [*resolved.stated, *notes])
 
@@ -90,7 +90,7 @@ def run(request: Request, progress: ProgressFunction = no_progress) -> Result:
     }
     arrays = method.function(**volumes, parameters=resolved.values, context=context)
     outputs = _as_volumes(method, arrays, inputs)
-    provenance = describe_run(method, resolved, weights, device) | {
+    provenance = describe_run(method, resolved, list(bundles.values()), device) | {
         "inputs": describe_inputs(sources),
         "alignment": {
             "mode": request.align,
@@ -107,13 +107,27 @@ def run(request: Request, progress: ProgressFunction = no_progress) -> Result:
     return Result(outputs, provenance, context.warnings)
 
 
-def _find_weights(method: Method, wanted: str | None) -> Bundle | None:
-    """Return the weights that were asked for, else the method's own; None when it has none."""
-    if method.weights is None:
-        if wanted is not None:
-            raise RequestError(f"{method.key} has no weights; leave --weights out.")
-        return None
-    return find_bundle(method.weights if wanted is None else wanted, method.key)
+def _find_weights(method: Method, values: Any, wanted: str | None) -> dict[str, Bundle]:
+    """Return the weights that the method needs with these parameters, by their declared names.
+
+    Those that were asked for take the place of the method's own; of a method that declares
+    several, they replace those of the same name.
+    """
+    needed = method.weights_for(values)
+    if wanted is None:
+        return {n: find_bundle(n, method.key if n == method.weights else None) for n in needed}
+    if not needed:
+        how = " with these parameters" if method.needs_torch else ""
+        raise RequestError(f"{method.key} has no weights{how}; leave --weights out.")
+    if method.weights:
+        return {method.weights: find_bundle(wanted, method.key)}
+    own = find_bundle(wanted, None)
+    if own.name not in needed:
+        raise RequestError(
+            f"{method.key} needs weights named {' and '.join(needed)} with these parameters; "
+            f"{own.id} is none of them."
+        )
+    return {name: own if name == own.name else find_bundle(name, None) for name in needed}
 
 
 def _read_inputs(method: Method, request: Request) -> dict[str, list[Volume]]:
@@ -186,11 +200,12 @@ def _warn(
     """Say what was assumed and what looks wrong, before anything is computed."""
     for sentence in told:
         context.warn(sentence)
-    if context.weights and context.weights.trained_on_virtual_patients:
-        context.warn(
-            f"The weights {context.weights.id} were trained on virtual patients; how well they "
-            "do on real ones is not known."
-        )
+    for weights in context.bundles.values():
+        if weights.trained_on_virtual_patients:
+            context.warn(
+                f"The weights {weights.id} were trained on virtual patients; how well they do on "
+                "real ones is not known."
+            )
     if region.message:
         context.warn(region.message)
     if "pre" in inputs and "post" in inputs:

@@ -144,14 +144,15 @@ def look_up(wanted: str) -> Bundle:
     )
 
 
-def find_bundle(wanted: str, method_key: str) -> Bundle:
+def find_bundle(wanted: str, method_key: str | None) -> Bundle:
     """Return the bundle that a name, an id or a path means, checked and ready for the method.
 
-    Raises MissingError when none are there; RequestError when it is no bundle, belongs to
-    another method, is damaged, or needs a newer library.
+    Without ``method_key`` it may be of any method: some use the networks of another. Raises
+    MissingError when none are there; RequestError when it is no bundle, belongs to another
+    method, is damaged, or needs a newer library.
     """
     bundle = look_up(wanted)
-    if bundle.method != method_key:
+    if method_key is not None and bundle.method != method_key:
         raise RequestError(
             f"The weights {bundle.id} belong to the method '{bundle.method}', not to "
             f"'{method_key}'. 'contrastsynth weights list' shows which belong to which."

@@ -12,8 +12,9 @@ from ContrastSynthLib.inversion.regularisers import Regulariser
 if TYPE_CHECKING:
     from torch import Tensor
 
-Forward = Callable[["Tensor"], "Tensor"]
-"""From full-dose images (n, rows, columns) to low-dose ones, differentiable by torch."""
+Forward = Callable[["Tensor", slice], "Tensor"]
+"""From full-dose images (n, rows, columns) to low-dose ones, differentiable by torch; the slice
+tells which part of the whole stack the images are."""
 
 
 class Terms(NamedTuple):
@@ -33,7 +34,9 @@ class Problem:
     slices changes what an alpha means. R counts differences per mm, hence alpha is in mm times
     the unit of the image; with pixels of 1 mm it is the alpha of the paper, whose two terms are
     sums over the same pixels. ``inside`` (n, rows, columns), where given, are the voxels whose
-    data count. Raises RequestError for bounds in the wrong order and an alpha below 0.
+    data count. ``batch`` is how many slices the forward operator takes at once: what it keeps for
+    the gradient is most of the memory that a solver needs. Raises RequestError for bounds in the
+    wrong order and an alpha below 0.
     """
 
     forward: Forward
@@ -42,6 +45,7 @@ class Problem:
     alpha: float
     bounds: tuple[float, float] = (0.0, 1.0)
     inside: Tensor | None = None
+    batch: int = 16
 
     def __post_init__(self) -> None:
         if not self.bounds[0] < self.bounds[1]:
@@ -49,13 +53,37 @@ class Problem:
         if not self.alpha >= 0:
             raise RequestError(f"alpha is {self.alpha:g}; it must be 0 or above.")
 
-    def residual(self, images: Tensor) -> Tensor:
-        """Return F(x) - y (n, rows, columns), 0 where the data do not count."""
-        found = self.forward(images) - self.data
-        return found if self.inside is None else found * self.inside
+    def residual(self, images: Tensor, which: slice = slice(None)) -> Tensor:
+        """Return F(x) - y (n, rows, columns) of some slices, 0 where the data do not count."""
+        found = self.forward(images, which) - self.data[which]
+        return found if self.inside is None else found * self.inside[which]
 
     def terms(self, images: Tensor) -> Terms:
         """Return the objective and its two parts."""
-        fidelity = self.residual(images).square().mean(dim=(1, 2)).sum() / 2
+        fidelity = sum((self._fidelity(images[part], part) for part in self._parts), start=0.0)
         regulariser = self.regulariser(images).sum()
         return Terms(fidelity + self.alpha * regulariser, fidelity, regulariser)
+
+    def terms_and_gradient(self, images: Tensor) -> tuple[Terms, Tensor]:
+        """Return the terms and the objective's gradient (n, rows, columns), batch by batch."""
+        import torch
+
+        leaf = images.detach().requires_grad_(True)
+        regulariser = self.regulariser(leaf).sum()
+        (gradient,) = torch.autograd.grad(self.alpha * regulariser, leaf)
+        fidelity = torch.zeros_like(regulariser)
+        for part in self._parts:
+            some = images[part].detach().requires_grad_(True)
+            value = self._fidelity(some, part)
+            gradient[part] += torch.autograd.grad(value, some)[0]
+            fidelity += value.detach()
+        regulariser = regulariser.detach()
+        return Terms(fidelity + self.alpha * regulariser, fidelity, regulariser), gradient
+
+    def _fidelity(self, images: Tensor, which: slice) -> Tensor:
+        return self.residual(images, which).square().mean(dim=(1, 2)).sum() / 2
+
+    @property
+    def _parts(self) -> list[slice]:
+        count = len(self.data)
+        return [slice(n, min(n + self.batch, count)) for n in range(0, count, self.batch)]

@@ -16,7 +16,7 @@ from ContrastSynthLib.errors import RequestError, unknown_name
 if TYPE_CHECKING:
     from torch import Tensor
 
-SMOOTHING = 1e-4
+SMOOTHING = 1e-3
 """Added in quadrature to a gradient, in the image's unit per mm: TV has no derivative at 0."""
 
 Spacing = tuple[float, float, float]

@@ -142,18 +142,15 @@ def _adam(
     """Adam with projection. With a tolerance its step is halved where it makes no progress."""
     import torch
 
-    images = start.clone().requires_grad_(True)
+    images = start.clone()
     optimiser = torch.optim.Adam([images], lr=step)
-    lowest, best, since = float("inf"), images.detach().clone(), 0
+    lowest, best, since = float("inf"), images.clone(), 0
     for _ in range(iterations):
-        optimiser.zero_grad()
-        terms = problem.terms(images)
-        terms.objective.backward()
+        terms, images.grad = problem.terms_and_gradient(images)
         trail.evaluations += 1
-        before = images.detach().clone()
+        before = images.clone()
         optimiser.step()
-        with torch.no_grad():
-            images.clamp_(*problem.bounds)
+        images.clamp_(*problem.bounds)
         # What was evaluated are the images before the step.
         found = trail.add(before, _numbers(terms))
         since = 0 if found.objective < lowest * (1 - tolerance) else since + 1
@@ -174,6 +171,9 @@ def _lbfgs(
 ) -> Solution:
     import torch
 
+    # Sums over pixels in place of means: the optimiser's first step is the gradient itself, and
+    # that of a sum of squares is as long as the way to go.
+    pixels = start[0].numel()
     last: dict[bytes, tuple[float, float, float]] = {}
 
     def as_images(values: Any) -> Tensor:
@@ -181,19 +181,18 @@ def _lbfgs(
         return flat.view(start.shape)
 
     def evaluate(values: Any) -> tuple[float, Any]:
-        images = as_images(values).requires_grad_(True)
-        terms = problem.terms(images)
-        (gradient,) = torch.autograd.grad(terms.objective, images)
+        terms, gradient = problem.terms_and_gradient(as_images(values))
         trail.evaluations += 1
         last.clear()
         last[values.tobytes()] = _numbers(terms)
-        return terms.objective.item(), gradient.double().cpu().numpy().ravel()
+        return pixels * terms.objective.item(), pixels * gradient.double().cpu().numpy().ravel()
 
     def after(values: Any) -> None:
         images = as_images(values)
         terms = last.get(values.tobytes())
-        trail.add(images, terms or _numbers(problem.terms(images)))
-        if trail.is_full:
+        before = trail.history[-1].objective if trail.history else float("inf")
+        found = trail.add(images, terms or _numbers(problem.terms(images)))
+        if trail.is_full or before - found.objective < tolerance * found.objective:
             raise StopIteration
 
     found = minimize(
@@ -207,7 +206,7 @@ def _lbfgs(
             "maxiter": iterations,
             "maxfun": 20 * iterations,
             "maxcor": MEMORY,
-            "ftol": tolerance,
+            "ftol": 0.0,
             "gtol": 0.0,
         },
     )

@@ -3,6 +3,20 @@
 A new method is a file beside this one and a line below.
 """
 
-from ContrastSynthLib.methods import physics_dose, physics_pre, sphere, sphere_art
+from ContrastSynthLib.methods import (
+    direct_low_to_full,
+    lip_car,
+    physics_dose,
+    physics_pre,
+    sphere,
+    sphere_art,
+)
 
-__all__ = ["physics_dose", "physics_pre", "sphere", "sphere_art"]
+__all__ = [
+    "direct_low_to_full",
+    "lip_car",
+    "physics_dose",
+    "physics_pre",
+    "sphere",
+    "sphere_art",
+]

@@ -14,14 +14,16 @@ from ContrastSynthLib.methods._spgr import (
     proton_density,
     repetition_time,
 )
-from ContrastSynthLib.physics import pre_from_post, relaxivity, spgr_r1, spgr_signal
+from ContrastSynthLib.physics import (
+    HIGHEST_R1_PER_S,
+    pre_from_post,
+    relaxivity,
+    spgr_r1,
+    spgr_signal,
+)
 from ContrastSynthLib.physics.relaxivity import RELAXIVITY_PER_MMOL_S
 from ContrastSynthLib.registry import Context, Input, Output, Param, method
 from ContrastSynthLib.volumes import FloatArray, Volume
-
-# T1 of 20 ms, blood with about 10 mmol/l: signals above are within 2 % of the largest that
-# eq. 1 can give, where its inverse says nothing any more.
-HIGHEST_R1_PER_S = 50.0
 
 
 @dataclass(frozen=True)

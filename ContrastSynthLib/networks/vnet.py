@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -23,7 +25,7 @@ class Residual(nn.Module):
         channels = [in_channels, *[width] * convolutions]
         self.convolutions = nn.ModuleList(
             nn.Conv2d(before, after, kernel_size=3, padding=1)
-            for before, after in zip(channels[:-1], channels[1:], strict=True)
+            for before, after in pairwise(channels)
         )
         self.shortcut = (
             nn.Identity() if in_channels == width else nn.Conv2d(in_channels, width, kernel_size=1)

@@ -15,6 +15,7 @@ from ContrastSynthLib.physics.relaxivity import (
 )
 from ContrastSynthLib.physics.spgr import (
     FLIP_ANGLE_RANGE_DEG,
+    HIGHEST_R1_PER_S,
     REPETITION_TIME_RANGE_S,
     SOLVABLE_MARGIN,
     check_spgr_settings,
@@ -26,6 +27,7 @@ from ContrastSynthLib.physics.spgr import (
 __all__ = [
     "DOSE_RANGE",
     "FLIP_ANGLE_RANGE_DEG",
+    "HIGHEST_R1_PER_S",
     "LOWEST_R1_PER_S",
     "RELAXIVITY_PER_MMOL_S",
     "REPETITION_TIME_RANGE_S",

@@ -21,6 +21,11 @@ margin is far outside of that, and single precision still resolves it.
 """
 
 
+HIGHEST_R1_PER_S = 50.0
+"""A T1 of 20 ms, that of blood with about 10 mmol/l: signals above are within 2 % of the largest
+that eq. 1 can give, where its inverse says nothing any more."""
+
+
 def check_spgr_settings(repetition_time_s: float, flip_angle_deg: float) -> None:
     """Raise RequestError unless TR is 2-20 ms, given in s, and the flip angle 2-40 degrees."""
     low, high = REPETITION_TIME_RANGE_S

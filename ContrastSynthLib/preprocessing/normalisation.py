@@ -100,9 +100,9 @@ def fit(kind: str, array: FloatArray, mask: BoolArray) -> Normalisation:
     """Return the normalisation of that kind for the voxels of ``array`` inside ``mask``.
 
     Both have the shape (k, j, i). ``kind`` is ``mean``, ``p95``, ``unit``, ``median``,
-    ``low_dose`` or ``ti``. A pair or a series is fitted once, on the scan that the paper names, and the result
-    applied to all its scans. ``unit`` does not clip: what is brighter than the 99.9th
-    percentile lies above 1, so that nothing is lost when it is undone.
+    ``low_dose`` or ``ti``. A pair or a series is fitted once, on the scan that the paper
+    names, and the result applied to all its scans. ``unit`` does not clip: what is brighter
+    than the 99.9th percentile lies above 1, so that nothing is lost when it is undone.
 
     Raises RequestError for an unknown kind, an empty mask, or a scan whose level is 0 there.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,15 +24,21 @@ class Context:
     ``device`` is ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     ``progress`` takes a fraction from 0 to 1 and what is being done; it raises Cancelled
     when the user gave up, so that a method which reports can be stopped.
-    ``weights`` are there, and checked, for a method that declares some.
+    ``bundles`` are the weights that the method declares, by the names that it declares, checked.
     """
 
     mask: BoolArray
     device: str = "cpu"
     progress: ProgressFunction = no_progress
-    weights: Bundle | None = None
+    bundles: Mapping[str, Bundle] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     record: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def weights(self) -> Bundle | None:
+        """The weights of a method that declares one name; None for a method without any."""
+        (found,) = self.bundles.values() if self.bundles else (None,)
+        return found
 
     def warn(self, message: str) -> None:
         """Tell the user, and the provenance, what to be careful about."""

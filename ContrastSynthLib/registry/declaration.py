@@ -8,7 +8,7 @@ are derived from a :class:`Method`; none of them names one. A method is one file
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ContrastSynthLib.errors import RequestError, unknown_name
@@ -32,6 +32,7 @@ ROLES = {
     "t2": "T2-weighted",
     "adc": "apparent diffusion coefficient",
     "phase": "dynamic phase after the agent",
+    "guess": "a full dose that another method made",
     "mask": "the brain or breast, always optional",
 }
 MASK_ROLE = "mask"
@@ -92,7 +93,8 @@ class Method:
     ``reference`` is the role whose grid everything runs on and every output lies on.
     ``signal_model`` is ``"spgr"`` where eq. 1 of SPHERE must hold for the inputs.
     ``weights`` is the name of the weights that it needs, ``weights_pending`` says that they
-    are not shipped yet.
+    are not shipped yet. ``weights_when`` names those that it needs only where all the
+    parameters named have one of the values: ``{"ph2l": {"forward": ("ph2l",)}}``.
     """
 
     key: str
@@ -107,6 +109,7 @@ class Method:
     function: Callable[..., dict[str, Any]]
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     weights: str | None = None
+    weights_when: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     weights_pending: bool = False
     signal_model: str | None = None
 
@@ -114,6 +117,20 @@ class Method:
     def required(self) -> list[str]:
         """Roles without which the method does not run."""
         return [role for role, declared in self.inputs.items() if not declared.optional]
+
+    @property
+    def needs_torch(self) -> bool:
+        """Whether it computes with torch, on the device of the user's choice."""
+        return bool(self.weights or self.weights_when)
+
+    def weights_for(self, values: Any) -> list[str]:
+        """Return the names of the weights that it needs with these values of its parameters."""
+        needed = [
+            name
+            for name, conditions in self.weights_when.items()
+            if all(getattr(values, key) in wanted for key, wanted in conditions.items())
+        ]
+        return ([self.weights] if self.weights else []) + needed
 
     @property
     def ready(self) -> bool:
@@ -167,6 +184,10 @@ def _refuse_contradictions(new: Method) -> None:
     unknown = set(new.inputs) - set(ROLES)
     if unknown:
         raise ValueError(f"{new.key}: unknown roles {sorted(unknown)}; known: {', '.join(ROLES)}.")
+    parameters = {f.name for f in fields(new.parameters)} if new.weights_when else set()
+    for name, conditions in new.weights_when.items():
+        if not set(conditions) <= parameters:
+            raise ValueError(f"{new.key}: the weights '{name}' depend on unknown parameters.")
     if MASK_ROLE in new.inputs:
         raise ValueError(f"{new.key}: every method takes a mask; do not declare it.")
     named = {new.reference} | {out.units_of for out in new.outputs.values() if out.units_of}

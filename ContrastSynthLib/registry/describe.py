@@ -24,6 +24,10 @@ def method_as_dict(method: Method) -> dict[str, Any]:
         "parameters": [_parameter_as_dict(p) for p in declared_parameters(method).values()],
         "presets": {name: dict(values) for name, values in method.presets.items()},
         "weights": method.weights,
+        "weights_when": {
+            name: {key: list(values) for key, values in conditions.items()}
+            for name, conditions in method.weights_when.items()
+        },
         "weights_pending": method.weights_pending,
         "citation": method.citation,
         "intended_use": method.intended_use,
@@ -78,14 +82,26 @@ def method_as_text(method: Method) -> str:
         lines.append(f"  {entry.name:<22} {_parameter_text(entry)}")
     if method.presets:
         lines.append(f"Presets: {', '.join(method.presets)}")
-    if method.weights:
-        lines += [f"Weights: {method.weights}", *_weights_lines(method)]
+    if method.needs_torch:
+        lines += [*_weights_needed(method), *_weights_lines(method)]
     return "\n".join(lines)
+
+
+def _weights_needed(method: Method) -> list[str]:
+    lines = [f"Weights: {method.weights}"] if method.weights else ["Weights"]
+    for name, conditions in method.weights_when.items():
+        when = " and ".join(f"{key} = {' or '.join(v)}" for key, v in conditions.items())
+        lines.append(f"  {name:<22} when {when}")
+    return lines
 
 
 def _weights_lines(method: Method) -> list[str]:
     """Return a line for each bundle on this machine that the method can run with."""
-    there = [bundle for bundle in shipped_and_imported() if bundle.method == method.key]
+    there = [
+        bundle
+        for bundle in shipped_and_imported()
+        if bundle.method == method.key or bundle.name in method.weights_when
+    ]
     virtual = {True: "  trained on virtual patients", False: ""}
     return [
         f"  {bundle.id:<22}{virtual[bundle.trained_on_virtual_patients]}" for bundle in there

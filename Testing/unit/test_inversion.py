@@ -94,7 +94,7 @@ def test_gradients_of_the_objective_are_right(kind, dimensions):
         torch.nn.Conv2d(1, 3, 3, padding=1), torch.nn.Softplus(), torch.nn.Conv2d(3, 1, 1)
     ).double()
     problem = Problem(
-        lambda x: smooth(x[:, None])[:, 0],
+        lambda x, which: smooth(x[:, None])[:, 0],
         images(3),
         Regulariser(kind, (2.0, 1.0, 0.8), dimensions, guess=images(4), smoothing=1e-2),
         alpha=0.3,
@@ -124,7 +124,7 @@ def linear(seed: int = 6):
     count = SHAPE[1] * SHAPE[2]
     matrix = np.eye(count) + 0.3 * np.random.default_rng(seed).normal(size=(count, count)) / 4
     tensor = torch.from_numpy(matrix)
-    return matrix, lambda x: (x.reshape(len(x), -1) @ tensor.T).reshape(x.shape)
+    return matrix, lambda x, which: (x.reshape(len(x), -1) @ tensor.T).reshape(x.shape)
 
 
 def difference_matrix() -> np.ndarray:
@@ -237,10 +237,10 @@ def test_slices_do_not_see_each_other(solver):
     data, start = images(14), images(15)
     options = TO_TOLERANCE[solver]
     whole = solve(
-        Problem(lambda x: x**2, data, Regulariser("tv"), 0.01), start, solver=solver, **options
+        Problem(lambda x, which: x**2, data, Regulariser("tv"), 0.01), start, solver=solver, **options
     )
     for n in range(2):
-        one = Problem(lambda x: x**2, data[n : n + 1], Regulariser("tv"), 0.01)
+        one = Problem(lambda x, which: x**2, data[n : n + 1], Regulariser("tv"), 0.01)
         alone = solve(one, start[n : n + 1], solver=solver, **options)
         torch.testing.assert_close(alone.images[0], whole.images[n], atol=2e-3, rtol=0)
 
@@ -251,11 +251,11 @@ def test_data_outside_do_not_count_and_a_warm_start_is_quick():
     data = images(16)
     wrong = torch.where(inside > 0, data, 9.0)
     found = [
-        solve(Problem(lambda x: x, y, Regulariser("tv"), 0.01, inside=inside), images(17))
+        solve(Problem(lambda x, which: x, y, Regulariser("tv"), 0.01, inside=inside), images(17))
         for y in (data, wrong)
     ]
     torch.testing.assert_close(found[0].images, found[1].images)
-    problem = Problem(lambda x: x, data, Regulariser("tv"), 0.01, inside=inside)
+    problem = Problem(lambda x, which: x, data, Regulariser("tv"), 0.01, inside=inside)
     again = solve(problem, found[0].images)
     assert len(again.history) < len(found[0].history) / 2
 
@@ -271,13 +271,13 @@ def test_data_outside_do_not_count_and_a_warm_start_is_quick():
     ],
 )
 def test_wrong_wishes_are_told(options, said):
-    problem = Problem(lambda x: x, images(), Regulariser("tv"), 0.1)
+    problem = Problem(lambda x, which: x, images(), Regulariser("tv"), 0.1)
     with pytest.raises(RequestError, match=said):
         solve(problem, **{"start": images(1), **options})
     with pytest.raises(RequestError, match="lower and an upper"):
-        Problem(lambda x: x, images(), Regulariser("tv"), 0.1, bounds=(1, 0))
+        Problem(lambda x, which: x, images(), Regulariser("tv"), 0.1, bounds=(1, 0))
     with pytest.raises(RequestError, match="0 or above"):
-        Problem(lambda x: x, images(), Regulariser("tv"), -0.1)
+        Problem(lambda x, which: x, images(), Regulariser("tv"), -0.1)
 
 
 def test_the_smoothing_is_small_beside_an_edge():

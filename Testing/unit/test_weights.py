@@ -630,6 +630,7 @@ def test_a_run_lends_the_weights_and_tells_of_them(contexts, shipped, post, tmp_
     bundle = look_up("toy")
     assert contexts[0].weights == bundle
     told = json.loads(result.write(tmp_path / "out")[-1].read_text("utf-8"))["weights"]
+    (told,) = told
     assert (told["id"], told["sha256"]) == (bundle.id, bundle.sha256)
     assert told["card"] == json.loads((shipped / "metadata.json").read_text("utf-8"))
     assert str(tmp_path) not in json.dumps(told)
@@ -641,7 +642,7 @@ def test_a_run_takes_other_weights_by_path(contexts, shipped, post, tmp_path):
     folder = make(tmp_path / "own", (5.0,), name="own", trained_on_virtual_patients=False)
     result = run(Request("toy", {"post": post}, weights=str(folder), device="cpu"))
     assert contexts[0].weights.name == "own"
-    assert result.provenance["weights"]["card"]["name"] == "own"
+    assert result.provenance["weights"][0]["card"]["name"] == "own"
     assert not any("virtual" in warning for warning in result.warnings)
 
 
@@ -662,7 +663,7 @@ def test_wrong_weights_are_refused_before_any_file_is_read(
 
 
 def test_a_method_without_weights_has_none_in_its_provenance(post):
-    assert run(Request("physics_pre", {"post": post})).provenance["weights"] is None
+    assert run(Request("physics_pre", {"post": post})).provenance["weights"] == []
 
 
 def test_a_method_is_shown_with_its_weights(contexts, shipped, tmp_path):

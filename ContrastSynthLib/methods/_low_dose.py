@@ -1,0 +1,80 @@
+"""What the methods share that go from a low dose to the full one: units, gains, noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.inference.slicing import SlicePlan, plan_slices
+from ContrastSynthLib.preprocessing.denoising import denoise, noise_sigma
+from ContrastSynthLib.preprocessing.normalisation import Normalisation, fit, radiometric_gain
+from ContrastSynthLib.registry import Context
+from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
+
+
+@dataclass(frozen=True)
+class LowDose:
+    """The scans as slices (n, rows, columns), 0 outside of the mask, in the unit of ``low_dose``.
+
+    ``pre``, where there is one, is at the gain of the low-dose scan; ``gain`` is how much brighter
+    it was. ``sigma`` is the noise of ``low``; ``inside`` the mask.
+    """
+
+    plan: SlicePlan
+    normalisation: Normalisation
+    low: FloatArray
+    pre: FloatArray | None
+    inside: BoolArray
+    sigma: float
+    gain: float | None
+
+    def slices(self, volume: Volume) -> FloatArray:
+        """Return another volume at the gain of the low-dose scan as slices."""
+        return self.plan.slices(self.normalisation.apply(volume.array)) * self.inside
+
+    def denoised(self, kind: str) -> FloatArray:
+        """Return the low-dose slices with less noise."""
+        return denoise(self.low, self.sigma, kind) * self.inside
+
+    def volume(self, full: FloatArray, low: Volume, mask: BoolArray) -> FloatArray:
+        """Return full-dose slices as an array (k, j, i) on the grid and in the units of ``low``.
+
+        Only the change from the low dose goes back to the grid, so that where pixels were
+        resampled the scan keeps its own detail; outside of the mask nothing changes.
+        """
+        change = self.plan.restore(full - self.low, outside=0.0)
+        image = self.normalisation.apply(low.array)
+        changed = np.maximum(image + change, np.minimum(image, 0))
+        return np.where(mask, self.normalisation.undo(changed), low.array).astype(np.float32)
+
+
+def low_dose_slices(low: Volume, pre: Volume | None, context: Context) -> LowDose:
+    """Return the scans as the networks and the solvers take them; what was found is recorded."""
+    context.progress(0.02, "Estimating gain and noise")
+    normalisation = fit("low_dose", low.array, context.mask)
+    plan = plan_slices(low.grid, context.mask)
+    inside = plan.slices(context.mask) > 0.5
+    gain, before = None, None
+    if pre is not None:
+        gain = radiometric_gain(low.array, pre.array, context.mask)
+        before = plan.slices(normalisation.apply(pre.array / gain)) * inside
+    stack = plan.slices(normalisation.apply(low.array)) * inside
+    sigma = noise_sigma(stack, inside)
+    context.record.update(
+        unit_of_the_low_dose=normalisation.scale,
+        noise_sigma=sigma,
+        gain_pre_over_low=gain,
+    )
+    return LowDose(plan, normalisation, stack, before, inside, sigma, gain)
+
+
+def need_pre(pre: Volume | None, what: str, instead: str) -> Volume:
+    """Return the pre scan; raises RequestError, naming what does without, where there is none."""
+    if pre is None:
+        raise RequestError(
+            f"{what} needs the scan before the agent: give --in pre=FILE, or {instead}, which "
+            "does without."
+        )
+    return pre

@@ -1,0 +1,269 @@
+"""LIP-CAR: the full dose as the solution of an inverse problem whose data are a low dose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.inversion.alpha import alpha_for_noise
+from ContrastSynthLib.methods._low_dose import LowDose, low_dose_slices, need_pre
+from ContrastSynthLib.methods._slices import load_network
+from ContrastSynthLib.methods._spgr import (
+    field_strength,
+    flip_angle,
+    proton_density,
+    repetition_time,
+)
+from ContrastSynthLib.methods.direct_low_to_full import direct_slices
+from ContrastSynthLib.preprocessing.denoising import DENOISERS
+from ContrastSynthLib.registry import Context, Input, Output, Param, method
+from ContrastSynthLib.volumes import FloatArray, Volume
+
+if TYPE_CHECKING:
+    from ContrastSynthLib.inversion.problem import Forward
+    from ContrastSynthLib.inversion.solvers import Iteration, Solution
+
+FORWARDS = {
+    "ph2l": "a network that sees the pre scan",
+    "h2l": "a network that does without",
+    "physics": "the signal equation, which needs no weights",
+}
+PRIORS = {
+    "gentv": ("tv", True),
+    "tv": ("tv", False),
+    "tv_anisotropic": ("tv_anisotropic", False),
+    "tikhonov": ("tikhonov", True),
+}
+"""Kind of the regulariser, and whether it stays close to a guess."""
+GUESSES = {
+    "direct": "what the direct network makes",
+    "difference": "the denoised difference of low and pre, divided by the dose",
+    "pre": "the scan before the agent",
+    "given": "the volume that is given as 'guess'",
+}
+WITH_GUESS = tuple(name for name, (_, guess) in PRIORS.items() if guess)
+BRIGHTEST = 1.2
+"""The valid range ends at 1, or at this times the low dose's brightest voxel if that is more."""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The inverse problem (eq. 8), and how it is solved. alpha = 0 follows the noise."""
+
+    forward: Annotated[
+        str,
+        Param(
+            "Forward operator",
+            choices=tuple(FORWARDS),
+            help="; ".join(f"{key}: {what}" for key, what in FORWARDS.items()) + ".",
+        ),
+    ] = "ph2l"
+    prior: Annotated[
+        str,
+        Param("Prior", choices=tuple(PRIORS), help="gentv and tikhonov stay close to the guess."),
+    ] = "gentv"
+    guess: Annotated[
+        str,
+        Param(
+            "Guess",
+            choices=tuple(GUESSES),
+            help="; ".join(f"{key}: {what}" for key, what in GUESSES.items()) + ".",
+        ),
+    ] = "direct"
+    alpha: Annotated[
+        float, Param("alpha", "mm", 0.0, 1.0, help="Weight of the prior; 0: from the noise.")
+    ] = 0.0
+    dimensions: Annotated[
+        int, Param("Dimensions of the prior", "", 2, 3, help="2: within slices; 3: across them.")
+    ] = 2
+    denoiser: Annotated[
+        str, Param("Denoiser of the low dose", choices=tuple(DENOISERS), help="bm3d: if installed.")
+    ] = "nlm"
+    solver: Annotated[
+        str, Param("Solver", choices=("lbfgs", "adam"), help="adam: as in the paper, slower.")
+    ] = "lbfgs"
+    iterations: Annotated[int, Param("Iterations, at most", "", 1, 2000)] = 150
+    tolerance: Annotated[
+        float,
+        Param("Tolerance", "", 0.0, 0.1, help="Ends when the objective falls by less than this."),
+    ] = 1e-4
+    step: Annotated[float, Param("Step of Adam", "", 1e-4, 0.1)] = 1e-2
+    start: Annotated[
+        str,
+        Param("Start", choices=("guess", "low"), help="guess: where the prior has one."),
+    ] = "guess"
+    iterate: Annotated[int, Param("Iterate to keep", "", 0, 2000, help="0: the last one.")] = 0
+    dose: Annotated[float, Param("Dose of the low scan", "of the full dose", 0.02, 1.0)] = 0.25
+    repetition_time_s: Annotated[float, repetition_time("low")] = 0.0067
+    flip_angle_deg: Annotated[float, flip_angle("low")] = 8.0
+    field_strength_t: Annotated[float, field_strength("low")] = 3.0
+
+
+PAPER = {"solver": "adam", "iterations": 150, "tolerance": 0.0, "start": "low"}
+
+
+@method(
+    key="lip_car",
+    title="LIP-CAR: full dose from low dose as an inverse problem",
+    task="full",
+    inputs={
+        "low": Input("After a low dose"),
+        "pre": Input("Pre-contrast", optional=True),
+        "guess": Input("A guess of the full dose", optional=True),
+    },
+    outputs={"post": Output("Synthetic full dose", units_of="low")},
+    parameters=Parameters,
+    reference="low",
+    presets={
+        "paper": {**PAPER, "forward": "ph2l", "prior": "gentv", "alpha": 6e-3},
+        "paper_ph2l_tv": {**PAPER, "forward": "ph2l", "prior": "tv", "alpha": 3e-3},
+        "paper_h2l_tv": {**PAPER, "forward": "h2l", "prior": "tv", "alpha": 6e-3},
+        "fast": {"iterations": 30, "tolerance": 1e-3},
+        "physics": {"forward": "physics", "prior": "gentv", "guess": "pre"},
+    },
+    weights_when={
+        "h2l": {"forward": ("h2l",)},
+        "ph2l": {"forward": ("ph2l",)},
+        "l2h": {"forward": ("h2l",), "prior": WITH_GUESS, "guess": ("direct",)},
+        "pl2h": {"forward": ("ph2l", "physics"), "prior": WITH_GUESS, "guess": ("direct",)},
+    },
+    citation="lipcar",
+    intended_use="Research. T1-weighted brains after a low dose of gadolinium. Enhancement may be "
+    "missed, invented or smoothed away.",
+)
+def lip_car(
+    low: Volume,
+    pre: Volume | None = None,
+    guess: Volume | None = None,
+    *,
+    parameters: Parameters,
+    context: Context,
+) -> dict[str, FloatArray]:
+    """Solve min over x in [0, 1]^n of |F(x) - x_L|^2 / 2 + alpha R(x): eq. 8 of LIP-CAR.
+
+    F is a trained network or the signal equation; R is total variation (eq. 9) of x, or of what x
+    differs from a guess by (eq. 10), or half the square of that one's gradient. Intensities are
+    those of the normalisation ``low_dose``; the result is at the gain of the low-dose scan. All
+    slices are solved at once, and the history of every iteration is recorded.
+    """
+    if parameters.forward != "h2l" or _needs(parameters, "pre", "difference"):
+        pre = need_pre(pre, "This inverse problem", "--set forward=h2l --set prior=tv")
+    if _needs(parameters, "given") and guess is None:
+        raise RequestError("The guess 'given' needs a volume: give --in guess=FILE.")
+    slices = low_dose_slices(low, pre, context)
+    around = _guess(slices, guess, parameters, context) if PRIORS[parameters.prior][1] else None
+    solution, bounds = _solved(slices, around, parameters, context)
+    full = solution.images.cpu().numpy() * slices.inside
+    context.record.update(
+        stopped_by=solution.stopped,
+        valid_range=bounds,
+        voxels_at_the_upper_bound=int((full[slices.inside] >= bounds[1]).sum()),
+        history=_columns(solution.history),
+    )
+    return {"post": slices.volume(full, low, context.mask)}
+
+
+def _needs(parameters: Parameters, *guesses: str) -> bool:
+    return PRIORS[parameters.prior][1] and parameters.guess in guesses
+
+
+def _guess(
+    slices: LowDose, given: Volume | None, parameters: Parameters, context: Context
+) -> FloatArray:
+    """Return the slices that a generalised prior stays close to."""
+    if parameters.guess == "direct":
+        network = "l2h" if parameters.forward == "h2l" else "pl2h"
+        return direct_slices(slices, network, "none", context)
+    if parameters.guess == "given":
+        assert given is not None
+        return slices.slices(given)
+    assert slices.pre is not None
+    if parameters.guess == "pre":
+        return slices.pre
+    difference = slices.denoised("nlm") - slices.pre
+    return np.maximum(slices.pre + difference / np.float32(parameters.dose), 0)
+
+
+def _solved(
+    slices: LowDose, around: FloatArray | None, parameters: Parameters, context: Context
+) -> tuple[Solution, tuple[float, float]]:
+    """Return the solution, and the bounds within which it was looked for."""
+    import torch
+
+    from ContrastSynthLib.inversion.problem import Problem
+    from ContrastSynthLib.inversion.regularisers import Regulariser
+    from ContrastSynthLib.inversion.solvers import solve
+
+    def tensor(array: FloatArray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(context.device)
+
+    data = tensor(slices.denoised(parameters.denoiser))
+    inside = tensor(slices.inside.astype(np.float32))
+    guess = None if around is None else tensor(around)
+    alpha = parameters.alpha or alpha_for_noise(
+        slices.sigma, forward=parameters.forward, dose=parameters.dose
+    )
+    bounds = (0.0, max(1.0, BRIGHTEST * float(data.max())))
+    spacing_mm = (slices.plan.spacing_mm[0], *slices.plan.pixel_mm)
+    problem = Problem(
+        _forward(slices, parameters, context),
+        data,
+        Regulariser(PRIORS[parameters.prior][0], spacing_mm, parameters.dimensions, guess),
+        alpha,
+        bounds,
+        inside,
+    )
+    context.record.update(alpha_mm=alpha)
+    start = data if guess is None or parameters.start == "low" else guess
+    options: dict[str, Any] = {"step": parameters.step} if parameters.solver == "adam" else {}
+
+    def watch(iteration: Iteration) -> None:
+        context.progress(
+            0.2 + 0.75 * iteration.iteration / parameters.iterations,
+            f"Iteration {iteration.iteration}, objective {iteration.objective:.4g}",
+        )
+
+    solution = solve(
+        problem,
+        start,
+        solver=parameters.solver,
+        iterations=parameters.iterations,
+        tolerance=parameters.tolerance,
+        iterate=min(parameters.iterate, parameters.iterations),
+        watch=watch,
+        **options,
+    )
+    return solution, bounds
+
+
+def _forward(slices: LowDose, parameters: Parameters, context: Context) -> Forward:
+    import torch
+
+    from ContrastSynthLib.inversion.operators import network_forward, physics_forward
+
+    pre = None
+    if parameters.forward != "h2l":
+        assert slices.pre is not None
+        pre = torch.from_numpy(np.asarray(slices.pre, dtype=np.float32)).to(context.device)
+    if parameters.forward != "physics":
+        network = load_network(context.bundles[parameters.forward]).eval().requires_grad_(False)
+        return network_forward(network.to(context.device), pre)
+    settings = {
+        "repetition_time_s": parameters.repetition_time_s,
+        "flip_angle_deg": parameters.flip_angle_deg,
+    }
+    assert slices.pre is not None
+    density = proton_density(
+        slices.pre, slices.inside, field_strength_t=parameters.field_strength_t, **settings
+    )
+    context.record.update(proton_density=density)
+    return physics_forward(pre, parameters.dose, proton_density=density, **settings)
+
+
+def _columns(history: tuple[Iteration, ...]) -> dict[str, list[float]]:
+    """Return the history as columns, which is shorter as JSON."""
+    names = ("iteration", "evaluations", "objective", "fidelity", "regulariser", "change")
+    return {name: [getattr(step, name) for step in history] for name in names}
