@@ -15,7 +15,7 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from ContrastSynthLib import __version__
-from ContrastSynthLib.commands import measures, phantoms, runs, weights
+from ContrastSynthLib.commands import histories, measures, phantoms, runs, weights
 from ContrastSynthLib.errors import ContrastSynthError
 from ContrastSynthLib.jobs import JsonLines, cancelled_by_signals, json_lines_on_stdout
 
@@ -58,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     _uptake(add("uptake", help="where the agent went, from a pre and a post scan"))
     _profile(add("profile", help="values along a line through one or more volumes"))
     _kinetics(add("kinetics", help="the kinetic curve of a region in a dynamic series"))
+    _history(add("history", help="how the solver of an inversion came to its result"))
     _phantom(add("phantom", help="make a virtual patient with known truth"))
     _weights(add("weights", help="the networks' weights: list, verify, import"))
     env = add("env", help="versions and devices, to copy into a bug report")
@@ -196,6 +197,13 @@ def _kinetics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", type=Path, metavar="PNG")
     _json_option(parser)
     parser.set_defaults(command=measures.kinetics)
+
+
+def _history(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("result", type=Path, metavar="DIR", help="the folder of a result")
+    parser.add_argument("--plot", type=Path, metavar="PNG")
+    _json_option(parser)
+    parser.set_defaults(command=histories.history)
 
 
 def _phantom(parser: argparse.ArgumentParser) -> None:

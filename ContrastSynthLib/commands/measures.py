@@ -105,7 +105,7 @@ def profile(options: Namespace, lines: JsonLines | None) -> None:
     if options.plot:
         from ContrastSynthLib.plots import plot_profiles
 
-        _write_plot(options.plot, plot_profiles(profiles))
+        write_plot(options.plot, plot_profiles(profiles))
     if options.json:
         print_json(
             {
@@ -159,7 +159,7 @@ def kinetics(options: Namespace, lines: JsonLines | None) -> None:
             name: measure_curve(times_of(volumes).tolist(), mean_curve(volumes, mask))
             for name, volumes in shown.items()
         }
-        _write_plot(options.plot, plot_curves(curves))
+        write_plot(options.plot, plot_curves(curves))
     if options.json:
         print_json(report)
     else:
@@ -194,7 +194,8 @@ def _seconds(text: str | None) -> list[float] | None:
         ) from None
 
 
-def _write_plot(path: Path, figure: Figure) -> None:
+def write_plot(path: Path, figure: Figure) -> None:
+    """Write a figure as a PNG file; raises RequestError for another name and a full disk."""
     from ContrastSynthLib.plots import figure_png
 
     if file_suffix(path) != ".png":
