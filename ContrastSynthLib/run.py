@@ -119,15 +119,14 @@ def _find_weights(method: Method, values: Any, wanted: str | None) -> dict[str, 
     if not needed:
         how = " with these parameters" if method.needs_torch else ""
         raise RequestError(f"{method.key} has no weights{how}; leave --weights out.")
-    if method.weights:
-        return {method.weights: find_bundle(wanted, method.key)}
-    own = find_bundle(wanted, None)
-    if own.name not in needed:
+    own = find_bundle(wanted, method.key if needed == [method.weights] else None)
+    place = own.name if own.name in needed else method.weights
+    if place is None or (place == method.weights and own.method != method.key):
         raise RequestError(
             f"{method.key} needs weights named {' and '.join(needed)} with these parameters; "
             f"{own.id} is none of them."
         )
-    return {name: own if name == own.name else find_bundle(name, None) for name in needed}
+    return {name: own if name == place else find_bundle(name, None) for name in needed}
 
 
 def _read_inputs(method: Method, request: Request) -> dict[str, list[Volume]]:

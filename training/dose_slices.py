@@ -6,7 +6,8 @@ keeps slabs of virtual patients; ``--data virtual`` makes them while training, `
 takes the cases of ``prepare_data.py`` that have a ``low`` scan.
 
 An example is a dictionary of tensors (1, rows, cols) in the unit of ``low_dose`` (see
-preprocessing/normalisation.py), all at the gain of the low-dose scan, 0 outside of the brain:
+preprocessing/normalisation.py), with the gain and shading of the low-dose scan, 0 outside of the
+brain:
 
     pre, low, post    as they were scanned
     denoised          the low-dose scan after non-local means: what forward operators aim at
@@ -36,11 +37,13 @@ from torch.utils.data import DataLoader, IterableDataset
 from ContrastSynthLib.inference.slicing import plan_slices
 from ContrastSynthLib.phantom.brain_slices import brain_slabs
 from ContrastSynthLib.preprocessing.denoising import denoise, noise_sigma
-from ContrastSynthLib.preprocessing.normalisation import fit, radiometric_gain
+from ContrastSynthLib.preprocessing.normalisation import fit
+from ContrastSynthLib.preprocessing.shading import gain_field
 
 ROLES = ("pre", "low", "post", "denoised")
 DOSE = 0.25
 """Of the full dose; the paper's is 0.2."""
+MOST_TRIES = 10_000
 LEAST_BRAIN = 400
 """Pixels of a slice with less brain than this are not worth a lesson."""
 
@@ -53,12 +56,16 @@ def make_slabs(seed: int) -> Iterator[np.ndarray]:
         yield as_examples(slab, slab["brain"] > 0)
 
 
-def as_examples(scans: Mapping[str, np.ndarray], brain: np.ndarray) -> np.ndarray:
-    """Return the images of ROLES, in the unit and at the gain of the low-dose scan."""
+def as_examples(
+    scans: Mapping[str, np.ndarray],
+    brain: np.ndarray,
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0),
+) -> np.ndarray:
+    """Return the images of ROLES in the unit of the low-dose scan, with its gain and shading."""
     unit = fit("low_dose", scans["low"], brain)
     images = {"low": unit.apply(scans["low"]) * brain}
     for role in ("pre", "post"):
-        gain = radiometric_gain(scans["low"], scans[role], brain)
+        gain = gain_field(scans["low"], scans[role], brain, spacing_mm)
         images[role] = unit.apply(scans[role] / gain) * brain
     sigma = noise_sigma(images["low"], brain)
     images["denoised"] = denoise(images["low"], sigma) * brain
@@ -90,7 +97,8 @@ def _slab_of_case(case: Any) -> Slab:
     mask = case.mask.array > 0
     plan = plan_slices(case.low.grid, mask)
     scans = {r: plan.slices(getattr(case, r).array) for r in ("pre", "low", "post")}
-    return Slab(as_examples(scans, plan.slices(mask) > 0), plan.spacing_mm[0])
+    spacing_mm = (plan.spacing_mm[0], *plan.pixel_mm)
+    return Slab(as_examples(scans, plan.slices(mask) > 0, spacing_mm), plan.spacing_mm[0])
 
 
 class DoseSlices(IterableDataset):
@@ -103,12 +111,17 @@ class DoseSlices(IterableDataset):
         """Yield single examples, half of them with left as right."""
         worker = torch.utils.data.get_worker_info()
         rng = np.random.default_rng([self.seed, worker.id if worker else 0])
+        tries = 0
         while True:
             images = self.slabs.draw(rng).images
+            tries += 1
+            if tries > MOST_TRIES:
+                raise SystemExit("hardly a slice holds a brain: look at the data")
             found = np.asarray(images[:, rng.integers(images.shape[1])], dtype=np.float32)
             brain = np.argwhere(found[ROLES.index("low")] > 0)
             if len(brain) < LEAST_BRAIN:
                 continue
+            tries = 0
             cut = _cut(found, brain[rng.integers(len(brain))], self.crop)
             cut = cut[..., ::-1] if rng.random() < 0.5 else cut
             tensors = torch.from_numpy(np.ascontiguousarray(cut))[:, None]

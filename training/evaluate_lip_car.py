@@ -36,7 +36,7 @@ from low_dose_cases import (
 from ContrastSynthLib.errors import ContrastSynthError, RequestError
 from ContrastSynthLib.metrics import mae, psnr, relative_error, ssim
 from ContrastSynthLib.preprocessing.denoising import denoise, noise_sigma
-from ContrastSynthLib.preprocessing.normalisation import fit, radiometric_gain
+from ContrastSynthLib.preprocessing.normalisation import fit
 from ContrastSynthLib.run import Request, run
 from ContrastSynthLib.volumes import FloatArray
 
@@ -61,20 +61,15 @@ def method(key: str, **parameters: Any) -> Callable[[LowDoseCase], FloatArray]:
     return approach
 
 
-def pre_at_gain_of_low(case: LowDoseCase) -> FloatArray:
-    """Return the pre scan at the gain of the low-dose scan."""
-    return case.pre.array / radiometric_gain(case.low.array, case.pre.array, case.brain)
-
-
 def scaled_difference(case: LowDoseCase, denoiser: str = "none") -> FloatArray:
     """Return pre + (low - pre) / dose, of the low dose as it is or denoised."""
-    pre, low = pre_at_gain_of_low(case), case.low.array
+    pre, low = case.pre_as_low, case.low.array
     low = denoise(low, noise_sigma(low, case.brain), denoiser)
     return np.maximum(pre + (low - pre) / np.float32(DOSE), 0)
 
 
 FULL_DOSE: dict[str, Callable[[LowDoseCase], FloatArray]] = {
-    "pre-dose": pre_at_gain_of_low,
+    "pre-dose": lambda case: case.pre_as_low,
     "low-dose": lambda case: case.low.array,
     "scaled difference": scaled_difference,
     "denoised difference": lambda case: scaled_difference(case, "nlm"),
@@ -123,7 +118,7 @@ def _forward(network: str, case: LowDoseCase) -> FloatArray:
     unit = fit("low_dose", case.low.array, case.brain)
     plan = plan_slices(case.low.grid, case.brain)
     inside = plan.slices(case.brain)
-    seen = [case.full.array] if network == "h2l" else [pre_at_gain_of_low(case), case.full.array]
+    seen = [case.full.array] if network == "h2l" else [case.pre_as_low, case.full.array]
     channels = np.stack([plan.slices(unit.apply(image)) * inside for image in seen], axis=1)
     loaded = load_network(find_bundle(network, None)).eval()
     with torch.inference_mode():

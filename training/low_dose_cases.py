@@ -26,6 +26,7 @@ from ContrastSynthLib.phantom.brain import build_patient
 from ContrastSynthLib.phantom.brain_parameters import draw_parameters
 from ContrastSynthLib.physics import signal_at_dose
 from ContrastSynthLib.preprocessing.normalisation import radiometric_gain
+from ContrastSynthLib.preprocessing.shading import gain_field
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume, read_volume
 
 UPTAKE_CONVENTION = "real_scans"
@@ -50,7 +51,7 @@ SIMULATIONS = {
 
 @dataclass(frozen=True)
 class LowDoseCase:
-    """Scans on one grid: ``pre`` as scanned, ``low``, and the full dose at the gain of ``low``."""
+    """Scans on one grid: ``pre``, ``low``, and the full dose with gain and shading of ``low``."""
 
     pre: Volume
     low: Volume
@@ -65,10 +66,17 @@ class LowDoseCase:
     @property
     def uptake(self) -> BoolArray:
         """Where the full dose exceeds the pre scan, (k, j, i)."""
+        before = self.pre.with_array(self.pre_as_low, MARK)
         found: BoolArray = uptake(
-            self.pre, self.full, self.brain, convention=UPTAKE_CONVENTION
+            before, self.full, self.brain, convention=UPTAKE_CONVENTION
         ).binary
         return found
+
+    @property
+    def pre_as_low(self) -> FloatArray:
+        """The pre scan (k, j, i) with the gain and shading of the low-dose scan."""
+        spacing_mm = self.low.grid.spacing_mm[::-1]
+        return self.pre.array / gain_field(self.low.array, self.pre.array, self.brain, spacing_mm)
 
 
 @dataclass(frozen=True)
@@ -117,7 +125,7 @@ def _case(
 ) -> LowDoseCase:
     grid = Grid.from_index_to_lps(low.shape[::-1], matrix)
     brain = np.asarray(brain) > 0
-    full = post / radiometric_gain(low, post, brain)
+    full = post / gain_field(low, post, brain, grid.spacing_mm[::-1])
     return LowDoseCase(*(Volume(i, grid, synthetic=MARK) for i in (pre, low, full)), brain)
 
 

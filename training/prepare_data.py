@@ -3,8 +3,8 @@
     python training/prepare_data.py cases.csv prepared --align affine --validation 0.15 --test 0.15
 
 The table has the columns ``case`` (a plain name, which becomes a folder), ``patient``, ``pre``
-and ``post``, and may have ``mask`` (the brain) and ``corrupted`` (the pre scan with artefacts);
-files are taken relative to it. For each case
+and ``post``, and may have ``mask`` (the brain), ``corrupted`` (the pre scan with artefacts) and
+``low`` (after a low dose); files are taken relative to it. For each case
 
 1. post (and corrupted) are registered to the pre scan and resampled to its grid;
 2. the brain is the mask that was given, else what skull-stripped scans tell, else a guess;

@@ -121,6 +121,7 @@ def read_arguments() -> argparse.Namespace:
         default=True,
         help="add the answer to the scan that is to change; the paper does not",
     )
+    parser.add_argument("--dose", type=float, default=DOSE, help="of the low scans, for the card")
     parser.add_argument("--keep-every", type=int, default=500, help="steps between checkpoints")
     parser.add_argument("--version", default="1.0")
     chosen, _ = parser.parse_known_args()
@@ -165,13 +166,10 @@ def keep(
         "network": {"name": "vnet", "arguments": options},
         "inputs": {role: "one axial slice, pixels of about 1 mm" for role in seen},
         "normalisation": "low_dose",
-        "dose": DOSE,
-        "training": {
-            "losses": {"ssim": 1.0, "l1": arguments.weigh_l1},
-            "dose_of_the_low_scan": DOSE,
-        },
-        "limits": f"Brains, T1-weighted, a low dose of {DOSE:g} of the full one. Not for "
-        "diagnosis: enhancement may be missed or invented.",
+        "dose": arguments.dose,
+        "training": {"losses": {"ssim": 1.0, "l1": arguments.weigh_l1}},
+        "limits": f"Brains, T1-weighted, a low dose of {arguments.dose:g} of the full one. Not "
+        "for diagnosis: enhancement may be missed or invented.",
     }
     write_bundle(arguments, average.network, card, clock, device)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-ALPHA_OF_SIGMA = 0.5
+ALPHA_OF_SIGMA = 1.0
 LEAST_MM, MOST_MM = 1e-4, 1e-1
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.inference.slicing import SlicePlan, plan_slices
 from ContrastSynthLib.preprocessing.denoising import denoise, noise_sigma
-from ContrastSynthLib.preprocessing.normalisation import Normalisation, fit, radiometric_gain
+from ContrastSynthLib.preprocessing.normalisation import Normalisation, fit
+from ContrastSynthLib.preprocessing.shading import gain_field
 from ContrastSynthLib.registry import Context
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
 
@@ -18,8 +19,8 @@ from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
 class LowDose:
     """The scans as slices (n, rows, columns), 0 outside of the mask, in the unit of ``low_dose``.
 
-    ``pre``, where there is one, is at the gain of the low-dose scan; ``gain`` is how much brighter
-    it was. ``sigma`` is the noise of ``low``; ``inside`` the mask.
+    ``pre``, where there is one, has the gain and shading of the low-dose scan; ``gain`` is how
+    much brighter it was, in the middle. ``sigma`` is the noise of ``low``; ``inside`` the mask.
     """
 
     plan: SlicePlan
@@ -58,8 +59,9 @@ def low_dose_slices(low: Volume, pre: Volume | None, context: Context) -> LowDos
     inside = plan.slices(context.mask) > 0.5
     gain, before = None, None
     if pre is not None:
-        gain = radiometric_gain(low.array, pre.array, context.mask)
-        before = plan.slices(normalisation.apply(pre.array / gain)) * inside
+        field = gain_field(low.array, pre.array, context.mask, low.grid.spacing_mm[::-1])
+        gain = float(np.median(field[context.mask]))
+        before = plan.slices(normalisation.apply(pre.array / field)) * inside
     stack = plan.slices(normalisation.apply(low.array)) * inside
     sigma = noise_sigma(stack, inside)
     context.record.update(

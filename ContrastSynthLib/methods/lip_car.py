@@ -89,7 +89,7 @@ class Parameters:
     tolerance: Annotated[
         float,
         Param("Tolerance", "", 0.0, 0.1, help="Ends when the objective falls by less than this."),
-    ] = 1e-4
+    ] = 1e-3
     step: Annotated[float, Param("Step of Adam", "", 1e-4, 0.1)] = 1e-2
     start: Annotated[
         str,

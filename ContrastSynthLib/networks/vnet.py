@@ -13,6 +13,10 @@ CONVOLUTIONS = (1, 2, 3, 3, 3)
 SMALLEST_MULTIPLE = 16
 """Rows and columns are multiples of this: four halvings."""
 
+START_LEVEL, START_SHARE = 1 / 3, 0.1
+"""What a new network without base answers: about the median of a scan, and little else. What
+starts at 0 or below, the last ReLU never lets learn."""
+
 
 class Residual(nn.Module):
     """A few convolutions whose output is added to their input: (n, c, h, w) to (n, width, h, w).
@@ -43,11 +47,14 @@ class VNet(nn.Module):
     """V-Net without normalisation: (n, in_channels, h, w) to one image (n, 1, h, w), 0 or above.
 
     ``width`` is the number of features at the finest level: 12 in the paper. ``base`` is the
-    channel that the network's answer is added to, None for none, as in the paper.
+    channel that the network's answer is added to, None for none, as in the paper. Raises
+    ValueError for a base that is no channel.
     """
 
     def __init__(self, in_channels: int, width: int = 12, base: int | None = None) -> None:
         super().__init__()
+        if base is not None and not 0 <= base < in_channels:
+            raise ValueError(f"base is channel {base}, of {in_channels} channels")
         self.base = base
         widths = [width * 2**level for level in range(len(CONVOLUTIONS))]
         finer = list(zip(widths[:-1], widths[1:], CONVOLUTIONS[:-1], strict=True))
@@ -61,10 +68,9 @@ class VNet(nn.Module):
             self.transposed.append(nn.ConvTranspose2d(coarse, fine, kernel_size=2, stride=2))
             self.ups.append(Residual(2 * fine, fine, convolutions))
         self.last = nn.Conv2d(width, 1, kernel_size=1)
-        if base is not None:
-            nn.init.zeros_(self.last.weight)
-        # A bias below 0 would put the whole image at 0, where the last ReLU learns nothing.
-        nn.init.zeros_(self.last.bias if self.last.bias is not None else torch.zeros(1))
+        with torch.no_grad():
+            self.last.weight.mul_(START_SHARE if base is None else 0)
+        nn.init.constant_(self.last.bias, START_LEVEL if base is None else 0)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the image."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.ndimage import convolve
+from scipy.ndimage import binary_erosion, convolve
 
 from ContrastSynthLib.errors import MissingError, unknown_name
 from ContrastSynthLib.volumes import BoolArray, FloatArray
@@ -31,7 +31,10 @@ def noise_sigma(stack: FloatArray, inside: BoolArray) -> float:
     if not inside.any():
         return 0.0
     response = convolve(stack, EDGE_FREE[None], mode="nearest")
-    deviation = float(np.median(np.abs(response[inside]))) / MAD_OF_NORMAL
+    # At the rim of a masked scan the response is that of the mask.
+    core = binary_erosion(inside, np.ones((1, 3, 3)), border_value=1)
+    deviation = float(np.median(np.abs(response[core if core.any() else inside])))
+    deviation /= MAD_OF_NORMAL
     return deviation / float(np.sqrt(np.square(EDGE_FREE).sum()))
 
 

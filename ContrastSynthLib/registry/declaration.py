@@ -188,6 +188,8 @@ def _refuse_contradictions(new: Method) -> None:
     for name, conditions in new.weights_when.items():
         if not set(conditions) <= parameters:
             raise ValueError(f"{new.key}: the weights '{name}' depend on unknown parameters.")
+        if any(isinstance(values, str) for values in conditions.values()):
+            raise ValueError(f"{new.key}: the weights '{name}' need tuples of values.")
     if MASK_ROLE in new.inputs:
         raise ValueError(f"{new.key}: every method takes a mask; do not declare it.")
     named = {new.reference} | {out.units_of for out in new.outputs.values() if out.units_of}

@@ -13,6 +13,12 @@ import sys
 import time
 from collections.abc import Callable
 
+from inversion import (
+    evaluations_to_adams_objective,
+    image_at_adams_objective,
+    time_of_24_slices,
+    volume_beside_slices,
+)
 from metrics import all_metrics
 from networks import run_beside_network, sphere_beside_unet
 from ratio import Ratio
@@ -64,6 +70,10 @@ BENCHMARKS: list[Callable[[], Ratio]] = [
     memory_of_a_volume,
     overhead_of_a_volume,
     beside_slice_by_slice,
+    evaluations_to_adams_objective,
+    image_at_adams_objective,
+    volume_beside_slices,
+    time_of_24_slices,
 ]
 
 

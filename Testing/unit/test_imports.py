@@ -50,7 +50,16 @@ MAY_LEAN_ON = {
         *("preprocessing", "physics", "analysis"),
     },
     "commands": {
-        *("analysis", "batch", "devices", "jobs", "phantom", "plots", "plots_kinetics", "plots_inversion"),
+        *(
+            "analysis",
+            "batch",
+            "devices",
+            "jobs",
+            "phantom",
+            "plots",
+            "plots_kinetics",
+            "plots_inversion",
+        ),
         *("preprocessing", "provenance", "registry", "result", "run", "methods", "weights"),
     },
 }

@@ -237,7 +237,10 @@ def test_slices_do_not_see_each_other(solver):
     data, start = images(14), images(15)
     options = TO_TOLERANCE[solver]
     whole = solve(
-        Problem(lambda x, which: x**2, data, Regulariser("tv"), 0.01), start, solver=solver, **options
+        Problem(lambda x, which: x**2, data, Regulariser("tv"), 0.01),
+        start,
+        solver=solver,
+        **options,
     )
     for n in range(2):
         one = Problem(lambda x, which: x**2, data[n : n + 1], Regulariser("tv"), 0.01)

@@ -1,0 +1,267 @@
+"""LIP-CAR and the direct networks on a virtual patient that no weights have seen."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ContrastSynthLib.cli import main
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.geometry import Grid
+from ContrastSynthLib.inversion.alpha import alpha_for_noise
+from ContrastSynthLib.metrics import mae, ssim
+from ContrastSynthLib.phantom.brain_slices import brain_slabs
+from ContrastSynthLib.preprocessing.shading import gain_field
+from ContrastSynthLib.run import Request, run
+from ContrastSynthLib.volumes import Volume, write_volume
+from ContrastSynthLib.weights import find_bundle, load_state, save_bundle
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("monai")
+
+HELD_OUT_SEED = 3_000_000
+SLICES = slice(13, 19)
+DOSE = 0.25
+NETWORKS = ("h2l", "l2h", "ph2l", "pl2h")
+PHYSICS = {"forward": "physics", "prior": "gentv", "guess": "pre"}
+FEW = {"iterations": 12}
+
+
+@pytest.fixture(scope="module")
+def patient():
+    """Return scans and brain of a virtual patient, and the full dose with the gain of ``low``."""
+    roles = ("pre", "low", "post", "brain")
+    slab = next(brain_slabs(HELD_OUT_SEED, roles=roles, lesions=2, doses=(DOSE,), corruption=None))
+    arrays = {role: np.ascontiguousarray(slab[role][SLICES]) for role in roles}
+    grid = Grid(arrays["low"].shape[::-1])
+    brain = arrays["brain"] > 0
+    arrays["full"] = arrays["post"] / gain_field(arrays["low"], arrays["post"], brain, (1, 1, 1))
+    return {role: Volume(array.astype(np.float32), grid) for role, array in arrays.items()}
+
+
+def request(patient, method="lip_car", roles=("low", "pre", "mask"), **options):
+    given = {**patient, "mask": patient["brain"]}
+    return Request(method, {role: given[role] for role in roles}, **options)
+
+
+def full_dose(patient, parameters, **options):
+    return run(request(patient, parameters=parameters, **options)).outputs["post"].array
+
+
+def scaled_difference(patient):
+    brain = patient["brain"].array > 0
+    low, pre = patient["low"].array, patient["pre"].array
+    pre = pre / gain_field(low, pre, brain, (1, 1, 1))
+    return pre, np.maximum(pre + (low - pre) / DOSE, 0)
+
+
+def agent(patient):
+    brain, (pre, _) = patient["brain"].array > 0, scaled_difference(patient)
+    return brain & (patient["full"].array - pre > 0.15 * np.median(pre[brain]))
+
+
+# ---- what it gains
+
+
+def test_the_signal_equation_gives_back_what_a_difference_cannot(patient):
+    """Settings, noise and gain of the virtual scanner are not told to the solver."""
+    where, truth = agent(patient), patient["full"].array
+    pre, difference = scaled_difference(patient)
+    found = mae(truth, full_dose(patient, PHYSICS), mask=where)
+    assert found < 0.8 * mae(truth, difference, mask=where)
+    assert found < 0.6 * mae(truth, patient["low"].array, mask=where)
+    assert found < 0.5 * mae(truth, pre, mask=where)
+
+
+def gains(patient, **options):
+    """Return the SSIM of a network's full dose, and how much it is above that of the low dose."""
+    brain = patient["brain"].array > 0
+    scale = 3 * float(np.median(patient["low"].array[brain]))
+    images = [run(request(patient, "direct_low_to_full", **options)).outputs["post"].array]
+    images.append(patient["low"].array)
+    truth = patient["full"].array / scale * brain
+    return [
+        ssim(truth, image / scale * brain, data_range=1.0, mask=brain, dimensions=2)
+        for image in images
+    ]
+
+
+def check_direct(patient, network, **options):
+    made, given = gains(patient, parameters={"network": network}, **options)
+    assert made > given + 0.01
+
+
+@pytest.mark.parametrize("network", ["l2h", "pl2h"])
+def test_the_direct_networks_come_nearer_than_the_low_dose(patient, network):
+    check_direct(patient, network)
+
+
+@pytest.mark.parametrize("network", ["l2h", "pl2h"])
+def test_random_weights_do_not(patient, network, tmp_path):
+    with pytest.raises(AssertionError):
+        check_direct(patient, network, weights=str(random_bundle(network, tmp_path)))
+
+
+def random_bundle(network, folder):
+    shipped = find_bundle(network, None)
+    generator = torch.Generator().manual_seed(0)
+    state = {
+        name: torch.randn(value.shape, generator=generator) * value.std().clamp(min=1e-3)
+        if value.ndim > 1
+        else value
+        for name, value in load_state(shipped).items()
+    }
+    card = {key: value for key, value in shipped.metadata.items() if key != "sha256"}
+    return save_bundle(folder / "random", state, card, "none").folder
+
+
+@pytest.mark.parametrize("forward", ["ph2l", "h2l"])
+def test_trained_operators_invert_the_low_dose(patient, forward):
+    where, truth = agent(patient), patient["full"].array
+    found = full_dose(patient, {"forward": forward, "prior": "tv"})
+    assert mae(truth, found, mask=where) < 0.9 * mae(truth, patient["low"].array, mask=where)
+
+
+@pytest.mark.parametrize("forward", ["ph2l", "h2l"])
+def test_random_operators_do_not(patient, forward, tmp_path):
+    where, truth = agent(patient), patient["full"].array
+    other = {"weights": str(random_bundle(forward, tmp_path))}
+    found = full_dose(patient, {"forward": forward, "prior": "tv", **FEW}, **other)
+    assert mae(truth, found, mask=where) > 0.9 * mae(truth, patient["low"].array, mask=where)
+
+
+# ---- what it takes
+
+
+def test_without_a_pre_scan_h2l_is_what_remains(patient):
+    without = {"roles": ("low", "mask")}
+    result = run(request(patient, parameters={"forward": "h2l", "prior": "tv", **FEW}, **without))
+    assert result.provenance["record"]["gain_pre_over_low"] is None
+    for wrong in ({"forward": "ph2l"}, {"forward": "h2l", "guess": "pre"}):
+        with pytest.raises(RequestError, match="forward=h2l --set prior=tv"):
+            run(request(patient, parameters=wrong, **without))
+    with pytest.raises(RequestError, match="network=l2h"):
+        run(request(patient, "direct_low_to_full", **without))
+
+
+def test_the_physics_needs_no_weights(patient, monkeypatch):
+    def refuse(*given):
+        raise AssertionError("weights were looked for")
+
+    monkeypatch.setattr("ContrastSynthLib.run.find_bundle", refuse)
+    result = run(request(patient, parameters={**PHYSICS, **FEW}))
+    assert result.provenance["weights"] == []
+
+
+def test_a_guess_of_the_users_is_stayed_close_to(patient):
+    """With a prior that outweighs the data, what differs from the guess is one level."""
+    settings = {"forward": "physics", "prior": "gentv", "guess": "given", "alpha": 1.0}
+    given = {**patient, "guess": patient["full"]}
+    roles = ("low", "pre", "mask", "guess")
+    found = run(request(given, roles=roles, parameters=settings)).outputs["post"].array
+    brain = patient["brain"].array > 0
+    assert mae(patient["full"].array, found, mask=brain) < 0.02 * found[brain].mean()
+    with pytest.raises(RequestError, match="--in guess=FILE"):
+        run(request(patient, parameters=settings))
+
+
+def test_a_scan_in_other_units_gives_the_same_in_those(patient):
+    other = {**patient, "low": replace(patient["low"], array=patient["low"].array * 0.01)}
+    here, there = (full_dose(each, {**PHYSICS, **FEW}) for each in (patient, other))
+    np.testing.assert_allclose(there, here * 0.01, rtol=0, atol=1e-3 * here.max() * 0.01)
+
+
+def test_nothing_changes_outside_of_the_mask(patient):
+    low = replace(patient["low"], array=patient["low"].array + 7)
+    found = full_dose({**patient, "low": low}, {**PHYSICS, **FEW})
+    outside = patient["brain"].array == 0
+    np.testing.assert_array_equal(found[outside], low.array[outside])
+
+
+def test_alpha_follows_the_noise(patient):
+    alphas = [alpha_for_noise(s, forward="physics", dose=DOSE) for s in (0.0, 0.01, 0.02, 0.05)]
+    assert alphas == sorted(alphas)
+    assert alphas[2] == pytest.approx(2 * alphas[1])
+    found = []
+    for sigma in (0.0, 0.05):
+        noise = np.random.default_rng(0).normal(0, sigma, patient["low"].array.shape)
+        level = float(np.median(patient["low"].array[patient["brain"].array > 0]))
+        low = replace(patient["low"], array=(patient["low"].array + level * noise).astype("f4"))
+        result = run(request({**patient, "low": low}, parameters={**PHYSICS, **FEW}))
+        found.append(result.provenance["record"])
+    assert found[1]["noise_sigma"] > 1.3 * found[0]["noise_sigma"]
+    assert found[1]["alpha_mm"] > 1.3 * found[0]["alpha_mm"]
+
+
+# ---- what it tells
+
+
+def test_the_history_is_recorded_and_any_iterate_can_be_kept(patient):
+    whole = run(request(patient, parameters={**PHYSICS, **FEW, "tolerance": 0.0}))
+    history = whole.provenance["record"]["history"]
+    assert history["iteration"] == list(range(1, 13))
+    assert history["objective"][-1] < history["objective"][0]
+    some = run(request(patient, parameters={**PHYSICS, **FEW, "tolerance": 0.0, "iterate": 3}))
+    kept = some.provenance["record"]["history"]
+    assert kept["objective"] == history["objective"][:3]
+    assert not np.array_equal(some.outputs["post"].array, whole.outputs["post"].array)
+
+
+def test_it_can_be_cancelled_at_every_iteration(patient):
+    class Cancelled(Exception):
+        pass
+
+    told = []
+
+    def progress(fraction, message):
+        told.append((fraction, message))
+        if "Iteration 3" in message:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        run(request(patient, parameters=PHYSICS), progress)
+    assert [m for _, m in told if m.startswith("Iteration")][-1].startswith(
+        "Iteration 3, objective"
+    )
+    fractions = [fraction for fraction, _ in told]
+    assert fractions == sorted(fractions)
+
+
+@pytest.mark.parametrize("preset", ["paper", "paper_ph2l_tv", "paper_h2l_tv", "fast", "physics"])
+def test_presets_run(patient, preset):
+    result = run(request(patient, preset=preset, parameters={"iterations": 2}))
+    assert len(result.provenance["record"]["history"]["iteration"]) == 2
+
+
+def test_the_command_line_shows_the_history(patient, tmp_path, capsys):
+    for role in ("low", "pre", "brain"):
+        write_volume(patient[role], tmp_path / f"{role}.nrrd")
+    roles = {"low": "low", "pre": "pre", "mask": "brain"}
+    inputs = [a for r, f in roles.items() for a in ("--in", f"{r}={tmp_path / f}.nrrd")]
+    out = tmp_path / "out"
+    run_it = ["run", "lip_car", *inputs, "--out", str(out), "--preset", "physics"]
+    assert main([*run_it, "--set", "iterations=4", "--progress", "none"]) == 0
+    capsys.readouterr()
+    assert main(["history", str(out), "--plot", str(tmp_path / "h.png"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    written = json.loads((out / "provenance.json").read_text("utf-8"))["record"]
+    assert told["history"] == written["history"]
+    assert (tmp_path / "h.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["history", str(out)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == list(written["history"])
+    assert len(lines) == len(written["history"]["iteration"]) + 2
+    assert main(["history", str(tmp_path)]) == 2
+    assert "provenance" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_model_card_tells_how_the_weights_were_made(network):
+    card = find_bundle(network, None).metadata
+    assert card["trained_on_virtual_patients"] is True
+    assert card["metrics"], "the figures of the card are missing"
+    assert card["dose"] == DOSE
+    assert '"/' not in json.dumps(card), "a folder of the machine that trained them"

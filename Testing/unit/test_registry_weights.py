@@ -1,0 +1,357 @@
+"""Weights that a method needs only with some of its parameters: declared, found, told, replaced."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pytest
+
+from ContrastSynthLib import resources
+from ContrastSynthLib.cli import main
+from ContrastSynthLib.errors import MissingError, RequestError
+from ContrastSynthLib.phantom.sample import sample_patient
+from ContrastSynthLib.registry import Context, Input, Output, Param, declaration, describe, method
+from ContrastSynthLib.run import Request, run
+from ContrastSynthLib.weights import import_bundle, look_up
+
+NEEDED = {
+    ("net", "direct"): ["forward", "direct"],
+    ("net", "both"): ["forward", "direct"],
+    ("net", "pre"): ["forward"],
+    ("hybrid", "direct"): ["direct"],
+    ("hybrid", "both"): ["direct"],
+    ("hybrid", "pre"): [],
+    ("formula", "direct"): [],
+    ("formula", "both"): [],
+    ("formula", "pre"): [],
+}
+"""What the toy needs with each engine and guess, in the order in which it declares them."""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    engine: Annotated[str, Param("Engine", choices=("net", "hybrid", "formula"))] = "net"
+    guess: Annotated[str, Param("Guess", choices=("direct", "both", "pre"))] = "direct"
+
+
+WHEN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "forward": {"engine": ("net",)},
+    "direct": {"guess": ("direct", "both"), "engine": ("net", "hybrid")},
+}
+
+
+def safetensors_bytes(values):
+    """Return one float16 tensor as the format's description has it, without its library."""
+    data = np.asarray(values, "<f2").tobytes()
+    told = {"w": {"dtype": "F16", "shape": [len(values)], "data_offsets": [0, len(data)]}}
+    header = json.dumps(told).encode()
+    return struct.pack("<Q", len(header)) + header + data
+
+
+def make(folder: Path, values=(1.0, 2.0), **changes) -> Path:
+    """Write a bundle by hand: no torch, no function under test."""
+    folder.mkdir(parents=True)
+    model = safetensors_bytes(values)
+    made = {
+        **{"schema_version": 1, "sha256": hashlib.sha256(model).hexdigest()},
+        **{"name": folder.name, "version": "1.0", "oldest_library_version": "0.1.0"},
+        **{"task": "pre", "method": "toy", "network": {"name": "unet", "arguments": {}}},
+        **{"inputs": {"post": "T1"}, "normalisation": "median", "metrics": {}},
+        "training": {
+            **{"data": "virtual brains", "data_licence": "Apache-2.0", "commit": "0123abc"},
+            **{"command": "python training/toy.py", "seed": 1, "steps": 1000},
+            **{"hours": 0.5, "hardware": "2 cores"},
+        },
+        **{"limits": "A toy.", "licence": "Apache-2.0", "trained_on_virtual_patients": True},
+        **changes,
+    }
+    (folder / "metadata.json").write_text(json.dumps(made), "utf-8")
+    (folder / "model.safetensors").write_bytes(model)
+    (folder / "LICENSE").write_text("Apache-2.0\n", "utf-8")
+    return folder
+
+
+def flip_last_byte(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+@pytest.fixture(autouse=True)
+def imported(tmp_path, monkeypatch):
+    """The user's folder, in a place of its own."""
+    monkeypatch.setenv("CONTRASTSYNTH_WEIGHTS", str(tmp_path / "imported"))
+    return tmp_path / "imported"
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """A Resources folder with weights of three names, each of its own bytes; returns theirs.
+
+    ``direct`` belongs to another method, as the networks do that several methods use.
+    """
+    folder = tmp_path / "Resources" / "weights"
+    make(folder / "direct", (2.0,), method="another")
+    make(folder / "forward", (1.0,))
+    make(folder / "own", (3.0,))
+    table = []
+    for path in sorted(folder.iterdir()):
+        told = json.loads((path / "metadata.json").read_text("utf-8"))
+        table.append({key: told[key] for key in ("name", "version", "sha256", "method")})
+        table[-1]["bytes"] = (path / "model.safetensors").stat().st_size
+    listed = {"schema_version": 1, "weights": table}
+    (folder.parent / "Weights.json").write_text(json.dumps(listed), "utf-8")
+    monkeypatch.setattr(resources, "FOLDERS", (folder.parent,))
+    return folder
+
+
+def declare(function=lambda **_: {}, **changes) -> declaration.Method:
+    declared = {
+        **{"key": "toy", "title": "A toy", "task": "pre", "inputs": {"post": Input("Post")}},
+        **{"outputs": {"pre": Output("Pre", units_of="post")}, "parameters": Parameters},
+        **{"reference": "post", "citation": "none", "intended_use": "Research."},
+        "weights_when": WHEN,
+    }
+    method(**(declared | changes))(function)
+    return declaration.METHODS["toy"]
+
+
+@pytest.fixture(autouse=True)
+def methods(monkeypatch):
+    """The methods, to which a test can add its own."""
+    monkeypatch.setattr(declaration, "METHODS", dict(declaration.METHODS))
+
+
+@pytest.fixture
+def contexts():
+    """Declare the toy; returns the contexts that its runs got."""
+    seen: list[Context] = []
+
+    def toy(*, post, parameters, context):
+        seen.append(context)
+        return {"pre": post.array * 0.5}
+
+    declare(toy)
+    return seen
+
+
+@pytest.fixture(scope="module")
+def post():
+    return sample_patient(seed=5, size=(16, 18, 12)).scans["post"]
+
+
+def asked(post, engine: str, guess: str, weights: object = None) -> Request:
+    """A request for the toy; in place of a volume, a file that is not there does as well."""
+    values = {"engine": engine, "guess": guess}
+    wanted = None if weights is None else str(weights)
+    return Request("toy", {"post": post}, values, weights=wanted, device="cpu")
+
+
+# What is declared
+
+
+@pytest.mark.parametrize(("values", "needed"), NEEDED.items())
+def test_weights_are_needed_where_all_conditions_hold(values, needed):
+    assert declare().weights_for(Parameters(*values)) == needed
+
+
+def test_weights_without_a_condition_are_always_needed_and_come_first():
+    for values, needed in NEEDED.items():
+        declaration.METHODS.pop("toy", None)
+        toy = declare(weights="own", weights_when={**WHEN, "last": {}})
+        assert toy.weights_for(Parameters(*values)) == ["own", *needed, "last"]
+    declaration.METHODS.pop("toy")
+    assert declare(weights="own", weights_when={}).weights_for(Parameters()) == ["own"]
+    assert declaration.METHODS["physics_pre"].weights_for(object()) == []
+
+
+@pytest.mark.parametrize(
+    ("weights", "when", "wanted"),
+    [(None, {}, False), ("own", {}, True), (None, WHEN, True), ("own", WHEN, True)],
+)
+def test_what_may_need_weights_computes_with_torch(weights, when, wanted):
+    assert declare(weights=weights, weights_when=when).needs_torch is wanted
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        {"forward": {"engin": ("net",)}},
+        {"direct": WHEN["direct"], "forward": {"engine": ("net",), "gess": ("pre",)}},
+    ],
+)
+def test_a_condition_on_what_is_no_parameter_is_refused(when):
+    with pytest.raises(ValueError, match="toy: the weights 'forward' depend on unknown parameters"):
+        declare(weights_when=when)
+    assert "toy" not in declaration.METHODS
+
+
+def test_conditions_are_told_as_data_and_as_text(shipped, tmp_path):
+    toy = declare()
+    told = describe.method_as_dict(toy)
+    assert json.loads(json.dumps(told)) == told
+    assert told["weights"] is None
+    assert told["weights_when"] == {
+        "forward": {"engine": ["net"]},
+        "direct": {"guess": ["direct", "both"], "engine": ["net", "hybrid"]},
+    }
+    assert list(told["weights_when"]) == ["forward", "direct"]
+    assert describe.method_as_dict(declaration.METHODS["physics_pre"])["weights_when"] == {}
+    lines = describe.method_as_text(toy).splitlines()
+    assert "  forward                when engine = net" in lines
+    assert (
+        "  direct                 when guess = direct or both and engine = net or hybrid" in lines
+    )
+    # What is there to run with: of these names, whichever method they belong to.
+    shown = "\n".join(lines)
+    other = import_bundle(make(tmp_path / "stick", (9.0,), name="stick", method="sphere"))
+    for name in ("direct", "forward"):
+        assert look_up(name).id in shown
+    assert other.id not in describe.method_as_text(toy)
+
+
+# What a run gets
+
+
+@pytest.mark.parametrize(("values", "needed"), NEEDED.items())
+def test_a_run_lends_the_weights_that_it_needs_and_tells_of_them(
+    contexts, shipped, post, tmp_path, values, needed
+):
+    result = run(asked(post, *values))
+    (context,) = contexts
+    assert list(context.bundles) == needed
+    assert {name: bundle.folder for name, bundle in context.bundles.items()} == {
+        name: shipped / name for name in needed
+    }
+    (path,) = (path for path in result.write(tmp_path / "out") if path.suffix == ".json")
+    told = json.loads(path.read_text("utf-8"))["weights"]
+    assert [entry["card"]["name"] for entry in told] == needed
+    for entry in told:
+        bundle = look_up(entry["card"]["name"])
+        assert (entry["id"], entry["sha256"]) == (bundle.id, bundle.sha256)
+    warned = [warning for warning in result.warnings if "virtual patients" in warning]
+    assert len(warned) == len(needed)
+    assert all(look_up(name).id in " ".join(warned) for name in needed)
+
+
+def test_weights_that_are_not_needed_need_not_be_there(contexts, shipped, post):
+    flip_last_byte(shipped / "direct")
+    run(asked(post, "net", "pre"))
+    assert list(contexts[0].bundles) == ["forward"]
+    with pytest.raises(RequestError, match="is damaged"):
+        run(asked("no such file.nrrd", "net", "both"))
+
+
+def test_weights_that_are_not_there_are_told_before_any_file_is_read(contexts, shipped):
+    (shipped / "forward" / "metadata.json").unlink()
+    with pytest.raises(MissingError, match="Install ContrastSynth again"):
+        run(asked("no such file.nrrd", "net", "pre"))
+    assert contexts == []
+
+
+def test_the_parameters_of_a_preset_count(shipped, post):
+    seen = []
+
+    def toy(*, post, parameters, context):
+        seen.append(context)
+        return {"pre": post.array}
+
+    declare(toy, presets={"quick": {"engine": "hybrid"}, "plain": {"guess": "pre"}})
+    for preset in ("quick", "plain"):
+        run(Request("toy", {"post": post}, preset=preset, device="cpu"))
+    assert [list(context.bundles) for context in seen] == [["direct"], ["forward"]]
+
+
+# Other weights than a method's own
+
+
+@pytest.mark.parametrize("name", ["forward", "direct"])
+@pytest.mark.parametrize("by", ["path", "id"])
+def test_other_weights_take_the_place_of_those_of_their_name(
+    contexts, shipped, post, tmp_path, name, by
+):
+    folder = make(tmp_path / "mine" / name, (7.0,), trained_on_virtual_patients=False)
+    mine = import_bundle(folder)
+    result = run(asked(post, "net", "direct", folder if by == "path" else mine.id))
+    lent = contexts[0].bundles
+    assert list(lent) == ["forward", "direct"]
+    (other,) = {"forward", "direct"} - {name}
+    assert lent[name].id == mine.id
+    assert lent[name].folder == (folder if by == "path" else mine.folder)
+    assert lent[other].folder == shipped / other
+    told = {entry["card"]["name"]: entry["id"] for entry in result.provenance["weights"]}
+    assert told == {name: mine.id, other: look_up(other).id}
+    assert look_up(name).id not in told.values()
+    (warning,) = [warning for warning in result.warnings if "virtual" in warning]
+    assert look_up(other).id in warning
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "said"),
+    [
+        (("net", "direct"), "own", "named forward and direct with these parameters; own-1.0-"),
+        (("net", "pre"), "direct", "named forward with these parameters; direct-1.0-"),
+        (("hybrid", "pre"), "direct", "toy has no weights with these parameters; leave --weights"),
+        (("formula", "direct"), "own", "toy has no weights with these parameters; leave --weights"),
+    ],
+)
+def test_weights_of_a_name_that_is_not_needed_are_refused(contexts, shipped, values, name, said):
+    for wanted in (name, shipped / name):
+        with pytest.raises(RequestError, match=said):
+            run(asked("no such file.nrrd", *values, wanted))
+    assert contexts == []
+
+
+def test_other_weights_are_checked_too(contexts, shipped, tmp_path):
+    folder = make(tmp_path / "mine" / "forward", (7.0,))
+    flip_last_byte(folder)
+    with pytest.raises(RequestError, match="is damaged"):
+        run(asked("no such file.nrrd", "net", "direct", folder))
+    with pytest.raises(MissingError, match="'nothing' are not there"):
+        run(asked("no such file.nrrd", "net", "direct", "nothing"))
+
+
+def test_the_command_line_replaces_them_as_well(contexts, shipped, post, tmp_path, capsys):
+    from ContrastSynthLib.volumes import write_volume
+
+    write_volume(post, tmp_path / "post.nrrd")
+    folder = make(tmp_path / "mine" / "direct", (7.0,))
+    words = ["run", "toy", "--in", f"post={tmp_path / 'post.nrrd'}", "--device", "cpu"]
+    words += ["--out", str(tmp_path / "out"), "--weights"]
+    assert main([*words, str(folder)]) == 0
+    assert contexts[0].bundles["direct"].folder == folder
+    assert main([*words, "own"]) == 2
+    assert "toy needs weights named forward and direct" in capsys.readouterr().err
+
+
+# The weights of a method that declares one name
+
+
+def test_a_method_of_one_name_gets_them_without_asking_for_the_name(contexts, shipped, post):
+    run(asked(post, "net", "pre"))
+    assert contexts[0].weights == look_up("forward")
+    run(asked(post, "formula", "pre"))
+    assert contexts[1].weights is None
+    run(asked(post, "net", "direct"))
+    # There is no telling which of two is meant.
+    with pytest.raises(ValueError, match="too many"):
+        _ = contexts[2].weights
+    declaration.METHODS.pop("toy")
+    seen = []
+
+    def toy(*, post, parameters, context):
+        seen.append(context)
+        return {"pre": post.array}
+
+    declare(toy, weights="own", weights_when={})
+    run(asked(post, "net", "direct"))
+    assert seen[0].weights == look_up("own")
+    assert seen[0].bundles == {"own": look_up("own")}
+    assert Context(np.ones((1, 1, 1), bool)).weights is None
