@@ -33,6 +33,12 @@ USED_SHARE = 0.7
 # The first NVIDIA generation with bfloat16 in hardware; older ones emulate it slowly.
 BFLOAT16_CAPABILITY = (8, 0)
 
+TOO_LITTLE_MEMORY = (
+    "Memory does not suffice for one slice at a time, not even on the CPU. Close other "
+    "programs, give a tighter mask (--in mask=FILE; slices are cut to it), or use a computer "
+    "with more memory."
+)
+
 OUT_OF_MEMORY_WORDS = (
     "out of memory",
     "can't allocate memory",
@@ -72,7 +78,7 @@ def run_batches(
             if too_large:
                 warn(_told(**too_large[-1], next_device=where, next_batch=batch))
             run = partial(_run_all, network, batches, count, batch, where, progress)
-            outputs = _unless_out_of_memory(where, run)
+            outputs = unless_out_of_memory(where, run)
             if outputs is not None:
                 taken = {"device": where, "batch": batch, "precision": _precision(where)}
                 record["memory"] = {**taken, "too_large": too_large}
@@ -82,18 +88,43 @@ def run_batches(
         network.to(home)
         for module, training in modes.items():
             module.training = training
-    raise RequestError(
-        "Memory does not suffice for one slice at a time, not even on the CPU. Close other "
-        "programs, give a tighter mask (--in mask=FILE; slices are cut to it), or use a computer "
-        "with more memory."
-    )
+    raise RequestError(TOO_LITTLE_MEMORY)
+
+
+def first_that_fits(
+    compute: Callable[[str, int], Answer],
+    batch: int,
+    *,
+    device: str,
+    warn: Callable[[str], None],
+    record: dict[str, Any],
+) -> Answer:
+    """Return what ``compute`` makes of the first device and batch for which memory suffices.
+
+    It starts with ``batch`` slices at once on ``device``, goes down to one, then to the CPU. What
+    was too large is told and recorded as :func:`run_batches` does; so is what it raises.
+    """
+    too_large: list[dict[str, Any]] = []
+    for where in dict.fromkeys((device, "cpu")):
+        size = batch
+        while size:
+            if too_large:
+                warn(_told(**too_large[-1], next_device=where, next_batch=size))
+            found = unless_out_of_memory(where, partial(compute, where, size))
+            if found is not None:
+                taken = {"device": where, "batch": size, "precision": "float32"}
+                record["memory"] = {**taken, "too_large": too_large}
+                return found
+            too_large.append({"device": where, "batch": size})
+            size //= 2
+    raise RequestError(TOO_LITTLE_MEMORY)
 
 
 def _rungs(network: Module, batches: Batches, count: int, device: str) -> Iterator[tuple[str, int]]:
     """Yield device and batch from the top of the ladder down."""
     for where in dict.fromkeys((device, "cpu")):
         # Where one slice was too much for the estimate, the rung of one slice says so.
-        estimated = _unless_out_of_memory(where, partial(_estimate, network, batches, where))
+        estimated = unless_out_of_memory(where, partial(_estimate, network, batches, where))
         batch = min(estimated or 1, count)
         while batch:
             yield where, batch
@@ -162,7 +193,7 @@ def _precision(device: str) -> str:
     return "bfloat16" if newer else "float16"
 
 
-def _unless_out_of_memory(device: str, compute: Callable[[], Answer]) -> Answer | None:
+def unless_out_of_memory(device: str, compute: Callable[[], Answer]) -> Answer | None:
     """Return what ``compute`` returns, or None when memory did not suffice."""
     try:
         return compute()

@@ -62,12 +62,17 @@ def direct_low_to_full(
     if parameters.network == "pl2h":
         pre = need_pre(pre, "The network pl2h", "--set network=l2h")
     slices = low_dose_slices(low, pre if parameters.network == "pl2h" else None, context)
-    full = direct_slices(slices, parameters.network, parameters.denoiser, context)
+    full = direct_slices(slices, parameters.network, parameters.denoiser, context, (0.1, 1.0))
     return {"post": slices.volume(full, low, context.mask)}
 
 
-def direct_slices(slices: LowDose, network: str, denoiser: str, context: Context) -> FloatArray:
-    """Return what a network, a key of NETWORKS, makes of the slices: (n, rows, columns)."""
+def direct_slices(
+    slices: LowDose, network: str, denoiser: str, context: Context, part: tuple[float, float]
+) -> FloatArray:
+    """Return what a network, a key of NETWORKS, makes of the slices: (n, rows, columns).
+
+    ``part`` is the share of the run's progress that this takes.
+    """
     from ContrastSynthLib.networks.named import Named
 
     seen = [slices.denoised(denoiser)]
@@ -75,12 +80,13 @@ def direct_slices(slices: LowDose, network: str, denoiser: str, context: Context
         assert slices.pre is not None
         seen.insert(0, slices.pre)
     channels = np.stack(seen, axis=1)
+    first, last = part
     found = run_batches(
         Named("post", load_network(context.bundles[network])),
         lambda which: channels[which],
         len(channels),
         device=context.device,
-        progress=context.progress,
+        progress=lambda share, said: context.progress(first + share * (last - first), said),
         warn=context.warn,
         record=context.record,
     )

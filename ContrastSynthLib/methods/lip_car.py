@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.inference.ladder import first_that_fits
 from ContrastSynthLib.inversion.alpha import alpha_for_noise
 from ContrastSynthLib.methods._low_dose import LowDose, low_dose_slices, need_pre
 from ContrastSynthLib.methods._slices import load_network
@@ -23,7 +24,7 @@ from ContrastSynthLib.registry import Context, Input, Output, Param, method
 from ContrastSynthLib.volumes import FloatArray, Volume
 
 if TYPE_CHECKING:
-    from ContrastSynthLib.inversion.problem import Forward
+    from ContrastSynthLib.inversion.problem import Forward, Problem
     from ContrastSynthLib.inversion.solvers import Iteration, Solution
 
 FORWARDS = {
@@ -45,6 +46,9 @@ GUESSES = {
     "given": "the volume that is given as 'guess'",
 }
 WITH_GUESS = tuple(name for name, (_, guess) in PRIORS.items() if guess)
+SOLVING_FROM = 0.2
+"""Share of the progress at which the solver starts."""
+SLICES_AT_ONCE = 16
 BRIGHTEST = 1.2
 """The valid range ends at 1, or at this times the low dose's brightest voxel if that is more."""
 
@@ -176,7 +180,7 @@ def _guess(
     """Return the slices that a generalised prior stays close to."""
     if parameters.guess == "direct":
         network = "l2h" if parameters.forward == "h2l" else "pl2h"
-        return direct_slices(slices, network, "none", context)
+        return direct_slices(slices, network, "none", context, (0.05, SOLVING_FROM))
     if parameters.guess == "given":
         assert given is not None
         return slices.slices(given)
@@ -191,55 +195,83 @@ def _solved(
     slices: LowDose, around: FloatArray | None, parameters: Parameters, context: Context
 ) -> tuple[Solution, tuple[float, float]]:
     """Return the solution, and the bounds within which it was looked for."""
-    import torch
-
-    from ContrastSynthLib.inversion.problem import Problem
-    from ContrastSynthLib.inversion.regularisers import Regulariser
     from ContrastSynthLib.inversion.solvers import solve
 
-    def tensor(array: FloatArray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(context.device)
-
-    data = tensor(slices.denoised(parameters.denoiser))
-    inside = tensor(slices.inside.astype(np.float32))
-    guess = None if around is None else tensor(around)
+    data = slices.denoised(parameters.denoiser)
     alpha = parameters.alpha or alpha_for_noise(
         slices.sigma, forward=parameters.forward, dose=parameters.dose
     )
     bounds = (0.0, max(1.0, BRIGHTEST * float(data.max())))
-    spacing_mm = (slices.plan.spacing_mm[0], *slices.plan.pixel_mm)
-    problem = Problem(
-        _forward(slices, parameters, context),
-        data,
-        Regulariser(PRIORS[parameters.prior][0], spacing_mm, parameters.dimensions, guess),
-        alpha,
-        bounds,
-        inside,
-    )
     context.record.update(alpha_mm=alpha)
-    start = data if guess is None or parameters.start == "low" else guess
     options: dict[str, Any] = {"step": parameters.step} if parameters.solver == "adam" else {}
 
     def watch(iteration: Iteration) -> None:
+        share = iteration.iteration / parameters.iterations
         context.progress(
-            0.2 + 0.75 * iteration.iteration / parameters.iterations,
+            SOLVING_FROM + (1 - SOLVING_FROM) * share,
             f"Iteration {iteration.iteration}, objective {iteration.objective:.4g}",
         )
 
-    solution = solve(
-        problem,
-        start,
-        solver=parameters.solver,
-        iterations=parameters.iterations,
-        tolerance=parameters.tolerance,
-        iterate=min(parameters.iterate, parameters.iterations),
-        watch=watch,
-        **options,
+    def compute(device: str, batch: int) -> Solution:
+        problem = _problem(slices, data, around, parameters, alpha, bounds, device, batch, context)
+        guess = problem.regulariser.guess
+        start = problem.data if guess is None or parameters.start == "low" else guess
+        return solve(
+            problem,
+            start,
+            solver=parameters.solver,
+            iterations=parameters.iterations,
+            tolerance=parameters.tolerance,
+            iterate=min(parameters.iterate, parameters.iterations),
+            watch=watch,
+            **options,
+        )
+
+    solution = first_that_fits(
+        compute,
+        SLICES_AT_ONCE,
+        device=context.device,
+        warn=context.warn,
+        record=context.record,
     )
     return solution, bounds
 
 
-def _forward(slices: LowDose, parameters: Parameters, context: Context) -> Forward:
+def _problem(
+    slices: LowDose,
+    data: FloatArray,
+    around: FloatArray | None,
+    parameters: Parameters,
+    alpha: float,
+    bounds: tuple[float, float],
+    device: str,
+    batch: int,
+    context: Context,
+) -> Problem:
+    """Return the inverse problem on a device, ``batch`` slices at a time."""
+    import torch
+
+    from ContrastSynthLib.inversion.problem import Problem
+    from ContrastSynthLib.inversion.regularisers import Regulariser
+
+    def tensor(array: Any) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(device)
+
+    spacing_mm = (slices.plan.spacing_mm[0], *slices.plan.pixel_mm)
+    kind, _ = PRIORS[parameters.prior]
+    guess = None if around is None else tensor(around)
+    return Problem(
+        _forward(slices, parameters, context, device),
+        tensor(data),
+        Regulariser(kind, spacing_mm, parameters.dimensions, guess),
+        alpha,
+        bounds,
+        tensor(slices.inside),
+        batch,
+    )
+
+
+def _forward(slices: LowDose, parameters: Parameters, context: Context, device: str) -> Forward:
     import torch
 
     from ContrastSynthLib.inversion.operators import network_forward, physics_forward
@@ -247,10 +279,10 @@ def _forward(slices: LowDose, parameters: Parameters, context: Context) -> Forwa
     pre = None
     if parameters.forward != "h2l":
         assert slices.pre is not None
-        pre = torch.from_numpy(np.asarray(slices.pre, dtype=np.float32)).to(context.device)
+        pre = torch.from_numpy(np.asarray(slices.pre, dtype=np.float32)).to(device)
     if parameters.forward != "physics":
         network = load_network(context.bundles[parameters.forward]).eval().requires_grad_(False)
-        return network_forward(network.to(context.device), pre)
+        return network_forward(network.to(device), pre)
     settings = {
         "repetition_time_s": parameters.repetition_time_s,
         "flip_angle_deg": parameters.flip_angle_deg,

@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter, zoom
 from ContrastSynthLib.preprocessing.normalisation import radiometric_gain
 from ContrastSynthLib.volumes import BoolArray, FloatArray
 
-SMOOTHNESS_MM = 20.0
+SMOOTHNESS_MM = 25.0
 """Shading changes over more than this, lesions over less: our choice."""
 SAMPLE_MM = 3.0
 ROUNDS = 6
@@ -53,8 +53,9 @@ def gain_field(
         total = gaussian_filter(weights, sigma, mode="constant")
         # Far from all tissue nothing is known: there the field goes back to the gain.
         known = total > 1e-3 * total.max()
-        smooth = gaussian_filter(weights * (ratio - start), sigma, mode="constant")
-        field = start + np.where(known, smooth / np.where(known, total, 1), 0)
+        smooth = gaussian_filter(weights * off, sigma, mode="constant")
+        # Adding what is left, round by round, makes good what smoothing flattens at the rim.
+        field = field + np.where(known, smooth / np.where(known, total, 1), 0)
     factors = np.divide(reference.shape, field.shape)
     grown = zoom(field, factors, order=1, mode="nearest", grid_mode=True)
     return np.asarray(np.exp(grown), dtype=np.float32)

@@ -265,3 +265,33 @@ def test_the_model_card_tells_how_the_weights_were_made(network):
     assert card["metrics"], "the figures of the card are missing"
     assert card["dose"] == DOSE
     assert '"/' not in json.dumps(card), "a folder of the machine that trained them"
+
+
+def test_too_little_memory_takes_fewer_slices_then_the_cpu(patient, monkeypatch):
+    from ContrastSynthLib.inversion import solvers
+
+    real, tried = solvers.solve, []
+
+    def solve(problem, *given, **options):
+        tried.append(problem.batch)
+        if len(tried) < 4:
+            raise MemoryError
+        return real(problem, *given, **options)
+
+    monkeypatch.setattr(solvers, "solve", solve)
+    result = run(request(patient, parameters={**PHYSICS, "iterations": 2}))
+    assert tried == [16, 8, 4, 2]
+    assert result.provenance["record"]["memory"]["batch"] == 2
+    assert sum("did not suffice" in warning for warning in result.warnings) == 3
+    # With less memory the answer is the same.
+    other = run(request(patient, parameters={**PHYSICS, "iterations": 2}))
+    np.testing.assert_allclose(
+        result.outputs["post"].array, other.outputs["post"].array, rtol=1e-3, atol=1e-3
+    )
+
+    def never(*given, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(solvers, "solve", never)
+    with pytest.raises(RequestError, match="not even on the CPU"):
+        run(request(patient, parameters={**PHYSICS, "iterations": 2}))
