@@ -157,17 +157,33 @@ def lip_car(
         pre = need_pre(pre, "This inverse problem", "--set forward=h2l --set prior=tv")
     if _needs(parameters, "given") and guess is None:
         raise RequestError("The guess 'given' needs a volume: give --in guess=FILE.")
+    _warn_of_assumptions(low, parameters, context)
     slices = low_dose_slices(low, pre, context)
     around = _guess(slices, guess, parameters, context) if PRIORS[parameters.prior][1] else None
-    solution, bounds = _solved(slices, around, parameters, context)
+    posed = _posed(slices, around, parameters, context)
+    solution = _solved(posed, parameters, context)
     full = solution.images.cpu().numpy() * slices.inside
     context.record.update(
         stopped_by=solution.stopped,
-        valid_range=bounds,
-        voxels_at_the_upper_bound=int((full[slices.inside] >= bounds[1]).sum()),
+        voxels_at_the_upper_bound=int((full[slices.inside] >= posed.bounds[1]).sum()),
         history=_columns(solution.history),
     )
     return {"post": slices.volume(full, low, context.mask)}
+
+
+def _warn_of_assumptions(low: Volume, parameters: Parameters, context: Context) -> None:
+    for bundle in context.bundles.values():
+        trained = bundle.metadata.get("dose")
+        if trained is not None and trained != parameters.dose:
+            context.warn(
+                f"The weights {bundle.id} were trained on a low dose of {trained:g} of the full "
+                f"one; this scan was made with {parameters.dose:g}."
+            )
+    if parameters.forward == "physics" and low.acquisition.inversion_time_s:
+        context.warn(
+            "'low' was made with an inversion pulse (MPRAGE); the forward operator 'physics' is "
+            "the equation of a spoiled gradient echo, which does not hold for it."
+        )
 
 
 def _needs(parameters: Parameters, *guesses: str) -> bool:
@@ -191,19 +207,32 @@ def _guess(
     return np.maximum(slices.pre + difference / np.float32(parameters.dose), 0)
 
 
-def _solved(
-    slices: LowDose, around: FloatArray | None, parameters: Parameters, context: Context
-) -> tuple[Solution, tuple[float, float]]:
-    """Return the solution, and the bounds within which it was looked for."""
-    from ContrastSynthLib.inversion.solvers import solve
+@dataclass(frozen=True)
+class _Posed:
+    """What is to be solved, before it goes to a device; ``around`` is the guess, or None."""
 
+    slices: LowDose
+    data: FloatArray
+    around: FloatArray | None
+    alpha: float
+    bounds: tuple[float, float]
+
+
+def _posed(
+    slices: LowDose, around: FloatArray | None, parameters: Parameters, context: Context
+) -> _Posed:
     data = slices.denoised(parameters.denoiser)
     alpha = parameters.alpha or alpha_for_noise(
         slices.sigma, forward=parameters.forward, dose=parameters.dose
     )
     bounds = (0.0, max(1.0, BRIGHTEST * float(data.max())))
-    context.record.update(alpha_mm=alpha)
-    options: dict[str, Any] = {"step": parameters.step} if parameters.solver == "adam" else {}
+    context.record.update(alpha_mm=alpha, valid_range=bounds)
+    return _Posed(slices, data, around, alpha, bounds)
+
+
+def _solved(posed: _Posed, parameters: Parameters, context: Context) -> Solution:
+    """Return the solution, on the first device and batch for which memory suffices."""
+    from ContrastSynthLib.inversion.solvers import solve
 
     def watch(iteration: Iteration) -> None:
         share = iteration.iteration / parameters.iterations
@@ -213,40 +242,30 @@ def _solved(
         )
 
     def compute(device: str, batch: int) -> Solution:
-        problem = _problem(slices, data, around, parameters, alpha, bounds, device, batch, context)
+        problem = _problem(posed, parameters, context, device, batch)
         guess = problem.regulariser.guess
-        start = problem.data if guess is None or parameters.start == "low" else guess
         return solve(
             problem,
-            start,
+            problem.data if guess is None or parameters.start == "low" else guess,
             solver=parameters.solver,
             iterations=parameters.iterations,
             tolerance=parameters.tolerance,
             iterate=min(parameters.iterate, parameters.iterations),
             watch=watch,
-            **options,
+            **({"step": parameters.step} if parameters.solver == "adam" else {}),
         )
 
-    solution = first_that_fits(
+    return first_that_fits(
         compute,
         SLICES_AT_ONCE,
         device=context.device,
         warn=context.warn,
         record=context.record,
     )
-    return solution, bounds
 
 
 def _problem(
-    slices: LowDose,
-    data: FloatArray,
-    around: FloatArray | None,
-    parameters: Parameters,
-    alpha: float,
-    bounds: tuple[float, float],
-    device: str,
-    batch: int,
-    context: Context,
+    posed: _Posed, parameters: Parameters, context: Context, device: str, batch: int
 ) -> Problem:
     """Return the inverse problem on a device, ``batch`` slices at a time."""
     import torch
@@ -257,16 +276,17 @@ def _problem(
     def tensor(array: Any) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(device)
 
-    spacing_mm = (slices.plan.spacing_mm[0], *slices.plan.pixel_mm)
+    plan = posed.slices.plan
     kind, _ = PRIORS[parameters.prior]
-    guess = None if around is None else tensor(around)
+    guess = None if posed.around is None else tensor(posed.around)
+    spacing_mm = (plan.spacing_mm[0], *plan.pixel_mm)
     return Problem(
-        _forward(slices, parameters, context, device),
-        tensor(data),
+        _forward(posed.slices, parameters, context, device),
+        tensor(posed.data),
         Regulariser(kind, spacing_mm, parameters.dimensions, guess),
-        alpha,
-        bounds,
-        tensor(slices.inside),
+        posed.alpha,
+        posed.bounds,
+        tensor(posed.slices.inside),
         batch,
     )
 

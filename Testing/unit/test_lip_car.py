@@ -295,3 +295,17 @@ def test_too_little_memory_takes_fewer_slices_then_the_cpu(patient, monkeypatch)
     monkeypatch.setattr(solvers, "solve", never)
     with pytest.raises(RequestError, match="not even on the CPU"):
         run(request(patient, parameters={**PHYSICS, "iterations": 2}))
+
+
+def test_what_does_not_fit_the_scan_is_told(patient):
+    settings = {"forward": "h2l", "prior": "tv", "iterations": 1}
+    right, wrong = (
+        run(request(patient, parameters={**settings, "dose": dose})).warnings
+        for dose in (DOSE, 0.5)
+    )
+    assert not any("were trained on a low dose" in warning for warning in right)
+    assert any("a low dose of 0.25" in w and "made with 0.5" in w for w in wrong)
+    acquisition = replace(patient["low"].acquisition, inversion_time_s=0.9)
+    mprage = {**patient, "low": replace(patient["low"], acquisition=acquisition)}
+    told = run(request(mprage, parameters={**PHYSICS, "iterations": 1})).warnings
+    assert any("inversion pulse" in warning for warning in told)
