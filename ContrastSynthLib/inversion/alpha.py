@@ -8,5 +8,5 @@ LEAST_MM, MOST_MM = 1e-4, 1e-1
 
 def alpha_for_noise(sigma: float, *, forward: str, dose: float) -> float:
     """Return alpha in mm (of :class:`Problem`) for noise of deviation ``sigma``."""
-    slope = dose if forward == "physics" else 1.0
+    slope = 1.0 if forward == "h2l" else dose
     return min(max(ALPHA_OF_SIGMA * sigma * slope, LEAST_MM), MOST_MM)
