@@ -14,6 +14,7 @@ set(LIBRARY_SCRIPTS
   batch.py
   cli.py
   commands/__init__.py
+  commands/histories.py
   commands/measures.py
   commands/phantoms.py
   commands/printing.py
@@ -96,6 +97,7 @@ set(LIBRARY_SCRIPTS
   physics/relaxivity.py
   physics/spgr.py
   plots.py
+  plots_inversion.py
   plots_kinetics.py
   preprocessing/__init__.py
   preprocessing/alignment.py
@@ -103,6 +105,7 @@ set(LIBRARY_SCRIPTS
   preprocessing/foreground.py
   preprocessing/input_checks.py
   preprocessing/normalisation.py
+  preprocessing/shading.py
   provenance.py
   registry/__init__.py
   registry/context.py

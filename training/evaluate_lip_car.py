@@ -1,6 +1,7 @@
 """Measure LIP-CAR as its paper does, on virtual patients and on simulated low doses of real scans.
 
     python training/evaluate_lip_car.py --virtual same --patients 10 --table 3
+    python training/evaluate_lip_car.py --pool POOL --table 2     # patients that were trained on
     python training/evaluate_lip_car.py --cases REAL --simulation mismatched --noise 0.03 --table 3
     python training/evaluate_lip_car.py --virtual same --table stability --plot stability.png
 
@@ -29,6 +30,7 @@ from low_dose_cases import (
     SIMULATIONS,
     LowDoseCase,
     LowDoseItem,
+    pool_cases,
     real_cases,
     virtual_cases,
 )
@@ -295,6 +297,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     data = parser.add_mutually_exclusive_group(required=True)
     data.add_argument("--virtual", choices=("same", "different"))
+    data.add_argument("--pool", type=Path, help="slabs that the networks were trained on")
     data.add_argument("--cases", type=Path, help="folder of pairs with a cases.json")
     parser.add_argument("--patients", type=int, default=10, help="virtual ones")
     parser.add_argument("--seed", type=int, default=HELD_OUT_SEEDS, help="of the first of them")
@@ -323,6 +326,9 @@ def main(arguments: list[str] | None = None) -> int:
             data = f"virtual {chosen.virtual}"
             seeds = range(chosen.seed, chosen.seed + chosen.patients)
             items = virtual_cases(chosen.virtual, seeds, chosen.slab, chosen.cache)
+        elif chosen.pool:
+            data = "virtual, trained on"
+            items = pool_cases(chosen.pool, chosen.patients, chosen.slab)
         else:
             data = f"{chosen.cases.resolve().name}, {chosen.simulation}, noise {chosen.noise:g}"
             items = real_cases(chosen.cases, chosen.simulation, chosen.noise, chosen.slab)

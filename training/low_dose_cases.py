@@ -129,6 +129,25 @@ def _case(
     return LowDoseCase(*(Volume(i, grid, synthetic=MARK) for i in (pre, low, full)), brain)
 
 
+def pool_cases(folder: Path, count: int, slices: int) -> list[LowDoseItem]:
+    """Return slabs that ``dose_slices.py`` kept, one of every seed: what networks were trained on.
+
+    Raises RequestError where there is none.
+    """
+    files = sorted(folder.glob("*_0.npy"))[:count]
+    if not files:
+        raise RequestError(f"{folder} holds no slabs: run dose_slices.py first.")
+    return [LowDoseItem(file.stem, partial(_of_pool, file, slices)) for file in files]
+
+
+def _of_pool(file: Path, slices: int) -> LowDoseCase:
+    pre, low, full, _ = np.load(file, mmap_mode="r")
+    first = (len(low) - slices) // 2
+    cut = [np.asarray(i[first : first + slices], dtype=np.float32) for i in (pre, low, full)]
+    grid = Grid(cut[0].shape[::-1])
+    return LowDoseCase(*(Volume(image, grid, synthetic=MARK) for image in cut), cut[1] > 0)
+
+
 def real_cases(
     folder: Path, simulation: str, noise: float, slices: int, seed: int = 0
 ) -> list[LowDoseItem]:
