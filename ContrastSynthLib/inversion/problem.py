@@ -33,10 +33,11 @@ class Problem:
     objective is the sum over slices, so that neither the size of a slice nor the number of
     slices changes what an alpha means. R counts differences per mm, hence alpha is in mm times
     the unit of the image; with pixels of 1 mm it is the alpha of the paper, whose two terms are
-    sums over the same pixels. ``inside`` (n, rows, columns), where given, are the voxels whose
-    data count. ``batch`` is how many slices the forward operator takes at once: what it keeps for
-    the gradient is most of the memory that a solver needs. Raises RequestError for bounds in the
-    wrong order and an alpha below 0.
+    sums over the same pixels. ``inside`` (n, rows, columns), where given, are the voxels that are
+    solved for: elsewhere the image is 0 to both terms, and the data do not count. ``batch`` is how
+    many slices the forward operator takes at once: what it keeps for the gradient is most of the
+    memory that a solver needs. Raises RequestError for bounds in the wrong order and an alpha
+    below 0.
     """
 
     forward: Forward
@@ -55,13 +56,13 @@ class Problem:
 
     def residual(self, images: Tensor, which: slice = slice(None)) -> Tensor:
         """Return F(x) - y (n, rows, columns) of some slices, 0 where the data do not count."""
-        found = self.forward(images, which) - self.data[which]
+        found = self.forward(self._held(images, which), which) - self.data[which]
         return found if self.inside is None else found * self.inside[which]
 
     def terms(self, images: Tensor) -> Terms:
         """Return the objective and its two parts."""
         fidelity = sum((self._fidelity(images[part], part) for part in self._parts), start=0.0)
-        regulariser = self.regulariser(images).sum()
+        regulariser = self.regulariser(self._held(images)).sum()
         return Terms(fidelity + self.alpha * regulariser, fidelity, regulariser)
 
     def terms_and_gradient(self, images: Tensor) -> tuple[Terms, Tensor]:
@@ -69,7 +70,7 @@ class Problem:
         import torch
 
         leaf = images.detach().requires_grad_(True)
-        regulariser = self.regulariser(leaf).sum()
+        regulariser = self.regulariser(self._held(leaf)).sum()
         (gradient,) = torch.autograd.grad(self.alpha * regulariser, leaf)
         fidelity = torch.zeros_like(regulariser)
         for part in self._parts:
@@ -80,8 +81,13 @@ class Problem:
         regulariser = regulariser.detach()
         return Terms(fidelity + self.alpha * regulariser, fidelity, regulariser), gradient
 
+    def _held(self, images: Tensor, which: slice = slice(None)) -> Tensor:
+        """Return the images as both terms see them, 0 outside."""
+        return images if self.inside is None else images * self.inside[which]
+
     def _fidelity(self, images: Tensor, which: slice) -> Tensor:
-        return self.residual(images, which).square().mean(dim=(1, 2)).sum() / 2
+        # In double precision: a line search compares sums that hardly differ.
+        return self.residual(images, which).double().square().mean(dim=(1, 2)).sum() / 2
 
     @property
     def _parts(self) -> list[slice]:

@@ -47,10 +47,10 @@ class Regulariser:
             raise RequestError(f"The spacings {self.spacing_mm} mm must be above 0.")
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Return the value of each slice (n,)."""
+        """Return the value of each slice (n,), in double precision."""
         departure = images if self.guess is None else images - self.guess
         gradient = differences(departure, self.spacing_mm, self.dimensions)
-        return KINDS[self.kind](gradient, self.smoothing).mean(dim=(1, 2))
+        return KINDS[self.kind](gradient, self.smoothing).double().mean(dim=(1, 2))
 
 
 def differences(images: Tensor, spacing_mm: Spacing, dimensions: int) -> Tensor:

@@ -26,7 +26,7 @@ PATIENCE = 10
 """Iterations of Adam without progress after which its step is halved."""
 SMALLEST_STEP = 1e-4
 """Share of Adam's first step at which it has converged."""
-MEMORY = 10
+MEMORY = 5
 """Pairs of vectors that L-BFGS remembers."""
 
 

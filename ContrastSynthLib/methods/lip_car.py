@@ -223,7 +223,10 @@ def _posed(
 ) -> _Posed:
     data = slices.denoised(parameters.denoiser)
     alpha = parameters.alpha or alpha_for_noise(
-        slices.sigma, forward=parameters.forward, dose=parameters.dose
+        slices.sigma,
+        dose=parameters.dose,
+        sees_pre=parameters.forward != "h2l",
+        guess_of_a_network=_needs(parameters, "direct"),
     )
     bounds = (0.0, max(1.0, BRIGHTEST * float(data.max())))
     context.record.update(alpha_mm=alpha, valid_range=bounds)

@@ -30,6 +30,8 @@ SHARE_OF_ADAM = 1 / 3
 SSIM_MARGIN = 0.005
 WHOLE = (24, 256, 256)
 MOST_SECONDS = 300.0
+SAME_OBJECTIVE = 1e-4
+"""Relative gap within which two objectives count as the same: Adam's last iterations gain less."""
 
 
 @cache
@@ -62,7 +64,8 @@ def problem(which: slice = slice(None), **of: int) -> Problem:
     network = load_network(find_bundle("ph2l", None)).eval().requires_grad_(False)
     scans = slices(**of)
     forward = network_forward(network, scans["pre"][which])
-    return Problem(forward, scans["low"][which], Regulariser("tv"), ALPHA)
+    low = scans["low"][which]
+    return Problem(forward, low, Regulariser("tv"), ALPHA, inside=(low > 0).float())
 
 
 class Beside(NamedTuple):
@@ -89,10 +92,9 @@ def beside_adam() -> tuple[Beside, ...]:
         lowest = [min(step.objective for step in adam.history) for adam in adams]
         best = int(np.argmin(lowest))
         fast = solved(one, solver="lbfgs")
-        reached = next((s for s in fast.history if s.objective <= lowest[best]), None)
-        if reached is None:
-            found.append(Beside(10 * ITERATIONS, 0.0, 1.0))
-            continue
+        wanted = lowest[best] * (1 + SAME_OBJECTIVE)
+        # Where it is never reached, the last iterate counts with all the evaluations there were.
+        reached = next((s for s in fast.history if s.objective <= wanted), fast.history[-1])
         image = solved(one, solver="lbfgs", iterate=reached.iteration).images.numpy()
         likeness = [
             ssim(truth, i, data_range=1.0, dimensions=2)
@@ -105,7 +107,7 @@ def beside_adam() -> tuple[Beside, ...]:
 def evaluations_to_adams_objective() -> Ratio:
     """Every closure call counted; the slice that takes longest."""
     return Ratio(
-        f"LIP-PH2L-TV, L-BFGS to the objective of Adam's best, worst of {SLICES} slices",
+        f"L-BFGS to the objective of Adam's best (+ {SAME_OBJECTIVE:g}), worst of {SLICES} slices",
         max(one.evaluations for one in beside_adam()),
         "Adam",
         ITERATIONS,

@@ -182,7 +182,7 @@ def test_nothing_changes_outside_of_the_mask(patient):
 
 
 def test_alpha_follows_the_noise(patient):
-    alphas = [alpha_for_noise(s, forward="physics", dose=DOSE) for s in (0.0, 0.01, 0.02, 0.05)]
+    alphas = [alpha_for_noise(sigma, dose=DOSE) for sigma in (0.0, 0.01, 0.02, 0.05)]
     assert alphas == sorted(alphas)
     assert alphas[2] == pytest.approx(2 * alphas[1])
     found = []
