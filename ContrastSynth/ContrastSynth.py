@@ -42,23 +42,27 @@ class ContrastSynth(ScriptedLoadableModule):
 
 
 class ContrastSynthWidget(ScriptedLoadableModuleWidget):
-    """The panel. For now it says which methods the command line runs."""
+    """What Slicer shows: the panel, made when the module is first opened."""
 
     def setup(self):
-        """Build the panel; Slicer calls this when the module is first shown."""
-        import qt
+        """Build the panel."""
+        from ContrastSynthPanel.panel import Panel
 
         ScriptedLoadableModuleWidget.setup(self)
-        self.researchLabel = qt.QLabel(_("Research use only."))
-        self.layout.addWidget(self.researchLabel)
-        self.methodsText = qt.QPlainTextEdit()
-        self.methodsText.setReadOnly(True)
-        self.methodsText.setPlainText(ContrastSynthLogic().methodsAsText())
-        self.layout.addWidget(self.methodsText)
+        self.logic = ContrastSynthLogic()
+        self.panel = Panel(self.layout, self.logic.getParameterNode)
+
+    def enter(self):
+        """Show what the scene keeps of the panel, each time it comes into view."""
+        self.panel.enter()
+
+    def cleanup(self):
+        """End a run that is under way; Slicer closes or reloads the module."""
+        self.panel.cleanup()
 
 
 class ContrastSynthLogic(ScriptedLoadableModuleLogic):
-    """What the panel asks of the library."""
+    """The parameter node that keeps the panel's state, and the list of the methods."""
 
     def methodsAsText(self):
         """Return the declared methods, as a person reads them."""

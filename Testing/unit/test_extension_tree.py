@@ -175,24 +175,18 @@ class Base:
     def __init__(self, parent=None):
         self.parent = parent
 
-    def setup(self):
-        self.layout = SimpleNamespace(addWidget=lambda widget: None)
-
 
 @pytest.fixture
 def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """ContrastSynth.py, imported as Slicer would."""
-    slicer, i18n, loadable, qt = (
-        ModuleType(name)
-        for name in ("slicer", "slicer.i18n", "slicer.ScriptedLoadableModule", "qt")
+    slicer, i18n, loadable = (
+        ModuleType(name) for name in ("slicer", "slicer.i18n", "slicer.ScriptedLoadableModule")
     )
     i18n.tr = lambda text: text
     i18n.translate = lambda context, text: text
     for suffix in ("", "Logic", "Test", "Widget"):
         setattr(loadable, f"ScriptedLoadableModule{suffix}", type(f"Base{suffix}", (Base,), {}))
-    qt.QLabel = lambda text: SimpleNamespace(text=text)
-    qt.QPlainTextEdit = PlainText
-    for fake in (slicer, i18n, loadable, qt):
+    for fake in (slicer, i18n, loadable):
         monkeypatch.setitem(sys.modules, fake.__name__, fake)
     spec = importlib.util.spec_from_file_location("ContrastSynth", MODULE / "ContrastSynth.py")
     loaded = importlib.util.module_from_spec(spec)
@@ -200,28 +194,11 @@ def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return loaded
 
 
-class PlainText:
-    """Stands in for QPlainTextEdit."""
-
-    def setReadOnly(self, on):
-        self.readOnly = on
-
-    def setPlainText(self, text):
-        self.plainText = text
-
-
 def test_the_module_names_itself_and_its_intended_use(module):
     told = module.ContrastSynth(SimpleNamespace()).parent
     assert told.title == "ContrastSynth"
     assert told.categories == ["Image Synthesis"]
     assert "Research use only" in told.helpText
-
-
-def test_the_panel_lists_the_declared_methods(module):
-    widget = module.ContrastSynthWidget()
-    widget.setup()
-    assert widget.methodsText.readOnly
-    assert "physics_dose" in widget.methodsText.plainText
 
 
 def test_a_checkout_is_found_without_being_installed(tmp_path):

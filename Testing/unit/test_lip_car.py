@@ -118,19 +118,26 @@ def random_bundle(network, folder):
     return save_bundle(folder / "random", state, card, "none").folder
 
 
-@pytest.mark.parametrize("forward", ["ph2l", "h2l"])
+MOST_LEFT = {"ph2l": 0.42, "h2l": 0.9}
+"""Of the error of the low dose, where agent went. Random weights leave more."""
+
+
+def check_inversion(patient, forward, **options):
+    where, truth = agent(patient), patient["full"].array
+    found = full_dose(patient, {"forward": forward, "prior": "tv", **FEW}, **options)
+    left = mae(truth, found, mask=where) / mae(truth, patient["low"].array, mask=where)
+    assert left < MOST_LEFT[forward]
+
+
+@pytest.mark.parametrize("forward", MOST_LEFT)
 def test_trained_operators_invert_the_low_dose(patient, forward):
-    where, truth = agent(patient), patient["full"].array
-    found = full_dose(patient, {"forward": forward, "prior": "tv"})
-    assert mae(truth, found, mask=where) < 0.9 * mae(truth, patient["low"].array, mask=where)
+    check_inversion(patient, forward)
 
 
-@pytest.mark.parametrize("forward", ["ph2l", "h2l"])
+@pytest.mark.parametrize("forward", MOST_LEFT)
 def test_random_operators_do_not(patient, forward, tmp_path):
-    where, truth = agent(patient), patient["full"].array
-    other = {"weights": str(random_bundle(forward, tmp_path))}
-    found = full_dose(patient, {"forward": forward, "prior": "tv", **FEW}, **other)
-    assert mae(truth, found, mask=where) > 0.9 * mae(truth, patient["low"].array, mask=where)
+    with pytest.raises(AssertionError):
+        check_inversion(patient, forward, weights=str(random_bundle(forward, tmp_path)))
 
 
 # ---- what it takes

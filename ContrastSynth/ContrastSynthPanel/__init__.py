@@ -1,0 +1,1 @@
+"""What the module is made of, besides the file that Slicer loads."""

@@ -1,0 +1,34 @@
+"""Forms that fit into a narrow panel."""
+
+import qt
+
+LABEL_LETTERS = 21
+
+
+def new_form(widget):
+    """Return a form layout for ``widget`` whose fields take what its labels leave."""
+    form = qt.QFormLayout(widget)
+    form.setContentsMargins(0, 0, 0, 0)
+    form.setFieldGrowthPolicy(qt.QFormLayout.AllNonFixedFieldsGrow)
+    form.setLabelAlignment(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)
+    return form
+
+
+def add_row(form, title: str, field):
+    """Add a widget or a layout under a title; return the label, which wraps rather than pushes.
+
+    All labels are of one width, so that what is below one another in several forms lines up.
+    """
+    label = qt.QLabel(title)
+    label.wordWrap = True
+    width = LABEL_LETTERS * label.fontMetrics().averageCharWidth()
+    label.setFixedWidth(width)
+    label.setMinimumHeight(label.heightForWidth(width))
+    form.addRow(label, field)
+    return label
+
+
+def let_shrink(widget):
+    """Let a widget get narrower than the longest text in it, and return it."""
+    widget.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Fixed)
+    return widget

@@ -1,0 +1,257 @@
+"""The tab that synthesises: a method, its volumes and parameters, Apply, and the result.
+
+Nothing here names a method: all of it is made from what the methods declare.
+"""
+
+import ctk
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.registry import MASK_ROLE, METHODS, TASKS, find_method
+from ContrastSynthLib.run import Request
+from ContrastSynthPanel import bridge
+from ContrastSynthPanel.device_box import ITEM_FLAGS_ROLE, DeviceBox
+from ContrastSynthPanel.forms import let_shrink
+from ContrastSynthPanel.input_selectors import SEQUENCE, InputSelectors
+from ContrastSynthPanel.parameter_widgets import ParameterWidgets
+from ContrastSynthPanel.run_section import RunSection
+from ContrastSynthPanel.weights_box import WeightsBox
+
+PICK_AFTER_MS = 100  # a volume gets its name and voxels some moments after it is in the scene
+UPTAKE = "uptake"
+
+
+class SynthesiseTab:
+    """``widget`` is the tab; ``state`` and ``restore`` are what a saved scene keeps of it."""
+
+    def __init__(self, changed):
+        """Make the tab; ``changed`` is called whenever ``state()`` is another one."""
+        self._changed, self.method, self._restoring = changed, None, False
+        self._given = {}  # what was set by hand, and the preset, by method
+        self._pick_timer = qt.QTimer()
+        self._pick_timer.setSingleShot(True)
+        self._pick_timer.setInterval(PICK_AFTER_MS)
+        self._pick_timer.connect("timeout()", self._pick)
+        self.inputs = InputSelectors(self._edited)
+        self.weights, self.device = WeightsBox(self._edited), DeviceBox(self._edited)
+        self.run = RunSection(self._apply, self._finished)
+        self.parameters = None
+        self._build()
+        self._show_method(self.method_combo.itemData(self.method_combo.currentIndex))
+        self._pick()
+
+    def _build(self) -> None:
+        self.widget = qt.QWidget()
+        column = qt.QVBoxLayout(self.widget)
+        self.method_combo, self.about_label = method_combo(), qt.QLabel()
+        self.about_label.wordWrap = True
+        self.about_label.textFormat = qt.Qt.PlainText
+        self.method_combo.connect("currentIndexChanged(int)", self._method_chosen)
+        column.addWidget(self.method_combo)
+        column.addWidget(self.about_label)
+        column.addWidget(self.weights.widget)
+        column.addWidget(self._section(_("Inputs"), self.inputs.widget))
+        self._parameter_section = self._section(_("Parameters"))
+        column.addWidget(self._parameter_section)
+        column.addWidget(self.device.widget)
+        column.addWidget(self.run.widget)
+        column.addStretch(1)
+
+    def _section(self, title: str, content=None):
+        section = ctk.ctkCollapsibleButton()
+        section.text = title
+        layout = qt.QVBoxLayout(section)
+        if content is not None:
+            layout.addWidget(content)
+        return section
+
+    # What the user, and the scene, do
+
+    def scene_changed(self) -> None:
+        """Nodes came or went: pick and check, in a moment."""
+        self.run.node_removed()
+        self._pick_timer.start()
+
+    def scene_closed(self) -> None:
+        """The scene is being closed: nothing of it is left to run on."""
+        self.run.close(_("The scene was closed, and the run with it."))
+
+    def forget_nodes(self) -> None:
+        """The scene is an empty one."""
+        self.inputs.forget()
+        self._check()
+
+    def close(self) -> None:
+        """End what runs, without a word: the panel is being taken down."""
+        self._pick_timer.stop()
+        self.run.close()
+
+    def _method_chosen(self, *_signal) -> None:
+        if not self._restoring:
+            self._show_method(self.method_combo.itemData(self.method_combo.currentIndex))
+            self._pick()
+            self._changed()
+
+    def _pick(self) -> None:
+        self.inputs.pick()
+        self._edited()
+
+    def _edited(self) -> None:
+        """Something was chosen: check it, and have it saved."""
+        if self._restoring:
+            return
+        self._given[self.method.key] = (self.parameters.preset, dict(self.parameters.given))
+        self._check()
+        self._changed()
+
+    def _show_method(self, key: str) -> None:
+        """Build what depends on the method, with what was set for it before."""
+        self.method = METHODS[key]
+        self.method_combo.toolTip = self.method.title
+        self.about_label.text = about(self.method)
+        self.inputs.set_method(self.method)
+        self.weights.set_method(self.method)
+        if self.parameters is not None:
+            self.parameters.widget.hide()
+            self.parameters.widget.deleteLater()
+        self.parameters = ParameterWidgets(self.method, self._edited)
+        self._parameter_section.layout().addWidget(self.parameters.widget)
+        if not self._parameter_section.collapsed:
+            self.parameters.widget.show()  # the layout would do so too, but later
+        try:
+            self.parameters.restore(*self._given.get(key, (None, {})))
+        except RequestError as error:  # a scene that another version saved
+            self.run.tell("warning", str(error))
+
+    def _check(self) -> None:
+        """Show what the scans tell of themselves, and what is missing for a run."""
+        told = {role: bridge.told_by(node)[0] for role, node in self._scans().items()}
+        if told != self.parameters.acquisitions:
+            self.parameters.show_scans(told)
+        needed = self.method.weights_for(self.parameters.resolved().values)
+        torch = self.device.missing(self.method, needed)
+        self.about_label.text = "\n\n".join(filter(None, [about(self.method), torch]))
+        weights = self.weights.missing(needed) if self.method.needs_torch else ""
+        self.run.block(self.inputs.missing() or torch or weights)
+
+    def _scans(self) -> dict:
+        nodes = self.inputs.nodes()
+        return {role: node for role, node in nodes.items() if role != MASK_ROLE}
+
+    # Runs
+
+    def _apply(self) -> None:
+        self._check()  # A node may have been changed since the last look.
+        if self.run.running or not self.run.apply_button.enabled:
+            return
+        nodes, method = self.inputs.nodes(), self.method
+
+        def request(paths: dict) -> Request:
+            return Request(
+                method.key,
+                paths,
+                dict(self.parameters.given),
+                preset=self.parameters.preset,
+                align=self.inputs.align,
+                weights=self.weights.chosen if method.needs_torch else None,
+                device=self.device.chosen,
+            )
+
+        self._running_method = method
+        self.run.start(nodes, nodes[method.reference], request)
+
+    def _finished(self, event, results, reference) -> tuple[str, str]:
+        """Take the result into the scene and show it; return what to tell."""
+        scene = slicer.mrmlScene
+        if reference is None or not scene.IsNodePresent(reference):
+            return "warning", _("The result was dropped: its input is gone.")
+        if reference.IsA(SEQUENCE):  # a series: the result lies where its first volume lies
+            reference = reference.GetNthDataNode(0)
+        nodes = bridge.add_result(scene, results, reference)
+        declared = self._running_method.outputs
+        images = [node for role, node in nodes.items() if declared[role].units_of is not None]
+        background = reference if scene.IsNodePresent(reference) else "keep-current"
+        slicer.util.setSliceViewerLayers(background, images[0], foregroundOpacity=1.0)
+        if UPTAKE in nodes:
+            name = f"{nodes[UPTAKE].GetName()} mask"
+            mask = bridge.mask_to_segmentation(scene, nodes[UPTAKE], reference, name)
+            mask.SetAttribute(bridge.SYNTHETIC, nodes[UPTAKE].GetAttribute(bridge.SYNTHETIC))
+        names = ", ".join(node.GetName() for node in nodes.values())
+        warnings = list(event.report.get("warnings", ()))
+        told = _("Done: {names}.").format(names=names)
+        lines = [told, *(f"\N{BULLET} {warning}" for warning in warnings)]
+        return "warning" if warnings else "done", "\n".join(lines)
+
+    # What a saved scene keeps
+
+    def state(self) -> dict:
+        """Return everything that was chosen, nodes as nodes."""
+        by_hand = {
+            key: {"preset": preset, "given": given} for key, (preset, given) in self._given.items()
+        }
+        return {
+            "method": self.method.key,
+            "nodes": self.inputs.nodes(),
+            "chosen": sorted(self.inputs.chosen),
+            "align": self.inputs.align,
+            "parameters": by_hand,
+            "weights": self.weights.chosen,
+            "device": self.device.chosen,
+        }
+
+    def restore(self, state: dict) -> None:
+        """Show a saved state; what this version does not know is left as it is."""
+        self._restoring = True
+        try:
+            self._restore(state)
+        except RequestError as error:
+            self.run.tell("warning", str(error))
+        finally:
+            self._restoring = False
+        self._pick()
+
+    def _restore(self, state: dict) -> None:
+        saved = state.get("parameters", {})
+        self._given = {key: (one["preset"], one["given"]) for key, one in saved.items()}
+        method = find_method(state.get("method", self.method.key))
+        self.method_combo.setCurrentIndex(self.method_combo.findData(method.key))
+        self._show_method(method.key)
+        nodes, chosen = state.get("nodes", {}), state.get("chosen", ())
+        self.inputs.show_nodes(nodes, chosen, state.get("align", ""))
+        self.weights.restore(state.get("weights"))
+        self.device.restore(state.get("device", "auto"))
+
+
+def method_combo():
+    """Return a list of all methods by their titles, under the titles of their tasks."""
+    combo = let_shrink(qt.QComboBox())
+    combo.objectName = "method"
+    bold = qt.QFont()
+    bold.setBold(True)
+    for task, title in TASKS.items():
+        group = [method for method in METHODS.values() if method.task == task]
+        if group:
+            combo.addItem(title)
+            combo.setItemData(combo.count - 1, bold, qt.Qt.FontRole)
+            combo.setItemData(combo.count - 1, 0, ITEM_FLAGS_ROLE)
+        for method in group:
+            combo.addItem(method.title, method.key)
+            combo.setItemData(combo.count - 1, method.intended_use, qt.Qt.ToolTipRole)
+    combo.setCurrentIndex(1)
+    return combo
+
+
+def about(method) -> str:
+    """Return what a method is meant for, and what it needs."""
+    titles = [given.title for given in method.inputs.values() if not given.optional]
+    optional = [given.title for given in method.inputs.values() if given.optional]
+    lines = [method.intended_use, _("Needs: {titles}.").format(titles="; ".join(titles))]
+    if optional:
+        lines[-1] += " " + _("Optional: {titles}.").format(titles="; ".join(optional))
+    if method.needs_torch:
+        lines[-1] += " " + _("Computes with PyTorch.")
+    if not method.ready:
+        lines[-1] += " " + _("Its weights are not shipped yet.")
+    return "\n".join(lines)

@@ -1,0 +1,43 @@
+"""The test host as fixtures: ``host`` for a panel, ``scene`` for its scene."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).resolve().parent))  # for "from host import press"
+
+
+@pytest.fixture(scope="session")
+def session_host():
+    """The host, made once; skipped where PySide6 or slicer-core is not installed."""
+    for package, name in (("PySide6", "PySide6-Essentials"), ("slicer", "slicer-core")):
+        pytest.importorskip(package, reason=f"{name} is not installed")
+    from host import start
+
+    made = start()
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def host(session_host):
+    """The host with an empty scene. What a slot raised, or an answer left over, fails the test."""
+    session_host.activate()
+    session_host.clean()
+    session_host.activate()
+    yield session_host
+    errors, answers = list(session_host.record.errors), list(session_host.record.answers)
+    session_host.activate()
+    session_host.clean()
+    if errors:
+        raise AssertionError(f"raised in slots or observers: {errors}") from errors[0]
+    assert answers == [], "nothing asked for these answers"
+
+
+@pytest.fixture
+def scene(host):
+    """The host's scene, empty."""
+    return host.scene
