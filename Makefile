@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 python := .venv/bin/python
 
-.PHONY: help setup demo test check bench stage wheel scripts-list clean
+.PHONY: help setup demo test check bench stage wheel scripts-list screenshots clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,9 @@ wheel: setup ## a wheel in dist
 scripts-list: setup ## refresh the list of library files that the extension packages
 	$(python) tools/list_library_files.py
 
+screenshots: setup ## pictures of the panel's tabs, as its test host draws them, in screenshots-output
+	QT_QPA_PLATFORM=offscreen CONTRASTSYNTH_SCREENSHOTS=screenshots-output $(python) -m pytest -q Testing/panel/test_screenshots.py
+
 clean: ## remove what the commands made, .venv included
-	rm -rf .venv build dist demo-output bench-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist demo-output bench-output screenshots-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
