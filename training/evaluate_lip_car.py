@@ -37,7 +37,7 @@ from low_dose_cases import (
 
 from ContrastSynthLib.errors import ContrastSynthError, RequestError
 from ContrastSynthLib.metrics import mae, psnr, relative_error, ssim
-from ContrastSynthLib.preprocessing.denoising import denoise, noise_sigma
+from ContrastSynthLib.preprocessing.denoising import denoise, noise_of_pair, noise_sigma
 from ContrastSynthLib.preprocessing.normalisation import fit
 from ContrastSynthLib.run import Request, run
 from ContrastSynthLib.volumes import FloatArray
@@ -66,7 +66,7 @@ def method(key: str, **parameters: Any) -> Callable[[LowDoseCase], FloatArray]:
 def scaled_difference(case: LowDoseCase, denoiser: str = "none") -> FloatArray:
     """Return pre + (low - pre) / dose, of the low dose as it is or denoised."""
     pre, low = case.pre_as_low, case.low.array
-    low = denoise(low, noise_sigma(low, case.brain), denoiser)
+    low = denoise(low, noise_of_pair(low, pre, case.brain), denoiser)
     return np.maximum(pre + (low - pre) / np.float32(DOSE), 0)
 
 

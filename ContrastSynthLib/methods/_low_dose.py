@@ -8,7 +8,7 @@ import numpy as np
 
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.inference.slicing import SlicePlan, plan_slices
-from ContrastSynthLib.preprocessing.denoising import denoise, noise_sigma
+from ContrastSynthLib.preprocessing.denoising import denoise, noise_of_pair, noise_sigma
 from ContrastSynthLib.preprocessing.normalisation import Normalisation, fit
 from ContrastSynthLib.preprocessing.shading import gain_field
 from ContrastSynthLib.registry import Context
@@ -63,7 +63,7 @@ def low_dose_slices(low: Volume, pre: Volume | None, context: Context) -> LowDos
         gain = float(np.median(field[context.mask]))
         before = plan.slices(normalisation.apply(pre.array / field)) * inside
     stack = plan.slices(normalisation.apply(low.array)) * inside
-    sigma = noise_sigma(stack, inside)
+    sigma = noise_sigma(stack, inside) if before is None else noise_of_pair(stack, before, inside)
     context.record.update(
         unit_of_the_low_dose=normalisation.scale,
         noise_sigma=sigma,

@@ -21,21 +21,37 @@ NLM_STRENGTH = 0.8
 """h of non-local means over the noise, as scikit-image recommends for its fast variant."""
 
 
-def noise_sigma(stack: FloatArray, inside: BoolArray) -> float:
+LAG_OF_DIFFERENCES = 3
+"""Pixels over which noise is no longer correlated, where a scan was interpolated."""
+
+
+def noise_sigma(stack: FloatArray, inside: BoolArray, lag: int = 1) -> float:
     """Return the standard deviation of the noise of slices (n, rows, columns), in their unit.
 
     It is the robust one (by the median absolute deviation) of the slices after the mask
-    EDGE_FREE, over the pixels ``inside`` (n, rows, columns); 0 where there are none. Noise of
-    interpolated scans is correlated, and looks smaller than it is.
+    EDGE_FREE, over the pixels ``inside`` (n, rows, columns); 0 where there are none. ``lag`` is
+    the distance in pixels of what the mask compares: with 1 the noise of interpolated scans,
+    which is correlated, looks smaller than it is; with more, anatomy looks like noise.
     """
     if not inside.any():
         return 0.0
-    response = convolve(stack, EDGE_FREE[None], mode="nearest")
+    mask = np.zeros((1, 2 * lag + 1, 2 * lag + 1), dtype=np.float32)
+    mask[:, ::lag, ::lag] = EDGE_FREE
+    response = convolve(stack, mask, mode="nearest")
     # At the rim of a masked scan the response is that of the mask.
-    core = binary_erosion(inside, np.ones((1, 3, 3)), border_value=1)
+    core = binary_erosion(inside, np.ones(mask.shape), border_value=1)
     deviation = float(np.median(np.abs(response[core if core.any() else inside])))
     deviation /= MAD_OF_NORMAL
     return deviation / float(np.sqrt(np.square(EDGE_FREE).sum()))
+
+
+def noise_of_pair(stack: FloatArray, other: FloatArray, inside: BoolArray) -> float:
+    """Return the noise of each of two scans of one anatomy, gain and shading, as slices.
+
+    In their difference the anatomy is gone, so that noise can be told at a distance at which
+    that of interpolated scans is not correlated. It is the root mean square of the two.
+    """
+    return noise_sigma(stack - other, inside, LAG_OF_DIFFERENCES) / float(np.sqrt(2))
 
 
 def denoise(stack: FloatArray, sigma: float, kind: str = "nlm") -> FloatArray:

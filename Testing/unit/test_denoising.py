@@ -10,7 +10,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from ContrastSynthLib.errors import MissingError, RequestError
-from ContrastSynthLib.preprocessing.denoising import DENOISERS, denoise, noise_sigma
+from ContrastSynthLib.preprocessing.denoising import DENOISERS, denoise, noise_of_pair, noise_sigma
 
 SIZE = 128
 ROWS, COLS = np.mgrid[:SIZE, :SIZE] / SIZE
@@ -156,3 +156,20 @@ def test_bm3d_that_is_installed_gets_each_slice_and_the_noise(monkeypatch):
     np.testing.assert_array_equal([image for image, _ in given], CLEAN)
     np.testing.assert_array_equal(found, 2 * CLEAN)
     assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize("smoothed", [0.0, 0.8])
+def test_the_noise_of_a_pair_is_found_where_it_is_correlated_and_amid_anatomy(smoothed):
+    from scipy.ndimage import gaussian_filter
+
+    rng = np.random.default_rng(0)
+    anatomy = 1 + 0.3 * (gaussian_filter(rng.normal(size=(3, 96, 96)), (0, 2, 2)) > 0)
+    scans = []
+    for _ in range(2):
+        noise = gaussian_filter(rng.normal(size=anatomy.shape), (0, smoothed, smoothed))
+        scans.append((anatomy + 0.04 * noise / noise.std()).astype(np.float32))
+    inside = np.ones(anatomy.shape, bool)
+    assert noise_of_pair(*scans, inside) == pytest.approx(0.04, rel=0.1)
+    # Each scan alone tells too little where its noise is correlated.
+    if smoothed:
+        assert noise_sigma(scans[0], inside) < 0.03
