@@ -125,7 +125,7 @@ PAPER = {"solver": "adam", "iterations": 150, "tolerance": 0.0, "start": "low"}
         "paper": {**PAPER, "forward": "ph2l", "prior": "gentv", "alpha": 6e-3},
         "paper_ph2l_tv": {**PAPER, "forward": "ph2l", "prior": "tv", "alpha": 3e-3},
         "paper_h2l_tv": {**PAPER, "forward": "h2l", "prior": "tv", "alpha": 6e-3},
-        "fast": {"iterations": 30, "tolerance": 1e-3},
+        "fast": {"iterations": 12, "tolerance": 1e-2},
         "physics": {"forward": "physics", "prior": "gentv", "guess": "pre"},
     },
     weights_when={
