@@ -494,7 +494,7 @@ def test_processes_and_workers_see_other_patients(slices, monkeypatch):
             made.append(seed)
             yield tiny_slab(0)
 
-        monkeypatch.setattr(slices, "make_slabs", make_slabs)
+        monkeypatch.setattr(slices.VirtualSlabs, "make", staticmethod(make_slabs))
         information = SimpleNamespace(id=worker, num_workers=2, seed=worker)
         monkeypatch.setattr(torch.utils.data, "get_worker_info", lambda i=information: i)
         options = {"crop": 32, "batch": 1, "workers": 0, "seed": 1000 * rank}
@@ -506,7 +506,7 @@ def test_processes_and_workers_see_other_patients(slices, monkeypatch):
     assert sum(map(len, seen)) == len(set.union(*seen))
 
 
-def test_slabs_are_kept_once(slices, monkeypatch, tmp_path):
+def test_slabs_are_kept_once(slices, tmp_path):
     made: list[int] = []
 
     def make_slabs(seed):
@@ -514,17 +514,16 @@ def test_slabs_are_kept_once(slices, monkeypatch, tmp_path):
         for n in range(slices.SLABS_PER_SEED):
             yield np.full((6, 3, 4, 4), n, np.float16)
 
-    monkeypatch.setattr(slices, "make_slabs", make_slabs)
-    slices.write_slabs(tmp_path, 12)
+    slices.write_slabs(tmp_path, 12, make_slabs)
     names = [f"00012_{n}.npy" for n in range(slices.SLABS_PER_SEED)]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert [np.load(tmp_path / name)[0, 0, 0, 0] for name in names] == list(range(8))
-    slices.write_slabs(tmp_path, 12)
+    slices.write_slabs(tmp_path, 12, make_slabs)
     assert made == [12]
     # Stopped before the end: what is missing is made, what is there is left alone.
     np.save(tmp_path / names[0], np.zeros(1))
     (tmp_path / names[5]).unlink()
-    slices.write_slabs(tmp_path, 12)
+    slices.write_slabs(tmp_path, 12, make_slabs)
     assert made == [12, 12]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert np.load(tmp_path / names[0]).shape == (1,)
