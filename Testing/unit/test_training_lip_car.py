@@ -340,7 +340,7 @@ def test_a_task_is_learnt_and_kept_with_its_card(doses, pool, tmp_path, task):
     assert list(card["inputs"]) == roles
     assert card["task"].startswith(f"{aim} from {' and '.join(roles)},")
     assert card["normalisation"] == "low_dose"
-    assert card["dose"] == card["training"]["dose_of_the_low_scan"] == 0.25
+    assert card["dose"] == 0.25
     assert card["training"]["steps"] == 100
     assert card["training"]["losses"] == {"ssim": 1.0, "l1": 0.5}
     assert card["trained_on_virtual_patients"] is True
