@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.inference.slicing import SlicePlan, plan_slices
-from ContrastSynthLib.preprocessing.denoising import denoise, noise_of_pair, noise_sigma
+from ContrastSynthLib.preprocessing.denoising import DENOISERS, denoise, noise_of_pair, noise_sigma
 from ContrastSynthLib.preprocessing.normalisation import Normalisation, fit
 from ContrastSynthLib.preprocessing.shading import gain_field
-from ContrastSynthLib.registry import Context
+from ContrastSynthLib.registry import Context, Param
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
+
+
+def one_of(title: str, choices: Mapping[str, str]) -> Param:
+    """Declare a choice, whose help says what each of them is."""
+    help_text = "; ".join(f"{key}: {what}" for key, what in choices.items()) + "."
+    return Param(title, choices=tuple(choices), help=help_text)
+
+
+def denoiser() -> Param:
+    """Declare what takes noise out of the low-dose scan."""
+    return Param("Denoiser of the low dose", choices=tuple(DENOISERS), help="bm3d: if installed.")
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,9 @@ from typing import Annotated
 import numpy as np
 
 from ContrastSynthLib.inference.ladder import run_batches
-from ContrastSynthLib.methods._low_dose import LowDose, low_dose_slices, need_pre
+from ContrastSynthLib.methods._low_dose import LowDose, denoiser, low_dose_slices, need_pre, one_of
 from ContrastSynthLib.methods._slices import load_network
-from ContrastSynthLib.preprocessing.denoising import DENOISERS
-from ContrastSynthLib.registry import Context, Input, Output, Param, method
+from ContrastSynthLib.registry import Context, Input, Output, method
 from ContrastSynthLib.volumes import FloatArray, Volume
 
 NETWORKS = {"pl2h": "with the pre scan", "l2h": "from the low dose alone"}
@@ -21,17 +20,8 @@ NETWORKS = {"pl2h": "with the pre scan", "l2h": "from the low dose alone"}
 class Parameters:
     """Which of the paper's two direct networks; it denoises neither's input by default."""
 
-    network: Annotated[
-        str,
-        Param(
-            "Network",
-            choices=tuple(NETWORKS),
-            help="; ".join(f"{key}: {what}" for key, what in NETWORKS.items()) + ".",
-        ),
-    ] = "pl2h"
-    denoiser: Annotated[
-        str, Param("Denoiser of the low dose", choices=tuple(DENOISERS), help="bm3d: if installed.")
-    ] = "none"
+    network: Annotated[str, one_of("Network", NETWORKS)] = "pl2h"
+    denoiser: Annotated[str, denoiser()] = "none"
 
 
 @method(

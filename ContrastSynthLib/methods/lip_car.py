@@ -10,7 +10,7 @@ import numpy as np
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.inference.ladder import first_that_fits
 from ContrastSynthLib.inversion.alpha import alpha_for_noise
-from ContrastSynthLib.methods._low_dose import LowDose, low_dose_slices, need_pre
+from ContrastSynthLib.methods._low_dose import LowDose, denoiser, low_dose_slices, need_pre, one_of
 from ContrastSynthLib.methods._slices import load_network
 from ContrastSynthLib.methods._spgr import (
     field_strength,
@@ -19,7 +19,6 @@ from ContrastSynthLib.methods._spgr import (
     repetition_time,
 )
 from ContrastSynthLib.methods.direct_low_to_full import direct_slices
-from ContrastSynthLib.preprocessing.denoising import DENOISERS
 from ContrastSynthLib.registry import Context, Input, Output, Param, method
 from ContrastSynthLib.volumes import FloatArray, Volume
 
@@ -57,35 +56,19 @@ BRIGHTEST = 1.2
 class Parameters:
     """The inverse problem (eq. 8), and how it is solved. alpha = 0 follows the noise."""
 
-    forward: Annotated[
-        str,
-        Param(
-            "Forward operator",
-            choices=tuple(FORWARDS),
-            help="; ".join(f"{key}: {what}" for key, what in FORWARDS.items()) + ".",
-        ),
-    ] = "ph2l"
+    forward: Annotated[str, one_of("Forward operator", FORWARDS)] = "ph2l"
     prior: Annotated[
         str,
         Param("Prior", choices=tuple(PRIORS), help="gentv and tikhonov stay close to the guess."),
     ] = "gentv"
-    guess: Annotated[
-        str,
-        Param(
-            "Guess",
-            choices=tuple(GUESSES),
-            help="; ".join(f"{key}: {what}" for key, what in GUESSES.items()) + ".",
-        ),
-    ] = "direct"
+    guess: Annotated[str, one_of("Guess", GUESSES)] = "direct"
     alpha: Annotated[
         float, Param("alpha", "mm", 0.0, 1.0, help="Weight of the prior; 0: from the noise.")
     ] = 0.0
     dimensions: Annotated[
         int, Param("Dimensions of the prior", "", 2, 3, help="2: within slices; 3: across them.")
     ] = 2
-    denoiser: Annotated[
-        str, Param("Denoiser of the low dose", choices=tuple(DENOISERS), help="bm3d: if installed.")
-    ] = "nlm"
+    denoiser: Annotated[str, denoiser()] = "nlm"
     solver: Annotated[
         str, Param("Solver", choices=("lbfgs", "adam"), help="adam: as in the paper, slower.")
     ] = "lbfgs"
