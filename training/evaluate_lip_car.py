@@ -97,10 +97,9 @@ OPERATORS = ("l2h", "pl2h", "h2l", "ph2l")
 
 def operator(network: str, denoiser: str, case: LowDoseCase) -> tuple[FloatArray, FloatArray]:
     """Return what a network makes of its true input, and what it aims at, in units of the scan."""
-    sigma = noise_sigma(case.low.array, case.brain)
     low = case.low.array * case.brain
     if denoiser != "none":
-        low = denoise(low, sigma, denoiser) * case.brain
+        low = denoise(low, noise_sigma(case.low.array, case.brain), denoiser) * case.brain
     aims_low = network in ("h2l", "ph2l")
     given = case.low.with_array(low.astype(np.float32), "denoised, for research only")
     if not aims_low:
