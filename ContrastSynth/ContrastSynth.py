@@ -56,6 +56,10 @@ class ContrastSynthWidget(ScriptedLoadableModuleWidget):
         """Show what the scene keeps of the panel, each time it comes into view."""
         self.panel.enter()
 
+    def exit(self):
+        """Leave the slice views as other modules want them."""
+        self.panel.leave()
+
     def cleanup(self):
         """End a run that is under way; Slicer closes or reloads the module."""
         self.panel.cleanup()

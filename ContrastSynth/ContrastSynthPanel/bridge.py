@@ -8,7 +8,6 @@ changed meanwhile, the result stays where it lay, without a parent.
 """
 
 import json
-import re
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -30,29 +29,10 @@ from ContrastSynthLib.volumes import Volume
 # Saved scenes hold these names: they are never changed.
 SYNTHETIC, METHOD = "ContrastSynth.Synthetic", "ContrastSynth.Method"
 PROVENANCE, OWN_NAME = "ContrastSynth.Provenance", "ContrastSynth.Name"
-STATE, NODE_KEY = "ContrastSynth.State", "mrml_node"
 
 LABEL_MAP = "vtkMRMLLabelMapVolumeNode"
 MAP_COLOURS = "vtkMRMLColorTableNodeIron"  # in every Slicer; black at 0
 SEGMENT_ID, SEGMENT_COLOUR = "mask", (1.0, 0.55, 0.26)
-
-# What a scan's name says, in the order in which it is looked for; a match is cut out of the
-# name. Letters continue a word, digits and signs do not: "t1post" and "T1+C" have two each.
-CONTRAST = r"contrast\w*|kontrast\w*|gad\w*|gd|km|ce|enhanced|injection"
-NAME_WORDS = {
-    "other adc": r"e ?adc|exp\w* adc",
-    "adc": r"d?adc|apparent diffusion( coefficient)?",
-    "other": r"flair|t2 ?(\*|star)|stir|tirm|dark[ -]fluid|swi|dwi|dti|diff\w*|trace|b ?\d{3,4}|pd"
-    r"|tof|mra|angio\w*|perf\w*|pwi|dsc|dce|dyn\w*|asl|bold|fmri|map|mip|scout|survey|subtr\w*"
-    r"|locali[sz]er|seg\w*|label|mask|synthetic|uptake",
-    "no role": r"(pre|post)[ -]?(op|operative|surg\w*|rt|radiation|treatment|chemo\w*)|low ?res",
-    "low": r"low([ -]?dose)?|\d\d? ?(%|percent|pct)|(1/\d+|0\.\d+|half|third|quarter|tenth) ?dose",
-    "pre": rf"(pre|non?|without|w/o|ohne|sans|un)[ -]?({CONTRAST}|c)|pre|native?|plain|(?<= )-c",
-    "post": rf"t1w?ce?|post|{CONTRAST}|\+ ?c|c ?\+|full dose",
-    "unclear": r"c",
-    "t2": r"t2(wi?|weighted)?",
-    "t1": r"t1(wi?|weighted)?|mprage|f?spgr|bravo|vibe|lava|thrive|flash",
-}
 
 
 def volume_from_node(node, mask: bool = False, parent_of=None) -> Volume:
@@ -159,7 +139,7 @@ def add_result(scene, source: str | Path | result.Result, reference_node) -> dic
     for role, volume in outputs.items():
         name = scene.GenerateUniqueName(f"{reference_node.GetName()} {role} SYNTHETIC")
         node = nodes[role] = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-        _fill(node, volume, *_place(volume.grid, reference_node))
+        fill_node(node, volume, *_place(volume.grid, reference_node))
         node.SetAttribute(METHOD, key)
         node.SetAttribute(PROVENANCE, json.dumps(provenance))
         _show(node, reference_node, role in declared and declared[role].units_of is None)
@@ -194,7 +174,8 @@ def _place(grid: Grid, reference) -> tuple[np.ndarray, str | None]:
     return grid.index_to_ras, None
 
 
-def _fill(node, volume: Volume, index_to_ras: np.ndarray, parent_id: str | None) -> None:
+def fill_node(node, volume: Volume, index_to_ras: np.ndarray, parent_id: str | None) -> None:
+    """Give a volume node the voxels and marks of ``volume``, lying by IJKToRAS in its parent."""
     slicer.util.updateVolumeFromArray(node, volume.array)
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(index_to_ras))
     node.SetAndObserveTransformNodeID(parent_id)
@@ -292,7 +273,7 @@ def sequence_from_series(scene, series: list[Volume], name: str):
     node.SetAttribute(SYNTHETIC, next(filter(None, (v.synthetic for v in series)), None))
     for volume, time_s in zip(series, times, strict=True):
         frame = slicer.vtkMRMLScalarVolumeNode()
-        _fill(frame, volume, volume.grid.index_to_ras, None)
+        fill_node(frame, volume, volume.grid.index_to_ras, None)
         node.SetDataNodeAtValue(frame, repr(time_s))
     browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", f"{name} browser")
     browser.SetAndObserveMasterSequenceNodeID(node.GetID())
@@ -341,60 +322,3 @@ def plot_lines(scene, name: str, x, lines: dict, x_title: str, y_title: str):
         if series.GetTableNode() is table and series.GetYColumnName() not in lines:
             scene.RemoveNode(series)
     return chart
-
-
-def role_in_name(name: str) -> str | None:
-    """Return the role that a scan's name tells: pre, post, low, t2, adc; "t1" if no more."""
-    text = re.sub(r"[^a-z0-9+*%/.-]+", " ", name.lower())
-    said = set()
-    for word, pattern in NAME_WORDS.items():
-        text, count = re.subn(rf"(?<![a-z])({pattern})(?![a-z])", " ; ", text)
-        said |= {word} if count else set()
-    if "adc" in said:
-        return "adc"
-    told = said & {"low", "pre", "post", "t2"} - ({"post"} if "low" in said else set())
-    if said & {"other", "unclear"} or len(told) > 1 or said >= {"t1", "t2"}:
-        return None
-    return told.pop() if told else "t1" if "t1" in said else None
-
-
-def pick_roles(nodes: list, wanted_roles: list[str]) -> dict:
-    """Return by role the one node whose name tells it, or None; mere T1 is pre if no other is."""
-    by_role = {}
-    for node in nodes:
-        by_role.setdefault(role_in_name(node.GetName()), []).append(node)
-    by_role.setdefault("pre", by_role.get("t1", []))
-    found = {role: by_role.get(role, []) for role in wanted_roles}
-    return {role: several[0] if len(several) == 1 else None for role, several in found.items()}
-
-
-def save_state(parameter_node, state: dict) -> None:
-    """Keep ``state``, JSON with nodes anywhere in it, in a parameter node of a scene.
-
-    Nodes become references. Raises TypeError or ValueError for other values, changing nothing.
-    """
-    nodes = []
-
-    def as_reference(value) -> dict:
-        if not isinstance(value, slicer.vtkMRMLNode):
-            raise TypeError(f"A state holds JSON and nodes, not {type(value).__name__}.")
-        nodes.append(value)
-        return {NODE_KEY: f"{STATE}.{len(nodes) - 1}"}
-
-    text = json.dumps({"schema_version": 1, "state": state}, default=as_reference, allow_nan=False)
-    for n in reversed(range(parameter_node.GetNumberOfNodeReferenceRoles())):
-        if (role := parameter_node.GetNthNodeReferenceRole(n)).startswith(STATE):
-            parameter_node.RemoveNodeReferenceIDs(role)
-    for n, node in enumerate(nodes):
-        parameter_node.SetNodeReferenceID(f"{STATE}.{n}", node.GetID())
-    parameter_node.SetParameter(STATE, text)
-
-
-def load_state(parameter_node) -> dict:
-    """Return what save_state kept, {} where nothing is; None for a node that is gone."""
-
-    def resolved(value: dict):
-        return parameter_node.GetNodeReference(value[NODE_KEY]) if NODE_KEY in value else value
-
-    text = parameter_node.GetParameter(STATE)
-    return json.loads(text, object_hook=resolved)["state"] if text else {}

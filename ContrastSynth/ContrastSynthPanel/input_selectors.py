@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import grid_table
 from ContrastSynthLib.registry import MASK_ROLE, Method
-from ContrastSynthPanel import bridge
+from ContrastSynthPanel import bridge, series_names
 from ContrastSynthPanel.forms import add_row, let_shrink, new_form
 
 VOLUME, SEQUENCE = "vtkMRMLScalarVolumeNode", "vtkMRMLSequenceNode"
@@ -138,7 +138,7 @@ class InputSelectors:
             if node.GetClassName() == VOLUME and not node.GetHideFromEditors() and node not in taken
         ]
         open_roles = [role for role in self.method.inputs if role not in self.chosen]
-        picked = bridge.pick_roles(free, open_roles)
+        picked = series_names.pick_roles(free, open_roles)
         self.show_nodes({role: node for role, node in picked.items() if node is not None})
 
     def missing(self) -> str:

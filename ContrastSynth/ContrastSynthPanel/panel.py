@@ -5,12 +5,16 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from ContrastSynthPanel import bridge
+from ContrastSynthPanel import saved_state
 from ContrastSynthPanel.input_selectors import unsettled
 from ContrastSynthPanel.synthesise_tab import SynthesiseTab
 
 # Both colours are given, so that it can be read in a dark theme too.
 BANNER = "background-color: #ffe08a; color: #3d2f00; padding: 4px;"
+# By the keys under which a saved scene keeps their states: never renamed.
+TABS = {
+    "synthesise": SynthesiseTab,
+}
 
 
 class Panel(VTKObservationMixin):
@@ -26,10 +30,13 @@ class Panel(VTKObservationMixin):
         self.banner.wordWrap = True
         self.banner.setStyleSheet(BANNER)
         layout.addWidget(self.banner)
-        self.tabs = qt.QTabWidget()
-        layout.addWidget(self.tabs)
-        self.synthesise = SynthesiseTab(self.save)
-        self.tabs.addTab(self.synthesise.widget, _("Synthesise"))
+        self.tab_widget = qt.QTabWidget()
+        layout.addWidget(self.tab_widget)
+        self.tabs = {key: tab(self.save) for key, tab in TABS.items()}
+        for tab in self.tabs.values():
+            self.tab_widget.addTab(tab.widget, tab.title)
+        self._shown = 0
+        self.tab_widget.connect("currentChanged(int)", self._tab_chosen)
         self._restore_timer = qt.QTimer()
         self._restore_timer.setSingleShot(True)
         self._restore_timer.setInterval(0)
@@ -46,21 +53,32 @@ class Panel(VTKObservationMixin):
             self.addObserver(scene, event, react)
         self._ready = True
 
+    @property
+    def synthesise(self) -> SynthesiseTab:
+        """The tab that runs the methods."""
+        return self.tabs["synthesise"]
+
     def enter(self) -> None:
         """Show what the scene keeps: it may have changed while the panel was not in view."""
         self.restore()
+
+    def leave(self) -> None:
+        """Another module is shown."""
+        self._shown_tab().left()
 
     def cleanup(self) -> None:
         """End what runs and hear no more of the scene: the module is closed or reloaded."""
         self._ready = False
         self._restore_timer.stop()
         self.removeObservers()
-        self.synthesise.close()
+        for tab in self.tabs.values():
+            tab.close()
 
     def save(self) -> None:
         """Keep the state in the scene, unless the scene is about to tell it."""
         if self._ready and not self._loading and not unsettled():
-            bridge.save_state(self._parameter_node(), {"synthesise": self.synthesise.state()})
+            state = {key: tab.state() for key, tab in self.tabs.items()}
+            saved_state.save_state(self._parameter_node(), state)
 
     def restore(self) -> None:
         """Show the state that the scene keeps; without one, keep what is shown."""
@@ -68,18 +86,30 @@ class Panel(VTKObservationMixin):
             return
         self._loading = True  # until all of it is shown, nothing is saved over it
         try:
-            state = bridge.load_state(self._parameter_node())
-            if "synthesise" in state:
-                self.synthesise.restore(state["synthesise"])
+            state = saved_state.load_state(self._parameter_node())
+            for key, tab in self.tabs.items():
+                if key in state:
+                    tab.restore(state[key])
         finally:
             self._loading = False
-        self.synthesise.scene_changed()
+        self._tell_tabs("scene_changed")
+
+    def _shown_tab(self):
+        return list(self.tabs.values())[self._shown]
+
+    def _tab_chosen(self, index: int) -> None:
+        self._shown_tab().left()
+        self._shown = index
+
+    def _tell_tabs(self, what: str) -> None:
+        for tab in self.tabs.values():
+            getattr(tab, what)()
 
     def _on_start_close(self, _scene, _event) -> None:
-        self.synthesise.scene_closed()
+        self._tell_tabs("scene_closed")
 
     def _on_end_close(self, _scene, _event) -> None:
-        self.synthesise.forget_nodes()
+        self._tell_tabs("forget_nodes")
 
     def _on_start_import(self, _scene, _event) -> None:
         self._loading = True
@@ -88,4 +118,4 @@ class Panel(VTKObservationMixin):
         self._restore_timer.start()  # once the selectors have seen the new nodes
 
     def _on_nodes(self, _scene, _event) -> None:
-        self.synthesise.scene_changed()
+        self._tell_tabs("scene_changed")

@@ -17,18 +17,22 @@ from ContrastSynthPanel.forms import let_shrink
 from ContrastSynthPanel.input_selectors import SEQUENCE, InputSelectors
 from ContrastSynthPanel.parameter_widgets import ParameterWidgets
 from ContrastSynthPanel.run_section import RunSection
+from ContrastSynthPanel.tab import Tab
 from ContrastSynthPanel.weights_box import WeightsBox
 
 PICK_AFTER_MS = 100  # a volume gets its name and voxels some moments after it is in the scene
 UPTAKE = "uptake"
 
 
-class SynthesiseTab:
-    """``widget`` is the tab; ``state`` and ``restore`` are what a saved scene keeps of it."""
+class SynthesiseTab(Tab):
+    """A method's inputs, parameters, weights and device, Apply, and how the run goes."""
+
+    title = _("Synthesise")
 
     def __init__(self, changed):
-        """Make the tab; ``changed`` is called whenever ``state()`` is another one."""
-        self._changed, self.method, self._restoring = changed, None, False
+        """Make the tab."""
+        super().__init__(changed)
+        self.method, self._restoring = None, False
         self._given = {}  # what was set by hand, and the preset, by method
         self._pick_timer = qt.QTimer()
         self._pick_timer.setSingleShot(True)
@@ -43,8 +47,7 @@ class SynthesiseTab:
         self._pick()
 
     def _build(self) -> None:
-        self.widget = qt.QWidget()
-        column = qt.QVBoxLayout(self.widget)
+        column = self.column
         self.method_combo, self.about_label = method_combo(), qt.QLabel()
         self.about_label.wordWrap = True
         self.about_label.textFormat = qt.Qt.PlainText

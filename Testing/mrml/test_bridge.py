@@ -21,7 +21,7 @@ from scipy.spatial.transform import Rotation
 pytest.importorskip("vtk", reason="slicer-core is not installed")
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 import vtk  # noqa: E402
-from ContrastSynthPanel import bridge  # noqa: E402
+from ContrastSynthPanel import bridge, saved_state, series_names  # noqa: E402
 from vtk.util.numpy_support import numpy_to_vtk  # noqa: E402
 
 from ContrastSynthLib.acquisition import Acquisition  # noqa: E402
@@ -758,7 +758,7 @@ NAMES = {
 
 @pytest.mark.parametrize("role", NAMES)
 def test_what_names_tell(role):
-    told = {name: bridge.role_in_name(name) for name in NAMES[role]}
+    told = {name: series_names.role_in_name(name) for name in NAMES[role]}
     assert told == dict.fromkeys(NAMES[role], role)
 
 
@@ -781,7 +781,7 @@ def named(*names):
 )  # fmt: skip
 def test_roles_are_picked_only_where_one_scan_fits(names, picked):
     wanted = ["pre", "post", "low", "t2", "adc", "phase"]
-    nodes = bridge.pick_roles(named(*names), wanted)
+    nodes = series_names.pick_roles(named(*names), wanted)
     found = {role: node and node.GetName() for role, node in nodes.items()}
     assert found == dict.fromkeys(wanted) | picked
 
@@ -791,30 +791,32 @@ def test_roles_are_picked_only_where_one_scan_fits(names, picked):
 
 def test_a_state_is_replaced_as_a_whole(scene):
     node = scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode")
-    assert bridge.load_state(node) == {}
+    assert saved_state.load_state(node) == {}
     scans = [add_volume(scene, name=f"scan {n}") for n in range(3)]
     node.SetNodeReferenceID("another's", scans[0].GetID())
-    bridge.save_state(node, {"in": {"pre": scans[0], "phase": scans[1:]}, "dose": 0.25})
-    bridge.save_state(node, {"in": {"post": scans[1]}, "text": PROVENANCE["note"], "none": None})
+    saved_state.save_state(node, {"in": {"pre": scans[0], "phase": scans[1:]}, "dose": 0.25})
+    saved_state.save_state(
+        node, {"in": {"post": scans[1]}, "text": PROVENANCE["note"], "none": None}
+    )
     state = {"in": {"post": scans[1]}, "text": PROVENANCE["note"], "none": None}
-    assert bridge.load_state(node) == state
+    assert saved_state.load_state(node) == state
     roles = [node.GetNthNodeReferenceRole(n) for n in range(node.GetNumberOfNodeReferenceRoles())]
     assert sum(node.GetNumberOfNodeReferences(role) for role in roles) == 2
     assert node.GetNodeReference("another's") is scans[0]
     for wrong in (object(), math.nan):
         with pytest.raises((TypeError, ValueError)):
-            bridge.save_state(node, {"in": scans[0], "wrong": wrong})
-        assert bridge.load_state(node) == state
-    bridge.save_state(node, {"in": scans})
+            saved_state.save_state(node, {"in": scans[0], "wrong": wrong})
+        assert saved_state.load_state(node) == state
+    saved_state.save_state(node, {"in": scans})
     scene.RemoveNode(scans[1])
-    assert bridge.load_state(node) == {"in": [scans[0], None, scans[2]]}
+    assert saved_state.load_state(node) == {"in": [scans[0], None, scans[2]]}
 
 
 READ_AGAIN = """
 import json, sys
 from conftest import new_scene
 import slicer
-from ContrastSynthPanel import bridge
+from ContrastSynthPanel import bridge, saved_state
 scene = new_scene()
 if sys.argv[1].endswith(".mrb"):
     assert scene.ReadFromMRB(sys.argv[1])
@@ -822,7 +824,7 @@ else:
     scene.SetURL(sys.argv[1])
     assert scene.Connect()
 parameters = scene.GetFirstNodeByClass("vtkMRMLScriptedModuleNode")
-state = bridge.load_state(parameters)
+state = saved_state.load_state(parameters)
 pre, low = state["inputs"]["pre"], scene.GetFirstNodeByName("scan low SYNTHETIC")
 told = {
     "state": state | {"inputs": {role: node.GetName() for role, node in state["inputs"].items()}},
@@ -866,7 +868,7 @@ def test_a_scene_is_saved_and_read_in_another_process(scene, tmp_path, suffix):
     bridge.sequence_from_series(scene, series, "phases SYNTHETIC")
     state = {"inputs": {"pre": scan, "low": low}, "dose": 0.25, "text": PROVENANCE["note"]}
     parameters = scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", "ContrastSynth")
-    bridge.save_state(parameters, state)
+    saved_state.save_state(parameters, state)
     path = tmp_path / f"scene{suffix}"
     save(scene, path)
     environment = os.environ | {

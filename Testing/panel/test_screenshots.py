@@ -39,7 +39,7 @@ def widget(host):
     for role, volume in sample_patient(size=(48, 56, 40)).scans.items():
         if role in NAMES:
             node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", NAMES[role])
-            bridge._fill(node, volume, volume.grid.index_to_ras, None)
+            bridge.fill_node(node, volume, volume.grid.index_to_ras, None)
     pump(lambda: not opened.synthesise._pick_timer.active)
     yield module
     host.leave_module()

@@ -62,7 +62,7 @@ def add_volume(name, volume):
     from ContrastSynthPanel import bridge
 
     node = slicer.mrmlScene.AddNewNodeByClass(VOLUME, name)
-    bridge._fill(node, volume, volume.grid.index_to_ras, None)
+    bridge.fill_node(node, volume, volume.grid.index_to_ras, None)
     return node
 
 
@@ -570,14 +570,14 @@ def test_the_state_is_saved_and_restored_with_the_scene(host, tab, nodes, tmp_pa
 
 
 def test_the_state_is_there_again_when_the_module_is_entered(host, tab, nodes):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel import saved_state
 
     choose_dose(tab, nodes)
     host.leave_module()
     node = slicer.modules.ContrastSynthWidget.logic.getParameterNode()
-    state = bridge.load_state(node)
+    state = saved_state.load_state(node)
     state["synthesise"]["parameters"]["physics_dose"]["given"]["dose"] = 0.75
-    bridge.save_state(node, state)
+    saved_state.save_state(node, state)
     host.open_module()
     assert tab.parameters.fields["dose"].value() == 0.75
     assert tab.inputs.nodes() == {"pre": nodes["pre"], "post": nodes["post"]}
@@ -593,12 +593,12 @@ def test_the_state_is_there_again_when_the_module_is_entered(host, tab, nodes):
     ],
 )
 def test_a_state_of_another_version_is_no_obstacle(host, tab, nodes, damage):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel import saved_state
 
     choose_dose(tab, nodes)
     host.leave_module()
     node = slicer.modules.ContrastSynthWidget.logic.getParameterNode()
-    bridge.save_state(node, {"synthesise": tab.state() | damage})
+    saved_state.save_state(node, {"synthesise": tab.state() | damage})
     host.open_module()
     assert tab.run.apply_button.enabled
     assert ("of_tomorrow" in tab.run.message.plainText) == ("align" not in damage)

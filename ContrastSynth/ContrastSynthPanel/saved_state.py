@@ -1,0 +1,40 @@
+"""What a saved scene keeps of the panel: JSON in a parameter node, nodes as its references."""
+
+import json
+
+import slicer
+
+# Saved scenes hold these names: they are never changed.
+STATE, NODE_KEY = "ContrastSynth.State", "mrml_node"
+
+
+def save_state(parameter_node, state: dict) -> None:
+    """Keep ``state``, JSON with nodes anywhere in it, in a parameter node of a scene.
+
+    Nodes become references. Raises TypeError or ValueError for other values, changing nothing.
+    """
+    nodes = []
+
+    def as_reference(value) -> dict:
+        if not isinstance(value, slicer.vtkMRMLNode):
+            raise TypeError(f"A state holds JSON and nodes, not {type(value).__name__}.")
+        nodes.append(value)
+        return {NODE_KEY: f"{STATE}.{len(nodes) - 1}"}
+
+    text = json.dumps({"schema_version": 1, "state": state}, default=as_reference, allow_nan=False)
+    for n in reversed(range(parameter_node.GetNumberOfNodeReferenceRoles())):
+        if (role := parameter_node.GetNthNodeReferenceRole(n)).startswith(STATE):
+            parameter_node.RemoveNodeReferenceIDs(role)
+    for n, node in enumerate(nodes):
+        parameter_node.SetNodeReferenceID(f"{STATE}.{n}", node.GetID())
+    parameter_node.SetParameter(STATE, text)
+
+
+def load_state(parameter_node) -> dict:
+    """Return what save_state kept, {} where nothing is; None for a node that is gone."""
+
+    def resolved(value: dict):
+        return parameter_node.GetNodeReference(value[NODE_KEY]) if NODE_KEY in value else value
+
+    text = parameter_node.GetParameter(STATE)
+    return json.loads(text, object_hook=resolved)["state"] if text else {}
