@@ -49,6 +49,20 @@ def test_enhancement_is_not_taken_for_shading():
     assert np.median((found / true)[lesion]) < 1.03
 
 
+@pytest.mark.parametrize("rise", [0.15, 0.25])
+def test_a_lesion_of_six_centimetres_keeps_its_middle(rise):
+    before, mask, place = head()
+    true = shading(place)
+    k, j, i = place
+    off_mm = np.sqrt((24 * k) ** 2 + (96 * (j - 0.2)) ** 2 + (80 * (i + 0.1)) ** 2)
+    after = before * true * np.where(mask & (off_mm < 30), 1 + rise, 1.0)
+    rng = np.random.default_rng(2)
+    scans = [image + mask * rng.normal(0, 6, SHAPE) for image in (before, after)]
+    found = gain_field(*(scan.astype(np.float32) for scan in scans), mask, SPACING_MM)
+    # Of a rise by ``rise`` not even a fifth is taken for shading.
+    assert np.median((found / true)[mask & (off_mm < 15)]) < 1 + rise / 5
+
+
 def test_the_gain_alone_remains_where_scans_agree():
     before, mask, _ = head()
     rng = np.random.default_rng(1)
