@@ -71,13 +71,15 @@ def run_on_slices(
     return plan, outputs
 
 
-def change_to(pre: FloatArray, image: FloatArray, plan: SlicePlan, context: Context) -> FloatArray:
-    """Return ``image`` (k, j, i) changed as its slices were to become ``pre``, never below 0.
+def changed_by(
+    slices: FloatArray, image: FloatArray, plan: SlicePlan, context: Context
+) -> FloatArray:
+    """Return ``image`` (k, j, i) changed by what its ``slices`` changed by, never below 0.
 
     Only the change goes from the slices back to the grid, so that where pixels were resampled
     the image keeps its own detail. Outside of the mask nothing changes.
     """
-    change = plan.restore(pre - plan.slices(image), outside=0.0)
+    change = plan.restore(slices, outside=0.0)
     return np.where(context.mask, np.maximum(image + change, np.minimum(image, 0)), image)
 
 

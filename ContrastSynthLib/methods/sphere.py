@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Annotated
+
 import numpy as np
 
 from ContrastSynthLib.methods._slices import (
     UPTAKE_THRESHOLD,
     SliceParameters,
-    change_to,
+    changed_by,
     record_removed,
     run_on_slices,
 )
 from ContrastSynthLib.preprocessing.normalisation import fit
-from ContrastSynthLib.registry import Context, Input, Output, method
+from ContrastSynthLib.registry import Context, Input, Output, Param, method
 from ContrastSynthLib.volumes import FloatArray, Volume
+
+
+@dataclass(frozen=True)
+class SphereParameters(SliceParameters):
+    """How the network is asked, and which of its changes count."""
+
+    least_change: Annotated[
+        float,
+        Param(
+            "Least change",
+            low=0.0,
+            high=0.2,
+            unit="means of the brain",
+            help="Smaller changes than this are mostly left as scanned: the network makes such "
+            "ones everywhere. 0 takes all of them, as the paper does.",
+        ),
+    ] = UPTAKE_THRESHOLD / 2
 
 
 @method(
@@ -26,15 +46,17 @@ from ContrastSynthLib.volumes import FloatArray, Volume
         "uptake": Output("Uptake, 0 to 1", units_of=None),
         "hyperintensity": Output("Hyperintensity prior, 0 to 1", units_of=None),
     },
-    parameters=SliceParameters,
+    parameters=SphereParameters,
     reference="post",
-    presets={"paper": {"mirrored": False}, "fast": {"mirrored": False}},
+    presets={"paper": {"mirrored": False, "least_change": 0.0}, "fast": {"mirrored": False}},
     weights="sphere",
     citation="sphere2025",
     intended_use="Research. T1-weighted brains after gadolinium. Enhancement may be left over, and "
     "what is bright without agent may be darkened.",
 )
-def sphere(post: Volume, *, parameters: SliceParameters, context: Context) -> dict[str, FloatArray]:
+def sphere(
+    post: Volume, *, parameters: SphereParameters, context: Context
+) -> dict[str, FloatArray]:
     """Find the uptake M and paint what lies under it: eq. 18-24 of SPHERE.
 
     The scan is divided by its mean inside the mask, as in the paper, and cut into slices of
@@ -46,7 +68,8 @@ def sphere(post: Volume, *, parameters: SliceParameters, context: Context) -> di
     image = normalisation.apply(post.array)
     plan, found = run_on_slices([(image, 3)], post, context, mirrored=parameters.mirrored)
 
-    outputs = {"pre": change_to(found["pre"], image, plan, context)}
+    change = without_small(found["pre"] - plan.slices(image), parameters.least_change)
+    outputs = {"pre": changed_by(change, image, plan, context)}
     if "uptake" in found:
         outputs["uptake"] = plan.restore(found["uptake"], outside=0.0)
     else:
@@ -60,3 +83,10 @@ def sphere(post: Volume, *, parameters: SliceParameters, context: Context) -> di
     record_removed(outputs, image, post, context)
     outputs["pre"] = np.where(context.mask, normalisation.undo(outputs["pre"]), post.array)
     return outputs
+
+
+def without_small(change: FloatArray, least: float) -> FloatArray:
+    """Return c^3 / (c^2 + least^2) for each change c: of ``least`` half is left, of twice it 0.8."""
+    if not least:
+        return change
+    return np.asarray(change**3 / (change**2 + least**2), dtype=np.float32)

@@ -150,3 +150,14 @@ def test_the_model_card_tells_how_the_weights_were_made(method):
     for key in ("data", "data_licence", "commit", "command", "seed", "steps", "hours", "hardware"):
         assert card["training"][key] not in (None, ""), key
     assert '"/' not in json.dumps(card), "a folder of the machine that trained them"
+
+
+def test_small_changes_are_left_as_scanned_and_large_ones_made():
+    from ContrastSynthLib.methods.sphere import without_small
+
+    change = np.array([-1.0, -0.1, -0.05, 0.0, 0.01, 0.5], dtype=np.float32)
+    left = without_small(change, 0.05)
+    assert left.dtype == np.float32
+    np.testing.assert_allclose(left[:3], [-1 / 1.0025, -0.08, -0.025], rtol=1e-5)
+    assert left[3] == 0 and 0 < left[4] < 0.0004 and left[5] > 0.49
+    np.testing.assert_array_equal(without_small(change, 0.0), change)
