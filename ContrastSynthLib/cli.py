@@ -85,12 +85,7 @@ def _how_to_run(parser: argparse.ArgumentParser) -> None:
         help="a parameter of the method; repeatable",
     )
     parser.add_argument("--preset", help="a named set of parameters, such as paper")
-    parser.add_argument(
-        "--align",
-        default="none",
-        choices=("none", "resample", "rigid", "affine"),
-        help="how to bring the inputs onto one grid (default: refuse differing grids)",
-    )
+    _align_option(parser)
     parser.add_argument("--weights", metavar="ID|PATH", help="other weights than the default")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
 
@@ -114,7 +109,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="seconds after injection, one for each 'phase'",
     )
-    parser.add_argument("--progress", default="bar", choices=("bar", "json", "none"))
+    _progress_option(parser)
     _json_option(parser)
     parser.set_defaults(command=runs.run)
 
@@ -138,7 +133,8 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--synthetic", required=True, metavar="FILE")
     parser.add_argument("--pre", metavar="FILE", help="with --post: measure inside the uptake")
     parser.add_argument("--post", metavar="FILE")
-    parser.add_argument("--mask", metavar="FILE", help="measure inside this region instead")
+    parser.add_argument("--mask", metavar="FILE", help="measure inside this region too")
+    _align_option(parser)
     parser.add_argument(
         "--normalise",
         default="median",
@@ -151,6 +147,7 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write the map: 1 found, 2 missed, 3 invented, 4 lost part, 5 added part of a lesion",
     )
+    _progress_option(parser)
     _json_option(parser)
     parser.set_defaults(command=measures.evaluate)
 
@@ -235,6 +232,19 @@ def _weights(parser: argparse.ArgumentParser) -> None:
     importing = add("import", help="copy weights into this user's folder")
     importing.add_argument("path", type=Path, metavar="PATH", help="a bundle's folder, or a .zip")
     importing.set_defaults(command=weights.import_weights)
+
+
+def _align_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--align",
+        default="none",
+        choices=("none", "resample", "rigid", "affine"),
+        help="how to bring the inputs onto one grid (default: refuse differing grids)",
+    )
+
+
+def _progress_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--progress", default="bar", choices=("bar", "json", "none"))
 
 
 def _json_option(parser: argparse.ArgumentParser) -> None:

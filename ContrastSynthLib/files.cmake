@@ -6,6 +6,7 @@ set(LIBRARY_SCRIPTS
   analysis/__init__.py
   analysis/enhancement.py
   analysis/evaluation.py
+  analysis/evaluation_rows.py
   analysis/kinetics.py
   analysis/kinetics_report.py
   analysis/measures.py

@@ -1,17 +1,19 @@
 """Speaking to whoever started the run: a person at a terminal, or the panel in Slicer.
 
 The panel reads JSON lines. Each line is one object with ``schema_version`` and ``type``:
-``progress`` (fraction, message), ``result`` (what ``run --json`` prints) or ``error``
-(message, exit_code). Nothing else is written to that stream.
+``progress`` (fraction, message and, where a method measures as it goes, ``measures``: numbers
+by name), ``result`` (what ``--json`` prints) or ``error`` (message, exit_code). Nothing else is
+written to that stream. Readers pass over what they do not know.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -27,10 +29,17 @@ class JsonLines:
 
     def __init__(self, stream: TextIO):
         self._stream = stream
+        self._measures: dict[str, float] = {}
+
+    def measured(self, values: Mapping[str, float]) -> None:
+        """Keep numbers for the next line of progress; what is not finite is no JSON."""
+        self._measures = {name: value for name, value in values.items() if math.isfinite(value)}
 
     def progress(self, fraction: float, message: str) -> None:
-        """Tell how far the run is, from 0 to 1."""
-        self.send("progress", fraction=round(fraction, 4), message=message)
+        """Tell how far the run is, from 0 to 1, and what was measured."""
+        measures = {"measures": self._measures} if self._measures else {}
+        self._measures = {}
+        self.send("progress", fraction=round(fraction, 4), message=message, **measures)
 
     def send(self, kind: str, **content: Any) -> None:
         """Write one line and flush it: the reader waits for it."""
@@ -52,6 +61,13 @@ def json_lines_on_stdout() -> Iterator[JsonLines]:
         sys.stdout.flush()
         os.dup2(kept, 1)
         os.close(kept)
+
+
+def progress_for(choice: str, lines: JsonLines | None) -> ProgressFunction:
+    """Return the progress function for an option ``--progress``: bar, json or none."""
+    if lines:
+        return lines.progress
+    return progress_bar(sys.stderr) if choice == "bar" else no_progress
 
 
 def progress_bar(stream: TextIO) -> ProgressFunction:

@@ -45,6 +45,18 @@ class Result:
         return parts
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, which appears under its name only when it is whole, or RequestError."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8", newline="")
+        os.replace(part, path)
+    except OSError as error:
+        raise RequestError(f"{path}: could not be written ({error.strerror}).") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
 @contextmanager
 def whole_or_nothing(folder: Path) -> Iterator[Path]:
     """Give a folder to write into; at the end its files move into ``folder``, all or none.

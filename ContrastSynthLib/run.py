@@ -29,7 +29,12 @@ from ContrastSynthLib.registry import (
     find_method,
     resolve_parameters,
 )
-from ContrastSynthLib.registry.context import ProgressFunction, no_progress
+from ContrastSynthLib.registry.context import (
+    MeasuresFunction,
+    ProgressFunction,
+    no_measures,
+    no_progress,
+)
 from ContrastSynthLib.result import Result
 from ContrastSynthLib.volumes import Volume, read_mask, read_volume
 from ContrastSynthLib.weights import Bundle, find_bundle
@@ -57,12 +62,17 @@ class Request:
     times_s: Sequence[float] = ()
 
 
-def run(request: Request, progress: ProgressFunction = no_progress) -> Result:
+def run(
+    request: Request,
+    progress: ProgressFunction = no_progress,
+    measured: MeasuresFunction = no_measures,
+) -> Result:
     """Check the request, bring the inputs onto one grid, run the method, return the result.
 
     Nothing is written; see :meth:`Result.write`. Raises RequestError when the request or an
     input is wrong, MissingError when something has to be installed, and whatever
-    ``progress`` raises, which is how a run is cancelled.
+    ``progress`` raises, which is how a run is cancelled. ``measured`` is given what a method
+    measures as it goes, just before the ``progress`` that it belongs to.
     """
     started = time.monotonic()
     method = find_method(request.method)
@@ -79,7 +89,7 @@ def run(request: Request, progress: ProgressFunction = no_progress) -> Result:
     progress(0.1, "Bringing the inputs onto one grid")
     inputs, alignment = _onto_one_grid(method, sources, request.align)
     region = _region(method, inputs)
-    context = Context(region.mask, device, _within(progress, 0.3, 0.95), bundles)
+    context = Context(region.mask, device, _within(progress, 0.3, 0.95), measured, bundles)
     notes = [told["note"] for told in alignment.values() if "note" in told]
     _warn(context, method, inputs, region, [*resolved.stated, *notes])
 

@@ -29,6 +29,7 @@ from ContrastSynthLib.volumes import Volume
 # Saved scenes hold these names: they are never changed.
 SYNTHETIC, METHOD = "ContrastSynth.Synthetic", "ContrastSynth.Method"
 PROVENANCE, OWN_NAME = "ContrastSynth.Provenance", "ContrastSynth.Name"
+OUTPUT = "ContrastSynth.Output"
 
 LABEL_MAP = "vtkMRMLLabelMapVolumeNode"
 MAP_COLOURS = "vtkMRMLColorTableNodeIron"  # in every Slicer; black at 0
@@ -141,6 +142,7 @@ def add_result(scene, source: str | Path | result.Result, reference_node) -> dic
         node = nodes[role] = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
         fill_node(node, volume, *_place(volume.grid, reference_node))
         node.SetAttribute(METHOD, key)
+        node.SetAttribute(OUTPUT, role)
         node.SetAttribute(PROVENANCE, json.dumps(provenance))
         _show(node, reference_node, role in declared and declared[role].units_of is None)
     return nodes

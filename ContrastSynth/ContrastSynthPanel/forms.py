@@ -3,6 +3,7 @@
 import qt
 
 LABEL_LETTERS = 21
+NARROW = 340  # pixels that a narrow panel leaves for its content
 
 
 def new_form(widget):
@@ -26,6 +27,13 @@ def add_row(form, title: str, field):
     label.setMinimumHeight(label.heightForWidth(width))
     form.addRow(label, field)
     return label
+
+
+def show_text(label, text: str) -> None:
+    """Show a text in a label that wraps, with room for all of it; without one, no label."""
+    label.text = text
+    label.setMinimumHeight(label.heightForWidth(NARROW) if text else 0)
+    label.visible = bool(text)
 
 
 def let_shrink(widget):

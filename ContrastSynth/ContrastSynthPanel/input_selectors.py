@@ -25,6 +25,9 @@ ALIGN = {
 class InputSelectors:
     """The nodes by role. What the user has not chosen is picked by the names of the volumes."""
 
+    mask_title = _("Mask of the brain or breast")
+    mask_if_none = _("None: found in the scans")
+
     def __init__(self, changed):
         """Make an empty box; ``changed`` is called when other nodes or alignment are chosen."""
         self.widget = qt.QWidget()
@@ -64,7 +67,7 @@ class InputSelectors:
         old.deleteLater()
         self.method, self.selectors = method, {}
         self._titles = {role: declared.title for role, declared in method.inputs.items()}
-        self._titles[MASK_ROLE] = _("Mask of the brain or breast")
+        self._titles[MASK_ROLE] = self.mask_title
         form = new_form(self._body)
         for role, title in self._titles.items():
             self.selectors[role] = self._selector(role)
@@ -83,7 +86,7 @@ class InputSelectors:
         selector.addEnabled = selector.removeEnabled = False
         selector.noneEnabled = True
         if role == MASK_ROLE:
-            selector.noneDisplay = _("None: found in the scans")
+            selector.noneDisplay = self.mask_if_none
             selector.toolTip = _("A segmentation or a label map. Optional.")
         else:
             selector.noneDisplay = _("None") if declared.optional else _("Choose a volume")
@@ -132,11 +135,7 @@ class InputSelectors:
     def pick(self) -> None:
         """Pick by their names the volumes of roles for which the user has chosen none."""
         taken = [node for role, node in self.nodes().items() if role in self.chosen]
-        free = [
-            node
-            for node in slicer.util.getNodesByClass(VOLUME)
-            if node.GetClassName() == VOLUME and not node.GetHideFromEditors() and node not in taken
-        ]
+        free = [node for node in scans_in_scene() if node not in taken]
         open_roles = [role for role in self.method.inputs if role not in self.chosen]
         picked = series_names.pick_roles(free, open_roles)
         self.show_nodes({role: node for role, node in picked.items() if node is not None})
@@ -149,9 +148,8 @@ class InputSelectors:
         for role in self.method.required:
             if role not in nodes:
                 return _("Choose a volume for '{title}'.").format(title=self.title(role))
-        node, times = Counter(nodes.values()).most_common(1)[0]
-        if times > 1:
-            return _("'{name}' is chosen twice.").format(name=node.GetName())
+        if twice := self.chosen_twice(nodes):
+            return _("'{name}' is chosen twice.").format(name=twice.GetName())
         grids = {}
         for role, node in nodes.items():
             try:
@@ -161,6 +159,11 @@ class InputSelectors:
             if grid is not None:
                 grids[self.title(role)] = grid
         return self._differing(grids)
+
+    def chosen_twice(self, nodes: dict):
+        """Return a node that has more roles than it can have, or None."""
+        node, times = Counter(nodes.values()).most_common(1)[0]
+        return node if times > 1 else None
 
     def _differing(self, grids: dict) -> str:
         """Tell beside the choice of alignment which inputs need one, and return it if none is."""
@@ -194,6 +197,12 @@ class InputSelectors:
     def _align_chosen(self, *_signal) -> None:
         if not self._setting:
             self._changed()
+
+
+def scans_in_scene() -> list:
+    """Return the volumes that a person sees, label maps and colour images apart, oldest first."""
+    nodes = slicer.util.getNodesByClass(VOLUME)
+    return [one for one in nodes if one.GetClassName() == VOLUME and not one.GetHideFromEditors()]
 
 
 def unsettled() -> bool:

@@ -1,4 +1,4 @@
-"""A run of a method in another process, so that Slicer stays responsive and can cancel it.
+"""A command of the library in another process: Slicer stays responsive and can cancel it.
 
 The panel writes the inputs into ``job.folder``, starts the job and lets a timer call ``poll()``
 a few times a second, on the main thread, as long as it returns True. Two threads read what the
@@ -20,7 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 PROTOCOL = 1  # schema_version of the JSON lines, see ContrastSynthLib.jobs
 GRACE_S = 1.0  # for a cancelled worker to end by itself
 LINGER_S = 3.0  # for a worker to end after its last word, and its children after it
-LOG_LINES, TAIL_LINES = 500, 6
+LOG_LINES, TAIL_LINES, MEASURES = 500, 6, 2000
 LONGEST_LINE, FULL_DISK_BYTES = 1 << 24, 1 << 20
 LESS_MEMORY = "choose the CPU, a smaller batch or a tighter mask"
 PREFIX = "contrastsynth-job-"
@@ -43,9 +43,10 @@ LEFT_OVER_S = 24 * 3600.0
 class Event:
     """What happened: ``progress`` or ``log`` and, once and last, how the run ended.
 
-    ``progress`` has fraction and text, ``log`` lines of stderr as text. ``finished`` has what
-    ``run --json`` reports, and the files by output role and ``provenance``. ``failed`` has a
-    message as text and the exit code (2: the request, 3: something to install). ``cancelled``.
+    ``progress`` has fraction, text and what was measured since the one before, ``log`` lines of
+    stderr as text. ``finished`` has what the command reports with ``--json``, and the files by
+    output role and ``provenance``. ``failed`` has a message as text and the exit code (2: the
+    request, 3: something to install). ``cancelled``.
     """
 
     kind: str
@@ -53,11 +54,12 @@ class Event:
     fraction: float = 0.0
     report: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
+    measures: Sequence[Mapping[str, float]] = ()
     exit_code: int | None = None
 
 
 class Job:
-    """One run in a process of its own; ``close()`` removes ``folder`` with all that is in it."""
+    """A command in a process of its own; ``close()`` removes ``folder`` with all that is in it."""
 
     _latest: ClassVar[Job | None] = None
 
@@ -83,6 +85,7 @@ class Job:
         self._threads: list[threading.Thread] = []
         # Threads append at one end, poll() takes from the other; what is too old falls out.
         self._progress: deque[Event] = deque(maxlen=1)
+        self._measures: deque[dict[str, float]] = deque(maxlen=MEASURES)
         self._log, self._tail = deque[str](maxlen=LOG_LINES), deque[str](maxlen=TAIL_LINES)
         self._answer: dict[str, Any] = {}
         self._refusal, self._cancelled = "", False
@@ -94,15 +97,18 @@ class Job:
         """Whether it was started and its final event is still to come."""
         return not self.over and bool(self._process or self._refusal)
 
-    def start(self, request: Request) -> None:
-        """Start the worker. That it cannot start is told by ``poll()``, as all that fails."""
+    def start(self, arguments: Sequence[str]) -> None:
+        """Start the worker with a command that takes ``--progress=json``, and those arguments.
+
+        That it cannot start is told by ``poll()``, as all that fails.
+        """
         if self.running or self.over:
             raise RuntimeError("A job runs once. Make a new one.")
         new_group = "CREATE_NEW_PROCESS_GROUP", "CREATE_NO_WINDOW"  # on Windows
         try:
             python = find_python(self._python)
             self._process = subprocess.Popen(
-                [python, *self._worker, *run_arguments(request, self.results)],
+                [python, *self._worker, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -130,7 +136,11 @@ class Job:
         ended = self._has_ended()  # first, so that nothing that was said is left behind
         log = [self._log.popleft() for _ in range(len(self._log))]
         events = [Event("log", "\n".join(log))] if log else []
-        events += [self._progress.popleft()] if self._progress else []
+        if self._progress:
+            # After the progress is taken: measures come before the progress that they belong to.
+            progress = self._progress.popleft()
+            measures = [self._measures.popleft() for _ in range(len(self._measures))]
+            events.append(replace(progress, measures=measures))
         for event in events:
             handle(event)
         if ended and not self.over:  # handle may have polled: a message box lets the timer tick
@@ -186,10 +196,12 @@ class Job:
             if version > PROTOCOL:
                 self._refusal = f"The worker speaks a newer protocol ({version}). Restart Slicer."
             elif kind == "progress" and 0 <= line["fraction"] <= 1:
+                if measures := line.get("measures"):
+                    self._measures.append({name: float(x) for name, x in measures.items()})
                 self._progress.append(Event(kind, str(line["message"]), line["fraction"]))
             elif kind in ("result", "error"):
                 self._answer = line
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             self._note(f"not understood: {text[:200]}")
 
     def _final_event(self) -> Event:
@@ -199,12 +211,14 @@ class Job:
         code = self._process.returncode if self._process else None
         message = self._refusal or str(self._answer.get("message", ""))
         if not message and self._answer:
-            files: dict[str, Path] = {}
-            with suppress(KeyError, TypeError):
-                named = {**self._answer["outputs"], "provenance": self._answer["provenance"]}
+            files: dict[str, Path] | None = None
+            with suppress(KeyError, TypeError, ValueError):
+                named = dict(self._answer["outputs"])
+                if "provenance" in self._answer:  # which a measurement has not
+                    named["provenance"] = self._answer["provenance"]
                 files = {role: self.results / name for role, name in named.items()}
-            lost = ", ".join(path.name for path in files.values() if not path.is_file())
-            if files and not lost:
+            lost = ", ".join(path.name for path in (files or {}).values() if not path.is_file())
+            if files is not None and not lost:
                 return Event("finished", report=self._answer, files=files, exit_code=code)
             message = f"The worker said it was done, but did not leave {lost or 'any files'}."
         message = message or _cause_of_death(code, self._tail)
@@ -257,7 +271,7 @@ def find_python(given: str | None = None) -> str:
 
 
 def run_arguments(request: Request, results: Path) -> list[str]:
-    """Return the request, whose inputs are files, as the command line's ``run`` takes it."""
+    """Return a request, whose inputs are files, as the command line's ``run`` takes it."""
     given = ["run", request.method, f"--out={results}", "--progress=json"]
     for role, source in request.inputs.items():
         several = [source] if isinstance(source, str | os.PathLike) else source

@@ -7,6 +7,8 @@ from slicer.util import VTKObservationMixin
 
 from ContrastSynthPanel import saved_state
 from ContrastSynthPanel.input_selectors import unsettled
+from ContrastSynthPanel.inversion_tab import InversionTab
+from ContrastSynthPanel.quality_tab import QualityTab
 from ContrastSynthPanel.synthesise_tab import SynthesiseTab
 
 # Both colours are given, so that it can be read in a dark theme too.
@@ -14,6 +16,8 @@ BANNER = "background-color: #ffe08a; color: #3d2f00; padding: 4px;"
 # By the keys under which a saved scene keeps their states: never renamed.
 TABS = {
     "synthesise": SynthesiseTab,
+    "quality": QualityTab,
+    "inversion": InversionTab,
 }
 
 
@@ -35,6 +39,7 @@ class Panel(VTKObservationMixin):
         self.tabs = {key: tab(self.save) for key, tab in TABS.items()}
         for tab in self.tabs.values():
             self.tab_widget.addTab(tab.widget, tab.title)
+            tab.meet(self.tabs)
         self._shown = 0
         self.tab_widget.connect("currentChanged(int)", self._tab_chosen)
         self._restore_timer = qt.QTimer()
@@ -61,6 +66,7 @@ class Panel(VTKObservationMixin):
     def enter(self) -> None:
         """Show what the scene keeps: it may have changed while the panel was not in view."""
         self.restore()
+        self._shown_tab().entered()
 
     def leave(self) -> None:
         """Another module is shown."""
@@ -100,6 +106,7 @@ class Panel(VTKObservationMixin):
     def _tab_chosen(self, index: int) -> None:
         self._shown_tab().left()
         self._shown = index
+        self._shown_tab().entered()
 
     def _tell_tabs(self, what: str) -> None:
         for tab in self.tabs.values():

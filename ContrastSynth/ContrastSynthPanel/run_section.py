@@ -1,4 +1,4 @@
-"""Apply, progress, Cancel, log and what became of a run: one section for a tab."""
+"""A button that runs a command, progress, Cancel, log and what became of it, for a tab."""
 
 import logging
 from pathlib import Path
@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from ContrastSynthLib.errors import ContrastSynthError
 from ContrastSynthPanel import bridge
-from ContrastSynthPanel.job import Job
+from ContrastSynthPanel.job import Event, Job
 
 POLL_MS = 100
 LOG_LINES = 2000
@@ -25,24 +25,27 @@ STYLES = {
 
 
 class RunSection:
-    """Runs one request at a time in another process, and tells how it goes.
+    """Runs one command at a time in another process, and tells how it goes.
 
-    ``apply`` is called when the button is pressed; it calls ``start``. ``finished`` is called
-    with the final event, the folder of the results and the node they belong to, and returns
-    what to tell: a kind of STYLES and a text. Whatever fails is told in ``message``.
+    ``apply`` is called when the button, named ``title``, is pressed; it calls ``start``.
+    ``finished`` is called with the final event, the folder of the results and the node they
+    belong to, and returns what to tell: a kind of STYLES and a text. Whatever fails is told in
+    ``message``. ``listeners`` are called with each event, the last one once it is dealt with;
+    the first of a run is ``started``.
     """
 
-    def __init__(self, apply, finished):
-        """Make the section."""
+    def __init__(self, apply, finished, title: str = "", ready: str = ""):
+        """Make the section; ``ready`` is the button's tooltip where nothing is missing."""
         self._finished, self._job, self._reference = finished, None, None
-        self._blocked = ""
+        self._blocked, self._ready = "", ready or _("Run the method.")
+        self.listeners = []
         self.widget = qt.QWidget()
         column = qt.QVBoxLayout(self.widget)
         column.setContentsMargins(0, 0, 0, 0)
         buttons = qt.QHBoxLayout()
-        self.apply_button, self.cancel_button = qt.QPushButton(_("Apply")), qt.QPushButton()
+        self.apply_button, self.cancel_button = qt.QPushButton(), qt.QPushButton()
         self.apply_button.objectName, self.cancel_button.objectName = "apply", "cancel"
-        self.cancel_button.text = _("Cancel")
+        self.apply_button.text, self.cancel_button.text = title or _("Apply"), _("Cancel")
         self.cancel_button.toolTip = _("Stop the run. Nothing of it is kept.")
         buttons.addWidget(self.apply_button, 3)
         buttons.addWidget(self.cancel_button, 1)
@@ -78,8 +81,11 @@ class RunSection:
         self._blocked = reason
         self._show_state()
 
-    def start(self, nodes: dict, reference_node, request) -> None:
-        """Run what ``request`` makes of the files of the nodes, by role."""
+    def start(self, nodes: dict, reference_node, arguments) -> None:
+        """Run the command line that ``arguments`` makes of the files of the nodes, by role.
+
+        It is called with them and the folder that results go into.
+        """
         if self.running:
             return
         self.log.setPlainText("")
@@ -88,7 +94,7 @@ class RunSection:
         self._reference = reference_node
         try:
             job = self._job = Job(parent=Path(slicer.app.temporaryPath))
-            job.start(request(bridge.write_inputs(nodes, job.folder)))
+            job.start(arguments(bridge.write_inputs(nodes, job.folder), job.results))
         except (ContrastSynthError, OSError, RuntimeError) as error:
             self._drop("failed", str(error))
             return
@@ -96,6 +102,7 @@ class RunSection:
         self.progress_label.text = _("Starting")
         self._timer.start()
         self._show_state()
+        self._tell_listeners(Event("started"))
 
     def cancel(self) -> None:
         """Ask the run to stop; that it did is told by its last event."""
@@ -127,6 +134,7 @@ class RunSection:
             job.close()
         self.tell(kind, text)
         self._show_state()
+        self._tell_listeners(Event("failed", text))
 
     def _poll(self) -> None:
         if self._job is None or not self._job.poll(self._handle):
@@ -146,6 +154,7 @@ class RunSection:
             self._end("failed", event.text)
         else:
             self._end("told", _("Cancelled. Nothing was kept."))
+        self._tell_listeners(event)
 
     def _result_of(self, event) -> tuple:
         """Return the kind and text to tell, once the result is in the scene. Never raises."""
@@ -164,11 +173,15 @@ class RunSection:
         self.tell(kind, text)
         self._show_state()
 
+    def _tell_listeners(self, event) -> None:
+        for listener in self.listeners:
+            listener(event)
+
     def _show_state(self) -> None:
         running = self.running
         self.apply_button.enabled = not running and not self._blocked
         self.apply_button.toolTip = (
-            _("A run is under way.") if running else self._blocked or _("Run the method.")
+            _("A run is under way.") if running else self._blocked or self._ready
         )
         self.cancel_button.enabled = running
         self.progress_bar.visible = self.progress_label.visible = running

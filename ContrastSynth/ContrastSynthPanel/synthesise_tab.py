@@ -9,12 +9,19 @@ import slicer
 from slicer.i18n import tr as _
 
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.registry import MASK_ROLE, METHODS, TASKS, find_method
+from ContrastSynthLib.registry import (
+    MASK_ROLE,
+    METHODS,
+    TASKS,
+    find_method,
+    resolve_parameters,
+)
 from ContrastSynthLib.run import Request
 from ContrastSynthPanel import bridge
 from ContrastSynthPanel.device_box import ITEM_FLAGS_ROLE, DeviceBox
 from ContrastSynthPanel.forms import let_shrink
 from ContrastSynthPanel.input_selectors import SEQUENCE, InputSelectors
+from ContrastSynthPanel.job import run_arguments
 from ContrastSynthPanel.parameter_widgets import ParameterWidgets
 from ContrastSynthPanel.run_section import RunSection
 from ContrastSynthPanel.tab import Tab
@@ -151,8 +158,8 @@ class SynthesiseTab(Tab):
             return
         nodes, method = self.inputs.nodes(), self.method
 
-        def request(paths: dict) -> Request:
-            return Request(
+        def arguments(paths: dict, results) -> list[str]:
+            request = Request(
                 method.key,
                 paths,
                 dict(self.parameters.given),
@@ -161,9 +168,33 @@ class SynthesiseTab(Tab):
                 weights=self.weights.chosen if method.needs_torch else None,
                 device=self.device.chosen,
             )
+            return run_arguments(request, results)
 
         self._running_method = method
-        self.run.start(nodes, nodes[method.reference], request)
+        self.run.start(nodes, nodes[method.reference], arguments)
+
+    def run_again(self, key: str, preset: str | None, given: dict) -> str:
+        """Run a method on the chosen volumes with these parameters, and show them here.
+
+        Returns why it does not run; nothing where it does.
+        """
+        if self.run.running:
+            return _("A run is under way.")
+        try:
+            resolve_parameters(find_method(key), given, preset)
+        except RequestError as error:
+            return str(error)
+        self._restoring = True
+        self.method_combo.setCurrentIndex(self.method_combo.findData(key))
+        self._restoring = False
+        self._given[key] = (preset, dict(given))
+        self._show_method(key)
+        self._pick()
+        self._apply()
+        if self.run.running:
+            return ""
+        button = self.run.apply_button
+        return self.run.message.plainText if button.enabled else button.toolTip
 
     def _finished(self, event, results, reference) -> tuple[str, str]:
         """Take the result into the scene and show it; return what to tell."""

@@ -18,6 +18,9 @@ class Tab:
         self.widget = qt.QWidget()
         self.column = qt.QVBoxLayout(self.widget)
 
+    def meet(self, tabs: dict) -> None:
+        """All tabs are made: here they are by their keys, to listen to those that matter."""
+
     def scene_changed(self) -> None:
         """Nodes came or went."""
 
@@ -26,6 +29,9 @@ class Tab:
 
     def forget_nodes(self) -> None:
         """The scene is an empty one."""
+
+    def entered(self) -> None:
+        """The tab comes into view."""
 
     def left(self) -> None:
         """Another tab or module is shown: put back what was changed in the slice views."""

@@ -8,6 +8,7 @@ that matters is measured by itself.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from ContrastSynthLib.analysis.measures import (
 from ContrastSynthLib.analysis.uptake import DEFAULT_THRESHOLD, UptakeResult, uptake
 from ContrastSynthLib.errors import RequestError, unknown_name
 from ContrastSynthLib.metrics import mae, nps, psnr
+from ContrastSynthLib.preprocessing.alignment import align
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume, check_same_grid
 
 SCHEMA_VERSION = 1
@@ -62,6 +64,7 @@ def evaluate(
     normalise: str = "median",
     threshold: float = DEFAULT_THRESHOLD,
     convention: str = "real_scans",
+    progress: Callable[[float, str], None] = lambda share, said: None,
 ) -> dict[str, Any]:
     """Return every measure of the papers for ``synthetic``, in the brain and where it matters.
 
@@ -79,6 +82,7 @@ def evaluate(
     _check(normalise, reference=reference, synthetic=synthetic, pre=pre, post=post)
     inside, brain_from, notes = _brain(brain, reference, synthetic, pre, post)
     images = _pair(reference, synthetic, pre, inside, normalise)
+    progress(0.0, "Measuring in the brain")
     regions = {"brain": _measured(images, inside)}
     residual = images.synthetic - images.reference
     report: dict[str, Any] = {
@@ -92,6 +96,7 @@ def evaluate(
         "noise": nps(residual, spacing_mm=reference.grid.spacing_mm, mask=inside).as_dict(),
     }
     if pre is not None and post is not None:
+        progress(0.4, "Measuring in the uptake")
         found = uptake(pre, post, inside, threshold=threshold, convention=convention)
         regions["uptake"] = _measured(images, found.binary)
         report["uptake"] = _told(found)
@@ -99,6 +104,7 @@ def evaluate(
         other = post if is_pre(reference, pre) else pre
         native = _comparable(other, inside, normalise, "other scan")
         report["contrast"] = _contrast(images, found, pre, post, native)
+        progress(0.6, "Looking for missed and invented enhancement")
         report["enhancement"] = enhancement_of(
             reference, synthetic, pre=pre, post=post, brain=inside, threshold=threshold
         ).as_dict()
@@ -106,6 +112,7 @@ def evaluate(
             nothing = _comparable(post, inside, normalise, "post scan")
             report["scale"] = _scale(images, nothing, found.binary)
     if mask is not None:
+        progress(0.8, "Measuring in the mask")
         regions["mask"] = _measured(images, _region(mask, "mask", reference))
     report["notes"] = notes
     return _finite(report, notes)
@@ -138,6 +145,22 @@ def enhancement_of(
         grid=reference.grid,
         threshold=threshold * float(np.percentile(before[brain], RANGE_PERCENTILE)),
     )
+
+
+def onto_reference(
+    volumes: Mapping[str, Volume], mode: str
+) -> tuple[dict[str, Volume], dict[str, Any]]:
+    """Return the volumes by role on the grid of ``reference``, and what was done, as ``align``.
+
+    A scan that is the reference itself stays it: by itself it would be interpolated, and not
+    be known again.
+    """
+    known = volumes["reference"].sha256()
+    same = [role for role, volume in volumes.items() if volume.sha256() == known]
+    others = {role: volume for role, volume in volumes.items() if role not in same}
+    given = {"reference": volumes["reference"], **others}
+    aligned, done = align(given, "reference", mode, masks=("mask",))
+    return {**aligned, **dict.fromkeys(same, aligned["reference"])}, done
 
 
 def is_pre(reference: Volume, pre: Volume) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ContrastSynthLib.commands.printing import print_json, print_nested, tell
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.jobs import JsonLines
+from ContrastSynthLib.jobs import JsonLines, progress_for
 from ContrastSynthLib.volumes import Volume, file_suffix, read_mask, read_volume, write_volume
 
 if TYPE_CHECKING:
@@ -22,31 +22,39 @@ SCHEMA_VERSION = 1
 
 def evaluate(options: Namespace, lines: JsonLines | None) -> None:
     """Print the metrics of a synthetic volume."""
-    from ContrastSynthLib.analysis.evaluation import enhancement_of
+    from ContrastSynthLib.analysis.evaluation import enhancement_of, onto_reference
     from ContrastSynthLib.analysis.evaluation import evaluate as measure
 
-    def optional(role: str) -> Volume | None:
-        path = getattr(options, role)
-        return _read(role, path) if path else None
-
-    reference = _read("reference", options.reference)
-    synthetic = _read("synthetic", options.synthetic)
-    pre, post = optional("pre"), optional("post")
+    progress = progress_for(options.progress, lines)
+    progress(0.0, "Reading")
+    roles = ("reference", "synthetic", "pre", "post", "mask")
+    given = {role: path for role in roles if (path := getattr(options, role))}
+    read = {role: _read(role, path) for role, path in given.items()}
+    progress(0.1, "Bringing the volumes onto one grid")
+    volumes, alignment = onto_reference(read, options.align)
+    reference, synthetic = volumes["reference"], volumes["synthetic"]
+    pre, post = volumes.get("pre"), volumes.get("post")
     report = measure(
         reference,
         synthetic,
         pre=pre,
         post=post,
-        mask=optional("mask"),
+        mask=volumes.get("mask"),
         normalise=options.normalise,
+        progress=lambda share, said: progress(0.3 + 0.6 * share, said),
     )
+    if options.align != "none":
+        report["alignment"] = alignment
     if options.map:
         if pre is None or post is None:
             raise RequestError("The map of missed and invented enhancement needs --pre and --post.")
         found = enhancement_of(reference, synthetic, pre=pre, post=post)
         mark = "map of missed and invented enhancement by ContrastSynth, for research only"
         write_volume(reference.with_array(found.map, mark), options.map)
-    if options.json:
+    progress(1.0, "Done")
+    if lines:
+        lines.send("result", outputs={}, report=report)
+    elif options.json:
         print_json(report)
     else:
         print_nested(report)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ContrastSynthLib.commands.printing import print_json, tell
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.jobs import JsonLines, progress_bar
-from ContrastSynthLib.registry.context import no_progress
+from ContrastSynthLib.jobs import JsonLines, progress_for
+from ContrastSynthLib.registry.context import no_measures
 
 if TYPE_CHECKING:
     from ContrastSynthLib.result import Result
@@ -53,9 +53,8 @@ def run(options: Namespace, lines: JsonLines | None) -> None:
         times_s=options.time,
     )
     check_writable(options.out)
-    progress = {"bar": progress_bar(sys.stderr), "none": no_progress}.get(options.progress)
-    progress = lines.progress if lines else progress or no_progress
-    result = run_method(request, progress)
+    progress = progress_for(options.progress, lines)
+    result = run_method(request, progress, lines.measured if lines else no_measures)
     progress(0.97, "Writing")
     written = result.write(options.out)
     progress(1.0, "Done")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -222,6 +222,7 @@ def _solved(posed: _Posed, parameters: Parameters, context: Context) -> Solution
 
     def watch(iteration: Iteration) -> None:
         share = iteration.iteration / parameters.iterations
+        context.measured(asdict(iteration))
         context.progress(
             SOLVING_FROM + (1 - SOLVING_FROM) * share,
             f"Iteration {iteration.iteration}, objective {iteration.objective:.4g}",

@@ -7,10 +7,12 @@ All raise RequestError when shapes differ, the mask is empty or the range is not
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.errors import MissingError, RequestError
 from ContrastSynthLib.metrics.common import (
     Array,
     BoolArray,
@@ -20,6 +22,11 @@ from ContrastSynthLib.metrics.common import (
     pair_of,
     relative,
     voxels_of,
+)
+
+SKIMAGE_HINT = (
+    "SSIM needs scikit-image, which is not installed. Install it: 'pip install scikit-image', in "
+    "Slicer 'PythonSlicer -m pip install scikit-image'."
 )
 
 # The window of Wang et al. 2004: a Gaussian of sigma 1.5, cut off at 11 voxels.
@@ -99,6 +106,8 @@ def ssim(
 
 
 def _similarity_map(real: Array, made: Array, data_range: float) -> Array:
+    if find_spec("skimage") is None:
+        raise MissingError(SKIMAGE_HINT)
     from skimage.metrics import structural_similarity
 
     _, similarity = structural_similarity(

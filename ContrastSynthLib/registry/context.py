@@ -10,10 +10,15 @@ from ContrastSynthLib.volumes import BoolArray
 from ContrastSynthLib.weights import Bundle
 
 ProgressFunction = Callable[[float, str], None]
+MeasuresFunction = Callable[[Mapping[str, float]], None]
 
 
 def no_progress(fraction: float, message: str) -> None:
     """Take progress and do nothing with it."""
+
+
+def no_measures(values: Mapping[str, float]) -> None:
+    """Take measures and do nothing with them."""
 
 
 @dataclass
@@ -24,12 +29,14 @@ class Context:
     ``device`` is ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     ``progress`` takes a fraction from 0 to 1 and what is being done; it raises Cancelled
     when the user gave up, so that a method which reports can be stopped.
+    ``measured`` takes numbers of the step that ``progress`` tells of next, such as an objective.
     ``bundles`` are the weights that the method declares, by the names that it declares, checked.
     """
 
     mask: BoolArray
     device: str = "cpu"
     progress: ProgressFunction = no_progress
+    measured: MeasuresFunction = no_measures
     bundles: Mapping[str, Bundle] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     record: dict[str, Any] = field(default_factory=dict)

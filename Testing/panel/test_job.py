@@ -70,7 +70,7 @@ def fake(tmp_path):
         script = tmp_path / "worker.py"
         script.write_text(begin + code, encoding="utf-8")
         job = Job(sys.executable, [str(script)])
-        job.start(request)
+        job.start(run_arguments(request, job.results))
         return job
 
     return start
@@ -224,6 +224,29 @@ def test_progress_out_of_range_is_left_out(fake):
     assert [event.kind for event in play(fake(code))] == ["finished"]
 
 
+def test_what_was_measured_comes_with_the_progress_and_none_is_lost(fake):
+    code = (
+        "for n in range(40):\n"
+        "    told = {'objective': 1 / (n + 1)}\n"
+        "    say('progress', fraction=n / 40, message=str(n), measures=told)\n"
+        "say('progress', fraction=1, message='x', measures='of tomorrow')\n"
+        "say('progress', fraction=1, message='Done', more='of tomorrow')\ndone()"
+    )
+    events = play(fake(code), every_s=0.05)
+    told = [event for event in events if event.kind == "progress"]
+    assert len(told) < 40, "only the newest progress of a poll is told"
+    measures = [one["objective"] for event in told for one in event.measures]
+    assert measures == [1 / (n + 1) for n in range(40)]
+    assert told[-1].text == "Done"
+    assert "not understood" in "".join(event.text for event in events if event.kind == "log")
+
+
+def test_a_measurement_leaves_no_files(fake):
+    events = play(fake("say('result', outputs={}, report={'mae': 0.5})"))
+    assert (events[-1].kind, events[-1].files) == ("finished", {})
+    assert events[-1].report["report"] == {"mae": 0.5}
+
+
 def test_an_unknown_kind_of_line_is_passed_over(fake):
     events = play(fake("say('estimate', seconds=3)\ndone()"))
     assert [event.kind for event in events] == ["finished"]
@@ -282,12 +305,12 @@ def test_a_worker_that_does_not_leave_after_its_result(fake, monkeypatch):
 def test_interpreter_not_found(tmp_path, monkeypatch):
     for python in (str(tmp_path / "PythonSlicer"), str(tmp_path)):  # none, and a folder
         job = Job(python)
-        job.start(REQUEST)
+        job.start(run_arguments(REQUEST, job.results))
         assert "could not be started: [Errno" in failure(job).text
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "SlicerApp-real"))
     job = Job()
-    job.start(REQUEST)
+    job.start(run_arguments(REQUEST, job.results))
     assert "PythonSlicer, the Python of Slicer, was not found" in failure(job).text
 
 
@@ -424,10 +447,10 @@ def test_one_job_at_a_time(fake):
     with pytest.raises(RuntimeError, match="A run is under way"):
         Job()
     with pytest.raises(RuntimeError, match="runs once"):
-        job.start(REQUEST)
+        job.start(run_arguments(REQUEST, job.results))
     job.close()
     with pytest.raises(RuntimeError, match="runs once"):
-        job.start(REQUEST)
+        job.start(run_arguments(REQUEST, job.results))
     assert play(fake("done()"))[-1].kind == "finished"
 
 
@@ -555,7 +578,7 @@ def test_the_worker_finds_the_library_that_the_panel_uses(monkeypatch, tmp_path)
     monkeypatch.chdir(tmp_path)
     code = "import ContrastSynthLib, sys; sys.exit(ContrastSynthLib.__file__)"
     job = Job(sys.executable, ["-S", "-c", code])
-    job.start(REQUEST)
+    job.start(run_arguments(REQUEST, job.results))
     assert failure(job).text.endswith(str(Path(jobs.__file__).with_name("__init__.py")))
 
 
@@ -693,7 +716,7 @@ def test_the_real_worker_gives_what_the_library_gives(scans, tmp_path, monkeypat
             found["low"] = read_volume(event.files["low"])
             found["told"] = json.loads(event.files["provenance"].read_text(encoding="utf-8"))
 
-    job.start(request)
+    job.start(run_arguments(request, job.results))
     events = play(job, handle)
     assert events[-1].kind == "finished", events[-1].text
     assert (found["low"].array == expected.array).all()
@@ -707,7 +730,8 @@ def test_the_real_worker_gives_what_the_library_gives(scans, tmp_path, monkeypat
 
 def test_the_real_worker_refuses_a_request(tmp_path):
     job = Job(sys.executable)
-    job.start(Request("physics_dose", {"pre": tmp_path / "none.nrrd"}, {"dose": 9}))
+    request = Request("physics_dose", {"pre": tmp_path / "none.nrrd"}, {"dose": 9})
+    job.start(run_arguments(request, job.results))
     event = failure(job)
     assert event.exit_code == 2
     assert "post" in event.text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 
 import numpy as np
@@ -9,10 +11,18 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio
 
 from ContrastSynthLib.analysis.enhancement import KINDS
-from ContrastSynthLib.analysis.evaluation import enhancement_of, evaluate
+from ContrastSynthLib.analysis.evaluation import enhancement_of, evaluate, onto_reference
+from ContrastSynthLib.analysis.evaluation_rows import (
+    COLUMNS,
+    evaluation_rows,
+    measured_by,
+    rows_as_csv,
+)
 from ContrastSynthLib.cli import main
-from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.errors import MissingError, RequestError
 from ContrastSynthLib.geometry import Grid
+from ContrastSynthLib.metrics import image
+from ContrastSynthLib.result import write_text
 from ContrastSynthLib.volumes import Volume, read_volume, write_volume
 
 GRID = Grid((20, 18, 16), (1.0, 1.5, 2.0))
@@ -291,3 +301,106 @@ def test_the_map_is_written_from_the_command_line(pre, post, tmp_path, capsys):
     assert "research only" in written.synthetic
     assert main([*arguments, f"--map={tmp_path}/none.nrrd"]) == 2
     assert not (tmp_path / "none.nrrd").exists()
+
+
+# ---- as a table
+
+
+def whole_report(pre, post):
+    return strict_json(evaluate(pre, post, pre=pre, post=post, mask=pre.array > 100))
+
+
+SETTINGS = {"minimum_volume_mm3", "minimum_overlap", "connectivity", "schema_version"}
+
+
+def numbers_in(values):
+    """Count the numbers of a report that are measures; lesions have a table of their own."""
+    count = 0
+    for name, value in values.items():
+        if isinstance(value, dict):
+            count += numbers_in(value)
+        elif name not in SETTINGS and (value is None or type(value) in (int, float)):
+            count += 1
+    return count
+
+
+def test_every_number_of_a_report_has_a_row(pre, post):
+    report = whole_report(pre, post)
+    rows = evaluation_rows(report)
+    # The data range is told beside the measures it is part of, and the volume of the uptake twice.
+    assert len(rows) == numbers_in(report) - 2
+    assert all(tuple(row) == COLUMNS for row in rows)
+    assert all(row["measure"] and row["about"] for row in rows)
+    assert {row["better"] for row in rows} == {"lower", "higher", ""}
+    assert list(dict.fromkeys(row["region"] for row in rows))[:3] == ["Brain", "Mask", "Uptake"]
+
+
+def test_a_row_tells_what_its_number_was_measured_by(pre, post):
+    report = whole_report(pre, post)
+    rows = {(row["region"], row["measure"]): row for row in evaluation_rows(report)}
+    psnr = rows["Uptake", "PSNR"]
+    assert psnr["value"] == report["regions"]["uptake"]["psnr_db"]
+    assert (psnr["unit"], psnr["better"]) == ("dB", "higher")
+    assert psnr["data_range"] == report["data_range"]
+    mae = rows["Brain", "MAE"]
+    assert (mae["unit"], mae["better"], mae["data_range"]) == ("medians", "lower", None)
+    as_they_are = evaluation_rows(evaluate(pre, post, normalise="none"))
+    assert as_they_are[2]["unit"] == "file units"
+    assert report["data_range_from"] in measured_by(report)
+    assert report["brain_from"] in measured_by(report)
+
+
+def test_rows_as_csv_can_be_read_back(pre, post):
+    rows = evaluation_rows(whole_report(pre, pre))  # its PSNR is not a number
+    read = list(csv.DictReader(io.StringIO(rows_as_csv(rows))))
+    assert [row["measure"] for row in read] == [row["measure"] for row in rows]
+    for one, row in zip(read, rows, strict=True):
+        assert one["value"] == ("" if row["value"] is None else str(row["value"]))
+
+
+def test_a_text_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "measures.csv"
+    write_text(path, "a\n")
+    write_text(path, "b\n")
+    assert path.read_bytes() == b"b\n"
+    with pytest.raises(RequestError, match=r"measures\.csv: could not be written"):
+        write_text(tmp_path / "none" / "measures.csv", "a")
+    assert [one.name for one in tmp_path.iterdir()] == ["measures.csv"]
+
+
+# ---- on other grids
+
+
+def test_volumes_are_brought_onto_the_reference(pre, post):
+    half = Grid((10, 9, 16), (2.0, 3.0, 2.0), (0.5, 0.75, 0.0))
+    coarse = Volume(np.ascontiguousarray(post.array[:, ::2, ::2]), half)
+    with pytest.raises(RequestError, match="--align resample"):
+        onto_reference({"reference": pre, "synthetic": coarse}, "none")
+    given = {"reference": pre, "synthetic": coarse, "pre": pre}
+    volumes, done = onto_reference(given, "resample")
+    assert volumes["synthetic"].grid == pre.grid
+    assert volumes["pre"] is volumes["reference"]
+    assert done["synthetic"]["mode"] == "resample"
+
+
+def test_the_command_line_aligns_and_says_so(pre, post, tmp_path, capsys):
+    half = Grid((10, 9, 16), (2.0, 3.0, 2.0), (0.5, 0.75, 0.0))
+    write_volume(pre, tmp_path / "pre.nrrd")
+    coarse = Volume(np.ascontiguousarray(post.array[:, ::2, ::2]), half)
+    write_volume(coarse, tmp_path / "coarse.nrrd")
+    arguments = [
+        "evaluate",
+        f"--reference={tmp_path}/pre.nrrd",
+        f"--synthetic={tmp_path}/coarse.nrrd",
+    ]
+    assert main(arguments) == 2
+    assert "different grids" in capsys.readouterr().err
+    assert main([*arguments, "--align=resample", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["alignment"]["synthetic"]["mode"] == "resample"
+
+
+def test_without_scikit_image_it_is_told_what_to_install(pre, post, monkeypatch):
+    monkeypatch.setattr(image, "find_spec", lambda name: None)
+    with pytest.raises(MissingError, match="pip install scikit-image"):
+        evaluate(pre, post)

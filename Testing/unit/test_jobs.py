@@ -1,5 +1,6 @@
 """The other side of the panel: JSON lines that nothing else writes to, and being stopped."""
 
+import io
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import time
 import pytest
 
 from ContrastSynthLib.cli import main
+from ContrastSynthLib.jobs import JsonLines
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.volumes import write_volume
 
@@ -60,6 +62,41 @@ def test_stdout_holds_json_lines_and_nothing_else(inputs, tmp_path):
     assert lines[-1]["type"] == "result"
     assert lines[-1]["outputs"] == {"low": "low.nrrd"}
     assert (out / lines[-1]["provenance"]).is_file()
+
+
+def test_a_measurement_speaks_the_same_protocol(inputs):
+    pre, post = (given.partition("=")[2].partition("=")[2] for given in inputs)
+    arguments = [f"--reference={pre}", f"--synthetic={post}", f"--pre={pre}", f"--post={post}"]
+    done, lines = lines_of(["evaluate", *arguments, "--progress=json"])
+    assert done.returncode == 0, done.stderr
+    *told, last = lines
+    assert {line["type"] for line in told} == {"progress"}
+    fractions = [line["fraction"] for line in told]
+    assert fractions == sorted(fractions)
+    assert (fractions[0], fractions[-1]) == (0, 1)
+    assert any("uptake" in line["message"] for line in told)
+    assert (last["type"], last["outputs"]) == ("result", {})
+    printed, _ = lines_of(["evaluate", *arguments, "--json", "--progress=none"], AS_TEXT)
+    assert last["report"] == json.loads(printed.stderr)
+
+
+AS_TEXT = """
+import sys
+sys.stdout = sys.stderr  # so that what is printed is not taken for lines
+from ContrastSynthLib.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_measures_go_with_the_next_line_of_progress_and_only_what_json_can_hold():
+    stream = io.StringIO()
+    lines = JsonLines(stream)
+    lines.measured({"objective": 2.0, "change": float("inf")})
+    lines.progress(0.5, "Iteration 1")
+    lines.progress(0.6, "Writing")
+    first, second = map(json.loads, stream.getvalue().splitlines())
+    assert first["measures"] == {"objective": 2.0}
+    assert set(second) == {"schema_version", "type", "fraction", "message"}
 
 
 def test_an_error_is_a_line_too(inputs, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -229,6 +230,21 @@ def test_the_history_is_recorded_and_any_iterate_can_be_kept(patient):
     kept = some.provenance["record"]["history"]
     assert kept["objective"] == history["objective"][:3]
     assert not np.array_equal(some.outputs["post"].array, whole.outputs["post"].array)
+
+
+def test_each_iteration_is_measured_before_its_progress(patient):
+    told = []
+    result = run(
+        request(patient, parameters={**PHYSICS, **FEW}),
+        lambda fraction, message: told.append(message),
+        told.append,
+    )
+    measures = [one for one in told if not isinstance(one, str)]
+    history = result.provenance["record"]["history"]
+    assert {name: [one[name] for one in measures] for name in history} == history
+    for one, message in pairwise(told):
+        if not isinstance(one, str):
+            assert message.startswith(f"Iteration {one['iteration']},")
 
 
 def test_it_can_be_cancelled_at_every_iteration(patient):

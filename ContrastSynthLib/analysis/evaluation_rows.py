@@ -1,0 +1,143 @@
+"""The numbers of :func:`~ContrastSynthLib.analysis.evaluation.evaluate` as rows of a table.
+
+Each row says what a number is: region, measure, unit, whether less or more of it is better, and
+what it was measured by, so that none has to be read beside a manual.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+LESS, MORE = "lower", "higher"
+IMAGES = "images"
+UNITS = {"median": "medians", "none": "file units"}
+"""By normalisation: the unit of images, which stands for IMAGES below."""
+
+COLUMNS = ("region", "measure", "value", "unit", "better", "data_range", "normalisation", "about")
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a number of the report is; ``in_range`` where the data range is part of it."""
+
+    title: str
+    unit: str = ""
+    better: str = ""
+    about: str = ""
+    in_range: bool = False
+
+
+IN_A_REGION = {
+    "voxels": Meaning("Voxels", about="Size of the region."),
+    "volume_ml": Meaning("Volume", "ml", about="Size of the region."),
+    "mae": Meaning("MAE", IMAGES, LESS, "Mean absolute error."),
+    "rmse": Meaning("RMSE", IMAGES, LESS, "Root of the mean squared error."),
+    "relative_error": Meaning("Relative error", "", LESS, "Norm of the error / of the true one."),
+    "psnr_db": Meaning("PSNR", "dB", MORE, "Peak signal-to-noise ratio.", in_range=True),
+    "ssim": Meaning("SSIM", "", MORE, "Structural similarity; 1 at best.", in_range=True),
+    "ssim_dimensions": Meaning("SSIM dimensions", about="3: in space; 2: slice by slice."),
+    "cfs": Meaning("CFS", "", MORE, "Contrast fidelity score of SPHERE, of means; 1 at best."),
+    "irc": Meaning("IRC", "", MORE, "Intensity range consistency of SPHERE; 1 at best."),
+    "eis": Meaning("EIS", "", MORE, "Edge intensity similarity of SPHERE; -1 to 1."),
+    "gradient_magnitude_rmse": Meaning(
+        "Edge RMSE", IMAGES, LESS, "RMSE of gradient magnitudes a voxel, called GMSD in SPHERE."
+    ),
+    "gmsd": Meaning("GMSD", "", LESS, "Deviation of gradient similarity, Xue 2014.", in_range=True),
+}
+CONTRAST = {
+    "cnr_error": Meaning("CNR error", "", LESS, "Error of the contrast-to-noise ratio."),
+    "mae_ce": Meaning("MAE_CE", IMAGES, LESS, "Mean absolute error where the agent is."),
+    "mae_sigma": Meaning("MAE_sigma", IMAGES, LESS, "Error of the noise where no agent is."),
+}
+ENHANCEMENT = {
+    "found_count": Meaning("Found", "lesions", "", "Real ones that the synthetic scan shows."),
+    "missed_count": Meaning("Missed", "lesions", LESS, "Real ones that it does not show."),
+    "invented_count": Meaning("Invented", "lesions", LESS, "Ones that only it shows."),
+    "found_ml": Meaning("Found", "ml", "", "Volume of the real lesions that it shows."),
+    "missed_ml": Meaning("Missed", "ml", LESS, "Volume of the real lesions that it does not show."),
+    "invented_ml": Meaning("Invented", "ml", LESS, "Volume of the lesions that only it shows."),
+    "lost_part_ml": Meaning("Lost parts", "ml", LESS, "Parts of found lesions that are missing."),
+    "added_part_ml": Meaning("Added parts", "ml", LESS, "What was added to lesions."),
+    "threshold": Meaning("Threshold", IMAGES, "", "What exceeds it counts as enhancement."),
+}
+UPTAKE = {
+    "share_of_brain": Meaning("Share of brain", about="Size of the uptake."),
+    "threshold": Meaning("Threshold", about="A share of the level that the convention names."),
+}
+SCALE = {
+    "do_nothing_psnr_db": Meaning("Doing nothing", "dB", "", "PSNR of the post scan itself."),
+    "reachable_psnr_db": Meaning("Within reach", "dB", "", "PSNR of a perfect uptake."),
+    "gain_db": Meaning("Gain", "dB", MORE, "PSNR of the result above that of doing nothing."),
+    "share_of_reachable": Meaning("Share reached", "", MORE, "Of what is within reach; 1: all."),
+    "uptake_mae_of_do_nothing": Meaning(
+        "Error left", "", LESS, "In the uptake, as a share of that of doing nothing."
+    ),
+}
+NOISE = {
+    "variance": Meaning("Variance", f"{IMAGES}²", LESS, "Of the error, less the slice's mean.")
+}
+
+
+def evaluation_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the numbers of a report as rows with the keys COLUMNS; what is undefined is None."""
+    normalisation = report["normalisation"]
+    rows = []
+    for region, values, meanings in _groups(report):
+        for name, meaning in meanings.items():
+            if name not in values:
+                continue
+            rows.append(
+                {
+                    "region": region,
+                    "measure": meaning.title,
+                    "value": values[name],
+                    "unit": meaning.unit.replace(IMAGES, UNITS[normalisation]),
+                    "better": meaning.better,
+                    "data_range": report["data_range"] if meaning.in_range else None,
+                    "normalisation": normalisation,
+                    "about": meaning.about,
+                }
+            )
+    return rows
+
+
+def measured_by(report: Mapping[str, Any]) -> str:
+    """Return what all numbers of a report were measured by, as sentences."""
+    return (
+        f"Intensities: {report['unit']}. Data range: {report['data_range']:.4g}, the "
+        f"{report['data_range_from']}. Brain: {report['brain_from']}."
+    )
+
+
+def rows_as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as CSV with a line of column names; None is an empty cell."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _groups(
+    report: Mapping[str, Any],
+) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Meaning]]]:
+    """Yield the title, the numbers and their meanings of each part of a report."""
+    regions = report["regions"]
+    titles = {"brain": "Brain", "mask": "Mask", "uptake": "Uptake"}
+    for key, title in titles.items():
+        if key in regions:
+            yield title, regions[key], IN_A_REGION
+    parts = {
+        "uptake": ("Uptake", UPTAKE),
+        "enhancement": ("Lesions", ENHANCEMENT),
+        "contrast": ("Uptake beside the rest", CONTRAST),
+        "scale": ("Between doing nothing and perfect", SCALE),
+        "noise": ("Noise", NOISE),
+    }
+    for key, (title, meanings) in parts.items():
+        if key in report:
+            yield title, report[key], meanings

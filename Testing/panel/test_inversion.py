@@ -1,0 +1,403 @@
+"""The tab "Inversion", driven as a person drives it, in the test host."""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("PySide6", reason="PySide6-Essentials is not installed")
+pytest.importorskip("slicer", reason="slicer-core is not installed")
+
+import slicer
+from host import close_scene, entries, pick, press, pump, type_text
+
+from ContrastSynthLib.geometry import Grid
+from ContrastSynthLib.phantom.sample import sample_patient
+from ContrastSynthLib.registry import METHODS
+from ContrastSynthLib.result import Result
+from ContrastSynthLib.run import run  # noqa: F401 - declares the methods
+from ContrastSynthLib.volumes import Volume
+
+WIDTH = 400
+VOLUME = "vtkMRMLScalarVolumeNode"
+SIZE = (40, 46, 10)
+COLUMNS = ("iteration", "evaluations", "objective", "fidelity", "regulariser", "change")
+INK = {"Objective": "#0072b2", "Fidelity (residual)": "#d55e00", "Prior, weighted": "#009e73"}
+
+
+def history_of(count, lowest=1e-4):
+    """A history as lip_car records it: the objective falls, the prior comes in."""
+    n = np.arange(1, count + 1)
+    fidelity, prior = 1e-2 / n**3 + lowest, 1e-3 * (1 - 0.9 / n)
+    columns = (n, 2 * n, fidelity + 0.05 * prior, fidelity, prior, 0.1 / n)
+    return {name: values.tolist() for name, values in zip(COLUMNS, columns, strict=True)}
+
+
+def provenance(count, stopped="tolerance", **given):
+    parameters = {
+        "forward": {"value": "physics", "source": "preset physics"},
+        "solver": {"value": "lbfgs", "source": "default"},
+        "alpha": {"value": 0.0, "source": "default"},
+        "iterate": {"value": 0, "source": "default"},
+        "flip_angle_deg": {"value": 16.0, "source": "scan 'low'"},
+    }
+    parameters |= {name: {"value": value, "source": "given"} for name, value in given.items()}
+    record = {"alpha_mm": 0.05, "stopped_by": stopped, "history": history_of(count)}
+    return {
+        "method": {"key": "lip_car"},
+        "parameters": parameters,
+        "record": record,
+        "outputs": {"post": {}},
+        "warnings": [],
+    }
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="module")
+def scans():
+    """A head of a few slices and 1 mm: quick to invert."""
+    made = sample_patient(size=SIZE).scans
+    return {r: Volume(v.array, Grid(SIZE), v.acquisition) for r, v in made.items()}
+
+
+@pytest.fixture
+def panel(host):
+    yield host.open_module().panel
+    host.leave_module()
+    host.app.moduleManager()._close_all()
+    assert list(Path(host.app.temporaryPath).glob("contrastsynth-job-*")) == []
+
+
+@pytest.fixture
+def tab(panel):
+    return show(panel, "inversion")
+
+
+@pytest.fixture
+def nodes(panel, scans):
+    names = {"pre": "T1 pre", "low": "T1 low dose"}
+    found = {role: add_volume(name, scans[role]) for role, name in names.items()}
+    pump(lambda: not panel.synthesise._pick_timer.active)
+    return found
+
+
+@pytest.fixture
+def result(tab, nodes, scans):
+    """A result of 20 iterations in the scene, chosen."""
+    node = add_result(nodes, scans, provenance(20, dose=0.33))
+    pick(tab.selector, node)
+    return node
+
+
+def add_volume(name, volume):
+    from ContrastSynthPanel import bridge
+
+    node = slicer.mrmlScene.AddNewNodeByClass(VOLUME, name)
+    bridge.fill_node(node, volume, volume.grid.index_to_ras, None)
+    return node
+
+
+def add_result(nodes, scans, told):
+    from ContrastSynthPanel import bridge
+
+    made = Result({"post": scans["low"].with_array(scans["low"].array, "by a test")}, told)
+    return bridge.add_result(slicer.mrmlScene, made, nodes["low"])["post"]
+
+
+def show(panel, key):
+    panel.tab_widget.setCurrentIndex(list(panel.tabs).index(key))
+    return panel.tabs[key]
+
+
+def start(panel, preset="Physics", method="lip_car"):
+    """Apply a method under Synthesise, and look at the inversion again."""
+    tab = show(panel, "synthesise")
+    pick(tab.method_combo, METHODS[method].title)
+    if preset:
+        pick(tab.parameters.preset_combo, preset)
+    press(tab.run.apply_button)
+    return show(panel, "inversion")
+
+
+WORKER = """
+import json, sys, time
+from pathlib import Path
+plan = json.loads(Path(__file__).with_name("plan.json").read_text())
+def say(kind, **content):
+    print(json.dumps({"schema_version": 1, "type": kind, **content}), flush=True)
+for n, one in enumerate(plan["measures"]):
+    say("progress", fraction=n / 1000, message=f"Iteration {n + 1}", measures=one)
+    time.sleep(plan["every_s"])
+if plan["files"]:
+    import shutil
+    out = Path(next(a for a in sys.argv if a.startswith("--out=")).removeprefix("--out="))
+    shutil.copytree(plan["files"], out)
+    say("result", outputs={"post": "post.nrrd"}, provenance="provenance.json", warnings=[])
+elif plan["fails"]:
+    say("error", message="It was not to be.", exit_code=2)
+else:
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def worker(tmp_path, monkeypatch):
+    """Let the next runs be what a plan says: iterations, then a result, a failure or nothing."""
+    from ContrastSynthPanel import run_section
+
+    script, asked = tmp_path / "worker.py", []
+    script.write_text(WORKER, encoding="utf-8")
+
+    class Job(run_section.Job):
+        def start(self, arguments):
+            asked.append(arguments)
+            super().start(arguments)
+
+    monkeypatch.setattr(run_section, "Job", partial(Job, sys.executable, [str(script)]))
+
+    def plan(measures, every_s=0.0, result=None, fails=False):
+        files = None
+        if result is not None:
+            files = tmp_path / "files"
+            result.write(files)
+        told = {"measures": measures, "every_s": every_s, "fails": fails}
+        (tmp_path / "plan.json").write_text(json.dumps(told | {"files": files and str(files)}))
+        return asked
+
+    return plan
+
+
+def steps(history):
+    """Return the measures of each iteration, as a worker tells them."""
+    return [dict(zip(history, row, strict=True)) for row in zip(*history.values(), strict=True)]
+
+
+def colours_in(picture):
+    image = picture.pixmap.toImage()
+    rows, columns = range(0, image.height(), 2), range(0, image.width(), 2)
+    return {image.pixelColor(x, y).name() for y in rows for x in columns}
+
+
+# While it runs
+
+
+def test_the_curves_grow_while_it_runs(panel, tab, nodes, worker):
+    history = history_of(12)
+    worker(steps(history), every_s=0.15)
+    start(panel)
+    seen = []
+
+    def grown():
+        count = len(tab.history.get("iteration", ()))
+        if count and count not in seen:
+            seen.append(count)
+            assert tab.history["objective"] == history["objective"][:count]
+            assert tab.status.text == f"Under way. Iteration {count}."
+        return count == 12
+
+    took = pump(grown, 30.0)
+    assert len(seen) > 4, "it is drawn as it goes"
+    assert took.longest_block_s < 0.5
+    assert tab.legend.isVisible()
+    assert tab.picture.isVisible()
+    assert set(INK.values()) <= colours_in(tab.picture)
+    assert ["Iteration", "1", "12"] in tab.table.texts()
+    assert not tab.intro.isVisible()
+    assert not tab.again_button.isVisible()
+    show(panel, "synthesise")
+    press(panel.synthesise.run.cancel_button)
+    pump(lambda: not panel.synthesise.run.running, 20.0)
+    show(panel, "inversion")
+    assert tab.status.text == "The run ended after iteration 12, without a result."
+    assert tab.history["iteration"][-1] == 12, "what was seen stays in view"
+
+
+def test_a_run_that_begins_again_with_less_memory_is_drawn_anew(panel, tab, nodes, worker):
+    history = history_of(3)
+    worker([*steps(history_of(7, lowest=1e-2)), *steps(history)])
+    start(panel)
+    pump(lambda: tab.history.get("objective") == history["objective"], 30.0)
+
+
+def test_the_scene_is_closed_while_it_runs(panel, tab, nodes, worker):
+    worker(steps(history_of(5)))
+    start(panel)
+    pump(lambda: len(tab.history.get("iteration", ())) == 5, 30.0)
+    close_scene()
+    assert not panel.synthesise.run.running
+    assert tab.history == {}
+    assert tab.intro.isVisible()
+    assert not tab.status.isVisible()
+
+
+def test_measures_of_another_kind_are_passed_over(panel, tab, nodes, worker):
+    worker([{"loss": 3.0}, {"objective": 1.0}], fails=True)
+    start(panel)
+    pump(lambda: not panel.synthesise.run.running, 30.0)
+    assert tab.history == {}
+    assert tab.intro.isVisible()
+
+
+def test_the_result_of_a_run_is_shown(panel, tab, nodes, scans, worker):
+    told = provenance(9)
+    made = Result({"post": scans["low"].with_array(scans["low"].array, "by a test")}, told)
+    worker(steps(history_of(9)), result=made)
+    start(panel)
+    pump(lambda: not panel.synthesise.run.running, 30.0)
+    assert tab.selector.currentNode().GetName() == "T1 low dose post SYNTHETIC"
+    assert tab.history == told["record"]["history"]
+    assert tab.again_button.isVisible()
+    assert tab.kept == 9
+
+
+# A result
+
+
+def test_without_an_inversion_it_says_what_to_do(panel, tab):
+    assert METHODS["lip_car"].title in tab.intro.text
+    assert METHODS["physics_pre"].title not in tab.intro.text
+    for widget in (tab.picture, tab.table.widget, tab.again_button, tab.chart_button):
+        assert not widget.isVisible()
+
+
+def test_a_result_tells_how_it_was_solved(tab, result):
+    history = history_of(20)
+    rows = {name: (start, end) for name, start, end in tab.table.texts()}
+    first, last = history["objective"][0], history["objective"][-1]
+    assert rows["Objective"] == (f"{first:.2e}", f"{last:.2e}")
+    assert rows["Prior, weighted"][1] == f"{0.05 * history['regulariser'][-1]:.2e}"
+    assert rows["Evaluations"] == ("2", "40")
+    assert "Solver: lbfgs." in tab.facts.text
+    assert "the objective fell by less than the tolerance" in tab.facts.text
+    assert "alpha: 0.05 mm, from the noise of the scan" in tab.facts.text
+    assert set(INK.values()) <= colours_in(tab.picture)
+
+
+def test_an_iterate_is_marked_and_told(tab, result):
+    before = tab.picture.pixmap.toImage()
+    tab.iterate.value = 5.0
+    objective = history_of(20)["objective"]
+    told = f"Iterate 5 of 20: objective {objective[4]:.2e}; that of the last: {objective[-1]:.2e}."
+    assert tab.iterate_label.text == told
+    assert tab.picture.pixmap.toImage() != before
+
+
+def test_run_again_asks_for_the_iterate_and_keeps_the_history(panel, tab, result, scans, worker):
+    told = provenance(5, "iterations", dose=0.33, iterate=5)
+    made = Result({"post": scans["low"].with_array(scans["low"].array, "by a test")}, told)
+    asked = worker(steps(history_of(5)), result=made)
+    tab.iterate.value = 5.0
+    press(tab.again_button)
+    assert not tab.again_button.enabled
+    assert tab.again_button.toolTip == "A run is under way."
+    pump(lambda: not panel.synthesise.run.running, 30.0)
+    ((command, method, *options),) = asked
+    assert (command, method) == ("run", "lip_car")
+    given = {option for option in options if option.startswith(("--set", "--preset"))}
+    assert given == {"--preset=physics", "--set=dose=0.33", "--set=iterate=5"}
+    assert tab.selector.currentNode() is result, "to try another iterate of the same history"
+    assert tab.kept == 5
+    assert len(tab.history["iteration"]) == 20
+    kept = next(node for node in tab.selector.nodes() if node is not result)
+    assert tab.status.text == f"'{kept.GetName()}' keeps iterate 5."
+    assert tab.again_button.enabled
+    pick(tab.selector, kept)
+    assert "iterate 5 was asked for" in tab.facts.text
+    assert panel.synthesise.parameters.given == {"dose": 0.33, "iterate": 5}
+
+
+def test_why_it_cannot_run_again_is_told(panel, tab, result, nodes):
+    slicer.mrmlScene.RemoveNode(nodes["low"])
+    pump(lambda: not panel.synthesise._pick_timer.active)
+    press(tab.again_button)
+    assert tab.status.text == "Not run. Choose a volume for 'After a low dose'."
+    assert tab.again_button.enabled
+
+
+def test_parameters_of_another_version_are_told(panel, tab, nodes, scans):
+    pick(tab.selector, add_result(nodes, scans, provenance(4, of_tomorrow=1)))
+    press(tab.again_button)
+    assert "of_tomorrow" in tab.status.text
+    assert not panel.synthesise.run.running
+
+
+def test_the_curves_go_into_a_plot_view(host, tab, result):
+    press(tab.chart_button)
+    view = host.app.layoutManager().plotWidget(0).mrmlPlotViewNode()
+    chart = view.GetPlotChartNode()
+    assert chart.GetTitle() == f"Inversion of {result.GetName()}"
+    assert chart.GetYAxisLogScale()
+    names = [chart.GetNthPlotSeriesNode(n).GetName() for n in range(3)]
+    assert names == list(INK)
+    table = chart.GetNthPlotSeriesNode(0).GetTableNode().GetTable()
+    assert table.GetNumberOfRows() == 20
+
+
+def test_a_result_without_a_solver_is_told(panel, tab, nodes, scans):
+    plain = add_result(nodes, scans, {**provenance(3), "record": {}})
+    assert plain.GetName() in entries(tab.selector)
+    assert "T1 pre" not in entries(tab.selector)
+    pick(tab.selector, plain)
+    told = f"'{plain.GetName()}' was not made by a solver: there is nothing to show."
+    assert tab.status.text == told
+    assert tab.intro.isVisible()
+
+
+def test_the_state_is_restored_with_the_scene(host, tab, result, nodes, scans):
+    add_result(nodes, scans, provenance(7))
+    tab.iterate.value = 6.0
+    host.app.moduleManager().reload("ContrastSynth")
+    panel = host.open_module().panel
+    again = show(panel, "inversion")
+    assert again is not tab
+    assert again.selector.currentNode() is result
+    assert again.kept == 6
+    assert len(again.history["iteration"]) == 20
+    close_scene()
+    assert again.history == {}
+    assert again.intro.isVisible()
+
+
+def test_nothing_is_cut_off_in_a_narrow_panel(panel, tab, result):
+    window = tab.widget.window()
+    assert window.minimumSizeHint.width() <= WIDTH
+    window.resize(WIDTH, 1000)
+    pump(timeout_s=0.1)
+    table = tab.table.widget
+    assert sum(table.columnWidth(n) for n in range(3)) <= table.viewport().width
+    for texts in tab.table.texts():
+        for column, text in enumerate(texts):
+            assert table.fontMetrics().horizontalAdvance(text) <= table.columnWidth(column) - 6
+    for button in (tab.again_button, tab.chart_button):
+        assert button.fontMetrics().horizontalAdvance(button.text) < WIDTH - 60
+
+
+def test_the_real_solver_is_watched(panel, tab, nodes):
+    pytest.importorskip("torch", reason="the solvers need torch")
+    synthesise = show(panel, "synthesise")
+    pick(synthesise.method_combo, METHODS["lip_car"].title)
+    pick(synthesise.parameters.preset_combo, "Physics")
+    type_text(synthesise.parameters.fields["iterations"].widget, "4")
+    press(synthesise.run.apply_button)
+    show(panel, "inversion")
+    live = []
+
+    def over():
+        if tab._live is not None:
+            live[:] = tab._live["objective"]
+        return not synthesise.run.running
+
+    pump(over, 120.0)
+    assert live, synthesise.run.message.plainText
+    assert tab.history["objective"] == live
+    assert len(live) == 4
+    assert "all iterations that were allowed" in tab.facts.text
