@@ -86,7 +86,7 @@ def sphere(
 
 
 def without_small(change: FloatArray, least: float) -> FloatArray:
-    """Return c^3 / (c^2 + least^2) for each change c: of ``least`` half is left, of twice it 0.8."""
+    """Return c^3 / (c^2 + least^2) for each change c: half of ``least``, four fifths of twice."""
     if not least:
         return change
     return np.asarray(change**3 / (change**2 + least**2), dtype=np.float32)

@@ -159,5 +159,7 @@ def test_small_changes_are_left_as_scanned_and_large_ones_made():
     left = without_small(change, 0.05)
     assert left.dtype == np.float32
     np.testing.assert_allclose(left[:3], [-1 / 1.0025, -0.08, -0.025], rtol=1e-5)
-    assert left[3] == 0 and 0 < left[4] < 0.0004 and left[5] > 0.49
+    assert left[3] == 0
+    assert 0 < left[4] < 0.0004
+    assert left[5] > 0.49
     np.testing.assert_array_equal(without_small(change, 0.0), change)
