@@ -232,13 +232,15 @@ def mask_to_segmentation(scene, mask, reference_node, name: str, threshold: floa
     return node
 
 
-def mask_from_segmentation(node, reference_node) -> Volume:
-    """Return all segments of a segmentation node as one mask, 0 or 1, on the reference's grid."""
+def mask_from_segmentation(node, reference_node, segment_id: str = "") -> Volume:
+    """Return a segment, or all as one mask, 0 or 1, on the reference's grid."""
     world_grid(reference_node)  # Raises where it is no grid for a scan.
+    ids = [segment_id] if segment_id else list(node.GetSegmentation().GetSegmentIDs())
+    if segment_id and node.GetSegmentation().GetSegment(segment_id) is None:
+        raise RequestError(f"{node.GetName()}: the chosen segment is gone. Choose another one.")
     labels = node.GetScene().AddNewNodeByClass(LABEL_MAP, node.GetName())
     try:
         logic = slicer.vtkSlicerSegmentationsModuleLogic
-        ids = node.GetSegmentation().GetSegmentIDs()
         logic.ExportSegmentsToLabelmapNode(node, ids, labels, reference_node)
         return volume_from_node(labels, mask=True)
     finally:
@@ -250,12 +252,7 @@ def series_from_sequence_node(node) -> list[Volume]:
 
     Raises RequestError unless its index is an increasing time, and as volume_from_node.
     """
-    name, unit, count = node.GetName(), node.GetIndexUnit(), node.GetNumberOfDataNodes()
-    if not count or unit not in SECONDS_PER or node.GetIndexType() != node.NumericIndex:
-        expected = f"times in one of {', '.join(SECONDS_PER)}; the Sequences module sets the unit"
-        raise RequestError(f"{name}: {count} volumes, indexed in '{unit}'. Expected {expected}.")
-    index = [float(node.GetNthIndexValue(n)) * SECONDS_PER[unit] for n in range(count)]
-    times = checked_times(index, count, name).tolist()
+    times = times_of_sequence_node(node)
     browsers = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode", node.GetScene())
     shown = next(filter(None, (browser.GetProxyNode(node) for browser in browsers)), None)
     told, synthetic = told_by(node)  # Once saved, its data nodes do not tell any more.
@@ -265,6 +262,16 @@ def series_from_sequence_node(node) -> list[Volume]:
         known = Acquisition(**told.known() | frame.acquisition.known() | {"time_s": time_s})
         series.append(Volume(frame.array, frame.grid, known, frame.synthetic or synthetic))
     return series
+
+
+def times_of_sequence_node(node) -> list[float]:
+    """Return the seconds of a sequence's volumes; RequestError unless they increase."""
+    name, unit, count = node.GetName(), node.GetIndexUnit(), node.GetNumberOfDataNodes()
+    if not count or unit not in SECONDS_PER or node.GetIndexType() != node.NumericIndex:
+        expected = f"times in one of {', '.join(SECONDS_PER)}; the Sequences module sets the unit"
+        raise RequestError(f"{name}: {count} volumes, indexed in '{unit}'. Expected {expected}.")
+    index = [float(node.GetNthIndexValue(n)) * SECONDS_PER[unit] for n in range(count)]
+    return checked_times(index, count, name).tolist()
 
 
 def sequence_from_series(scene, series: list[Volume], name: str):
@@ -300,8 +307,13 @@ def table_from_rows(scene, name: str, rows: list[dict]):
     return node
 
 
-def plot_lines(scene, name: str, x, lines: dict, x_title: str, y_title: str):
-    """Return a chart node of ``lines``, label to values, over ``x``; no label is ``x_title``."""
+def plot_lines(
+    scene, name: str, x, lines: dict, x_title: str, y_title: str, *, markers: bool = True
+):
+    """Return a chart node of ``lines``, label to values, over ``x``; no label is ``x_title``.
+
+    What the label calls SYNTHETIC is dashed. Without ``markers`` there are only the lines.
+    """
     columns = [x_title, *lines]
     rows = [dict(zip(columns, row, strict=True)) for row in zip(x, *lines.values(), strict=True)]
     table = table_from_rows(scene, name, rows)
@@ -314,6 +326,9 @@ def plot_lines(scene, name: str, x, lines: dict, x_title: str, y_title: str):
         series = _own_node(scene, "vtkMRMLPlotSeriesNode", f"{name}: {label}")
         if series.GetTableNode() is None:  # New: later the user may have chosen a colour.
             series.SetUniqueColor()
+            dashed = volumes.SYNTHETIC_KEY in label
+            series.SetLineStyle(series.LineStyleDash if dashed else series.LineStyleSolid)
+            series.SetMarkerStyle(series.MarkerStyleCircle if markers else series.MarkerStyleNone)
         series.SetName(label)
         series.SetPlotType(series.PlotTypeScatter)
         series.SetAndObserveTableNodeID(table.GetID())

@@ -1,5 +1,6 @@
 """Forms that fit into a narrow panel."""
 
+import ctk
 import qt
 
 LABEL_LETTERS = 21
@@ -40,3 +41,11 @@ def let_shrink(widget):
     """Let a widget get narrower than the longest text in it, and return it."""
     widget.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Fixed)
     return widget
+
+
+def new_section(title: str, content):
+    """Return a section that can be collapsed, with a widget in it."""
+    section = ctk.ctkCollapsibleButton()
+    section.text = title
+    qt.QVBoxLayout(section).addWidget(content)
+    return section

@@ -8,6 +8,8 @@ from slicer.util import VTKObservationMixin
 from ContrastSynthPanel import saved_state
 from ContrastSynthPanel.input_selectors import unsettled
 from ContrastSynthPanel.inversion_tab import InversionTab
+from ContrastSynthPanel.kinetics_tab import KineticsTab
+from ContrastSynthPanel.profile_tab import ProfileTab
 from ContrastSynthPanel.quality_tab import QualityTab
 from ContrastSynthPanel.synthesise_tab import SynthesiseTab
 
@@ -16,6 +18,8 @@ BANNER = "background-color: #ffe08a; color: #3d2f00; padding: 4px;"
 # By the keys under which a saved scene keeps their states: never renamed.
 TABS = {
     "synthesise": SynthesiseTab,
+    "kinetics": KineticsTab,
+    "profile": ProfileTab,
     "quality": QualityTab,
     "inversion": InversionTab,
 }

@@ -530,6 +530,24 @@ def test_a_label_map_becomes_a_segment(scene):
     np.testing.assert_array_equal(mask.array, voxels() > 20)
 
 
+def test_one_segment_of_several_is_a_mask(scene):
+    scan = add_volume(scene)
+    low, high = voxels() < 20, voxels() > 40
+    node = bridge.mask_to_segmentation(scene, add_volume(scene, low.astype(np.uint8)), scan, "low")
+    other = bridge.mask_to_segmentation(
+        scene, add_volume(scene, high.astype(np.uint8)), scan, "high"
+    )
+    segment = slicer.vtkSegment()
+    segment.DeepCopy(other.GetSegmentation().GetNthSegment(0))
+    node.GetSegmentation().AddSegment(segment, "second")
+    first = node.GetSegmentation().GetNthSegmentID(0)
+    for segment_id, expected in ((first, low), ("second", high), ("", low | high)):
+        mask = bridge.mask_from_segmentation(node, scan, segment_id)
+        np.testing.assert_array_equal(mask.array > 0, expected)
+    with pytest.raises(RequestError, match="low: the chosen segment is gone"):
+        bridge.mask_from_segmentation(node, scan, "third")
+
+
 def test_a_segmentation_without_segments_is_no_mask(scene):
     empty = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn")
     before = scene.GetNumberOfNodesByClass("vtkMRMLLabelMapVolumeNode")

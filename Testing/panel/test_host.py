@@ -23,6 +23,8 @@ from host import (
     render_slices,
     screenshot,
     settle,
+    tick,
+    type_cell,
     type_text,
 )
 
@@ -613,6 +615,44 @@ def test_the_layout_has_real_slice_nodes(slicer):
     layout.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalPlotView)
     assert layout.layout == changed[0]
     assert layout.plotWidget(0).mrmlPlotViewNode().IsA("vtkMRMLPlotViewNode")
+
+
+def test_a_chart_changes_the_layout_also_after_the_scene_was_closed(host, slicer):
+    layout, kinds = slicer.app.layoutManager(), slicer.vtkMRMLLayoutNode
+    for clean in (close_scene, host.clean):
+        layout.setLayout(kinds.SlicerLayoutConventionalView)
+        clean()
+        host.activate()
+        assert layout.layout == kinds.SlicerLayoutConventionalView
+        chart = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode")
+        slicer.modules.plots.logic().ShowChartInLayout(chart)
+        assert layout.layout == kinds.SlicerLayoutConventionalPlotView
+        assert layout.plotWidget(0).mrmlPlotViewNode().GetPlotChartNodeID() == chart.GetID()
+
+
+def test_a_person_types_into_a_table_and_ticks_in_a_list(qt):
+    table, box, heard = qt.QTableWidget(2, 1), qt.QListWidget(), []
+    for row, flag in enumerate((qt.Qt.ItemIsEditable, 0)):
+        item = qt.QTableWidgetItem("before")
+        item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | flag)
+        table.setItem(row, 0, item)
+    item = qt.QListWidgetItem("one")
+    item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
+    item.setCheckState(qt.Qt.Unchecked)
+    box.addItem(item)
+    table.connect("cellChanged(int,int)", lambda row, column: heard.append((row, column)))
+    box.connect("itemChanged(QListWidgetItem*)", lambda one: heard.append(one.text()))
+    table.show()
+    box.show()
+    type_cell(table, 0, 0, "after")
+    assert table.item(0, 0).text() == "after"
+    with pytest.raises(AssertionError, match="cannot be typed into"):
+        type_cell(table, 1, 0, "after")
+    tick(box, "one")
+    assert box.item(0).checkState() == qt.Qt.Checked
+    with pytest.raises(AssertionError, match="no 'two'"):
+        tick(box, "two")
+    assert heard == [(0, 0), "one"]
 
 
 def test_the_next_test_finds_nothing_of_this_one(host, slicer):

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 pytest.importorskip("PySide6", reason="PySide6-Essentials is not installed")
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
+import numpy as np
 import slicer
-from host import pick, press, pump, screenshot
+import vtk
+from host import pick, press, pump, screenshot, tick
 
-from ContrastSynthLib.phantom.sample import sample_patient
+from ContrastSynthLib.acquisition import Acquisition
+from ContrastSynthLib.phantom.sample import TUMOUR, sample_patient
 from ContrastSynthLib.registry import METHODS
 from ContrastSynthLib.result import Result
 from ContrastSynthLib.run import run  # noqa: F401 - declares the methods
@@ -55,6 +58,56 @@ def test_the_synthesise_tab(widget, folder, key):
         press(tab.run.apply_button)
         pump(lambda: not tab.run.running, 60.0)
     take(widget, folder / f"synthesise_{key}.png")
+
+
+def test_the_kinetics_tab(widget, folder):
+    from ContrastSynthPanel import bridge
+
+    patient, scene = sample_patient(size=(48, 56, 40)), slicer.mrmlScene
+    add_series(patient, "T1 dynamic", (0.0, 0.9, 1.0, 0.8, 0.5))
+    add_series(patient, "T1 dynamic SYNTHETIC", (0.0, 0.8, 0.9, 0.85, 0.7), "by a picture")
+    mask = patient.scans["pre"].with_array((patient.tissue == TUMOUR).astype(np.float32))
+    bridge.mask_to_segmentation(scene, mask, slicer.util.getNode("T1 pre"), "lesion")
+    tab = shown(widget.panel, "kinetics")
+    take(widget, folder / "kinetics_before.png")
+    pump(lambda: not tab._pick_timer.active)
+    press(tab.measure_button)
+    tab.phases.slider.setValue(2)
+    take(widget, folder / "kinetics.png")
+    tab.selectors["series"].currentNode().SetIndexUnit("")
+    tab._edited()
+    take(widget, folder / "kinetics_no_unit.png")
+
+
+def test_the_profile_tab(widget, folder):
+    tab = shown(widget.panel, "profile")
+    press(tab.place_button)
+    pump(lambda: not tab._timer.active)
+    take(widget, folder / "profile_before.png")
+    for point in ((-40, -10, 0), (110, 10, 5)):
+        tab.line_selector.currentNode().AddControlPoint(vtk.vtkVector3d(*point))
+    pick(tab.reference_selector, slicer.util.getNode("T1 post Gd"))
+    for name in ("T1 pre", "T1 low dose"):
+        tick(tab.volume_list, name)
+    tab.values_section.collapsed = False
+    pump(lambda: not tab._timer.active)
+    pump(lambda: not tab._values_timer.active)
+    take(widget, folder / "profile.png")
+
+
+def add_series(patient, name, shares, synthetic=None):
+    """A series that goes from the pre-contrast to a share of the post-contrast scan."""
+    from ContrastSynthPanel import bridge
+
+    pre, post = patient.scans["pre"], patient.scans["post"]
+    series = [
+        replace(
+            pre.with_array((1.0 - share) * pre.array + share * post.array, synthetic),
+            acquisition=Acquisition(time_s=time),
+        )
+        for share, time in zip(shares, (0.0, 60.0, 120.0, 240.0, 360.0), strict=True)
+    ]
+    return bridge.sequence_from_series(slicer.mrmlScene, series, name)
 
 
 def take(widget, path):

@@ -20,7 +20,18 @@ that wants it empties ``host.record.errors``.
 """
 
 from .loop import Pumped, pump
-from .person import close_scene, entries, key, pick, press, screenshot, settle, type_text
+from .person import (
+    close_scene,
+    entries,
+    key,
+    pick,
+    press,
+    screenshot,
+    settle,
+    tick,
+    type_cell,
+    type_text,
+)
 from .session import Host, start
 from .slices import can_render, render_slices
 
@@ -38,5 +49,7 @@ __all__ = [
     "screenshot",
     "settle",
     "start",
+    "tick",
+    "type_cell",
     "type_text",
 ]

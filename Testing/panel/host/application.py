@@ -34,14 +34,21 @@ class LayoutManager(QObject):
     def __init__(self, scene: Any, logic: Any) -> None:
         QObject.__init__(self)
         self._scene, self._logic = scene, logic
-        self._node = slicer.vtkMRMLLayoutNode()
-        scene.AddNode(self._node)
         self._slices = {name: self._slice(name) for name in ORIENTATIONS}
         self._plot = qMRMLPlotWidget()
         node = slicer.vtkMRMLPlotViewNode()
         node.SetLayoutName("PlotView1")
         node.SetSingletonTag("PlotView1")
         self._plot.setMRMLPlotViewNode(scene.AddNode(node))
+        self._layout_logic = slicer.vtkMRMLLayoutLogic()  # keeps the layout when a scene is closed
+        self._layout_logic.SetMRMLApplicationLogic(logic)
+        self._layout_logic.SetMRMLScene(scene)
+        self._node = self._layout_logic.GetLayoutNode()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Show the layout that Slicer begins with."""
+        self._node.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView)
 
     def _slice(self, name: str) -> Any:
         logic = slicer.vtkMRMLSliceLogic()
@@ -89,7 +96,7 @@ class LayoutManager(QObject):
     layout = Property(int, _get_layout, setLayout)
 
     def layoutLogic(self) -> Any:
-        return SimpleNamespace(GetLayoutNode=lambda: self._node)
+        return self._layout_logic
 
 
 class qSlicerScriptedLoadableModule(QObject):

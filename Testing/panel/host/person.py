@@ -70,6 +70,38 @@ def key(widget: Any, code: int) -> None:
     QTest.keyClick(widget, Qt.Key(code))
 
 
+def type_cell(table: Any, row: int, column: int, text: str) -> None:
+    """Double-click a cell of a table, type, and press Enter; refused where it only can be read."""
+    from PySide6.QtCore import QPoint, QRect, Qt
+    from PySide6.QtTest import QTest
+
+    reachable(table)
+    place = QRect.center(table.visualItemRect(table.item(row, column)))
+    target = table.viewport()
+    # A double click is two clicks, the second of which Qt is told apart.
+    QTest.mouseClick(target, Qt.MouseButton.LeftButton, Qt.KeyboardModifier(0), QPoint(place))
+    QTest.mouseDClick(target, Qt.MouseButton.LeftButton, Qt.KeyboardModifier(0), QPoint(place))
+    editor = table.findChild("QLineEdit")
+    if editor is None:
+        raise AssertionError(f"cell {row}, {column} cannot be typed into")
+    editor.selectAll()
+    QTest.keyClick(editor, Qt.Key(Qt.Key_Delete))
+    QTest.keyClicks(editor, text)
+    QTest.keyClick(editor, Qt.Key(Qt.Key_Return))
+    settle()
+
+
+def tick(box: Any, text: str) -> None:
+    """Go to the entry of a list with that text, and press the space bar to check or uncheck it."""
+    from PySide6.QtCore import Qt
+
+    found = [box.item(n) for n in range(box.count) if box.item(n).text() == text]
+    if not found:
+        raise AssertionError(f"no {text!r} in {[box.item(n).text() for n in range(box.count)]}")
+    box.setCurrentItem(found[0])
+    key(box, Qt.Key_Space)
+
+
 def close_scene() -> None:
     """File, Close scene."""
     import slicer

@@ -109,6 +109,7 @@ class Host:
             composite = self.app.layoutManager().sliceWidget(name).mrmlSliceCompositeNode()
             for layer in ("Background", "Foreground", "Label"):
                 getattr(composite, f"Set{layer}VolumeID")(None)
+        self.app.layoutManager()._begin()
         self.app._forget_settings()
         sys.modules.pop("PyTorchUtils", None)
         core = self.qt.QCoreApplication

@@ -1,0 +1,547 @@
+"""The tab "Kinetics", driven as a person drives it, in the test host."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("PySide6", reason="PySide6-Essentials is not installed")
+pytest.importorskip("slicer", reason="slicer-core is not installed")
+
+import slicer
+from host import close_scene, entries, pick, press, pump, type_cell
+
+from ContrastSynthLib.acquisition import Acquisition
+from ContrastSynthLib.analysis.kinetics_report import kinetics_report
+from ContrastSynthLib.phantom.sample import TUMOUR, sample_patient
+
+WIDTH = 400
+TIMES = (0.0, 60.0, 120.0, 240.0, 360.0)
+WASHOUT, PERSISTENT = (0.0, 0.9, 1.0, 0.8, 0.5), (0.0, 0.5, 0.6, 0.8, 1.0)
+MARK = "by a test"
+CONVENTIONAL = slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView
+
+
+@pytest.fixture(scope="module")
+def patient():
+    return sample_patient(size=(24, 28, 20))
+
+
+@pytest.fixture
+def panel(host):
+    opened = host.open_module().panel
+    show_tab(opened, "Kinetics")
+    return opened
+
+
+@pytest.fixture
+def tab(panel):
+    return panel.tabs["kinetics"]
+
+
+@pytest.fixture
+def series(tab, patient):
+    """A real series that washes out, and the lesion, which are chosen by themselves."""
+    node = add_series(patient, "dynamic", WASHOUT)
+    add_mask(patient, "lesion")
+    settle(tab)
+    return node
+
+
+def show_tab(panel, title):
+    tabs = panel.tab_widget
+    tabs.setCurrentIndex([tabs.tabText(n) for n in range(tabs.count)].index(title))
+
+
+def phases_of(patient, shares, times=TIMES, synthetic=None):
+    pre, post = patient.scans["pre"], patient.scans["post"]
+    return [
+        replace(
+            pre.with_array((1.0 - share) * pre.array + share * post.array),
+            acquisition=Acquisition(time_s=time),
+            synthetic=synthetic,
+        )
+        for share, time in zip(shares, times, strict=True)
+    ]
+
+
+def add_series(patient, name, shares, times=TIMES, synthetic=None):
+    from ContrastSynthPanel import bridge
+
+    found = phases_of(patient, shares, times, synthetic)
+    return bridge.sequence_from_series(slicer.mrmlScene, found, name)
+
+
+def lesion_of(patient):
+    return patient.scans["pre"].with_array((patient.tissue == TUMOUR).astype(np.float32))
+
+
+def add_mask(patient, name, mask=None):
+    """A segmentation with one segment, drawn on the grid of the patient."""
+    from ContrastSynthPanel import bridge
+
+    mask = lesion_of(patient) if mask is None else mask
+    labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "drawn on")
+    bridge.fill_node(labels, mask, mask.grid.index_to_ras, None)
+    node = bridge.mask_to_segmentation(slicer.mrmlScene, mask, labels, name)
+    slicer.mrmlScene.RemoveNode(labels)
+    return node
+
+
+def add_label_map(mask, name):
+    from ContrastSynthPanel import bridge
+
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", name)
+    bridge.fill_node(node, mask, mask.grid.index_to_ras, None)
+    return node
+
+
+def add_synthetic(tab, patient, shares=PERSISTENT, times=TIMES):
+    node = add_series(patient, "made SYNTHETIC", shares, times, MARK)
+    settle(tab)
+    assert tab.node("synthetic") is node
+    return node
+
+
+def settle(tab):
+    pump(lambda: not tab._pick_timer.active)
+
+
+def measure(tab):
+    press(tab.measure_button)
+    return tab.message.text
+
+
+def cells(table):
+    """What a person reads in a table: its columns that are not hidden."""
+    shown = [column for column in range(table.columnCount) if not table.isColumnHidden(column)]
+    return [[table.item(row, column).text() for column in shown] for row in range(table.rowCount)]
+
+
+def heads(table):
+    shown = [column for column in range(table.columnCount) if not table.isColumnHidden(column)]
+    return [table.horizontalHeaderItem(column).text() for column in shown]
+
+
+def index_of(node):
+    return [node.GetNthIndexValue(n) for n in range(node.GetNumberOfDataNodes())]
+
+
+def backgrounds():
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    return {node.GetBackgroundVolumeID() for node in composites}
+
+
+def named(kind, name):
+    return next(node for node in slicer.util.getNodesByClass(kind) if node.GetName() == name)
+
+
+# Measuring
+
+
+def test_one_series_is_what_the_library_measures(tab, series, patient):
+    assert measure(tab) == ""
+    report = kinetics_report(phases_of(patient, WASHOUT), None, lesion_of(patient))
+    curve = report["curve"]
+    assert curve["type"] == "III"
+    results = tab.results
+    assert results.type_label.text == "Real: type III, washout"
+    voxels, ml = report["mask"]["voxels"], report["mask"]["ml"]
+    assert results.region_label.text == f"Region 'lesion': {voxels} voxels, {ml:.2f} ml"
+    assert heads(results.measures) == ["Measure", "Real"]
+    shown = dict(cells(results.measures))
+    assert shown["Initial enhancement (%)"] == f"{100 * curve['initial_enhancement']:.1f}"
+    assert shown["Delayed change (%)"] == f"\N{MINUS SIGN}{-100 * curve['delayed_change']:.1f}"
+    assert shown["Enhancement ratio, SER"] == f"{curve['signal_enhancement_ratio']:.2f}"
+    assert shown["Time to peak (s)"] == "120"
+    assert shown["Area under the curve (s)"] == f"{curve['area_s']:.1f}"
+    assert shown["Voxels of type III (%)"] == "100"
+    assert not results.agreement.isVisible()
+    assert heads(tab.phases.table) == ["Phase", "Time (s)", "Real (%)"]
+    percent = [100 * (value / curve["baseline"] - 1) for value in curve["values"]]
+    assert [row[2] for row in cells(tab.phases.table)] == [f"{p + 0.0:.1f}" for p in percent]
+
+
+def test_a_synthetic_series_is_compared(tab, series, patient):
+    add_synthetic(tab, patient)
+    assert measure(tab) == ""
+    made = phases_of(patient, PERSISTENT)
+    report = kinetics_report(phases_of(patient, WASHOUT), None, lesion_of(patient), made)
+    results = tab.results
+    lines = results.type_label.text.split("\n")
+    assert lines == ["Real: type III, washout", "SYNTHETIC: type I, persistent"]
+    assert heads(results.measures) == ["Measure", "Real", "SYNTHETIC", "Difference"]
+    change = 100 * report["agreement"]["differences"]["delayed_change"]
+    assert cells(results.measures)[1][3] == f"+{change:.1f}"
+    agreement = dict(cells(results.agreement))
+    rho = report["agreement"]["spearman_rho"]
+    assert agreement["Rank correlation, Spearman's rho"] == f"{rho:.3f}".replace("-", "−")
+    by_voxel = report["agreement"]["delayed_change_by_voxel"]
+    assert agreement["Delayed change by voxel, bias (%)"] == f"{100 * by_voxel['bias']:.1f}"
+    assert heads(tab.phases.table)[2:] == ["Real (%)", "SYNTHETIC (%)"]
+
+
+def test_curves_and_measures_are_nodes_of_the_scene(tab, series, patient):
+    add_synthetic(tab, patient, PERSISTENT[1:], TIMES[1:])
+    measure(tab)
+    assert "no phase at 0 s" in tab.results.notes.text
+    chart = named("vtkMRMLPlotChartNode", "ContrastSynth kinetics")
+    assert (chart.GetXAxisTitle(), chart.GetYAxisTitle()) == ("Time (s)", "Enhancement (%)")
+    count = chart.GetNumberOfPlotSeriesNodes()
+    lines = {
+        chart.GetNthPlotSeriesNode(n).GetName(): chart.GetNthPlotSeriesNode(n) for n in range(count)
+    }
+    assert list(lines) == ["dynamic", "made SYNTHETIC"]
+    styles = [line.GetLineStyle() for line in lines.values()]
+    kind = slicer.vtkMRMLPlotSeriesNode
+    assert styles == [kind.LineStyleSolid, kind.LineStyleDash]
+    table = lines["dynamic"].GetTableNode()
+    times, real, made = (
+        slicer.util.arrayFromTableColumn(table, name) for name in ("Time (s)", *lines)
+    )
+    np.testing.assert_array_equal(times, TIMES)
+    assert np.isnan(made).tolist() == [True, False, False, False, False]  # it has no such phase
+    assert real[2] == real.max() > 100
+    measures = named("vtkMRMLTableNode", "ContrastSynth kinetics measures").GetTable()
+    columns = [measures.GetColumnName(n) for n in range(measures.GetNumberOfColumns())]
+    assert columns == ["Measure", "Real", "SYNTHETIC", "Difference"]
+    titles = [measures.GetValue(n, 0).ToString() for n in range(measures.GetNumberOfRows())]
+    assert titles[0].startswith("Type (1 persistent")
+    assert [measures.GetValue(0, n).ToDouble() for n in (1, 2)] == [3.0, 1.0]
+    assert "Time to peak (s)" in titles
+    assert "Type by voxel, Cohen's kappa" in titles
+
+
+def test_the_plot_stands_beside_the_slices_and_the_layout_comes_back(panel, tab, series, host):
+    layout = slicer.app.layoutManager()
+    measure(tab)
+    chart = named("vtkMRMLPlotChartNode", "ContrastSynth kinetics")
+    with_plot = layout.layout
+    assert with_plot == slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalPlotView
+    assert layout.plotWidget(0).mrmlPlotViewNode().GetPlotChartNodeID() == chart.GetID()
+    show_tab(panel, "Synthesise")
+    assert layout.layout == CONVENTIONAL
+    show_tab(panel, "Kinetics")
+    assert layout.layout == with_plot
+    host.leave_module()
+    assert layout.layout == CONVENTIONAL
+    host.open_module()
+    assert layout.layout == with_plot
+    chosen = slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView
+    layout.setLayout(chosen)  # by hand, meanwhile
+    show_tab(panel, "Profile")
+    assert layout.layout == chosen
+
+
+def test_one_of_several_segments_is_measured(tab, series, patient):
+    segmentation = named("vtkMRMLSegmentationNode", "lesion").GetSegmentation()
+    assert entries(tab.segment_combo) == ["lesion"]
+    brain = patient.scans["pre"].with_array(patient.brain.astype(np.float32))
+    other = add_mask(patient, "brain", brain).GetSegmentation()
+    segmentation.CopySegmentFromSegmentation(other, other.GetNthSegmentID(0))
+    assert entries(tab.segment_combo)[0] == "lesion"
+    assert entries(tab.segment_combo)[-1] == "All of them together"
+    segmentation.GetNthSegment(1).SetName("the whole brain")
+    pick(tab.segment_combo, "the whole brain")
+    measure(tab)
+    count = int(patient.brain.sum())
+    assert tab.results.region_label.text.startswith(f"Region 'the whole brain': {count} voxels")
+    pick(tab.segment_combo, "lesion")
+    assert not tab.results.widget.isVisible()  # it belonged to the other segment
+    measure(tab)
+    assert f" {int((patient.tissue == TUMOUR).sum())} voxels" in tab.results.region_label.text
+
+
+def test_a_label_map_marks_the_region_too(tab, series, patient):
+    pick(tab.selectors["region"], add_label_map(lesion_of(patient), "painted"))
+    assert not tab.segment_combo.isVisible()
+    assert measure(tab) == ""
+    assert tab.results.region_label.text.startswith("Region 'painted'")
+
+
+def test_the_series_is_measured_where_it_is_shown(tab, series, patient):
+    """A moved series and an unmoved segmentation: the region lies elsewhere in the series."""
+    from ContrastSynthPanel import phases
+
+    move = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    matrix = np.eye(4)
+    matrix[0, 3] = 1000.0
+    move.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+    phases.shown_volume(series).SetAndObserveTransformNodeID(move.GetID())
+    assert "holds no voxel of 'dynamic'" in measure(tab)
+    named("vtkMRMLSegmentationNode", "lesion").SetAndObserveTransformNodeID(move.GetID())
+    assert measure(tab) == ""
+
+
+# Phases
+
+
+def test_the_slider_moves_all_views(tab, series, patient):
+    from ContrastSynthPanel import phases
+
+    made = add_synthetic(tab, patient, PERSISTENT[1:], TIMES[1:])
+    assert tab.phases.label.text == "Phase 1 of 5: 0 s"
+    tab.phases.slider.setValue(3)
+    assert tab.phases.label.text == "Phase 4 of 5: 240 s"
+    shown, other = phases.shown_volume(series), phases.shown_volume(made)
+    assert backgrounds() == {shown.GetID()}
+    expected, synthetic = phases_of(patient, WASHOUT)[3], phases_of(patient, PERSISTENT)[3]
+    np.testing.assert_array_equal(slicer.util.arrayFromVolume(shown), expected.array)
+    np.testing.assert_array_equal(slicer.util.arrayFromVolume(other), synthetic.array)
+    pick(tab.phases.shown_combo, "made SYNTHETIC")
+    assert backgrounds() == {other.GetID()}
+
+
+def test_the_slider_follows_the_browser_and_the_table_the_slider(tab, series):
+    from ContrastSynthPanel import phases
+
+    phases.browser_of(series).SetSelectedItemNumber(2)
+    assert tab.phases.slider.value == 2
+    assert tab.phases.label.text == "Phase 3 of 5: 120 s"
+    assert tab.phases.table.currentRow() == 2
+    tab.phases.table.cellClicked.emit(4, 0)
+    assert phases.shown_phase(series) == 4
+
+
+def test_the_views_show_again_what_they_showed_before(panel, tab, series, patient):
+    from ContrastSynthPanel import bridge
+
+    volume, over = (slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode") for _ in range(2))
+    for node in (volume, over):
+        bridge.fill_node(node, patient.scans["pre"], np.eye(4), None)
+    slicer.util.setSliceViewerLayers(background=volume, foreground=over)
+    tab.phases.slider.setValue(1)
+    tab.phases.slider.setValue(2)
+    assert backgrounds() != {volume.GetID()}
+    show_tab(panel, "Profile")
+    assert backgrounds() == {volume.GetID()}
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    assert {node.GetForegroundVolumeID() for node in composites} == {over.GetID()}
+
+
+def test_a_wrong_time_is_corrected(tab, series, patient):
+    from ContrastSynthPanel import bridge, phases
+
+    made = add_synthetic(tab, patient)
+    measure(tab)
+    type_cell(tab.phases.table, 1, 1, "92,5")
+    assert bridge.times_of_sequence_node(series) == [0, 92.5, 120, 240, 360]
+    assert bridge.times_of_sequence_node(made) == [0, 92.5, 120, 240, 360]
+    assert tab.message.text == "Phase 2: 92.5 s instead of 60 s, in both series."
+    assert not tab.results.widget.isVisible()  # measured with the other time
+    assert [volume.acquisition.time_s for volume in bridge.series_from_sequence_node(series)][
+        1
+    ] == 92.5
+    phases.show_phase(series, 1)
+    assert bridge.told_by(phases.shown_volume(series))[0].time_s == 92.5
+    assert measure(tab) == ""
+    assert tab._found["report"]["curve"]["times_s"][1] == 92.5
+
+
+def test_a_time_is_written_in_the_unit_of_the_series(tab, series):
+    series.SetIndexUnit("min")
+    assert cells(tab.phases.table)[1][1] == "3600"
+    type_cell(tab.phases.table, 1, 1, "90")
+    assert index_of(series)[1] == "1.5"
+
+
+@pytest.mark.parametrize("typed", ["120", "500", "0", "-5", "soon", "", "nan"])
+def test_a_time_that_cannot_be_is_refused(tab, series, typed):
+    measure(tab)
+    before = index_of(series)
+    type_cell(tab.phases.table, 1, 1, typed)
+    assert index_of(series) == before
+    assert cells(tab.phases.table)[1][1] == "60"
+    assert tab.message.kind == "failed"
+    assert "Nothing was changed" in tab.message.text
+    if typed == "500":
+        assert "must increase: after 0 s and before 120 s" in tab.message.text
+    assert tab.results.widget.isVisible()
+    type_cell(tab.phases.table, 1, 1, "61")
+    assert tab.message.text == "Phase 2: 61 s instead of 60 s."
+
+
+def test_nothing_is_half_changed_when_the_second_series_cannot_follow(tab, series, patient):
+    made = add_synthetic(tab, patient, (0.0, 0.5, 0.7, 0.8, 1.0, 1.0), (0, 60, 80, 120, 240, 360))
+    before = index_of(series), index_of(made)
+    type_cell(tab.phases.table, 1, 1, "100")
+    assert "'" not in tab.message.text
+    assert tab.message.text.startswith("made SYNTHETIC: phase 2 cannot be at 100 s.")
+    assert (index_of(series), index_of(made)) == before
+
+
+def test_what_the_index_counts_can_be_told(tab, series):
+    series.SetIndexUnit("")
+    tab.scene_changed()
+    settle(tab)
+    assert not tab.measure_button.enabled
+    assert "indexed in ''" in tab.message.text
+    assert "'Index counts'" in tab.message.text
+    assert heads(tab.phases.table) == ["Phase", "Index"]
+    with pytest.raises(AssertionError, match="cannot be typed into"):
+        type_cell(tab.phases.table, 1, 1, "5")
+    pick(tab.phases.unit_combo, "milliseconds")
+    assert series.GetIndexUnit() == "ms"
+    assert cells(tab.phases.table)[1] == ["2", "0.06"]
+    assert not tab.phases.unit_combo.isVisible()
+    assert measure(tab) == ""
+
+
+# What is wrong is told, and the panel stays usable
+
+
+def test_measure_says_what_is_missing(tab, patient):
+    button = tab.measure_button
+    assert not button.enabled
+    assert button.toolTip == tab.message.text == "Choose a series."
+    assert not tab.phase_section.isVisible()
+    node = add_series(patient, "dynamic", WASHOUT)
+    settle(tab)
+    assert button.toolTip.startswith("Choose a segmentation or a label map")
+    add_mask(patient, "lesion")
+    settle(tab)
+    assert button.enabled
+    assert tab.message.text == ""
+    pick(tab.selectors["synthetic"], node)
+    assert button.toolTip == "'dynamic' is chosen twice."
+
+
+def test_only_what_there_is_one_of_is_chosen_by_itself(tab, series, patient):
+    assert tab.node("series") is series
+    pick(tab.selectors["series"], None)
+    add_series(patient, "second", WASHOUT)
+    settle(tab)
+    assert tab.node("series") is None
+
+
+def test_other_grids_are_told(tab, series, patient):
+    other = sample_patient(size=(20, 24, 16))
+    pick(tab.selectors["region"], add_label_map(lesion_of(other), "coarse"))
+    told = measure(tab)
+    assert told.startswith("'coarse' lies on another grid than 'dynamic'. Resample it")
+    assert "24" in told
+    assert "<- differs" in told
+    assert "--align" not in told
+    assert not tab.results.widget.isVisible()
+    pick(tab.selectors["region"], named("vtkMRMLSegmentationNode", "lesion"))
+    assert measure(tab) == ""
+    add_series(other, "made SYNTHETIC", PERSISTENT, synthetic=MARK)
+    settle(tab)
+    assert measure(tab).startswith("'made SYNTHETIC' lies on another grid than 'dynamic'.")
+
+
+def test_other_times_are_told(tab, series, patient):
+    add_synthetic(tab, patient, times=(0, 60, 130, 240, 360))
+    told = measure(tab)
+    assert told.startswith("'made SYNTHETIC' has a phase at 130 s, 'dynamic' has none within 1 s")
+    type_cell(tab.phases.table, 2, 1, "130")
+    assert measure(tab) == ""
+
+
+def test_an_empty_segmentation_or_segment_is_told(tab, series):
+    empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "empty")
+    pick(tab.selectors["region"], empty)
+    assert measure(tab) == "'empty' has no segment. Draw one in the Segment Editor."
+    empty.GetSegmentation().AddEmptySegment("one", "nothing")
+    assert measure(tab).startswith("'nothing' holds no voxel of 'dynamic'.")
+    empty.GetSegmentation().RemoveSegment("one")
+    assert measure(tab) == "'empty' has no segment. Draw one in the Segment Editor."
+
+
+def test_a_region_without_signal_is_told(tab, series, patient):
+    """The library's noise-free background is 0: no enhancement can be in percent of it."""
+    outside = np.zeros(patient.tissue.shape, np.float32)
+    outside[:2, :2, :2] = 1.0
+    mask = patient.scans["pre"].with_array(outside)
+    pick(tab.selectors["region"], add_label_map(mask, "air"))
+    assert "Does the region lie in tissue?" in measure(tab)
+    assert not tab.results.widget.isVisible()
+
+
+def test_no_agent_and_a_short_series_are_told(tab, series, patient):
+    pick(tab.selectors["series"], add_series(patient, "flat", (0.0, 0.0, 0.01)[:3], TIMES[:3]))
+    measure(tab)
+    assert tab.results.type_label.text == "Real: no agent arrives"
+    assert "No agent arrives in the mask" in tab.results.notes.text
+    pick(tab.selectors["series"], add_series(patient, "short", WASHOUT[:3], TIMES[:3]))
+    measure(tab)
+    assert tab.results.type_label.text == "Real: no type"
+    assert "there is no delayed phase" in tab.results.notes.text
+
+
+def test_a_sequence_of_something_else_is_told(tab, series):
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "moves")
+    other.SetIndexUnit("s")
+    for time in ("0", "1"):
+        other.SetDataNodeAtValue(slicer.vtkMRMLLinearTransformNode(), time)
+    pick(tab.selectors["series"], other)
+    assert "not a volume" in measure(tab)
+
+
+def test_deleted_nodes_leave_a_usable_tab(tab, series, patient):
+    measure(tab)
+    slicer.mrmlScene.RemoveNode(named("vtkMRMLPlotChartNode", "ContrastSynth kinetics"))
+    assert measure(tab) == ""
+    slicer.mrmlScene.RemoveNode(series)
+    settle(tab)
+    assert tab.measure_button.toolTip == "Choose a series."
+    assert not tab.results.widget.isVisible()
+    add_series(patient, "again", WASHOUT)
+    settle(tab)
+    assert measure(tab) == ""
+
+
+def test_the_scene_is_closed(tab, series):
+    measure(tab)
+    close_scene()
+    assert not tab.results.widget.isVisible()
+    assert slicer.app.layoutManager().layout == CONVENTIONAL
+    assert tab.measure_button.toolTip == "Choose a series."
+
+
+def test_nothing_is_heard_after_the_panel_is_closed(host, tab, series):
+    assert tab.phases.Observations
+    host.app.moduleManager()._close_all()
+    assert tab.phases.Observations == tab.Observations == []
+    series.SetIndexUnit("min")
+
+
+# What a scene keeps
+
+
+def test_state_and_results_are_saved_with_the_scene(tab, series, patient, tmp_path):
+    add_synthetic(tab, patient)
+    measure(tab)
+    shown = cells(tab.results.measures), cells(tab.results.agreement), cells(tab.phases.table)
+    path = str(tmp_path / "scene.mrb")
+    assert slicer.mrmlScene.WriteToMRB(path)
+    close_scene()
+    assert not tab.results.widget.isVisible()
+    assert slicer.mrmlScene.ReadFromMRB(path)
+    pump(lambda: tab.results.widget.isVisible())
+    again = cells(tab.results.measures), cells(tab.results.agreement), cells(tab.phases.table)
+    assert again == shown
+    assert tab.node("synthetic").GetName() == "made SYNTHETIC"
+    assert tab.segment
+    layout = slicer.app.layoutManager()
+    chart = named("vtkMRMLPlotChartNode", "ContrastSynth kinetics")
+    assert layout.plotWidget(0).mrmlPlotViewNode().GetPlotChartNodeID() == chart.GetID()
+    assert measure(tab) == ""
+    assert len(slicer.util.getNodesByClass("vtkMRMLPlotChartNode")) == 1
+
+
+def test_nothing_is_cut_off_in_a_narrow_panel(panel, tab, series, patient):
+    add_synthetic(tab, patient)
+    measure(tab)
+    tab.message.tell("failed", "x" * 500)
+    whole = tab.widget.window()
+    assert whole.minimumSizeHint.width() <= WIDTH
+    whole.resize(WIDTH, 1000)
+    pump(timeout_s=0.05)
+    for table in (tab.phases.table, tab.results.measures, tab.results.agreement):
+        for column in range(table.columnCount):
+            if not table.isColumnHidden(column):
+                header = table.horizontalHeader().sectionSizeHint(column)
+                assert table.columnWidth(column) >= max(header, table.sizeHintForColumn(column))
