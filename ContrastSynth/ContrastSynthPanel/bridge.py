@@ -31,7 +31,7 @@ SYNTHETIC, METHOD = "ContrastSynth.Synthetic", "ContrastSynth.Method"
 PROVENANCE, OWN_NAME = "ContrastSynth.Provenance", "ContrastSynth.Name"
 OUTPUT = "ContrastSynth.Output"
 
-LABEL_MAP = "vtkMRMLLabelMapVolumeNode"
+VOLUME, LABEL_MAP = "vtkMRMLScalarVolumeNode", "vtkMRMLLabelMapVolumeNode"
 MAP_COLOURS = "vtkMRMLColorTableNodeIron"  # in every Slicer; black at 0
 SEGMENT_ID, SEGMENT_COLOUR = "mask", (1.0, 0.55, 0.26)
 
@@ -139,7 +139,7 @@ def add_result(scene, source: str | Path | result.Result, reference_node) -> dic
     nodes = {}
     for role, volume in outputs.items():
         name = scene.GenerateUniqueName(f"{reference_node.GetName()} {role} SYNTHETIC")
-        node = nodes[role] = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+        node = nodes[role] = scene.AddNewNodeByClass(VOLUME, name)
         fill_node(node, volume, *_place(volume.grid, reference_node))
         node.SetAttribute(METHOD, key)
         node.SetAttribute(OUTPUT, role)
@@ -178,7 +178,8 @@ def _place(grid: Grid, reference) -> tuple[np.ndarray, str | None]:
 
 def fill_node(node, volume: Volume, index_to_ras: np.ndarray, parent_id: str | None) -> None:
     """Give a volume node the voxels and marks of ``volume``, lying by IJKToRAS in its parent."""
-    slicer.util.updateVolumeFromArray(node, volume.array)
+    array = volume.array.astype(np.uint8) if node.IsA(LABEL_MAP) else volume.array
+    slicer.util.updateVolumeFromArray(node, array)
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(index_to_ras))
     node.SetAndObserveTransformNodeID(parent_id)
     for name, value in (volume.acquisition.to_header() | {SYNTHETIC: volume.synthetic}).items():
@@ -207,6 +208,32 @@ def _own_node(scene, class_name: str, name: str):
     node = scene.AddNewNodeByClass(class_name, name)
     node.SetAttribute(OWN_NAME, name)
     return node
+
+
+def own_volume(scene, volume: Volume, reference_node, name: str, class_name: str = VOLUME):
+    """Return a node of ``volume``, placed as a result is. The same ``name`` changes it in place."""
+    node = _own_node(scene, class_name, name)
+    fill_node(node, volume, *_place(volume.grid, reference_node))
+    if node.GetDisplayNode() is None:
+        node.CreateDefaultDisplayNodes()
+    return node
+
+
+def colour_table(scene, name: str, entries: list[tuple]):
+    """Return a colour table of titles and colours (red, green, blue); None is nothing to see."""
+    node = _own_node(scene, "vtkMRMLColorTableNode", name)
+    node.SetTypeToUser()
+    node.SetNumberOfColors(len(entries))
+    for number, (title, colour) in enumerate(entries):
+        rgba = (0.0, 0.0, 0.0, 0.0) if colour is None else (*map(float, colour), 1.0)
+        node.SetColor(number, title, *rgba)
+    return node
+
+
+def synthetic_name(name: str, synthetic: bool) -> str:
+    """Return the name of what was computed, marked where it comes from a synthetic volume."""
+    marked = not synthetic or volumes.SYNTHETIC_KEY in name
+    return name if marked else f"{name} {volumes.SYNTHETIC_KEY}"
 
 
 def mask_to_segmentation(scene, mask, reference_node, name: str, threshold: float = 0.5):

@@ -6,18 +6,22 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from ContrastSynthPanel import saved_state
+from ContrastSynthPanel.compare_tab import CompareTab
 from ContrastSynthPanel.input_selectors import unsettled
 from ContrastSynthPanel.inversion_tab import InversionTab
 from ContrastSynthPanel.kinetics_tab import KineticsTab
 from ContrastSynthPanel.profile_tab import ProfileTab
 from ContrastSynthPanel.quality_tab import QualityTab
 from ContrastSynthPanel.synthesise_tab import SynthesiseTab
+from ContrastSynthPanel.uptake_tab import UptakeTab
 
 # Both colours are given, so that it can be read in a dark theme too.
 BANNER = "background-color: #ffe08a; color: #3d2f00; padding: 4px;"
 # By the keys under which a saved scene keeps their states: never renamed.
 TABS = {
     "synthesise": SynthesiseTab,
+    "uptake": UptakeTab,
+    "compare": CompareTab,
     "kinetics": KineticsTab,
     "profile": ProfileTab,
     "quality": QualityTab,

@@ -20,6 +20,14 @@ NAME_WORDS = {
     "t1": r"t1(wi?|weighted)?|mprage|f?spgr|bravo|vibe|lava|thrive|flash",
 }
 
+RESULT = re.compile(r"(.+) (\w+) SYNTHETIC(_\d+)?")
+
+
+def result_in_name(name: str) -> tuple[str, str] | None:
+    """Return the name of the volume that a result was made from, and its role; None of others."""
+    found = RESULT.fullmatch(name)
+    return (found[1], found[2]) if found else None
+
 
 def role_in_name(name: str) -> str | None:
     """Return the role that a scan's name tells: pre, post, low, t2, adc; "t1" if no more."""

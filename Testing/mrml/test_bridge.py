@@ -472,6 +472,49 @@ def test_a_real_run_goes_there_and_back(scene, tmp_path):
 # Segments
 
 
+def test_a_volume_of_ones_own_is_changed_in_place(scene):
+    reference = add_volume(scene)
+    reference.SetAndObserveTransformNodeID(add_transform(scene, FIRST).GetID())
+    like = bridge.volume_from_node(reference)
+    node = bridge.own_volume(scene, like.with_array(voxels(seed=5), MARK), reference, "own")
+    count = scene.GetNumberOfNodes()
+    made = like.with_array(voxels(seed=6), MARK)
+    assert bridge.own_volume(scene, made, reference, "own") is node
+    assert scene.GetNumberOfNodes() == count
+    np.testing.assert_array_equal(slicer.util.arrayFromVolume(node), voxels(seed=6))
+    assert_close(matrix_of(node), OBLIQUE)
+    assert node.GetParentTransformNode() is reference.GetParentTransformNode()
+    assert node.GetAttribute(bridge.SYNTHETIC) == MARK
+    assert bridge.own_volume(scene, made, reference, "other") is not node
+
+
+def test_a_label_map_and_its_colours_are_in_a_saved_scene(scene, tmp_path):
+    reference = add_volume(scene)
+    labels = (voxels() > 10).astype(np.float32) * 2
+    made = bridge.volume_from_node(reference).with_array(labels, MARK)
+    node = bridge.own_volume(scene, made, reference, "labels", bridge.LABEL_MAP)
+    assert slicer.util.arrayFromVolume(node).dtype == np.uint8
+    entries = [("none", None), ("found", (0, 1, 0)), ("missed", (1, 0, 0))]
+    table = bridge.colour_table(scene, "kinds", entries)
+    assert bridge.colour_table(scene, "kinds", entries) is table
+    node.GetDisplayNode().SetAndObserveColorNodeID(table.GetID())
+    save(scene, tmp_path / "scene.mrb")
+    scene.Clear(True)
+    scene.ReadFromMRB(str(tmp_path / "scene.mrb"))
+    node = slicer.util.getNode("labels")
+    np.testing.assert_array_equal(slicer.util.arrayFromVolume(node), labels)
+    colours = node.GetDisplayNode().GetColorNode()
+    assert [colours.GetColorName(value) for value in range(3)] == ["none", "found", "missed"]
+    assert colours.GetLookupTable().GetTableValue(2) == (1.0, 0.0, 0.0, 1.0)
+    assert colours.GetLookupTable().GetTableValue(0)[3] == 0.0
+
+
+def test_what_comes_from_a_synthetic_volume_is_named_so_once():
+    assert bridge.synthetic_name("a", True) == "a SYNTHETIC"
+    assert bridge.synthetic_name("a SYNTHETIC mask", True) == "a SYNTHETIC mask"
+    assert bridge.synthetic_name("a", False) == "a"
+
+
 def test_100_random_masks_become_segments_and_masks_again(scene):
     rng = np.random.default_rng(5)
     transform = add_transform(scene, FIRST, add_transform(scene, SECOND))

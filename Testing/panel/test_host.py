@@ -70,6 +70,17 @@ def add_volume(name):
     return slicer.mrmlScene.AddNewNodeByClass(VOLUME, name)
 
 
+def test_signals_can_be_emitted_any_number_of_times():
+    code = (
+        "import sys; sys.path.insert(0, 'Testing/panel')\n"
+        "from host import start\n"
+        "button = start().ctk.ctkCollapsibleButton()\n"
+        "for _ in range(20_000): button.contentsCollapsed.emit(True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False)
+    assert done.returncode == 0
+
+
 # PythonQt's manners
 
 

@@ -14,13 +14,13 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 import numpy as np
 import slicer
 import vtk
-from host import pick, press, pump, screenshot, tick
+from host import can_render, pick, press, pump, screenshot, slices, tick, type_text
 
 from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.phantom.sample import TUMOUR, sample_patient
 from ContrastSynthLib.registry import METHODS
 from ContrastSynthLib.result import Result
-from ContrastSynthLib.run import run  # noqa: F401 - declares the methods
+from ContrastSynthLib.run import Request, run
 
 WIDTH = 400
 NAMES = {"pre": "T1 pre", "post": "T1 post Gd", "low": "T1 low dose"}
@@ -50,6 +50,20 @@ def widget(host):
     host.leave_module()
 
 
+@pytest.fixture
+def compared(widget):
+    """The panel with a synthetic pre scan beside the true one."""
+    from ContrastSynthPanel import bridge
+
+    post = slicer.util.getNode(NAMES["post"])
+    made = run(Request("physics_pre", {"post": bridge.volume_from_node(post)}, {}))
+    bridge.add_result(slicer.mrmlScene, made, post)
+    panel = widget.panel
+    for tab in (panel.tabs["uptake"], panel.tabs["compare"]):
+        pump(lambda tab=tab: not tab.inputs.timer.active)
+    return panel
+
+
 @pytest.mark.parametrize("key", sorted(METHODS))
 def test_the_synthesise_tab(widget, folder, key):
     tab = widget.panel.synthesise
@@ -58,6 +72,41 @@ def test_the_synthesise_tab(widget, folder, key):
         press(tab.run.apply_button)
         pump(lambda: not tab.run.running, 60.0)
     take(widget, folder / f"synthesise_{key}.png")
+
+
+@pytest.mark.parametrize("key", ["uptake", "lesions"])
+def test_the_uptake_tab(widget, compared, folder, key):
+    tab = shown(compared, "uptake")
+    press(tab.show_button)
+    if key == "lesions":
+        type_text(tab.lesion_threshold, "0.15")  # so coarse a grid has noise above 0.1
+        pump(lambda: not tab._timer.active)
+        pick(tab.shown_combo, "Missed and invented")
+    assert tab.table.widget.rowCount > 0
+    take(widget, folder / f"{key}.png")
+    picture_of_views(folder / f"{key}_views.png")
+
+
+@pytest.mark.parametrize("mode", ["side", "blend", "flicker", "difference"])
+def test_the_compare_tab(widget, compared, folder, mode):
+    tab = shown(compared, "compare")
+    press(tab.buttons[mode])
+    take(widget, folder / f"compare_{mode}.png")
+    picture_of_views(folder / f"compare_{mode}_views.png")
+
+
+def picture_of_views(path):
+    """Draw the three slice views as they are, where there is OpenGL."""
+    if can_render():
+        manager = slicer.app.layoutManager()
+        row = []
+        for name in manager.sliceViewNames():
+            one = manager.sliceWidget(name)
+            one.mrmlSliceNode().SetDimensions(300, 300, 1)
+            one.sliceLogic().FitSliceToBackground()
+            row.append(slices.render(one.sliceLogic(), one.mrmlSliceNode(), 300))
+        slices.write_png(np.hstack(row), path)
+        assert len({picture.tobytes() for picture in row}) == 3
 
 
 def test_the_kinetics_tab(widget, folder):
