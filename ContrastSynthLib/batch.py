@@ -52,6 +52,21 @@ def read_cases(path: Path, method_key: str) -> list[dict[str, str]]:
     return rows
 
 
+def case_inputs(method_key: str, row: Mapping[str, str], folder: Path) -> dict[str, list[Path]]:
+    """Return the files of a row by role; the mask's too. ``folder`` is the table's."""
+    return {
+        role: [folder / name for name in row[role].split(SERIES_SEPARATOR)]
+        for role in [*find_method(method_key).inputs, MASK_ROLE]
+        if row.get(role)
+    }
+
+
+def read_record(out: Path) -> dict[str, dict[str, str]]:
+    """Return what ``batch.csv`` tells of each case, the last time it was run."""
+    with (out / RECORD).open(newline="", encoding="utf-8") as stream:
+        return {row["case"]: row for row in csv.DictReader(stream)}
+
+
 def run_batch(
     method_key: str,
     table: Path,
@@ -94,13 +109,8 @@ def _request(
     parameters: Mapping[str, Any],
     common: Mapping[str, Any],
 ) -> Request:
-    chosen = find_method(method_key)
-    inputs = {
-        role: [folder / name for name in row[role].split(SERIES_SEPARATOR)]
-        for role in [*chosen.inputs, MASK_ROLE]
-        if row.get(role)
-    }
-    own = {name: row[name] for name in declared_parameters(chosen) if row.get(name)}
+    own = {n: row[n] for n in declared_parameters(find_method(method_key)) if row.get(n)}
+    inputs = case_inputs(method_key, row, folder)
     return Request(method_key, inputs, {**parameters, **own}, **common)
 
 

@@ -18,6 +18,7 @@ from ContrastSynthLib import __version__
 from ContrastSynthLib.commands import histories, measures, phantoms, runs, weights
 from ContrastSynthLib.errors import ContrastSynthError
 from ContrastSynthLib.jobs import JsonLines, cancelled_by_signals, json_lines_on_stdout
+from ContrastSynthLib.requirements import as_missing
 
 RESEARCH_ONLY = "For research only: not a medical device."
 RAS_OPTIONS = ("--from", "--to")
@@ -35,13 +36,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with cancelled_by_signals():
                 options.command(options, lines)
         except ContrastSynthError as error:
-            print(f"contrastsynth: {error}", file=sys.stderr)
-            if lines:
-                lines.send("error", message=str(error), exit_code=error.exit_code)
-            return error.exit_code
+            return _told(error, lines)
+        except ImportError as error:
+            if (missing := as_missing(error)) is None:
+                raise
+            return _told(missing, lines)
         except BrokenPipeError:
             return 1
     return 0
+
+
+def _told(error: ContrastSynthError, lines: JsonLines | None) -> int:
+    """Tell what a user can put right, and return the exit code."""
+    print(f"contrastsynth: {error}", file=sys.stderr)
+    if lines:
+        lines.send("error", message=str(error), exit_code=error.exit_code)
+    return error.exit_code
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -113,6 +113,7 @@ set(LIBRARY_SCRIPTS
   registry/declaration.py
   registry/describe.py
   registry/parameters.py
+  requirements.py
   resources.py
   result.py
   run.py

@@ -1,12 +1,15 @@
-"""What all tests share: the real scans, the --slow option, two threads, the closing line."""
+"""What all tests share: real scans, training scripts, --slow, two threads, the closing line."""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -20,7 +23,11 @@ for variable in (
     os.environ.setdefault(variable, "2")
 
 VARIABLE = "CONTRASTSYNTH_REAL_SCANS"
+TRAINING = Path(__file__).resolve().parents[1] / "training"
 REAL_PAIRS = ("brats20_186", "tcga_fg_6692", "open_ms_p07")
+
+
+SLAB_CASE, SLAB_SLICES = "brats20_186", 16
 
 
 class RealPair(NamedTuple):
@@ -49,6 +56,40 @@ def real_pair(request: pytest.FixtureRequest, real_scans: Path) -> RealPair:
     files = cases[request.param]
     folder = real_scans / request.param
     return RealPair(folder / files["pre"], folder / files["post"])
+
+
+@pytest.fixture(scope="session")
+def real_slab(real_scans: Path) -> dict[str, Any]:
+    """``pre`` and ``post`` of one patient: the volumes of the slices that enhance the most."""
+    import numpy as np
+
+    from ContrastSynthLib.volumes import read_volume
+
+    files = json.loads((real_scans / "cases.json").read_text("utf-8"))[SLAB_CASE]
+    whole = {role: read_volume(real_scans / SLAB_CASE / files[role]) for role in ("pre", "post")}
+    pre, post = (whole[role].array for role in ("pre", "post"))
+    brain = (pre > 0) & (post > 0)
+    rise = post / np.median(post[brain]) - pre / np.median(pre[brain])
+    counts = ((rise > 0.2) & brain).sum(axis=(1, 2))
+    first = int(np.convolve(counts, np.ones(SLAB_SLICES), mode="valid").argmax())
+    return {role: _slab(volume, first) for role, volume in whole.items()}
+
+
+def _slab(volume: Any, first: int) -> Any:
+    """Return some slices of a volume, where they lie."""
+    matrix = volume.grid.index_to_lps.copy()
+    matrix[:3, 3] += matrix[:3, 2] * first
+    array = volume.array[first : first + SLAB_SLICES].copy()
+    grid = type(volume.grid).from_index_to_lps(array.shape[::-1], matrix)
+    return replace(volume, array=array, grid=grid)
+
+
+@pytest.fixture(scope="module")
+def training_path() -> Iterator[Path]:
+    """The folder of the training scripts, first in the path as for a script that runs there."""
+    sys.path.insert(0, str(TRAINING))
+    yield TRAINING
+    sys.path.remove(str(TRAINING))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,14 +1,10 @@
 """What a method computes on. Which devices there are is looked up only when one opens the box."""
 
-import importlib.util
-
 import ctk
 import qt
 from slicer.i18n import tr as _
 
 from ContrastSynthLib import devices
-from ContrastSynthLib.errors import MissingError
-from ContrastSynthLib.registry import Method
 from ContrastSynthPanel.forms import let_shrink
 
 TITLES = {
@@ -52,18 +48,6 @@ class DeviceBox:
             self.combo.addItem(device_title(device), device)
         self.combo.setCurrentIndex(self.combo.findData(device))
         self._setting = False
-
-    def missing(self, method: Method, needed_weights: list[str]) -> str:
-        """Return what keeps a method from the chosen device, as far as it shows without torch."""
-        if not method.needs_torch or importlib.util.find_spec("torch") is not None:
-            return ""
-        if needed_weights and self.chosen == "cpu":
-            return _("torch is not installed.") + " " + devices.TORCH_HINT
-        try:
-            devices.choose_device(self.chosen, needs_network=True)
-        except MissingError as error:
-            return str(error)
-        return ""
 
     def _opened(self, collapsed: bool) -> None:
         if collapsed or self._listed:

@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from ContrastSynthLib.errors import ContrastSynthError
 from ContrastSynthPanel import bridge
+from ContrastSynthPanel.environment_report import EnvironmentReport
 from ContrastSynthPanel.job import Event, Job
 
 POLL_MS = 100
@@ -61,7 +62,10 @@ class RunSection:
         self.log_section, self.log = ctk.ctkCollapsibleButton(), text_box()
         self.log_section.text = _("Log")
         self.log.setMaximumBlockCount(LOG_LINES)
-        qt.QVBoxLayout(self.log_section).addWidget(self.log)
+        log_column = qt.QVBoxLayout(self.log_section)
+        log_column.addWidget(self.log)
+        self.environment = EnvironmentReport(self.tell)
+        log_column.addWidget(self.environment.button)
         self.log_section.collapsed = True
         column.addWidget(self.log_section)
         self.apply_button.connect("clicked(bool)", apply)
@@ -113,6 +117,7 @@ class RunSection:
 
     def close(self, why: str = "") -> None:
         """Stop at once what runs, and say why, if there is someone to read it."""
+        self.environment.close()
         if self.running:
             self._drop("warning", why)
 

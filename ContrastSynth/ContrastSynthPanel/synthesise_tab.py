@@ -18,6 +18,7 @@ from ContrastSynthLib.registry import (
 )
 from ContrastSynthLib.run import Request
 from ContrastSynthPanel import bridge
+from ContrastSynthPanel.dependency_box import DependencyBox
 from ContrastSynthPanel.device_box import ITEM_FLAGS_ROLE, DeviceBox
 from ContrastSynthPanel.forms import let_shrink
 from ContrastSynthPanel.input_selectors import SEQUENCE, InputSelectors
@@ -48,6 +49,7 @@ class SynthesiseTab(Tab):
         self.inputs = InputSelectors(self._edited)
         self.weights, self.device = WeightsBox(self._edited), DeviceBox(self._edited)
         self.run = RunSection(self._apply, self._finished)
+        self.dependencies = DependencyBox(self._edited, self.run.tell)
         self.parameters = None
         self._build()
         self._show_method(self.method_combo.itemData(self.method_combo.currentIndex))
@@ -61,6 +63,7 @@ class SynthesiseTab(Tab):
         self.method_combo.connect("currentIndexChanged(int)", self._method_chosen)
         column.addWidget(self.method_combo)
         column.addWidget(self.about_label)
+        column.addWidget(self.dependencies.widget)
         column.addWidget(self.weights.widget)
         column.addWidget(self._section(_("Inputs"), self.inputs.widget))
         self._parameter_section = self._section(_("Parameters"))
@@ -141,10 +144,9 @@ class SynthesiseTab(Tab):
         if told != self.parameters.acquisitions:
             self.parameters.show_scans(told)
         needed = self.method.weights_for(self.parameters.resolved().values)
-        torch = self.device.missing(self.method, needed)
-        self.about_label.text = "\n\n".join(filter(None, [about(self.method), torch]))
+        packages = self.dependencies.show(self.method, needed, self.device.chosen)
         weights = self.weights.missing(needed) if self.method.needs_torch else ""
-        self.run.block(self.inputs.missing() or torch or weights)
+        self.run.block(self.inputs.missing() or packages or weights)
 
     def _scans(self) -> dict:
         nodes = self.inputs.nodes()

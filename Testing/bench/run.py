@@ -21,6 +21,7 @@ from inversion import (
 )
 from metrics import all_metrics
 from networks import run_beside_network, sphere_beside_unet
+from panel import import_of_the_panel
 from ratio import Ratio
 from whole_volume import (
     beside_slice_by_slice,
@@ -63,6 +64,7 @@ def import_of_the_library() -> Ratio:
 
 BENCHMARKS: list[Callable[[], Ratio]] = [
     import_of_the_library,
+    import_of_the_panel,
     all_metrics,
     sphere_beside_unet,
     run_beside_network,

@@ -555,15 +555,19 @@ def test_dialogs_are_recorded_and_answered(host, slicer):
     assert host.record.texts("error")[-1] == "Failed.\n\nno room"
 
 
-def test_nothing_is_installed(host, slicer):
+def test_nothing_is_installed(host, slicer, tmp_path):
     from slicer.packaging import pip_ensure
 
+    kept = tmp_path / "constraints.txt"
+    kept.write_text("numpy==2.4\nscipy==1.17\n", encoding="utf-8")
     host.record.answer(False, True)
-    with pytest.raises(RuntimeError):
-        pip_ensure("pandas>=2")
-    pip_ensure(["pandas>=2"])
+    with pytest.raises(RuntimeError, match="declined"):
+        pip_ensure("pandas>=2", constraints=kept)
+    pip_ensure(["pandas>=2"], constraints=kept, requester="Thing")
     slicer.util.pip_install("matplotlib")
     assert host.record.installed == [["pandas>=2"], ["matplotlib"]]
+    assert host.record.constraints == ["numpy==2.4", "scipy==1.17"]
+    assert host.record.texts("question")[-1] == "Thing: install pandas>=2?"
 
 
 def test_the_pytorch_extension_comes_only_when_asked_for(host):
@@ -577,6 +581,26 @@ def test_the_pytorch_extension_comes_only_when_asked_for(host):
     assert logic.installTorch(askConfirmation=True, torchVersionRequirement=">=2.4") is None
     assert logic.installTorch(askConfirmation=True, torchVersionRequirement=">=2.4") is not None
     assert host.record.installed == [["torch>=2.4"]]
+
+
+def test_sample_data_are_registered_with_lists_of_one_length(host):
+    from SampleData import SampleDataLogic
+
+    register = SampleDataLogic.registerCustomSampleDataSource
+    with pytest.raises(ValueError, match="as many URIs"):
+        register(sampleName="one", uris="https://a", fileNames=["a", "b"], nodeNames="a")
+    with pytest.raises(TypeError):
+        register(sampleName="one", nonsense=1)
+    register(category="Own", sampleName="made here", uris=[], fileNames=[], nodeNames=[])
+    assert [(one["category"], one["sampleName"]) for one in host.record.samples] == [
+        ("Own", "made here")
+    ]
+
+
+def test_the_exit_code_is_noted(host, slicer):
+    slicer.util.exit(3)
+    assert host.record.exit_codes == [3]
+    assert slicer.app.commandOptions().runPythonAndExit is False
 
 
 def test_keys_and_shortcuts(qt):
@@ -817,7 +841,7 @@ def shown_text(widget):
     return "\n".join(str(one) for one in said)
 
 
-def test_opening_the_panel_imports_neither_torch_nor_monai():
+def test_opening_the_panel_imports_nothing_that_slicer_lacks():
     code = (
         "import json, sys\n"
         f"sys.path.append({str(REPOSITORY / 'Testing' / 'panel')!r})\n"
@@ -838,7 +862,8 @@ def test_opening_the_panel_imports_neither_torch_nor_monai():
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["errors"] == 0
-    assert {"torch", "monai"} & set(told["modules"]) == set()
+    absent_in_slicer = {"torch", "monai", "skimage", "pandas", "matplotlib"}
+    assert absent_in_slicer & set(told["modules"]) == set()
     assert "ContrastSynth" in told["modules"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -230,3 +231,18 @@ def made_provenance(count):
         "outputs": {},
         "warnings": [],
     }
+
+
+def test_what_is_missing_and_the_log(widget, folder, monkeypatch):
+    from ContrastSynthPanel import dependencies
+
+    def nothing(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(dependencies, "version", nothing)
+    tab = widget.panel.synthesise
+    pick(tab.method_combo, METHODS["sphere"].title)
+    press(tab.dependencies.button)
+    tab.run.log_section.collapsed = False
+    path = screenshot(widget, folder / "synthesise_missing.png", width=WIDTH)
+    assert int.from_bytes(path.read_bytes()[16:20], "big") == WIDTH

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -502,33 +500,6 @@ def test_devices_are_listed_when_their_section_is_opened(tab, monkeypatch):
     assert tab.device.label.text == "Apple GPU: not an Apple GPU"
     pick(tab.device.combo, "NVIDIA GPU: A100")
     assert tab.state()["device"] == "cuda:0"
-
-
-def test_without_torch_its_message_is_shown(tab, nodes, monkeypatch):
-    from ContrastSynthPanel import device_box
-
-    without = SimpleNamespace(util=SimpleNamespace(find_spec=lambda name: None))
-    monkeypatch.setattr(devices, "importlib", without)
-    monkeypatch.setattr(device_box, "importlib", without)
-    show(tab, "sphere")
-    assert devices.TORCH_HINT in tab.about_label.text
-    assert devices.TORCH_HINT in tab.run.apply_button.toolTip
-    assert not tab.run.apply_button.enabled
-    show(tab, "physics_pre")
-    assert tab.run.apply_button.enabled
-
-
-def test_opening_the_panel_imports_neither_torch_nor_monai():
-    code = (
-        "import sys; sys.path.insert(0, 'Testing/panel'); sys.path.insert(0, '.')\n"
-        "from host import start\n"
-        "start().open_module()\n"
-        "print(sorted({'torch', 'monai'} & set(sys.modules)))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
-    assert done.stdout.strip().endswith("[]"), done.stderr
 
 
 # What a scene keeps

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,16 +11,13 @@ from ContrastSynthLib.metrics import mae
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.real_scans
-TRAINING = Path(__file__).resolve().parents[2] / "training"
 CASES = ("brats20_186", "tcga_fg_6692", "open_ms_p07")
 NOISE = 0.03
 
 
 @pytest.fixture(scope="module")
-def scripts():
-    sys.path.insert(0, str(TRAINING))
-    yield [importlib.import_module(n) for n in ("low_dose_cases", "evaluate_lip_car")]
-    sys.path.remove(str(TRAINING))
+def scripts(training_path):
+    return [importlib.import_module(n) for n in ("low_dose_cases", "evaluate_lip_car")]
 
 
 @pytest.mark.parametrize("case", CASES)

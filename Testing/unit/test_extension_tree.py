@@ -112,6 +112,60 @@ def test_the_staged_tree_finds_its_resources_from_another_folder(staged, tmp_pat
     ]
 
 
+IN_THE_HOST = """
+import json, sys
+from pathlib import Path
+from host import pick, press, pump, start
+made = start()
+sys.path.remove(sys.argv[2])  # of the checkout; the host's scene asked for it
+tab = made.open_module(Path(sys.argv[1]) / "ContrastSynth.py").panel.synthesise
+from ContrastSynthLib.registry import METHODS
+from ContrastSynthPanel import bridge, sample_data
+nodes = sample_data.load_brain(("pre", "post"), size=(24, 28, 20))
+pick(tab.method_combo, METHODS["physics_dose"].title)
+pump(lambda: tab.run.apply_button.enabled)
+press(tab.run.apply_button)
+pump(lambda: not tab.run.running, 90.0)
+import slicer
+result = slicer.mrmlScene.GetFirstNodeByName(f"{nodes['pre'].GetName()} low SYNTHETIC")
+ours = [m for n, m in sys.modules.items() if n.startswith("ContrastSynth")]
+told = {
+    "files": sorted({m.__file__ for m in ours}),
+    "by": json.loads(result.GetAttribute(bridge.PROVENANCE))["software"]["contrastsynth"],
+    "errors": [str(error) for error in made.record.errors],
+}
+made.clean(); made.end()
+print(json.dumps(told))
+"""
+
+
+def test_the_staged_panel_runs_a_method_to_the_end(staged, tmp_path):
+    """In a process, and a worker, that know nothing of the checkout."""
+    pytest.importorskip("PySide6", reason="PySide6-Essentials is not installed")
+    pytest.importorskip("slicer", reason="slicer-core is not installed")
+    package = tmp_path / "qt-scripted-modules"
+    shutil.copytree(staged, package)
+    told_version = package / "ContrastSynthLib" / "__init__.py"
+    text = told_version.read_text(encoding="utf-8").replace('__version__ = "', '__version__ = "9.')
+    told_version.write_text(text, encoding="utf-8")
+    path = os.pathsep.join([sysconfig.get_path("purelib"), str(REPOSITORY / "Testing" / "panel")])
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", IN_THE_HOST, package, MODULE],
+        cwd=tmp_path,
+        env={"PYTHONPATH": path, "QT_QPA_PLATFORM": "offscreen", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["errors"] == []
+    assert told["by"].startswith("9."), "the worker was another package's"
+    assert told["files"]
+    for file in told["files"]:
+        assert Path(file).is_relative_to(package)
+
+
 def test_a_listed_file_that_is_missing_stops_the_staging(tmp_path):
     copy = tmp_path / "copy"
     for name in ("ContrastSynth", "ContrastSynthLib", "Resources"):
@@ -184,6 +238,7 @@ def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     )
     i18n.tr = lambda text: text
     i18n.translate = lambda context, text: text
+    slicer.app = SimpleNamespace(connect=lambda signal, function: None)
     for suffix in ("", "Logic", "Test", "Widget"):
         setattr(loadable, f"ScriptedLoadableModule{suffix}", type(f"Base{suffix}", (Base,), {}))
     for fake in (slicer, i18n, loadable):
@@ -199,6 +254,10 @@ def test_the_module_names_itself_and_its_intended_use(module):
     assert told.title == "ContrastSynth"
     assert told.categories == ["Image Synthesis"]
     assert "Research use only" in told.helpText
+    assert set(told.dependencies) >= {"Volumes", "Segmentations", "Sequences", "Markups"}
+    papers = json.loads((REPOSITORY / "Resources" / "Citations.json").read_text(encoding="utf-8"))
+    for paper in papers["citations"].values():
+        assert paper["title"] in told.acknowledgementText
 
 
 def test_a_checkout_is_found_without_being_installed(tmp_path):

@@ -149,7 +149,7 @@ def is_call_of(node: ast.AST, name: str) -> bool:
     return isinstance(node, ast.Call) and getattr(node.func, "attr", "") == name
 
 
-OF_SLICER = {"qt", "ctk", "slicer", "PyTorchUtils"}
+OF_SLICER = {"qt", "ctk", "slicer", "PyTorchUtils", "SampleData"}
 """What Slicer has, and the test host of the panel stands in for."""
 OF_PYSIDE6 = {"shiboken6", "shibokensupport"}
 LEFT_TO_THE_USER = {"bm3d"}
@@ -169,7 +169,8 @@ def third_party(folder: Path) -> set[str]:
                 modules.add((node.module or "").split(".")[0])
             elif is_call_of(node, "importorskip") and isinstance(node.args[0], ast.Constant):
                 modules.add(str(node.args[0].value).split(".")[0])
-    ours = {"ContrastSynthLib", "ContrastSynth", "ContrastSynthPanel", "host"} | beside
+    ours = {"ContrastSynthLib", "ContrastSynth", "ContrastSynthBatch", "ContrastSynthPanel"}
+    ours |= {"host"} | beside
     outside = modules - ours - OF_SLICER - OF_PYSIDE6 - set(sys.stdlib_module_names)
     known = importlib.metadata.packages_distributions()
     found = {name for module in outside for name in known.get(module, [module])}

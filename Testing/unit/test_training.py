@@ -24,6 +24,8 @@ for package in ("monai", "lightning_fabric", "safetensors", "tensorboard"):
 from ContrastSynthLib.networks import build_network  # noqa: E402
 from ContrastSynthLib.weights import find_bundle, load_state, read_bundle  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("training_path")
+
 ROOT = Path(__file__).resolve().parents[2]
 TRAINING = ROOT / "training"
 SIZE = 48
@@ -31,14 +33,11 @@ SLAB_DEPTH = 5
 
 
 @pytest.fixture(scope="module", autouse=True)
-def path_of_the_scripts():
-    """Python puts the folder of a script first in its path."""
-    sys.path.insert(0, str(TRAINING))
+def one_thread():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-    sys.path.remove(str(TRAINING))
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import importlib
 import json
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,19 +18,12 @@ from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.run import Request, run
 from ContrastSynthLib.volumes import Volume, write_volume
 
-TRAINING = Path(__file__).resolve().parents[2] / "training"
+pytestmark = pytest.mark.usefixtures("training_path")
+
 SIZE = (30, 36, 24)
 PATIENT = sample_patient(3, SIZE)
 PRE, POST = PATIENT.scans["pre"], PATIENT.scans["post"]
 BRAIN = (PRE.array > 0) & (POST.array > 0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def path_of_the_scripts():
-    """Python puts the folder of a script first in its path."""
-    sys.path.insert(0, str(TRAINING))
-    yield
-    sys.path.remove(str(TRAINING))
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,14 +14,8 @@ from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.volumes import Volume, write_volume
 
 pytest.importorskip("torch")
-TRAINING = Path(__file__).resolve().parents[2] / "training"
 
-
-@pytest.fixture(scope="module", autouse=True)
-def path_of_the_scripts():
-    sys.path.insert(0, str(TRAINING))
-    yield
-    sys.path.remove(str(TRAINING))
+pytestmark = pytest.mark.usefixtures("training_path")
 
 
 @pytest.fixture(scope="module")

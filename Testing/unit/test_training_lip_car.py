@@ -28,6 +28,8 @@ from ContrastSynthLib.losses import ssim_loss  # noqa: E402
 from ContrastSynthLib.networks import build_network  # noqa: E402
 from ContrastSynthLib.weights import find_bundle, load_state, read_bundle  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("training_path")
+
 ROOT = Path(__file__).resolve().parents[2]
 TRAINING = ROOT / "training"
 SIZE, DEPTH = 48, 5
@@ -42,14 +44,11 @@ TINY = ("--width", 2, "--crop", 32, "--batch", 2, "--threads", 1)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def path_of_the_scripts():
-    """Python puts the folder of a script first in its path."""
-    sys.path.insert(0, str(TRAINING))
+def one_thread():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-    sys.path.remove(str(TRAINING))
 
 
 @pytest.fixture(scope="module")

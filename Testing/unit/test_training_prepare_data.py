@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import importlib
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,19 +17,13 @@ from ContrastSynthLib.preprocessing import alignment
 from ContrastSynthLib.preprocessing.normalisation import radiometric_gain
 from ContrastSynthLib.volumes import Volume, read_volume, write_volume
 
-TRAINING = Path(__file__).resolve().parents[2] / "training"
 SIZE = (40, 48, 32)
 PATIENTS = {seed: sample_patient(seed, SIZE) for seed in range(3)}
 
 
 @pytest.fixture(scope="module")
-def script():
-    """The script as Python runs it: with its own folder first in the path."""
-    sys.path.insert(0, str(TRAINING))
-    try:
-        yield importlib.import_module("prepare_data")
-    finally:
-        sys.path.remove(str(TRAINING))
+def script(training_path):
+    return importlib.import_module("prepare_data")
 
 
 def store(folder: Path, name: str, volume: Volume) -> str:

@@ -115,11 +115,14 @@ class qSlicerScriptedLoadableModule(QObject):
 
     def _load(self) -> None:
         """Run the module's file and make its module object; nothing of the panel yet."""
+        self._run_file()
+        self._python = getattr(sys.modules[self.name], self.name)(self._told)
+
+    def _run_file(self) -> None:
         spec = importlib.util.spec_from_file_location(self.name, self._path)
         loaded = importlib.util.module_from_spec(spec)
         sys.modules[self.name] = loaded
         spec.loader.exec_module(loaded)
-        self._python = getattr(loaded, self.name)(self._told)
 
     def widgetRepresentation(self) -> Any:
         if self._widget is None:
@@ -211,9 +214,9 @@ class ModuleManager(QObject):
 
     def reload(self, name: str) -> None:
         module = self._modules[name]
+        module._run_file()  # before the old panel ends, as in Slicer
         self.moduleAboutToBeUnloaded.emit(name)
         module._close()
-        module._load()
         self._shown = None
         self.selectModule(name)
 
@@ -267,6 +270,7 @@ class qSlicerApplication(QObject):
         self._layout = LayoutManager(scene, logic)
         self._window = qSlicerMainWindow(self._manager)
         self._settings = self._new_settings()
+        self._options = SimpleNamespace(runPythonAndExit=True, noMainWindow=False)
 
     temporaryPath = Property("QString", lambda self: str(self._folder))
     slicerHome = Property("QString", lambda self: str(self._folder))
@@ -309,6 +313,13 @@ class qSlicerApplication(QObject):
 
     def mainWindow(self) -> Any:
         return self._window
+
+    def commandOptions(self) -> Any:
+        return self._options
+
+    def exit(self, code: int = 0) -> None:
+        """Note the exit code: a test ends by itself."""
+        record.exit_codes.append(code)
 
     def testingEnabled(self) -> bool:
         return False

@@ -27,9 +27,11 @@ class Record:
     dialogs: list[Shown] = field(default_factory=list)
     answers: list[Any] = field(default_factory=list)
     installed: list[list[str]] = field(default_factory=list)
+    constraints: list[str] = field(default_factory=list)
     errors: list[BaseException] = field(default_factory=list)
     status: list[str] = field(default_factory=list)
     samples: list[dict[str, Any]] = field(default_factory=list)
+    exit_codes: list[int] = field(default_factory=list)
     qt_warnings: list[str] = field(default_factory=list)
 
     def clear(self) -> None:

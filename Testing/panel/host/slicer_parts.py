@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -45,24 +46,51 @@ def installed(requirements: Any, *_arguments: Any, **keywords: Any) -> None:
     record.installed.append(wanted)
 
 
-def pip_ensure(requirements: Any, *arguments: Any, **keywords: Any) -> None:
-    """Ask the test (``prompt=False`` does not), then note what would be installed."""
+def pip_ensure(
+    requirements: Any,
+    constraints: Any = None,
+    prompt_install: bool = True,
+    requester: str | None = None,
+) -> None:
+    """Ask the test, then note what would be installed, and what the constraints file says."""
     wanted = [requirements] if isinstance(requirements, str) else [str(one) for one in requirements]
-    asked = keywords.get("prompt", keywords.get("prompt_install", True))
-    if asked and not record.ask("question", f"Install {', '.join(wanted)}?", "pip_ensure"):
-        raise RuntimeError("the person did not want the installation")
+    question = f"{requester}: install {', '.join(wanted)}?"
+    if prompt_install and not record.ask("question", question, "pip_ensure"):
+        raise RuntimeError("User declined package installation")
     installed(wanted)
+    if constraints is not None:
+        record.constraints += Path(constraints).read_text(encoding="utf-8").split()
 
 
 class SampleDataLogic:
     """What a module registers sample data with; the sources are kept in the record."""
 
     @staticmethod
-    def registerCustomSampleDataSource(**source: Any) -> None:
-        for needed in ("category", "sampleName", "uris", "fileNames"):
-            if not source.get(needed):
-                raise ValueError(f"a sample without {needed}: {source}")
-        record.samples.append(source)
+    def registerCustomSampleDataSource(
+        category: str = "Custom",
+        sampleName: Any = None,
+        uris: Any = None,
+        fileNames: Any = None,
+        nodeNames: Any = None,
+        customDownloader: Any = None,
+        thumbnailFileName: Any = None,
+        loadFileType: Any = "VolumeFile",
+        loadFiles: Any = None,
+        loadFileProperties: Any = None,
+        checksums: Any = None,
+    ) -> None:
+        several = [[one] if isinstance(one, str) else one for one in (uris, fileNames, nodeNames)]
+        if not sampleName or len({len(one) for one in several}) != 1:
+            raise ValueError(f"a sample needs a name, and as many URIs as files and nodes: {uris}")
+        record.samples.append(
+            {
+                "category": category,
+                "sampleName": sampleName,
+                "uris": uris,
+                "customDownloader": customDownloader,
+                "thumbnailFileName": thumbnailFileName,
+            }
+        )
 
 
 class PyTorchUtilsLogic:

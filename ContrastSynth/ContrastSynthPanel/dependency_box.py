@@ -1,0 +1,50 @@
+"""What is not installed, and the button that installs it."""
+
+import qt
+from slicer.i18n import tr as _
+
+from ContrastSynthLib.errors import MissingError
+from ContrastSynthLib.registry import Method
+from ContrastSynthPanel import dependencies
+
+
+class DependencyBox:
+    """A line and a button, seen only while something is missing."""
+
+    def __init__(self, changed, tell):
+        """Make the box; ``changed`` is called after an installation, ``tell`` says how it went."""
+        self._changed, self._tell, self._missing = changed, tell, []
+        self.widget, self.label = qt.QWidget(), qt.QLabel()
+        self.label.wordWrap = True
+        self.button = qt.QPushButton(_("Install..."))
+        self.button.objectName = "install"
+        row = qt.QHBoxLayout(self.widget)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.label, 1)
+        row.addWidget(self.button)
+        self.button.connect("clicked(bool)", self._install)
+        self.widget.hide()
+
+    def show(self, method: Method, needed_weights: list[str], device: str) -> str:
+        """Show what is missing for a method; return what keeps it from running, if anything."""
+        needed = dependencies.lacking_for(method, needed_weights, device)
+        useful = dependencies.lacking("scans")
+        self._missing = [*needed, *useful]
+        told = _("Not installed: {names}.").format(names=dependencies.names(needed or useful))
+        hint = _("Needed for this method.") if needed else _("Some scans and measures need it.")
+        self.label.text = f"{told} {hint}"
+        self.button.toolTip = _("Installs {names}, after asking.").format(
+            names=", ".join(self._missing)
+        )
+        self.widget.visible = bool(self._missing)
+        return self.label.text if needed else ""
+
+    def _install(self, *_signal) -> None:
+        wanted = self._missing
+        try:
+            dependencies.install(wanted)
+            told = _("Installed: {names}.").format(names=dependencies.names(wanted))
+            self._tell("done", told)
+        except MissingError as error:
+            self._tell("warning", str(error))
+        self._changed()
