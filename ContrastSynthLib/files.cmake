@@ -27,6 +27,7 @@ set(LIBRARY_SCRIPTS
   dicom.py
   dicom_header.py
   errors.py
+  estimate.py
   geometry.py
   inference/__init__.py
   inference/ladder.py
@@ -107,6 +108,7 @@ set(LIBRARY_SCRIPTS
   preprocessing/input_checks.py
   preprocessing/normalisation.py
   preprocessing/shading.py
+  preview.py
   provenance.py
   registry/__init__.py
   registry/context.py

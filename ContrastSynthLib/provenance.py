@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -47,6 +48,26 @@ def threads() -> dict[str, int]:
     if "torch" in sys.modules:
         counts["torch"] = sys.modules["torch"].get_num_threads()
     return counts
+
+
+def memory() -> dict[str, int | None]:
+    """Return the most memory that this process had so far, and on a GPU; None where unknown."""
+    used: dict[str, int | None] = {"process_bytes": _most_resident_bytes(), "gpu_bytes": None}
+    if "torch" in sys.modules and sys.modules["torch"].cuda.is_initialized():
+        used["gpu_bytes"] = int(sys.modules["torch"].cuda.max_memory_reserved())
+    return used
+
+
+def _most_resident_bytes() -> int | None:
+    # Linux' getrusage counts the parent too, from which the process was forked.
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    if sys.platform == "darwin":
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return None
 
 
 def describe_inputs(inputs: Mapping[str, Sequence[Volume]]) -> dict[str, list[dict[str, Any]]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from ContrastSynthLib.errors import MissingError
 
@@ -25,3 +27,10 @@ def resource(name: str) -> Path:
         + " nor in ".join(str(folder) for folder in FOLDERS)
         + ". Install ContrastSynth again."
     )
+
+
+def citation(key: str) -> dict[str, Any]:
+    """Return the paper that a method cites: authors, title, venue, year, and a url or doi."""
+    listed = json.loads(resource("Citations.json").read_text(encoding="utf-8"))["citations"]
+    found: dict[str, Any] = listed[key]
+    return found

@@ -20,7 +20,7 @@ from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.preprocessing.alignment import align
 from ContrastSynthLib.preprocessing.foreground import Foreground, foreground
 from ContrastSynthLib.preprocessing.input_checks import warnings_for_pair
-from ContrastSynthLib.provenance import describe_inputs, describe_run
+from ContrastSynthLib.provenance import describe_inputs, describe_run, memory
 from ContrastSynthLib.registry import (
     MASK_ROLE,
     Context,
@@ -88,17 +88,17 @@ def run(
     resolved = resolve_parameters(method, request.parameters, request.preset, acquisitions)
     progress(0.1, "Bringing the inputs onto one grid")
     inputs, alignment = _onto_one_grid(method, sources, request.align)
-    region = _region(method, inputs)
-    context = Context(region.mask, device, _within(progress, 0.3, 0.95), measured, bundles)
+    found = region(method, inputs)
+    context = Context(found.mask, device, _within(progress, 0.3, 0.95), measured, bundles)
     notes = [told["note"] for told in alignment.values() if "note" in told]
-    _warn(context, method, inputs, region, [*resolved.stated, *notes])
+    _warn(context, method, inputs, found, [*resolved.stated, *notes])
 
     volumes = {
         role: inputs[role] if method.inputs[role].series else inputs[role][0]
         for role in inputs
         if role != MASK_ROLE
     }
-    arrays = method.function(**volumes, parameters=resolved.values, context=context)
+    arrays = _compute(method, volumes, resolved.values, context)
     outputs = _as_volumes(method, arrays, inputs)
     provenance = describe_run(method, resolved, list(bundles.values()), device) | {
         "inputs": describe_inputs(sources),
@@ -107,10 +107,11 @@ def run(
             "reference": method.reference,
             "roles": alignment,
         },
-        "mask": {"source": region.source, "voxels": int(region.mask.sum())},
+        "mask": {"source": found.source, "voxels": int(found.mask.sum())},
         "record": context.record,
         "warnings": context.warnings,
         "outputs": {name: {"sha256": volume.sha256()} for name, volume in outputs.items()},
+        "memory": memory(),
         "seconds": round(time.monotonic() - started, 2),
     }
     progress(0.95, "Done computing")
@@ -187,7 +188,7 @@ def _onto_one_grid(
     return inputs, report
 
 
-def _region(method: Method, inputs: Mapping[str, list[Volume]]) -> Foreground:
+def region(method: Method, inputs: Mapping[str, list[Volume]]) -> Foreground:
     """Return the mask that was given, else what the T1 inputs tell."""
     same_kind = [
         volume
@@ -227,6 +228,15 @@ def _warn(
                 f"'{role}' was made with an inversion pulse (TI {inversion_time_s:g} s, MPRAGE); "
                 f"{method.key} assumes a spoiled gradient echo, so eq. 1 of SPHERE does not hold."
             )
+
+
+def _compute(
+    method: Method, volumes: Mapping[str, Any], parameters: Any, context: Context
+) -> dict[str, Any]:
+    measured = {}
+    if method.measure is not None:
+        measured["measured"] = method.measure(**volumes, context=context)
+    return method.function(**volumes, parameters=parameters, context=context, **measured)
 
 
 def _as_volumes(

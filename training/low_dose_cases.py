@@ -21,7 +21,7 @@ from evaluation_cases import MARK, VIRTUAL_KINDS
 from ContrastSynthLib.analysis.uptake import uptake
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import Grid
-from ContrastSynthLib.methods._spgr import proton_density
+from ContrastSynthLib.methods._spgr import median_signal, proton_density
 from ContrastSynthLib.phantom.brain import build_patient
 from ContrastSynthLib.phantom.brain_parameters import draw_parameters
 from ContrastSynthLib.physics import signal_at_dose
@@ -194,7 +194,9 @@ def simulated_low_dose(
 ) -> FloatArray:
     """Return a scan (k, j, i) after DOSE, with Rician noise, from a pair at one gain."""
     settings = {"repetition_time_s": by.repetition_time_s, "flip_angle_deg": by.flip_angle_deg}
-    density = proton_density(pre, brain, field_strength_t=by.field_strength_t, **settings)
+    density = proton_density(
+        median_signal(pre, brain), field_strength_t=by.field_strength_t, **settings
+    )
     clean, _ = signal_at_dose(
         pre.astype(np.float64),
         full.astype(np.float64),

@@ -58,22 +58,27 @@ def write_inputs(nodes_by_role: dict, folder: str | Path) -> dict[str, list[Path
     often bears the patient's name. Raises RequestError, naming the role.
     """
     paths = {}
-    for role, given in nodes_by_role.items():
+    for role in nodes_by_role:
         try:
-            if role == "mask" and isinstance(given, slicer.vtkMRMLSegmentationNode):
-                scan = next((node for other, node in nodes_by_role.items() if other != role), None)
-                found = [mask_from_segmentation(given, scan)]
-            elif isinstance(given, slicer.vtkMRMLSequenceNode):
-                found = series_from_sequence_node(given)
-            else:
-                several = given if isinstance(given, (list, tuple)) else [given]
-                found = [volume_from_node(node, mask=role == "mask") for node in several]
+            found = volumes_of_role(nodes_by_role, role)
             paths[role] = [Path(folder) / f"{role}_{n}.nrrd" for n in range(len(found))]
             for volume, path in zip(found, paths[role], strict=True):
                 volumes.write_volume(volume, path, compress=False)
         except RequestError as error:
             raise RequestError(f"Input '{role}': {error}") from None
     return paths
+
+
+def volumes_of_role(nodes_by_role: dict, role: str) -> list[Volume]:
+    """Return the volumes of a role as write_inputs writes them. Raises RequestError."""
+    given = nodes_by_role[role]
+    if role == "mask" and isinstance(given, slicer.vtkMRMLSegmentationNode):
+        scan = next((node for other, node in nodes_by_role.items() if other != role), None)
+        return [mask_from_segmentation(given, scan)]
+    if isinstance(given, slicer.vtkMRMLSequenceNode):
+        return series_from_sequence_node(given)
+    several = given if isinstance(given, (list, tuple)) else [given]
+    return [volume_from_node(node, mask=role == "mask") for node in several]
 
 
 def world_grid(node, mask: bool = False, parent_of=None) -> Grid:
@@ -198,6 +203,14 @@ def _show(node, reference, is_map: bool) -> None:
     tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
     if item := tree.GetItemByDataNode(reference):
         tree.CreateItem(tree.GetItemParent(item), node)
+
+
+def window_like(node, *scans) -> None:
+    """Show a volume in the window of the first of these nodes that is shown in one."""
+    displays = (scan.GetDisplayNode() for scan in scans if scan is not None and scan.GetScene())
+    if like := next((d for d in displays if hasattr(d, "GetWindow")), None):
+        node.GetDisplayNode().SetAutoWindowLevel(False)
+        node.GetDisplayNode().SetWindowLevel(like.GetWindow(), like.GetLevel())
 
 
 def _own_node(scene, class_name: str, name: str):

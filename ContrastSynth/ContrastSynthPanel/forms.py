@@ -25,7 +25,7 @@ def add_row(form, title: str, field):
     label.wordWrap = True
     width = LABEL_LETTERS * label.fontMetrics().averageCharWidth()
     label.setFixedWidth(width)
-    label.setMinimumHeight(label.heightForWidth(width))
+    label.setMinimumHeight(max(0, label.heightForWidth(width)))  # -1 without a text
     form.addRow(label, field)
     return label
 

@@ -13,6 +13,7 @@ from ContrastSynthPanel import bridge, series_names
 from ContrastSynthPanel.forms import add_row, let_shrink, new_form
 
 VOLUME, SEQUENCE = "vtkMRMLScalarVolumeNode", "vtkMRMLSequenceNode"
+COLOURS = "vtkMRMLVectorVolumeNode"
 MASKS = ["vtkMRMLSegmentationNode", "vtkMRMLLabelMapVolumeNode"]
 ALIGN = {
     "none": _("Not at all"),
@@ -20,6 +21,9 @@ ALIGN = {
     "rigid": _("Register, rigid"),
     "affine": _("Register, affine"),
 }
+
+
+REGISTERING = ("rigid", "affine")
 
 
 class InputSelectors:
@@ -33,6 +37,7 @@ class InputSelectors:
         self.widget = qt.QWidget()
         self.selectors, self.chosen, self.method = {}, set(), None
         self._changed, self._setting, self._titles = changed, False, {}
+        self._differs = False  # whether the grids do, at the last look
         self._kept = {}  # nodes of roles that the methods so far took
         column = qt.QVBoxLayout(self.widget)
         column.setContentsMargins(0, 0, 0, 0)
@@ -147,7 +152,8 @@ class InputSelectors:
         self._differing({})
         for role in self.method.required:
             if role not in nodes:
-                return _("Choose a volume for '{title}'.").format(title=self.title(role))
+                told = _("Choose a volume for '{title}'.").format(title=self.title(role))
+                return " ".join([told, *map(no_scan, slicer.util.getNodesByClass(COLOURS))])
         if twice := self.chosen_twice(nodes):
             return _("'{name}' is chosen twice.").format(name=twice.GetName())
         grids = {}
@@ -165,6 +171,14 @@ class InputSelectors:
         node, times = Counter(nodes.values()).most_common(1)[0]
         return node if times > 1 else None
 
+    def moves(self) -> str:
+        """Return, as a sentence, that a run would move or resample inputs; nothing if not."""
+        if self.align in REGISTERING and len(self.method.inputs) > 1:
+            return _("the scans are to be registered first.")
+        if self._differs:
+            return _("the scans lie on different grids.")
+        return ""
+
     def _differing(self, grids: dict) -> str:
         """Tell beside the choice of alignment which inputs need one, and return it if none is."""
         first = next(iter(grids), None)
@@ -176,7 +190,7 @@ class InputSelectors:
         needed = _("Choose under 'Align' what to do.") if others and self.align == "none" else ""
         self.align_label.text = f"{told} {needed}".strip()
         self.align_label.toolTip = f"<pre>{grid_table(grids)}</pre>" if others else ""
-        self.align_label.visible = bool(others)
+        self.align_label.visible = self._differs = bool(others)
         return self.align_label.text if needed else ""
 
     def _other(self, role: str, node) -> None:
@@ -208,6 +222,12 @@ def scans_in_scene() -> list:
 def unsettled() -> bool:
     """Return whether the scene is being closed or loaded: what changes now, nobody chose."""
     return bool(slicer.mrmlScene.IsBatchProcessing() or slicer.mrmlScene.IsClosing())
+
+
+def no_scan(node) -> str:
+    """Return why a volume of several values a voxel is not offered, and what to do."""
+    told = _("'{name}' has several values a voxel: make a scan of it with Vector to Scalar Volume.")
+    return told.format(name=node.GetName())
 
 
 def grid_of(node, role: str):

@@ -10,17 +10,13 @@ from ContrastSynthPanel.forms import add_row, let_shrink, new_form
 STEPS = 100  # of a slider, from its lowest value to its highest
 SHORT_UNIT = 7  # letters; a longer unit stands with the title, not with the number
 MOST_DECIMALS = 6
+FINEST_SLIDER = 1000  # steps; what is finer than that is typed, or changed by tenths
 WIDEST_SPIN = 1_000_000_000
 SOURCES = {
     "default": _("the default"),
     "given": _("set by hand"),
     "preset": _("the preset"),
     "scan": _("told by the scan"),
-}
-PRESETS = {
-    "paper": _("As in the paper"),
-    "authors_code": _("As in the authors' code"),
-    "fast": _("Fast"),
 }
 
 
@@ -31,13 +27,11 @@ class Slider:
 
     def __init__(self, entry, values):
         """Make it so fine that each of ``values``, the default and the presets', is met."""
-        low, high = entry.param.low, entry.param.high
+        low, high, step = entry.param.low, entry.param.high, step_for(entry.param)
         self.widget = ctk.ctkSliderWidget()
-        self.widget.decimals = decimals_for(
-            [low, high, entry.default, *values, step_for(low, high)]
-        )
+        self.widget.decimals = decimals_for([low, high, entry.default, *values, step])
         self.widget.minimum, self.widget.maximum = float(low), float(high)
-        self.widget.singleStep = self.widget.pageStep = step_for(low, high)
+        self.widget.singleStep = self.widget.pageStep = step
         if unit := short_unit(entry.param):
             self.widget.suffix = " " + unit
 
@@ -51,13 +45,14 @@ class Slider:
 
 
 class Decimal(Slider):
-    """A number without a range."""
+    """A number without a range, or whose small values matter as much as the large ones."""
 
     def __init__(self, entry, values):
         """Make the box."""
         low, high = entry.param.low, entry.param.high
         self.widget = qt.QDoubleSpinBox()
-        self.widget.decimals = decimals_for([entry.default, *values, 0.001])
+        self.widget.decimals = decimals_for([entry.default, *values, entry.param.step or 0.001])
+        self.widget.stepType = qt.QAbstractSpinBox.AdaptiveDecimalStepType
         self.widget.minimum = float(-WIDEST_SPIN if low is None else low)
         self.widget.maximum = float(WIDEST_SPIN if high is None else high)
         if unit := short_unit(entry.param):
@@ -114,7 +109,7 @@ class Choice:
         """Make the list."""
         self.widget = let_shrink(qt.QComboBox())
         for choice in entry.param.choices:
-            self.widget.addItem(str(choice).replace("_", " "), str(choice))
+            self.widget.addItem(entry.param.choice_title(choice), str(choice))
 
     def value(self):
         """Return the chosen word."""
@@ -161,20 +156,18 @@ class ParameterWidgets:
         self.preset_combo = let_shrink(qt.QComboBox())
         self.preset_combo.addItem(_("Defaults"), "")
         for key in method.presets:
-            self.preset_combo.addItem(PRESETS.get(key, key.replace("_", " ").capitalize()), key)
+            self.preset_combo.addItem(method.preset_title(key), key)
         self.reset_button = qt.QPushButton(_("Undo changes"))
         self.reset_button.toolTip = _("Go back to the values of the preset and of the scans.")
         self._add_preset_row(form)
         self.fields, self._labels = {}, {}
         for name, entry in self._declared.items():
             self._add(form, name, entry)
+        add_row(form, "", self.reset_button)
         self.refresh()
 
     def _add_preset_row(self, form) -> None:
-        row = qt.QHBoxLayout()
-        row.addWidget(self.preset_combo, 1)
-        row.addWidget(self.reset_button)
-        add_row(form, _("Preset"), row)
+        add_row(form, _("Preset"), self.preset_combo)
         self.preset_combo.toolTip = _("Sets all parameters below.")
         self.preset_combo.enabled = bool(self.method.presets)
         # The first for another preset, the second for the same one again.
@@ -246,7 +239,8 @@ def kind_of(entry):
     if entry.param.choices:
         return Choice
     if entry.type is float and None not in (entry.param.low, entry.param.high):
-        return Slider
+        steps = (entry.param.high - entry.param.low) / step_for(entry.param)
+        return Slider if steps <= FINEST_SLIDER else Decimal
     return {float: Decimal, int: Whole, bool: Check, str: Text}[entry.type]
 
 
@@ -255,8 +249,11 @@ def short_unit(param) -> str:
     return param.unit if len(param.unit) <= SHORT_UNIT else ""
 
 
-def step_for(low: float, high: float) -> float:
-    """Return a round step, a power of ten, of which a range has about ``STEPS``."""
+def step_for(param) -> float:
+    """Return the declared step, else a power of ten of which the range has about ``STEPS``."""
+    low, high = param.low, param.high
+    if param.step:
+        return float(param.step)
     return float(f"1e{int(f'{(high - low) / STEPS:e}'.partition('e')[2])}")
 
 

@@ -17,7 +17,8 @@ from ContrastSynthLib.registry import (
     resolve_parameters,
 )
 from ContrastSynthLib.run import Request
-from ContrastSynthPanel import bridge
+from ContrastSynthPanel import bridge, timings
+from ContrastSynthPanel.citations import citation_html
 from ContrastSynthPanel.dependency_box import DependencyBox
 from ContrastSynthPanel.device_box import ITEM_FLAGS_ROLE, DeviceBox
 from ContrastSynthPanel.forms import let_shrink
@@ -25,11 +26,13 @@ from ContrastSynthPanel.input_selectors import SEQUENCE, InputSelectors
 from ContrastSynthPanel.job import run_arguments
 from ContrastSynthPanel.parameter_widgets import ParameterWidgets
 from ContrastSynthPanel.run_section import RunSection
+from ContrastSynthPanel.slice_preview import SlicePreview
 from ContrastSynthPanel.tab import Tab
 from ContrastSynthPanel.weights_box import WeightsBox
 
 PICK_AFTER_MS = 100  # a volume gets its name and voxels some moments after it is in the scene
 UPTAKE = "uptake"
+OVER = ("finished", "failed", "cancelled")  # the last event of a run
 
 
 class SynthesiseTab(Tab):
@@ -47,8 +50,10 @@ class SynthesiseTab(Tab):
         self._pick_timer.setInterval(PICK_AFTER_MS)
         self._pick_timer.connect("timeout()", self._pick)
         self.inputs = InputSelectors(self._edited)
-        self.weights, self.device = WeightsBox(self._edited), DeviceBox(self._edited)
         self.run = RunSection(self._apply, self._finished)
+        self.run.listeners.append(self._heard)
+        self.weights = WeightsBox(self._edited, self.run.tell)
+        self.device = DeviceBox(self._edited)
         self.dependencies = DependencyBox(self._edited, self.run.tell)
         self.parameters = None
         self._build()
@@ -60,17 +65,46 @@ class SynthesiseTab(Tab):
         self.method_combo, self.about_label = method_combo(), qt.QLabel()
         self.about_label.wordWrap = True
         self.about_label.textFormat = qt.Qt.PlainText
+        self.citation_label = qt.QLabel()
+        self.citation_label.wordWrap = True
+        self.citation_label.textFormat = qt.Qt.RichText
+        self.citation_label.openExternalLinks = True
         self.method_combo.connect("currentIndexChanged(int)", self._method_chosen)
         column.addWidget(self.method_combo)
         column.addWidget(self.about_label)
+        column.addWidget(self.citation_label)
         column.addWidget(self.dependencies.widget)
         column.addWidget(self.weights.widget)
         column.addWidget(self._section(_("Inputs"), self.inputs.widget))
         self._parameter_section = self._section(_("Parameters"))
         column.addWidget(self._parameter_section)
+        self._build_preview()
         column.addWidget(self.device.widget)
+        self.estimate_label = qt.QLabel()
+        self.estimate_label.wordWrap = True
+        column.addWidget(self.estimate_label)
         column.addWidget(self.run.widget)
         column.addStretch(1)
+
+    def _build_preview(self) -> None:
+        self.preview_box, self.preview_label = qt.QCheckBox(), qt.QLabel()
+        self.preview_box.objectName = "preview"
+        self.preview_box.text = _("Preview in the slice views")
+        self.preview_box.toolTip = _(
+            "Shows the result on the slices in view while a parameter is changed. It is computed "
+            "anew each time and never saved."
+        )
+        self.preview_box.checked = True
+        self.preview_box.connect("toggled(bool)", self._preview_wanted)
+        self.preview_label.wordWrap = True
+        self.preview_label.hide()
+        rows = qt.QWidget()  # its own visibility is the section's
+        layout = qt.QVBoxLayout(rows)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.preview_box)
+        layout.addWidget(self.preview_label)
+        self._parameter_section.layout().addWidget(rows)
+        self.preview = SlicePreview(self._tell_of_preview)
 
     def _section(self, title: str, content=None):
         section = ctk.ctkCollapsibleButton()
@@ -89,16 +123,23 @@ class SynthesiseTab(Tab):
 
     def scene_closed(self) -> None:
         """The scene is being closed: nothing of it is left to run on."""
+        self.preview.end()
         self.run.close(_("The scene was closed, and the run with it."))
 
     def forget_nodes(self) -> None:
         """The scene is an empty one."""
+        self._running_nodes = {}
         self.inputs.forget()
         self._check()
+
+    def left(self) -> None:
+        """Something else is shown: the slice views are no longer this tab's."""
+        self.preview.end()
 
     def close(self) -> None:
         """End what runs, without a word: the panel is being taken down."""
         self._pick_timer.stop()
+        self.preview.end()
         self.run.close()
 
     def _method_chosen(self, *_signal) -> None:
@@ -117,20 +158,56 @@ class SynthesiseTab(Tab):
             return
         self._given[self.method.key] = (self.parameters.preset, dict(self.parameters.given))
         self._check()
+        if self.inputs.moves():
+            self.preview.end()
+        self.preview.keep_if_of(self.method, self.inputs.nodes())
         self._changed()
+
+    def _parameter_edited(self) -> None:
+        """A parameter was changed: as any other choice, and it is previewed."""
+        self._edited()
+        if not self._restoring:
+            self._show_preview()
+
+    def _show_preview(self) -> None:
+        if not (self.method.can_preview and self.preview_box.checked) or self.inputs.missing():
+            return
+        if refused := self.inputs.moves():
+            self.preview.end()
+            self._tell_of_preview(_("No preview: {reason}").format(reason=refused))
+            return
+        values = self.parameters.resolved().values
+        self.preview.show(self.method, self.inputs.nodes(), values)
+
+    def _preview_wanted(self, wanted: bool) -> None:
+        if self._restoring:
+            return
+        if wanted:
+            self._show_preview()
+        else:
+            self.preview.end()
+        self._changed()
+
+    def _tell_of_preview(self, text: str) -> None:
+        self.preview_label.text = text
+        self.preview_label.visible = bool(text)
 
     def _show_method(self, key: str) -> None:
         """Build what depends on the method, with what was set for it before."""
         self.method = METHODS[key]
         self.method_combo.toolTip = self.method.title
         self.about_label.text = about(self.method)
+        self.citation_label.text = citation_html(self.method.citation)
+        self.preview.end()
+        self._tell_of_preview("")
+        self.preview_box.visible = self.method.can_preview
         self.inputs.set_method(self.method)
         self.weights.set_method(self.method)
         if self.parameters is not None:
             self.parameters.widget.hide()
             self.parameters.widget.deleteLater()
-        self.parameters = ParameterWidgets(self.method, self._edited)
-        self._parameter_section.layout().addWidget(self.parameters.widget)
+        self.parameters = ParameterWidgets(self.method, self._parameter_edited)
+        self._parameter_section.layout().insertWidget(0, self.parameters.widget)
         if not self._parameter_section.collapsed:
             self.parameters.widget.show()  # the layout would do so too, but later
         try:
@@ -143,10 +220,15 @@ class SynthesiseTab(Tab):
         told = {role: bridge.told_by(node)[0] for role, node in self._scans().items()}
         if told != self.parameters.acquisitions:
             self.parameters.show_scans(told)
-        needed = self.method.weights_for(self.parameters.resolved().values)
+        values = self.parameters.resolved().values
+        needed = self.method.weights_for(values)
         packages = self.dependencies.show(self.method, needed, self.device.chosen)
         weights = self.weights.missing(needed) if self.method.needs_torch else ""
         self.run.block(self.inputs.missing() or packages or weights)
+        reference = self.inputs.nodes().get(self.method.reference)
+        told = timings.told(self.method, values, reference, self.device.chosen)
+        self.estimate_label.text = told
+        self.estimate_label.visible = bool(told)
 
     def _scans(self) -> dict:
         nodes = self.inputs.nodes()
@@ -172,8 +254,14 @@ class SynthesiseTab(Tab):
             )
             return run_arguments(request, results)
 
-        self._running_method = method
+        self._running_method, self._running_nodes = method, nodes
+        self.preview.end()
         self.run.start(nodes, nodes[method.reference], arguments)
+
+    def _heard(self, event) -> None:
+        """A run is over, whatever became of it: its time is known now."""
+        if event.kind in OVER:
+            self._check()
 
     def run_again(self, key: str, preset: str | None, given: dict) -> str:
         """Run a method on the chosen volumes with these parameters, and show them here.
@@ -201,12 +289,17 @@ class SynthesiseTab(Tab):
     def _finished(self, event, results, reference) -> tuple[str, str]:
         """Take the result into the scene and show it; return what to tell."""
         scene = slicer.mrmlScene
+        self.preview.end()
         if reference is None or not scene.IsNodePresent(reference):
             return "warning", _("The result was dropped: its input is gone.")
         if reference.IsA(SEQUENCE):  # a series: the result lies where its first volume lies
             reference = reference.GetNthDataNode(0)
         nodes = bridge.add_result(scene, results, reference)
-        declared = self._running_method.outputs
+        timings.remember(self._running_method, next(iter(nodes.values())))
+        declared, inputs = self._running_method.outputs, self._running_nodes
+        for role, node in nodes.items():
+            if declared[role].units_of is not None:
+                bridge.window_like(node, inputs.get(declared[role].units_of))
         images = [node for role, node in nodes.items() if declared[role].units_of is not None]
         background = reference if scene.IsNodePresent(reference) else "keep-current"
         slicer.util.setSliceViewerLayers(background, images[0], foregroundOpacity=1.0)
@@ -235,6 +328,7 @@ class SynthesiseTab(Tab):
             "parameters": by_hand,
             "weights": self.weights.chosen,
             "device": self.device.chosen,
+            "preview": bool(self.preview_box.checked),
         }
 
     def restore(self, state: dict) -> None:
@@ -258,6 +352,7 @@ class SynthesiseTab(Tab):
         self.inputs.show_nodes(nodes, chosen, state.get("align", ""))
         self.weights.restore(state.get("weights"))
         self.device.restore(state.get("device", "auto"))
+        self.preview_box.checked = bool(state.get("preview", True))
 
 
 def method_combo():

@@ -1,13 +1,14 @@
 """The weights that a method can run with, what they were trained on, and their model card."""
 
 import html
+from pathlib import Path
 
 import qt
 from slicer.i18n import tr as _
 
 from ContrastSynthLib.errors import ContrastSynthError, MissingError, RequestError
-from ContrastSynthLib.registry import Method
-from ContrastSynthLib.weights import look_up, shipped_and_imported
+from ContrastSynthLib.registry import METHODS, Method
+from ContrastSynthLib.weights import METADATA, import_bundle, look_up, shipped_and_imported
 from ContrastSynthPanel.forms import let_shrink
 
 CARD_HEIGHT = 220
@@ -25,8 +26,12 @@ TRAINING = {"data": _("Trained on"), "data_licence": _("Licence of the training 
 class WeightsBox:
     """A list of the weights that fit a method; hidden for methods that have none."""
 
-    def __init__(self, changed):
-        """Make the box; ``changed`` is called when the user chooses other weights."""
+    def __init__(self, changed, tell):
+        """Make the box; ``changed`` is called when the user chooses other weights.
+
+        ``tell`` is called with a kind and a text about an import.
+        """
+        self._tell = tell
         self.widget = qt.QWidget()
         self._changed, self._setting, self._bundles, self._method = changed, False, [], None
         column = qt.QVBoxLayout(self.widget)
@@ -36,6 +41,14 @@ class WeightsBox:
         self.card_button.checkable = True
         row = qt.QHBoxLayout()
         row.addWidget(qt.QLabel(_("Weights")), 1)
+        self.import_button = qt.QPushButton(_("Import..."))
+        self.import_button.objectName = "import"
+        self.import_button.toolTip = _(
+            "Copy weights that you were given, a .zip or the folder with a metadata.json, to the "
+            "others on this machine."
+        )
+        self.import_button.connect("clicked(bool)", self._import)
+        row.addWidget(self.import_button)
         row.addWidget(self.card_button)
         column.addLayout(row)
         column.addWidget(self.combo)  # in a row of its own: nothing in it may be cut off
@@ -101,6 +114,32 @@ class WeightsBox:
                 told += " " + _("Import them, or choose parameters that need none.")
             raise MissingError(told.format(names=", ".join(absent)))
         return [own if name == place else look_up(name) for name in needed]
+
+    def _import(self, *_signal) -> None:
+        """Ask for weights, take them to the others, and choose them if they fit the method."""
+        path = qt.QFileDialog.getOpenFileName(
+            self.widget,
+            _("A .zip of weights, or the metadata.json in their folder"),
+            "",
+            _("Weights") + f" (*.zip {METADATA})",
+        )
+        if not path:
+            return
+        chosen = Path(path)
+        try:
+            bundle = import_bundle(chosen.parent if chosen.name == METADATA else chosen)
+        except ContrastSynthError as error:
+            self._tell("failed", str(error))
+            return
+        wanted = bundle.id if fits(bundle, self._method) else self.chosen
+        self.set_method(self._method)
+        self.restore(wanted)
+        told = _("Imported: {title}.").format(title=bundle_title(bundle))
+        if not fits(bundle, self._method):
+            title = METHODS[bundle.method].title if bundle.method in METHODS else bundle.method
+            told += " " + _("They belong to the method '{title}'.").format(title=title)
+        self._tell("done", told)
+        self._changed()
 
     def _chosen(self, *_signal) -> None:
         if not self._setting:

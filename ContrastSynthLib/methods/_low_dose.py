@@ -16,15 +16,22 @@ from ContrastSynthLib.registry import Context, Param
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
 
 
-def one_of(title: str, choices: Mapping[str, str]) -> Param:
+def one_of(
+    title: str, choices: Mapping[str, str], titles: Mapping[str, str] | None = None
+) -> Param:
     """Declare a choice, whose help says what each of them is."""
     help_text = "; ".join(f"{key}: {what}" for key, what in choices.items()) + "."
-    return Param(title, choices=tuple(choices), help=help_text)
+    return Param(title, choices=tuple(choices), help=help_text, titles=titles or {})
 
 
 def denoiser() -> Param:
     """Declare what takes noise out of the low-dose scan."""
-    return Param("Denoiser of the low dose", choices=tuple(DENOISERS), help="bm3d: if installed.")
+    return Param(
+        "Denoiser of the low dose",
+        choices=tuple(DENOISERS),
+        help="bm3d: if installed.",
+        titles={"nlm": "Non-local means", "bm3d": "BM3D"},
+    )
 
 
 @dataclass(frozen=True)

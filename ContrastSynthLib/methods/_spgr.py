@@ -35,24 +35,25 @@ def field_strength(role: str) -> Param:
     return Param("Field strength", "T", 1.0, 3.5, from_acquisition=(role, "field_strength_t"))
 
 
-def proton_density(
-    array: FloatArray,
-    mask: BoolArray,
-    *,
-    repetition_time_s: float,
-    flip_angle_deg: float,
-    field_strength_t: float,
-) -> float:
-    """Return rho of eq. 1 in the image's units, so that the median brain has its usual T1.
-
-    Raises RequestError when the median of ``array`` inside ``mask`` is not positive.
-    """
+def median_signal(array: FloatArray, mask: BoolArray) -> float:
+    """Return the median inside the mask; raises RequestError when it is not positive."""
     median = float(np.median(array[mask]))
     if median <= 0:
         raise RequestError(
             f"The median signal inside the mask is {median:g}; it must be above 0. Give a mask "
             "of the brain, and a scan whose background is 0."
         )
+    return median
+
+
+def proton_density(
+    median: float,
+    *,
+    repetition_time_s: float,
+    flip_angle_deg: float,
+    field_strength_t: float,
+) -> float:
+    """Return rho of eq. 1 in the image's units, so that the median brain has its usual T1."""
     fields, times = zip(*BRAIN_T1_S, strict=True)
     r1_per_s = 1.0 / float(np.interp(field_strength_t, fields, times))
     unit_signal = spgr_signal(

@@ -14,13 +14,14 @@ from ContrastSynthLib.registry import Context, Input, Output, method
 from ContrastSynthLib.volumes import FloatArray, Volume
 
 NETWORKS = {"pl2h": "with the pre scan", "l2h": "from the low dose alone"}
+NETWORK_TITLES = {"pl2h": "PL2H: with the pre scan", "l2h": "L2H: low dose alone"}
 
 
 @dataclass(frozen=True)
 class Parameters:
     """Which of the paper's two direct networks; it denoises neither's input by default."""
 
-    network: Annotated[str, one_of("Network", NETWORKS)] = "pl2h"
+    network: Annotated[str, one_of("Network", NETWORKS, NETWORK_TITLES)] = "pl2h"
     denoiser: Annotated[str, denoiser()] = "none"
 
 

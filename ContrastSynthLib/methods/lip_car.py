@@ -15,6 +15,7 @@ from ContrastSynthLib.methods._slices import load_network
 from ContrastSynthLib.methods._spgr import (
     field_strength,
     flip_angle,
+    median_signal,
     proton_density,
     repetition_time,
 )
@@ -31,6 +32,11 @@ FORWARDS = {
     "h2l": "a network that does without",
     "physics": "the signal equation, which needs no weights",
 }
+FORWARD_TITLES = {
+    "ph2l": "PH2L: with the pre scan",
+    "h2l": "H2L: full dose alone",
+    "physics": "Signal equation",
+}
 PRIORS = {
     "gentv": ("tv", True),
     "tv": ("tv", False),
@@ -38,11 +44,23 @@ PRIORS = {
     "tikhonov": ("tikhonov", True),
 }
 """Kind of the regulariser, and whether it stays close to a guess."""
+PRIOR_TITLES = {
+    "gentv": "Generalised TV",
+    "tv": "Total variation (TV)",
+    "tv_anisotropic": "Anisotropic TV",
+    "tikhonov": "Tikhonov",
+}
 GUESSES = {
     "direct": "what the direct network makes",
     "difference": "the denoised difference of low and pre, divided by the dose",
     "pre": "the scan before the agent",
     "given": "the volume that is given as 'guess'",
+}
+GUESS_TITLES = {
+    "direct": "Direct network",
+    "difference": "Scaled difference",
+    "pre": "Pre-contrast scan",
+    "given": "Given volume",
 }
 WITH_GUESS = tuple(name for name, (_, guess) in PRIORS.items() if guess)
 SOLVING_FROM = 0.2
@@ -56,31 +74,55 @@ BRIGHTEST = 1.2
 class Parameters:
     """The inverse problem (eq. 8), and how it is solved. alpha = 0 follows the noise."""
 
-    forward: Annotated[str, one_of("Forward operator", FORWARDS)] = "ph2l"
+    forward: Annotated[str, one_of("Forward operator", FORWARDS, FORWARD_TITLES)] = "ph2l"
     prior: Annotated[
         str,
-        Param("Prior", choices=tuple(PRIORS), help="gentv and tikhonov stay close to the guess."),
+        Param(
+            "Prior",
+            choices=tuple(PRIORS),
+            help="gentv and tikhonov stay close to the guess.",
+            titles=PRIOR_TITLES,
+        ),
     ] = "gentv"
-    guess: Annotated[str, one_of("Guess", GUESSES)] = "direct"
+    guess: Annotated[str, one_of("Guess", GUESSES, GUESS_TITLES)] = "direct"
     alpha: Annotated[
-        float, Param("alpha", "mm", 0.0, 1.0, help="Weight of the prior; 0: from the noise.")
+        float,
+        Param("Weight of the prior, alpha", "mm", 0.0, 1.0, help="0: from the noise.", step=1e-5),
     ] = 0.0
     dimensions: Annotated[
         int, Param("Dimensions of the prior", "", 2, 3, help="2: within slices; 3: across them.")
     ] = 2
     denoiser: Annotated[str, denoiser()] = "nlm"
     solver: Annotated[
-        str, Param("Solver", choices=("lbfgs", "adam"), help="adam: as in the paper, slower.")
+        str,
+        Param(
+            "Solver",
+            choices=("lbfgs", "adam"),
+            help="adam: as in the paper, slower.",
+            titles={"lbfgs": "L-BFGS"},
+        ),
     ] = "lbfgs"
     iterations: Annotated[int, Param("Iterations, at most", "", 1, 2000)] = 150
     tolerance: Annotated[
         float,
-        Param("Tolerance", "", 0.0, 0.1, help="Ends when the objective falls by less than this."),
+        Param(
+            "Tolerance",
+            "",
+            0.0,
+            0.1,
+            help="Ends when the objective falls by less than this.",
+            step=1e-4,
+        ),
     ] = 1e-3
-    step: Annotated[float, Param("Step of Adam", "", 1e-4, 0.1)] = 1e-2
+    step: Annotated[float, Param("Step of Adam", "", 1e-4, 0.1, step=1e-4)] = 1e-2
     start: Annotated[
         str,
-        Param("Start", choices=("guess", "low"), help="guess: where the prior has one."),
+        Param(
+            "Start",
+            choices=("guess", "low"),
+            help="guess: where the prior has one.",
+            titles={"guess": "The guess", "low": "The low-dose scan"},
+        ),
     ] = "guess"
     iterate: Annotated[int, Param("Iterate to keep", "", 0, 2000, help="0: the last one.")] = 0
     dose: Annotated[float, Param("Dose of the low scan", "of the full dose", 0.02, 1.0)] = 0.25
@@ -110,6 +152,11 @@ PAPER = {"solver": "adam", "iterations": 150, "tolerance": 0.0, "start": "low"}
         "paper_h2l_tv": {**PAPER, "forward": "h2l", "prior": "tv", "alpha": 6e-3},
         "fast": {"iterations": 12, "tolerance": 1e-2},
         "physics": {"forward": "physics", "prior": "gentv", "guess": "pre"},
+    },
+    preset_titles={
+        "paper_ph2l_tv": "Paper: PH2L with TV",
+        "paper_h2l_tv": "Paper: H2L with TV",
+        "physics": "Signal equation",
     },
     weights_when={
         "h2l": {"forward": ("h2l",)},
@@ -296,7 +343,9 @@ def _forward(slices: LowDose, parameters: Parameters, context: Context, device: 
     }
     assert slices.pre is not None
     density = proton_density(
-        slices.pre, slices.inside, field_strength_t=parameters.field_strength_t, **settings
+        median_signal(slices.pre, slices.inside),
+        field_strength_t=parameters.field_strength_t,
+        **settings,
     )
     context.record.update(proton_density=density)
     return physics_forward(pre, parameters.dose, proton_density=density, **settings)

@@ -10,6 +10,7 @@ import numpy as np
 from ContrastSynthLib.methods._spgr import (
     field_strength,
     flip_angle,
+    median_signal,
     proton_density,
     repetition_time,
 )
@@ -32,6 +33,23 @@ class Parameters:
     field_strength_t: Annotated[float, field_strength("post")] = 3.0
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What the whole brain tells: the gain between the scans, and the level of the first."""
+
+    gain: float
+    median: float
+
+
+def measure(pre: Volume, post: Volume, *, context: Context) -> Measured:
+    """Return what the signal equation needs to know of the whole brain."""
+    context.progress(0.1, "Estimating the gain between the scans")
+    return Measured(
+        radiometric_gain(pre.array, post.array, context.mask),
+        median_signal(pre.array, context.mask),
+    )
+
+
 @method(
     key="physics_dose",
     title="Any dose by the signal equation",
@@ -40,13 +58,14 @@ class Parameters:
     outputs={"low": Output("Synthetic dose", units_of="post")},
     parameters=Parameters,
     reference="pre",
+    measure=measure,
     signal_model="spgr",
     citation="sphere2025",
     intended_use="Research. Assumes a spoiled gradient echo and a relaxation rate that changes "
     "in proportion to the dose. A dose above 1 is an extrapolation.",
 )
 def physics_dose(
-    pre: Volume, post: Volume, *, parameters: Parameters, context: Context
+    pre: Volume, post: Volume, *, parameters: Parameters, measured: Measured, context: Context
 ) -> dict[str, FloatArray]:
     """Scale the change of the relaxation rate (eq. 7) and return the signal (eq. 1) at that dose.
 
@@ -55,26 +74,24 @@ def physics_dose(
     enhance and carried along with the dose. Where the signal equation has no solution the
     voxel is interpolated linearly; the number of those is recorded.
     """
-    context.progress(0.1, "Estimating the gain between the scans")
-    gain = radiometric_gain(pre.array, post.array, context.mask)
     settings = {
         "repetition_time_s": parameters.repetition_time_s,
         "flip_angle_deg": parameters.flip_angle_deg,
     }
     density = proton_density(
-        pre.array, context.mask, field_strength_t=parameters.field_strength_t, **settings
+        measured.median, field_strength_t=parameters.field_strength_t, **settings
     )
     context.progress(0.3, "Solving the signal equation")
     low, solved = signal_at_dose(
         pre.array.astype(np.float64),
         post.array.astype(np.float64),
         parameters.dose,
-        gain=gain,
+        gain=measured.gain,
         proton_density=density,
         **settings,
     )
     context.record.update(
-        gain_post_over_pre=gain,
+        gain_post_over_pre=measured.gain,
         proton_density=density,
         voxels_in_mask=int(context.mask.sum()),
         voxels_interpolated_linearly=int((~solved & context.mask).sum()),

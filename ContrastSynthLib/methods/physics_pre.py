@@ -11,6 +11,7 @@ from scipy.special import expit
 from ContrastSynthLib.methods._spgr import (
     field_strength,
     flip_angle,
+    median_signal,
     proton_density,
     repetition_time,
 )
@@ -55,6 +56,11 @@ class Parameters:
     field_strength_t: Annotated[float, field_strength("post")] = 3.0
 
 
+def measure(post: Volume, *, context: Context) -> float:
+    """Return the median of the brain."""
+    return median_signal(post.array, context.mask)
+
+
 @method(
     key="physics_pre",
     title="Pre-contrast by the hyperintensity prior",
@@ -67,12 +73,15 @@ class Parameters:
     parameters=Parameters,
     reference="post",
     presets={"paper": {"sensitivity": 5.0, "threshold": 0.3}},
+    measure=measure,
     signal_model="spgr",
     citation="sphere2025",
     intended_use="Research. A baseline: it darkens whatever is bright, fat and blood products too, "
     "and leaves faint enhancement where it is.",
 )
-def physics_pre(post: Volume, *, parameters: Parameters, context: Context) -> dict[str, FloatArray]:
+def physics_pre(
+    post: Volume, *, parameters: Parameters, measured: float, context: Context
+) -> dict[str, FloatArray]:
     """Take the agent out of what is brighter than brain, by eq. 20 and eq. 11 of SPHERE.
 
     The prior is H = sigmoid(u (S' - beta_0)). In place of the learned S' = gamma A(S_post)
@@ -85,15 +94,12 @@ def physics_pre(post: Volume, *, parameters: Parameters, context: Context) -> di
         "repetition_time_s": parameters.repetition_time_s,
         "flip_angle_deg": parameters.flip_angle_deg,
     }
-    density = proton_density(
-        post.array, context.mask, field_strength_t=parameters.field_strength_t, **settings
-    )
+    density = proton_density(measured, field_strength_t=parameters.field_strength_t, **settings)
     r1_of_agent = relaxivity(parameters.agent, parameters.field_strength_t)
-    median = float(np.median(post.array[context.mask]))
     signal = post.array.astype(np.float64)
 
     context.progress(0.2, "Finding what is brighter than brain")
-    brightness = signal / median - 1.0
+    brightness = signal / measured - 1.0
     uptake = expit(parameters.sensitivity * (brightness - parameters.threshold))
     uptake[~context.mask] = 0.0
 
@@ -102,7 +108,7 @@ def physics_pre(post: Volume, *, parameters: Parameters, context: Context) -> di
     saturated = (signal > ceiling) & context.mask
     signal = np.minimum(signal, np.where(uptake > 0.5, ceiling, np.inf))
     r1 = spgr_r1(signal, proton_density=density, **settings)
-    brain_r1 = spgr_r1(np.float64(median), proton_density=density, **settings)
+    brain_r1 = spgr_r1(np.float64(measured), proton_density=density, **settings)
     beta = np.maximum(r1 - brain_r1, 0.0) / r1_of_agent
     pre = pre_from_post(
         signal,

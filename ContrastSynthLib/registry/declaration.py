@@ -36,6 +36,8 @@ ROLES = {
     "mask": "the brain or breast, always optional",
 }
 MASK_ROLE = "mask"
+PRESET_TITLES = {"paper": "As in the paper", "fast": "Fast"}
+"""Of the presets that mean the same in every method; a method titles all others itself."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,10 @@ class Output:
 class Param:
     """What a method says of one parameter, in the annotation of its dataclass field.
 
-    ``from_acquisition`` is ``(role, name)``: the value that the input's file may hold.
+    ``titles`` says what choices are called where their key is no word for a user.
+    ``step`` is the smallest difference that matters, where it is not about a hundredth of the
+    range. ``from_acquisition`` is ``(role, name)``: the value that the input's file may hold.
+    Raises ValueError for the title of something that cannot be chosen.
     """
 
     title: str
@@ -75,6 +80,12 @@ class Param:
     choices: tuple[str, ...] = ()
     help: str = ""
     from_acquisition: tuple[str, str] | None = None
+    titles: Mapping[str, str] = field(default_factory=dict)
+    step: float | None = None
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.titles) - set(self.choices)):
+            raise ValueError(f"{self.title}: titles of what is no choice: {', '.join(unknown)}.")
 
     @property
     def allowed(self) -> str:
@@ -84,6 +95,10 @@ class Param:
         if self.low is not None and self.high is not None:
             return f"{self.low:g} to {self.high:g} {self.unit}".strip()
         return self.unit
+
+    def choice_title(self, choice: str) -> str:
+        """Return what a choice is called; the key goes into files and onto the command line."""
+        return self.titles.get(choice) or _as_words(choice)
 
 
 @dataclass(frozen=True)
@@ -95,6 +110,10 @@ class Method:
     ``weights`` is the name of the weights that it needs, ``weights_pending`` says that they
     are not shipped yet. ``weights_when`` names those that it needs only where all the
     parameters named have one of the values: ``{"ph2l": {"forward": ("ph2l",)}}``.
+    ``preset_titles`` says what presets are called that PRESET_TITLES does not know.
+    ``measure`` is what a method takes from the whole volumes before it goes voxel by voxel:
+    ``function`` gets what it returned as ``measured``. Whoever declares it promises that each
+    voxel of the outputs depends on nothing else but the inputs' values there.
     """
 
     key: str
@@ -108,6 +127,8 @@ class Method:
     intended_use: str
     function: Callable[..., dict[str, Any]]
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    preset_titles: Mapping[str, str] = field(default_factory=dict)
+    measure: Callable[..., Any] | None = None
     weights: str | None = None
     weights_when: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     weights_pending: bool = False
@@ -132,6 +153,16 @@ class Method:
         ]
         return ([self.weights] if self.weights else []) + needed
 
+    def preset_title(self, preset: str) -> str:
+        """Return what a preset is called; the key goes into files and onto the command line."""
+        found = self.preset_titles.get(preset) or PRESET_TITLES.get(preset)
+        return found or _as_words(preset)
+
+    @property
+    def can_preview(self) -> bool:
+        """Whether a few voxels of a result can be had at once, without the rest and torch."""
+        return self.measure is not None and not self.needs_torch
+
     @property
     def ready(self) -> bool:
         """Whether the method has what it needs to run."""
@@ -142,7 +173,8 @@ def method(**declared: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]
     """Declare the decorated function as a method; the keywords are those of Method.
 
     The function is called as ``function(**volumes, parameters=..., context=...)`` and
-    returns one array (k, j, i) for each declared output. Raises ValueError for a
+    returns one array (k, j, i) for each declared output. With ``measure``, which is called as
+    ``measure(**volumes, context=...)``, it also gets ``measured``. Raises ValueError for a
     declaration that contradicts itself or a key that is taken.
     """
 
@@ -176,6 +208,11 @@ def check_roles(chosen: Method, given: Mapping[str, Any]) -> None:
         raise RequestError(f"{chosen.key} needs {wanted}. Give {example}.")
 
 
+def _as_words(key: str) -> str:
+    words = key.replace("_", " ")
+    return words[:1].upper() + words[1:]
+
+
 def _refuse_contradictions(new: Method) -> None:
     if new.key in METHODS or new.key in ALIASES:
         raise ValueError(f"A method '{new.key}' is declared already.")
@@ -190,6 +227,8 @@ def _refuse_contradictions(new: Method) -> None:
             raise ValueError(f"{new.key}: the weights '{name}' depend on unknown parameters.")
         if any(isinstance(values, str) for values in conditions.values()):
             raise ValueError(f"{new.key}: the weights '{name}' need tuples of values.")
+    if untitled := sorted(set(new.preset_titles) - set(new.presets)):
+        raise ValueError(f"{new.key}: titles of what is no preset: {', '.join(untitled)}.")
     if MASK_ROLE in new.inputs:
         raise ValueError(f"{new.key}: every method takes a mask; do not declare it.")
     named = {new.reference} | {out.units_of for out in new.outputs.values() if out.units_of}

@@ -23,6 +23,8 @@ def method_as_dict(method: Method) -> dict[str, Any]:
         "reference": method.reference,
         "parameters": [_parameter_as_dict(p) for p in declared_parameters(method).values()],
         "presets": {name: dict(values) for name, values in method.presets.items()},
+        "preset_titles": {name: method.preset_title(name) for name in method.presets},
+        "can_preview": method.can_preview,
         "weights": method.weights,
         "weights_when": {
             name: {key: list(values) for key, values in conditions.items()}
@@ -80,8 +82,10 @@ def method_as_text(method: Method) -> str:
     lines.append("Parameters")
     for entry in declared_parameters(method).values():
         lines.append(f"  {entry.name:<22} {_parameter_text(entry)}")
+        lines += [f"  {'':<24}{choice:<16}{t}" for choice, t in entry.param.titles.items()]
     if method.presets:
-        lines.append(f"Presets: {', '.join(method.presets)}")
+        lines.append("Presets")
+        lines += [f"  {name:<22} {method.preset_title(name)}" for name in method.presets]
     if method.needs_torch:
         lines += [*_weights_needed(method), *_weights_lines(method)]
     return "\n".join(lines)
@@ -109,7 +113,9 @@ def _weights_lines(method: Method) -> list[str]:
 
 
 def _parameter_as_dict(entry: Declared) -> dict[str, Any]:
-    param = vars(entry.param) | {"choices": list(entry.param.choices)}
+    choices = list(entry.param.choices)
+    titles = {choice: entry.param.choice_title(choice) for choice in choices}
+    param = vars(entry.param) | {"choices": choices, "titles": titles}
     return {"name": entry.name, "type": entry.type.__name__, "default": entry.default} | param
 
 

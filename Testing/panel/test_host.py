@@ -15,7 +15,9 @@ import pytest
 from host import (
     can_render,
     close_scene,
+    cut_off,
     entries,
+    fit_height,
     key,
     pick,
     press,
@@ -732,6 +734,28 @@ def test_pump_tells_how_long_the_loop_was_blocked(qt):
     assert 0.25 < blocked.longest_block_s < blocked.elapsed_s
     with pytest.raises(TimeoutError, match="not after"):
         pump(lambda: False, timeout_s=0.02)
+
+
+def test_a_text_that_does_not_fit_is_found(qt):
+    box = qt.QWidget()
+    column = qt.QVBoxLayout(box)
+    label, button, combo = qt.QLabel("two or more lines of text"), qt.QPushButton(), qt.QComboBox()
+    label.wordWrap = True
+    button.text = "Press"
+    combo.addItem("a choice")
+    for widget in (label, button, combo):
+        column.addWidget(widget)
+    box.show()
+    fit_height(box, 120)
+    assert cut_off(box) == []
+    label.setFixedHeight(label.fontMetrics().height())  # of the two lines, one
+    button.setFixedWidth(10)
+    combo.setFixedWidth(40)
+    settle()
+    assert cut_off(box) == ["two or more lines of text", "Press", "a choice"]
+    button.hide()
+    assert "Press" not in cut_off(box)
+    box.hide()
 
 
 def test_a_screenshot_is_as_wide_as_the_panel(qt, tmp_path, load_ui):

@@ -118,7 +118,7 @@ def show(panel, key):
     return panel.tabs[key]
 
 
-def start(panel, preset="Physics", method="lip_car"):
+def start(panel, preset="Signal equation", method="lip_car"):
     """Apply a method under Synthesise, and look at the inversion again."""
     tab = show(panel, "synthesise")
     pick(tab.method_combo, METHODS[method].title)
@@ -385,7 +385,7 @@ def test_the_real_solver_is_watched(panel, tab, nodes):
     pytest.importorskip("torch", reason="the solvers need torch")
     synthesise = show(panel, "synthesise")
     pick(synthesise.method_combo, METHODS["lip_car"].title)
-    pick(synthesise.parameters.preset_combo, "Physics")
+    pick(synthesise.parameters.preset_combo, "Signal equation")
     type_text(synthesise.parameters.fields["iterations"].widget, "4")
     press(synthesise.run.apply_button)
     show(panel, "inversion")

@@ -246,3 +246,11 @@ def test_what_is_missing_and_the_log(widget, folder, monkeypatch):
     tab.run.log_section.collapsed = False
     path = screenshot(widget, folder / "synthesise_missing.png", width=WIDTH)
     assert int.from_bytes(path.read_bytes()[16:20], "big") == WIDTH
+
+
+def test_the_synthesise_tab_with_a_preview(widget, folder):
+    tab = widget.panel.synthesise
+    pick(tab.method_combo, METHODS["physics_dose"].title)
+    tab.parameters.fields["dose"].widget.value = 0.25
+    pump(lambda: tab.preview_label.text.startswith("Shown"), 20.0)
+    assert screenshot(widget, folder / "synthesise_preview.png", width=WIDTH).is_file()

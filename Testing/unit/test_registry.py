@@ -1,5 +1,6 @@
 """Declarations: what contradicts itself is refused, and names and values are checked."""
 
+import json
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -194,4 +195,49 @@ def test_a_method_is_shown_with_everything_that_is_declared(toy):
     text = describe.method_as_text(toy)
     for part in ("[t2]", "0.002 to 0.02 s", "default 0.5", "read from 'post'", "one of tv, gentv"):
         assert part in text
-    assert "Presets: paper" in text
+    assert text.endswith("Presets\n  paper                  As in the paper")
+
+
+def test_choices_and_presets_have_titles_beside_their_keys(toy):
+    @dataclass(frozen=True)
+    class Titled:
+        prior: Annotated[
+            str, Param("Prior", choices=("gen_tv", "tv"), titles={"tv": "Total variation"})
+        ] = "tv"
+
+    presets = {"paper": {}, "quick_one": {"prior": "tv"}, "fast": {}}
+    declare(key="titled", parameters=Titled, presets=presets, preset_titles={"fast": "In seconds"})
+    titled = module.METHODS["titled"]
+    told = describe.method_as_dict(titled)
+    (prior,) = told["parameters"]
+    assert prior["choices"] == ["gen_tv", "tv"]
+    assert prior["titles"] == {"gen_tv": "Gen tv", "tv": "Total variation"}
+    assert list(told["presets"]) == list(presets)
+    assert told["preset_titles"] == {
+        "paper": "As in the paper",
+        "quick_one": "Quick one",
+        "fast": "In seconds",
+    }
+    text = describe.method_as_text(titled)
+    assert "tv              Total variation" in text
+    assert "quick_one              Quick one" in text
+    assert resolve_parameters(titled, {"prior": "gen_tv"}).values.prior == "gen_tv"
+    json.dumps(describe.methods_as_dict([toy, titled]))
+
+
+def test_titles_of_what_cannot_be_chosen_are_refused(toy):
+    with pytest.raises(ValueError, match="titles of what is no choice: tvv"):
+        Param("Prior", choices=("tv",), titles={"tvv": "Total variation"})
+    with pytest.raises(ValueError, match="titles of what is no preset: papers"):
+        declare(key="b", preset_titles={"papers": "As in the paper"})
+
+
+def test_only_what_goes_voxel_by_voxel_without_torch_can_be_previewed(toy):
+    declare(key="local", measure=lambda **_: None)
+    declare(key="net", measure=lambda **_: None, weights="net")
+    told = {key: describe.method_as_dict(one) for key, one in module.METHODS.items()}
+    assert {key: one["can_preview"] for key, one in told.items()} == {
+        "toy": False,
+        "local": True,
+        "net": False,
+    }

@@ -22,7 +22,9 @@ that wants it empties ``host.record.errors``.
 from .loop import Pumped, pump
 from .person import (
     close_scene,
+    cut_off,
     entries,
+    fit_height,
     key,
     pick,
     press,
@@ -40,7 +42,9 @@ __all__ = [
     "Pumped",
     "can_render",
     "close_scene",
+    "cut_off",
     "entries",
+    "fit_height",
     "key",
     "pick",
     "press",

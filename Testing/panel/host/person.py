@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+COMBO_FRAME = 26  # pixels of a list's frame and arrow
+
 # PySide6 and slicer are imported where they are used: without them, tests are skipped.
 
 
@@ -117,6 +119,48 @@ def settle(times: int = 3) -> None:
         QApplication.processEvents()
 
 
+def fit_height(widget: Any, width: int, height: int = 0) -> None:
+    """Give a widget a width, and the height that its texts need at it, as a scroll area does."""
+    for _ in range(2):  # what the texts need is known for sure once they have this width
+        needed = max(widget.sizeHint.height(), widget.heightForWidth(width), 60)
+        widget.resize(width, height or needed)
+        settle()
+
+
+def cut_off(widget: Any) -> list[str]:
+    """Return the texts below a widget that do not fit where they are shown."""
+    import qt
+
+    found = []
+    for child in widget.findChildren(qt.QWidget):
+        needed = needed_size(child)
+        if needed is None or not child.isVisible():
+            continue
+        corner = child.mapTo(widget, qt.QPoint(child.width, child.height))
+        inside = child.parentWidget().rect.contains(child.geometry)
+        fits = child.width >= needed[0] and child.height >= needed[1]
+        if not (inside and fits and corner.x() <= widget.width and corner.y() <= widget.height):
+            found.append(getattr(child, "text", "") or child.currentText)
+    return found
+
+
+def needed_size(widget: Any) -> tuple[int, int] | None:
+    """Return width and height that the text of a label, a button or a list takes; else None."""
+    metrics = widget.fontMetrics()
+    if widget.inherits("QComboBox"):
+        widest = max((metrics.horizontalAdvance(text) for text in entries(widget)), default=0)
+        return widest + COMBO_FRAME, metrics.height()
+    if widget.inherits("QLabel") and widget.text:
+        words = [] if widget.textFormat == 1 else widget.text.split()  # 1: rich text
+        lines = words if widget.wordWrap else [widget.text]
+        widest = max((metrics.horizontalAdvance(line) for line in lines), default=0)
+        return widest, max(widget.heightForWidth(widget.width), metrics.height())
+    if widget.inherits("QPushButton") or widget.inherits("QCheckBox"):
+        frame = 8 if widget.inherits("QPushButton") else 18
+        return metrics.horizontalAdvance(widget.text) + frame, metrics.height()
+    return None
+
+
 def screenshot(widget: Any, path: Path | str, width: int = 420, height: int = 0) -> Path:
     """Write a picture of a widget to a PNG file, as wide as Slicer's module panel.
 
@@ -129,8 +173,7 @@ def screenshot(widget: Any, path: Path | str, width: int = 420, height: int = 0)
     was_shown = widget.isVisible()
     widget.show()
     settle()
-    widget.resize(width, height or max(widget.sizeHint.height(), 60))
-    settle()
+    fit_height(widget, width, height)
     picture = widget.grab()
     if not was_shown:
         widget.hide()

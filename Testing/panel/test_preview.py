@@ -1,0 +1,412 @@
+"""The result in the slice views while a slider moves: what it shows, and that nothing is left."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("PySide6", reason="PySide6-Essentials is not installed")
+pytest.importorskip("slicer", reason="slicer-core is not installed")
+
+import slicer
+from host import close_scene, entries, pick, press, pump, type_text
+
+from ContrastSynthLib.geometry import Grid
+from ContrastSynthLib.phantom.sample import sample_patient
+from ContrastSynthLib.preview import voxels_near_plane
+from ContrastSynthLib.registry import METHODS
+from ContrastSynthLib.run import Request, run
+from ContrastSynthLib.volumes import Volume
+
+VOLUME = "vtkMRMLScalarVolumeNode"
+SLIDER = {"physics_dose": "dose", "physics_pre": "sensitivity"}
+VALUES = {"physics_dose": 0.25, "physics_pre": 7.0}
+USUAL_SIZE = (240, 240, 155)
+MOST_OF_A_RUN = 0.2
+
+
+@pytest.fixture(scope="module")
+def patient():
+    return sample_patient(size=(48, 56, 40))
+
+
+@pytest.fixture
+def tab(host):
+    yield host.open_module().panel.synthesise
+    host.leave_module()
+
+
+@pytest.fixture
+def nodes(tab, patient):
+    """Two scans in the scene, the slice views at their middle."""
+    names = {"pre": "T1 pre", "post": "T1 post Gd"}
+    found = {role: add_volume(name, patient.scans[role]) for role, name in names.items()}
+    pump(lambda: not tab._pick_timer.active)
+    for view in slice_views():
+        view.JumpSliceByCentering(0.3, 0.2, 0.1)
+    return found
+
+
+def add_volume(name, volume):
+    from ContrastSynthPanel import bridge
+
+    node = slicer.mrmlScene.AddNewNodeByClass(VOLUME, name)
+    bridge.fill_node(node, volume, volume.grid.index_to_ras, None)
+    return node
+
+
+def slice_views():
+    layout = slicer.app.layoutManager()
+    return [layout.sliceWidget(name).mrmlSliceNode() for name in layout.sliceViewNames()]
+
+
+def composites():
+    layout = slicer.app.layoutManager()
+    return [layout.sliceWidget(name).mrmlSliceCompositeNode() for name in layout.sliceViewNames()]
+
+
+def preview_nodes():
+    found = slicer.util.getNodesByClass("vtkMRMLNode")
+    return [node for node in found if "preview" in (node.GetName() or "")]
+
+
+def drag(tab, key="physics_dose", value=None):
+    """Move the slider of a method, through other values, and wait for the picture."""
+    pick(tab.method_combo, METHODS[key].title)
+    slider = tab.parameters.fields[SLIDER[key]].widget
+    value = VALUES[key] if value is None else value
+    for step in (0.5, 0.8, 1.0):
+        slider.value = value * step
+        pump(timeout_s=0.01)
+    wait(tab)
+    return tab.preview.node
+
+
+def wait(tab):
+    pump(lambda: tab.preview._steps is None and not tab.preview._wanted, 20.0)
+
+
+def shown_voxels(grid):
+    """Return the voxels that the slice views show, as an index."""
+    near = []
+    for view in slice_views():
+        matrix = slicer.util.arrayFromVTKMatrix(view.GetSliceToRAS())
+        near.append(voxels_near_plane(grid, matrix[:3, 3], matrix[:3, 2]))
+    return tuple(np.concatenate(indices) for indices in zip(*near, strict=True))
+
+
+def expected_of(key, nodes, value=None):
+    from ContrastSynthPanel import bridge
+
+    inputs = {role: bridge.volume_from_node(nodes[role]) for role in METHODS[key].inputs}
+    given = {SLIDER[key]: VALUES[key] if value is None else value}
+    result = run(Request(key, inputs, given))
+    return next(iter(result.outputs.values()))
+
+
+def computed(node):
+    from ContrastSynthPanel.slice_preview import LOWEST_SHOWN
+
+    return slicer.util.arrayFromVolume(node) > LOWEST_SHOWN
+
+
+# What it shows
+
+
+@pytest.mark.parametrize("key", list(SLIDER))
+def test_it_is_what_a_run_makes_of_the_slices_in_view(tab, nodes, key):
+    node = drag(tab, key)
+    whole = expected_of(key, nodes)
+    array, which = slicer.util.arrayFromVolume(node), shown_voxels(whole.grid)
+    np.testing.assert_array_equal(array[which], whole.array[which])
+    expected = np.zeros(array.shape, bool)
+    expected[which] = True
+    np.testing.assert_array_equal(computed(node), expected)
+    assert array[which].std() > 0
+    assert tab.preview_label.text == "Shown now, SYNTHETIC, until Apply."
+
+
+def test_it_lies_over_the_scan_in_all_slice_views(tab, nodes):
+    from ContrastSynthPanel import bridge
+
+    node = drag(tab)
+    for composite in composites():
+        assert composite.GetForegroundVolumeID() == node.GetID()
+        assert composite.GetForegroundOpacity() == 1.0
+        assert composite.GetBackgroundVolumeID() == nodes["pre"].GetID()
+    np.testing.assert_allclose(
+        bridge.world_grid(node).index_to_lps, bridge.world_grid(nodes["pre"]).index_to_lps
+    )
+    display = node.GetDisplayNode()
+    like = nodes["pre"].GetDisplayNode()
+    assert (display.GetWindow(), display.GetLevel()) == (like.GetWindow(), like.GetLevel())
+    nodes["post"].CreateDefaultDisplayNodes()  # the dose is in the units of this scan
+    nodes["post"].GetDisplayNode().SetAutoWindowLevel(False)
+    nodes["post"].GetDisplayNode().SetWindowLevel(700.0, 350.0)
+    tab.parameters.fields["dose"].widget.value = 0.9
+    wait(tab)
+    assert (display.GetWindow(), display.GetLevel()) == (700.0, 350.0)
+    assert display.GetApplyThreshold()
+    assert display.GetLowerThreshold() > -1e30
+
+
+def test_it_is_marked_and_hidden_and_not_saved(tab, nodes, tmp_path):
+    from ContrastSynthPanel import bridge
+
+    node = drag(tab)
+    assert node.GetName() == "T1 pre low preview SYNTHETIC"
+    assert "preview" in node.GetAttribute(bridge.SYNTHETIC)
+    assert "physics_dose" in node.GetAttribute(bridge.SYNTHETIC)
+    assert node.GetHideFromEditors()
+    assert node.GetName() not in entries(tab.inputs.selectors["pre"])
+    path = tmp_path / "scene.mrml"
+    slicer.mrmlScene.SetURL(str(path))
+    assert slicer.mrmlScene.Commit()
+    text = path.read_text(encoding="utf-8")
+    assert "T1 post Gd" in text
+    assert f'name="{node.GetName()}"' not in text
+    assert f'id="{node.GetDisplayNodeID()}"' not in text
+
+
+def test_it_follows_the_slices_and_the_slider(tab, nodes):
+    node = drag(tab)
+    before = computed(node)
+    for view in slice_views():
+        view.JumpSliceByCentering(10.0, -10.0, 20.0)
+    wait(tab)
+    after, whole = computed(node), expected_of("physics_dose", nodes)
+    expected = np.zeros(after.shape, bool)
+    expected[shown_voxels(whole.grid)] = True
+    np.testing.assert_array_equal(after, expected)
+    assert (before & ~after).any()
+    type_text(tab.parameters.fields["dose"].widget, "0.75")
+    wait(tab)
+    whole = expected_of("physics_dose", nodes, 0.75)
+    np.testing.assert_array_equal(slicer.util.arrayFromVolume(node)[after], whole.array[after])
+    assert preview_nodes() == [node]
+
+
+def test_a_mask_and_a_preset_count_as_in_a_run(tab, nodes, patient):
+    from ContrastSynthPanel import bridge
+
+    brain = patient.scans["pre"].with_array(patient.brain & (np.arange(48) < 30))
+    mask = bridge.mask_to_segmentation(slicer.mrmlScene, brain, nodes["pre"], "brain")
+    pick(tab.method_combo, METHODS["physics_pre"].title)
+    pick(tab.inputs.selectors["mask"], mask)
+    pick(tab.parameters.preset_combo, "As in the paper")
+    wait(tab)
+    given = {"post": bridge.volume_from_node(nodes["post"]), "mask": brain}
+    whole = run(Request("physics_pre", given, preset="paper")).outputs["pre"]
+    inside = computed(tab.preview.node)
+    array = slicer.util.arrayFromVolume(tab.preview.node)
+    np.testing.assert_array_equal(array[inside], whole.array[inside])
+
+
+# When it ends
+
+
+def leave(host, tab):
+    host.leave_module()
+
+
+def choose_another_method(host, tab):
+    pick(tab.method_combo, METHODS["sphere"].title)
+
+
+def choose_another_input(host, tab):
+    pick(tab.inputs.selectors["post"], slicer.util.getNode("T1 other"))
+
+
+def change_the_voxels(host, tab):
+    node = slicer.util.getNode("T1 pre")
+    slicer.util.updateVolumeFromArray(node, slicer.util.arrayFromVolume(node) * 2)
+    tab._pick()  # what any later choice leads to
+
+
+def switch_it_off(host, tab):
+    press(tab.preview_box)
+
+
+def have_the_scans_registered(host, tab):
+    pick(tab.inputs.align_combo, "Register, rigid")
+
+
+def save_the_scene(host, tab):
+    slicer.mrmlScene.InvokeEvent(slicer.mrmlScene.StartSaveEvent)
+
+
+def reload(host, tab):
+    host.app.moduleManager().reload("ContrastSynth")
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        leave,
+        choose_another_method,
+        choose_another_input,
+        change_the_voxels,
+        switch_it_off,
+        have_the_scans_registered,
+        save_the_scene,
+        reload,
+    ],
+)
+def test_it_ends_and_the_slice_views_are_as_before(host, tab, nodes, patient, end):
+    other = add_volume("T1 other", patient.scans["low"])
+    pump(lambda: not tab._pick_timer.active)
+    for composite in composites():
+        composite.SetBackgroundVolumeID(nodes["post"].GetID())
+        composite.SetForegroundVolumeID(other.GetID())
+        composite.SetForegroundOpacity(0.4)
+    drag(tab)
+    end(host, tab)
+    assert preview_nodes() == []
+    for composite in composites():
+        assert composite.GetBackgroundVolumeID() == nodes["post"].GetID()
+        assert composite.GetForegroundVolumeID() == other.GetID()
+        assert composite.GetForegroundOpacity() == 0.4
+    count = slicer.mrmlScene.GetNumberOfNodes()
+    for view in slice_views():  # nothing listens any more
+        view.JumpSliceByCentering(5.0, 5.0, 5.0)
+    pump(timeout_s=0.1)
+    assert slicer.mrmlScene.GetNumberOfNodes() == count
+
+
+def test_it_ends_while_it_is_being_prepared(tab, nodes):
+    pick(tab.method_combo, METHODS["physics_dose"].title)
+    type_text(tab.parameters.fields["dose"].widget, "0.5")
+    assert tab.preview_label.text == "The preview is being prepared."
+    pick(tab.method_combo, METHODS["physics_pre"].title)
+    pump(timeout_s=0.5)
+    assert preview_nodes() == []
+    assert not tab.preview_label.isVisible()
+
+
+def test_apply_ends_it_and_shows_the_result(tab, nodes):
+    nodes["post"].CreateDefaultDisplayNodes()
+    nodes["post"].GetDisplayNode().SetAutoWindowLevel(False)
+    nodes["post"].GetDisplayNode().SetWindowLevel(700.0, 350.0)
+    drag(tab)
+    press(tab.run.apply_button)
+    assert preview_nodes() == []
+    pump(lambda: not tab.run.running, 60.0)
+    (composite, *_) = composites()
+    shown = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID())
+    assert shown.GetName() == "T1 pre low SYNTHETIC"
+    assert shown.GetDisplayNode().GetWindow() == 700.0
+
+
+def test_the_scene_is_closed_meanwhile(tab, nodes):
+    drag(tab)
+    close_scene()
+    pump(timeout_s=0.3)
+    assert preview_nodes() == []
+    assert tab.preview.node is None
+
+
+def test_a_person_deletes_it_or_shows_something_else(tab, nodes):
+    node = drag(tab)
+    for composite in composites():
+        composite.SetForegroundVolumeID(nodes["post"].GetID())
+    slicer.mrmlScene.RemoveNode(node)
+    tab.parameters.fields["dose"].widget.value = 0.5
+    wait(tab)
+    assert [one.GetName() for one in preview_nodes()] in ([], ["T1 pre low preview SYNTHETIC"])
+    tab.parameters.fields["dose"].widget.value = 0.6
+    wait(tab)
+    assert len(preview_nodes()) == 1
+
+
+def test_it_is_not_there_unless_wanted(host, tab, nodes):
+    pick(tab.method_combo, METHODS["physics_dose"].title)
+    press(tab.preview_box)
+    type_text(tab.parameters.fields["dose"].widget, "0.5")
+    pump(timeout_s=0.2)
+    assert preview_nodes() == []
+    assert tab.state()["preview"] is False
+    tab.preview_box.blockSignals(True)
+    tab.preview_box.checked = True  # what a scene that is loaded finds
+    tab.preview_box.blockSignals(False)
+    host.leave_module()
+    host.open_module()
+    assert not tab.preview_box.checked
+    assert preview_nodes() == []
+    press(tab.preview_box)
+    wait(tab)
+    assert len(preview_nodes()) == 1
+    pick(tab.method_combo, METHODS["sphere"].title)
+    assert not tab.preview_box.isVisible()
+
+
+# What keeps it from being shown
+
+
+def test_why_there_is_none_is_told(tab, nodes, patient):
+    coarse = add_volume("T1 post coarse", sample_patient(size=(40, 48, 32)).scans["post"])
+    pick(tab.method_combo, METHODS["physics_dose"].title)
+    pick(tab.inputs.align_combo, "Register, rigid")
+    type_text(tab.parameters.fields["dose"].widget, "0.5")
+    assert tab.preview_label.text == "No preview: the scans are to be registered first."
+    pick(tab.inputs.align_combo, "Resample by their positions")
+    pick(tab.inputs.selectors["post"], coarse)
+    type_text(tab.parameters.fields["dose"].widget, "0.6")
+    assert tab.preview_label.text == "No preview: the scans lie on different grids."
+    assert preview_nodes() == []
+    assert tab.run.apply_button.enabled
+
+
+def test_what_goes_wrong_with_it_is_told_and_no_obstacle(tab, nodes):
+    slicer.util.updateVolumeFromArray(nodes["pre"], np.full((40, 56, 48), -1.0))
+    pick(tab.method_combo, METHODS["physics_dose"].title)
+    type_text(tab.parameters.fields["dose"].widget, "0.5")
+    pump(lambda: tab.preview_label.text.startswith("No preview"), 20.0)
+    assert "No voxel is above 0 in all scans" in tab.preview_label.text
+    assert preview_nodes() == []
+    assert tab.run.apply_button.enabled
+    pick(tab.method_combo, METHODS["physics_pre"].title)
+    drag(tab, "physics_pre")
+    assert len(preview_nodes()) == 1
+
+
+# How long Slicer is busy with it
+
+
+def test_no_step_takes_long_on_scans_of_the_usual_size(tab, monkeypatch):
+    """Processor time of this thread beside that of a whole run, on whatever machine."""
+    scans = dict(zip(("pre", "post"), brains_of_usual_size(), strict=True))
+    began = time.thread_time()
+    run(Request("physics_dose", scans))
+    whole_run_s = time.thread_time() - began
+    for name, role in (("T1 pre", "pre"), ("T1 post Gd", "post")):
+        add_volume(name, scans[role])
+    pump(lambda: not tab._pick_timer.active)
+    for view in slice_views():
+        view.JumpSliceByCentering(0.3, 0.2, 0.1)
+    steps, tick = [], tab.preview._tick
+
+    def timed():
+        began = time.thread_time()
+        tick()
+        steps.append(time.thread_time() - began)
+
+    tab.preview._timer.disconnect("timeout()")
+    tab.preview._timer.connect("timeout()", timed)
+    drag(tab)
+    tab.parameters.fields["dose"].widget.value = 0.4
+    wait(tab)
+    assert computed(tab.preview.node).any()
+    assert max(steps) < MOST_OF_A_RUN * whole_run_s
+
+
+def brains_of_usual_size():
+    axes = [np.arange(n, dtype=np.float32) - n / 2 for n in USUAL_SIZE[::-1]]
+    k, j, i = np.meshgrid(*axes, indexing="ij", sparse=True)
+    inside = (k / 65) ** 2 + (j / 85) ** 2 + (i / 70) ** 2 < 1
+    noise = np.random.default_rng(0).uniform(90, 110, USUAL_SIZE[::-1]).astype(np.float32)
+    middle = Grid(USUAL_SIZE).index_to_lps[:3, :3] @ (np.array(USUAL_SIZE) / 2)
+    grid = Grid(USUAL_SIZE, origin_mm=tuple(-middle))
+    pre = Volume(noise * inside, grid)
+    return pre, pre.with_array(pre.array * np.where(k**2 + j**2 + i**2 < 400, 1.8, 1.05))
