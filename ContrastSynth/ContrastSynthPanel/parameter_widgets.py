@@ -57,6 +57,7 @@ class Decimal(Slider):
         self.widget.maximum = float(WIDEST_SPIN if high is None else high)
         if unit := short_unit(entry.param):
             self.widget.suffix = " " + unit
+        self.widget.specialValueText = entry.param.lowest_means
 
 
 class Whole:
@@ -72,6 +73,7 @@ class Whole:
         self.widget.maximum = int(WIDEST_SPIN if high is None else high)
         if unit := short_unit(entry.param):
             self.widget.suffix = " " + unit
+        self.widget.specialValueText = entry.param.lowest_means
 
     def value(self):
         """Return the number."""

@@ -87,7 +87,15 @@ class Parameters:
     guess: Annotated[str, one_of("Guess", GUESSES, GUESS_TITLES)] = "direct"
     alpha: Annotated[
         float,
-        Param("Weight of the prior, alpha", "mm", 0.0, 1.0, help="0: from the noise.", step=1e-5),
+        Param(
+            "Weight of the prior, alpha",
+            "mm",
+            0.0,
+            1.0,
+            help="0: from the noise.",
+            step=1e-5,
+            lowest_means="from the noise",
+        ),
     ] = 0.0
     dimensions: Annotated[
         int, Param("Dimensions of the prior", "", 2, 3, help="2: within slices; 3: across them.")
@@ -124,7 +132,12 @@ class Parameters:
             titles={"guess": "The guess", "low": "The low-dose scan"},
         ),
     ] = "guess"
-    iterate: Annotated[int, Param("Iterate to keep", "", 0, 2000, help="0: the last one.")] = 0
+    iterate: Annotated[
+        int,
+        Param(
+            "Iterate to keep", "", 0, 2000, help="0: the last one.", lowest_means="the last one"
+        ),
+    ] = 0
     dose: Annotated[float, Param("Dose of the low scan", "of the full dose", 0.02, 1.0)] = 0.25
     repetition_time_s: Annotated[float, repetition_time("low")] = 0.0067
     flip_angle_deg: Annotated[float, flip_angle("low")] = 8.0

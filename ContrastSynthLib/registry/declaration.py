@@ -69,7 +69,8 @@ class Param:
 
     ``titles`` says what choices are called where their key is no word for a user.
     ``step`` is the smallest difference that matters, where it is not about a hundredth of the
-    range. ``from_acquisition`` is ``(role, name)``: the value that the input's file may hold.
+    range. ``lowest_means`` says what ``low`` stands for where it is no mere number.
+    ``from_acquisition`` is ``(role, name)``: the value that the input's file may hold.
     Raises ValueError for the title of something that cannot be chosen.
     """
 
@@ -82,6 +83,7 @@ class Param:
     from_acquisition: tuple[str, str] | None = None
     titles: Mapping[str, str] = field(default_factory=dict)
     step: float | None = None
+    lowest_means: str = ""
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.titles) - set(self.choices)):

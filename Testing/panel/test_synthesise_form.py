@@ -325,3 +325,13 @@ def test_a_text_that_is_cut_off_would_be_seen(tab, nodes):
     fit_height(whole, 400)
     fit_height(whole, 400, whole.heightForWidth(400) - 20)
     assert "Mask of the brain or breast" in " ".join(cut_off(tab.widget))
+
+
+def test_a_lowest_value_that_stands_for_something_says_so(tab):
+    show(tab, "lip_car")
+    fields = tab.parameters.fields
+    assert fields["alpha"].widget.text == "from the noise"
+    assert fields["iterate"].widget.text == "the last one"
+    type_text(fields["alpha"].widget, "0.0004")
+    assert fields["alpha"].widget.text == "0.00040 mm"
+    assert tab.parameters.given["alpha"] == pytest.approx(4e-4)
