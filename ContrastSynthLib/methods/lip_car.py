@@ -134,9 +134,7 @@ class Parameters:
     ] = "guess"
     iterate: Annotated[
         int,
-        Param(
-            "Iterate to keep", "", 0, 2000, help="0: the last one.", lowest_means="the last one"
-        ),
+        Param("Iterate to keep", "", 0, 2000, help="0: the last one.", lowest_means="the last one"),
     ] = 0
     dose: Annotated[float, Param("Dose of the low scan", "of the full dose", 0.02, 1.0)] = 0.25
     repetition_time_s: Annotated[float, repetition_time("low")] = 0.0067
