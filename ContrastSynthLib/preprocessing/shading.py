@@ -21,7 +21,7 @@ AVERAGE_MM = 2.0
 """Scans are averaged over so much before their ratio is taken: noise must not hide enhancement."""
 ORDER = 2
 """Of the polynomial that is the first guess: it cannot follow a lesion of several centimetres."""
-ROUNDS = 10
+ROUNDS = 20
 LEAST_SPREAD = 0.02
 """Ratios nearer to the field than this are never taken for enhancement."""
 WIDTH = 1.5
