@@ -2,11 +2,15 @@
 
 A message says what is wrong, where, and what would be right. Anything that is not one
 of these classes is a defect of ours and leaves with exit code 1 and a traceback.
+
+What to type at the command line stands in brackets, "choose a mask (--in mask=FILE)", in warnings
+too: whoever cannot type it, such as a panel, leaves it out with :func:`without_options`.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -30,6 +34,11 @@ class MissingError(ContrastSynthError):
 
 class Cancelled(ContrastSynthError):
     """The user stopped the run; nothing of it is left behind."""
+
+
+def without_options(text: str) -> str:
+    """Return a message or a warning without what is meant for the command line alone."""
+    return re.sub(r"\s*\(--[^()]*\)", "", text)
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> RequestError:

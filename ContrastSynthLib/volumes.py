@@ -119,8 +119,8 @@ def check_same_grid(volumes: Mapping[str, Volume]) -> None:
     raise RequestError(
         "The volumes lie on different grids:\n\n"
         + grid_table(grids)
-        + "\n\nUse --align resample if the patient did not move between the scans, --align rigid "
-        "or --align affine to register them."
+        + "\n\nResample them (--align resample) if the patient did not move between the scans, or "
+        "register them (--align rigid or --align affine)."
     )
 
 

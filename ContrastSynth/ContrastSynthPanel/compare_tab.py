@@ -6,12 +6,12 @@ from slicer.i18n import tr as _
 
 from ContrastSynthLib.errors import ContrastSynthError
 from ContrastSynthPanel import colours, difference, series_names, views
-from ContrastSynthPanel.controls import choose, chosen, combo, section, slider
 from ContrastSynthPanel.flicker import USUAL_HZ, Flicker
-from ContrastSynthPanel.forms import add_row, new_form
+from ContrastSynthPanel.forms import add_row, choose, chosen, combo, new_form, new_section, slider
+from ContrastSynthPanel.levels import Levels
+from ContrastSynthPanel.node_selectors import Role, VolumeSelectors, results
 from ContrastSynthPanel.notice import Notice
 from ContrastSynthPanel.tab import Tab
-from ContrastSynthPanel.volume_selectors import Role, VolumeSelectors, results
 
 MODES = {
     "side": (_("Side by side"), _("Each volume in a slice view of its own; the views are linked.")),
@@ -42,7 +42,7 @@ class CompareTab(Tab):
         self.mode, self._before, self._compared = "", None, {}
         self._restoring, self._resample, self._ranges = False, False, {}
         self._opacities = dict(OPACITIES)
-        self._difference = None
+        self._difference, self._levels = None, Levels()
         self.flicker = Flicker(self._setting_changed)
         self.inputs = VolumeSelectors(ROLES, pick_volumes, self._chosen)
         self.notice = Notice(self._resample_and_show)
@@ -52,7 +52,7 @@ class CompareTab(Tab):
     # Its parts
 
     def _build(self) -> None:
-        self.column.addWidget(section(_("Volumes"), self.inputs.widget))
+        self.column.addWidget(new_section(_("Volumes"), self.inputs.widget))
         content = qt.QWidget()
         column = qt.QVBoxLayout(content)
         column.setContentsMargins(0, 0, 0, 0)
@@ -66,6 +66,7 @@ class CompareTab(Tab):
             "side": self._side_box(),
             "opacity": self._opacity_box(),
             "flicker": self.flicker.widget,
+            "normalise": self._normalise_box(),
             "difference": self._difference_box(),
         }
         for box in self.controls.values():
@@ -76,7 +77,7 @@ class CompareTab(Tab):
         self.end_button.toolTip = _("Put the slice views back as they were.")
         self.end_button.connect("clicked(bool)", lambda *_signal: self.end())
         column.addWidget(self.end_button)
-        self.column.addWidget(section(_("Comparison"), content))
+        self.column.addWidget(new_section(_("Comparison"), content))
         self.column.addStretch(1)
 
     def _mode_button(self, key: str):
@@ -116,15 +117,21 @@ class CompareTab(Tab):
         add_row(new_form(box), _("Opacity"), self.opacity)
         return box
 
+    def _normalise_box(self):
+        box = qt.QWidget()
+        self.normalise_combo = combo("normalise", difference.NORMALISE)
+        self.normalise_combo.toolTip = _(
+            "Two scans of one patient differ by a gain as a whole. For the difference, each is "
+            "divided by its own level; their windows in the views are scaled by it. Or the values "
+            "are taken as they are."
+        )
+        self.normalise_combo.connect("currentIndexChanged(int)", self._set)
+        add_row(new_form(box), _("Normalise"), self.normalise_combo)
+        return box
+
     def _difference_box(self):
         box = qt.QWidget()
         form = new_form(box)
-        self.normalise_combo = combo("normalise", difference.NORMALISE)
-        self.normalise_combo.toolTip = _(
-            "Two scans of one patient differ by a gain as a whole. Each is divided by its own "
-            "level, or the values are taken as they are."
-        )
-        self.normalise_combo.connect("currentIndexChanged(int)", self._set)
         self.range = slider("range", 0.0, 1.0, 0.001)
         self.range.toolTip = _("The difference at which the colours end, on either side of zero.")
         self.range.connect("valueChanged(double)", self._set_range)
@@ -133,7 +140,6 @@ class CompareTab(Tab):
         scale.setStyleSheet(colours.scale_style())
         self.scale_label = qt.QLabel()
         self.scale_label.wordWrap = True
-        add_row(form, _("Normalise"), self.normalise_combo)
         add_row(form, _("Colours end at \N{PLUS-MINUS SIGN}"), self.range)
         form.addRow(scale)
         form.addRow(self.scale_label)
@@ -195,7 +201,7 @@ class CompareTab(Tab):
             self.pair_combo.addItem(_("{a} and {b}").format(a=first, b=second), " ".join(pair))
         choose(self.pair_combo, before)
         self._restoring = restoring
-        missing = self.inputs.missing(()) or ("" if offered else _("Choose two volumes at least."))
+        missing = self.inputs.unchosen(()) or ("" if offered else _("Choose two volumes at least."))
         for key, button in self.buttons.items():
             button.enabled = not missing
             button.toolTip = missing or MODES[key][1]
@@ -207,7 +213,7 @@ class CompareTab(Tab):
         shown = {"side": ("side",), "difference": ("pair", "opacity", "difference")}
         shown |= {"blend": ("pair", "opacity"), "flicker": ("pair", "flicker"), "": ()}
         for key, box in self.controls.items():
-            box.visible = key in shown[self.mode]
+            box.visible = key in shown[self.mode] if key != "normalise" else bool(self.mode)
         for key, button in self.buttons.items():
             button.checked = key == self.mode
         self.end_button.enabled = bool(self.mode)
@@ -251,8 +257,11 @@ class CompareTab(Tab):
             views.jump(place)
         self.mode, self._compared = mode, self.inputs.nodes()
         self.notice.tell("told", "")
+        nodes = list(self._compared.values())  # the input first, where there is one
+        kind, alike = self._levels.show_alike(nodes, chosen(self.normalise_combo))
         try:
-            getattr(self, f"_show_{mode}")()
+            if told := getattr(self, f"_show_{mode}")():
+                self.notice.tell(kind, f"{told} {alike}")
         except ContrastSynthError as error:
             self._put_back()
             self.notice.tell_error(error)  # the controls stay, so that it can be set otherwise
@@ -273,19 +282,22 @@ class CompareTab(Tab):
         if self._before is not None:
             self._before.put_back()
             self._before = None
+        self._levels.put_back()
 
-    def _show_side(self) -> None:
+    # Each of these returns what to tell besides the windows; nothing where it tells it itself.
+
+    def _show_side(self) -> str:
         nodes = self.inputs.nodes()
         volumes = [nodes[role] for role in ROLES if role in nodes]
         views.show_side_by_side(volumes, chosen(self.orientation_combo))
         order = ", ".join(f"'{node.GetName()}'" for node in volumes)
-        self.notice.tell("told", _("From left to right: {order}.").format(order=order))
+        return _("From left to right: {order}.").format(order=order)
 
-    def _show_blend(self) -> None:
+    def _show_blend(self) -> str:
         first, second = self.pair().values()
         self._lay_over(first, second)
         told = _("'{second}' over '{first}'.")
-        self.notice.tell("told", told.format(first=first.GetName(), second=second.GetName()))
+        return told.format(first=first.GetName(), second=second.GetName())
 
     def _blend(self, *_signal) -> None:
         if not self._restoring:
@@ -300,8 +312,11 @@ class CompareTab(Tab):
         self._restoring = restoring
         views.show_layers(background, foreground, self.opacity.value / 100.0)
 
-    def _show_flicker(self) -> None:
-        self.flicker.start(*self.pair().values())
+    def _show_flicker(self) -> str:
+        first, second = self.pair().values()
+        self.flicker.start(first, second)
+        told = _("'{first}' and '{second}' in turns.")
+        return told.format(first=first.GetName(), second=second.GetName())
 
     def _show_difference(self) -> None:
         kind = chosen(self.normalise_combo)
@@ -336,9 +351,10 @@ class CompareTab(Tab):
     # What a saved scene keeps
 
     def state(self) -> dict:
-        """Return all that was chosen, and, while volumes are compared, the views before that."""
+        """Return all that was chosen, and, during a comparison, views and windows before it."""
         return {
             "before": self._before.kept if self._before is not None else None,
+            "levels": self._levels.kept,
             **self.inputs.state(),
             "pair": chosen(self.pair_combo),
             "orientation": chosen(self.orientation_combo),
@@ -356,6 +372,7 @@ class CompareTab(Tab):
         self._restoring = True
         if state.get("before") and not self.mode:
             views.Before(state["before"]).put_back()
+            Levels(state.get("levels", ())).put_back()
         self.inputs.restore(state)
         self._check()
         choose(self.pair_combo, state.get("pair"))

@@ -4,8 +4,7 @@ import qt
 from slicer.i18n import tr as _
 
 from ContrastSynthPanel import views
-from ContrastSynthPanel.controls import slider
-from ContrastSynthPanel.forms import add_row, new_form
+from ContrastSynthPanel.forms import add_row, new_form, slider
 
 FASTEST_HZ = 3.0  # more flashes a second are not safe for everyone
 USUAL_HZ = 1.0

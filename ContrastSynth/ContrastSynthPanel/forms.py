@@ -1,7 +1,8 @@
-"""Forms that fit into a narrow panel."""
+"""Forms that fit into a narrow panel, and the small widgets that they are made of."""
 
 import ctk
 import qt
+import slicer
 
 LABEL_LETTERS = 21
 NARROW = 340  # pixels that a narrow panel leaves for its content
@@ -43,9 +44,64 @@ def let_shrink(widget):
     return widget
 
 
-def new_section(title: str, content):
+def new_section(title: str, content=None):
     """Return a section that can be collapsed, with a widget in it."""
     section = ctk.ctkCollapsibleButton()
     section.text = title
-    qt.QVBoxLayout(section).addWidget(content)
+    layout = qt.QVBoxLayout(section)
+    if content is not None:
+        layout.addWidget(content)
     return section
+
+
+def combo(name: str, entries: dict):
+    """Return a list of choices, key to title."""
+    made = let_shrink(qt.QComboBox())
+    made.objectName = name
+    for key, title in entries.items():
+        made.addItem(title, key)
+    return made
+
+
+def chosen(box) -> str:
+    """Return the key of the choice of a list."""
+    return box.itemData(box.currentIndex)
+
+
+def choose(box, key) -> None:
+    """Choose by its key, if there is such a choice."""
+    if (index := box.findData(key)) >= 0:
+        box.setCurrentIndex(index)
+
+
+def slider(name: str, low: float, high: float, step: float):
+    """Return a slider of a range, with as many decimals as its step has."""
+    made = ctk.ctkSliderWidget()
+    made.objectName = name
+    made.decimals = len(f"{step:g}".partition(".")[2])
+    made.minimum, made.maximum = low, high
+    made.singleStep = made.pageStep = step
+    return made
+
+
+def node_selector(name: str, types: list[str], none: str, tip: str = ""):
+    """Return a selector of nodes of exactly these classes, or of none, which it calls ``none``."""
+    made = let_shrink(slicer.qMRMLNodeComboBox())
+    made.objectName = name
+    made.nodeTypes = list(types)
+    made.showChildNodeTypes = False  # label maps and colour images are no scans
+    made.addEnabled = made.removeEnabled = False
+    made.noneEnabled = True
+    made.noneDisplay = none
+    made.toolTip = tip
+    made.setMRMLScene(slicer.mrmlScene)
+    return made
+
+
+def once_after(delay_ms: int, run):
+    """Return a timer that, each time it is started, runs something once, that much later."""
+    timer = qt.QTimer()
+    timer.setSingleShot(True)
+    timer.setInterval(delay_ms)
+    timer.connect("timeout()", run)
+    return timer

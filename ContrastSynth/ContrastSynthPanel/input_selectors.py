@@ -1,7 +1,5 @@
 """A selector for each volume that a method takes, and what is to be done about other grids."""
 
-from collections import Counter
-
 import qt
 import slicer
 from slicer.i18n import tr as _
@@ -10,11 +8,17 @@ from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import grid_table
 from ContrastSynthLib.registry import MASK_ROLE, Method
 from ContrastSynthPanel import bridge, series_names
-from ContrastSynthPanel.forms import add_row, let_shrink, new_form
+from ContrastSynthPanel.bridge import VOLUME
+from ContrastSynthPanel.forms import add_row, choose, chosen, combo, new_form
+from ContrastSynthPanel.node_selectors import (
+    MASKS,
+    SEQUENCE,
+    NodeSelectors,
+    scans_in_scene,
+    unsettled,
+)
 
-VOLUME, SEQUENCE = "vtkMRMLScalarVolumeNode", "vtkMRMLSequenceNode"
 COLOURS = "vtkMRMLVectorVolumeNode"
-MASKS = ["vtkMRMLSegmentationNode", "vtkMRMLLabelMapVolumeNode"]
 ALIGN = {
     "none": _("Not at all"),
     "resample": _("Resample by their positions"),
@@ -26,17 +30,16 @@ ALIGN = {
 REGISTERING = ("rigid", "affine")
 
 
-class InputSelectors:
-    """The nodes by role. What the user has not chosen is picked by the names of the volumes."""
+class InputSelectors(NodeSelectors):
+    """The selectors of a method, and how its inputs are brought onto one grid."""
 
     mask_title = _("Mask of the brain or breast")
     mask_if_none = _("None: found in the scans")
 
     def __init__(self, changed):
         """Make an empty box; ``changed`` is called when other nodes or alignment are chosen."""
-        self.widget = qt.QWidget()
-        self.selectors, self.chosen, self.method = {}, set(), None
-        self._changed, self._setting, self._titles = changed, False, {}
+        super().__init__(changed)
+        self.method, self._titles = None, {}
         self._differs = False  # whether the grids do, at the last look
         self._kept = {}  # nodes of roles that the methods so far took
         column = qt.QVBoxLayout(self.widget)
@@ -46,10 +49,7 @@ class InputSelectors:
         self.align_box = qt.QWidget()
         column.addWidget(self.align_box)
         form = new_form(self.align_box)
-        self.align_combo = let_shrink(qt.QComboBox())
-        self.align_combo.objectName = "align"
-        for key, title in ALIGN.items():
-            self.align_combo.addItem(title, key)
+        self.align_combo = combo("align", ALIGN)
         self.align_combo.toolTip = _(
             "How the scans are brought onto one grid. Registering also corrects for a patient "
             "who moved between the scans."
@@ -75,33 +75,22 @@ class InputSelectors:
         self._titles[MASK_ROLE] = self.mask_title
         form = new_form(self._body)
         for role, title in self._titles.items():
-            self.selectors[role] = self._selector(role)
+            self.selectors[role] = self._selector(role, *self._declared(role))
             add_row(form, title, self.selectors[role])
         self._body.show()  # the layout would do so too, but later
         self._setting = False
         self.show_nodes({role: node for role, node in self._kept.items() if role in self.selectors})
 
-    def _selector(self, role: str):
-        selector = let_shrink(slicer.qMRMLNodeComboBox())
-        selector.objectName = role
-        declared = self.method.inputs.get(role)
-        several = declared is not None and declared.series
-        selector.nodeTypes = MASKS if role == MASK_ROLE else [VOLUME] + [SEQUENCE] * several
-        selector.showChildNodeTypes = False  # label maps and colour images are no scans
-        selector.addEnabled = selector.removeEnabled = False
-        selector.noneEnabled = True
+    def _declared(self, role: str) -> tuple[list[str], str, str]:
+        """Return the node types of a role, what an empty selector says, and the tooltip."""
         if role == MASK_ROLE:
-            selector.noneDisplay = self.mask_if_none
-            selector.toolTip = _("A segmentation or a label map. Optional.")
-        else:
-            selector.noneDisplay = _("None") if declared.optional else _("Choose a volume")
-            needed = _("Optional") if declared.optional else _("Needed")
-            told = _("{needed}; {modality}. Volumes are picked by their names.")
-            selector.toolTip = told.format(needed=needed, modality=declared.modality)
-        selector.setMRMLScene(slicer.mrmlScene)
-        selector.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: self._other(role, node))
-        selector.connect("nodeActivated(vtkMRMLNode*)", lambda node: self._by_hand(role))
-        return selector
+            return MASKS, self.mask_if_none, _("A segmentation or a label map. Optional.")
+        declared = self.method.inputs[role]
+        types = [VOLUME] + [SEQUENCE] * declared.series
+        none = _("None") if declared.optional else _("Choose a volume")
+        needed = _("Optional") if declared.optional else _("Needed")
+        told = _("{needed}; {modality}. Volumes are picked by their names.")
+        return types, none, told.format(needed=needed, modality=declared.modality)
 
     def title(self, role: str) -> str:
         """Return what the method calls a role."""
@@ -118,24 +107,23 @@ class InputSelectors:
     @property
     def align(self) -> str:
         """The chosen way to bring the inputs onto one grid."""
-        return self.align_combo.itemData(self.align_combo.currentIndex)
+        return chosen(self.align_combo)
 
-    def show_nodes(self, nodes: dict, chosen=None, align: str = "") -> None:
-        """Show a saved state, or nodes by role where nobody chose."""
+    def restore(self, state: dict) -> None:
+        """Show a saved state: nodes, for which roles a person chose them, and the alignment."""
+        self.show_nodes(state.get("nodes", {}), state.get("chosen", ()))
         self._setting = True
-        for role, node in nodes.items():
-            if role in self.selectors and (node is None or slicer.mrmlScene.IsNodePresent(node)):
-                self.selectors[role].setCurrentNode(node)
-        if chosen is not None:
-            self.chosen = set(chosen)
-        if align in ALIGN:
-            self.align_combo.setCurrentIndex(self.align_combo.findData(align))
+        choose(self.align_combo, state.get("align"))
         self._setting = False
+
+    def state(self) -> dict:
+        """Return what :meth:`restore` takes."""
+        return {"nodes": self.nodes(), "chosen": sorted(self.chosen), "align": self.align}
 
     def forget(self) -> None:
         """Choose nothing: the scene is another one."""
         self._kept = {}
-        self.show_nodes(dict.fromkeys(self.selectors), chosen=())
+        super().forget()
 
     def pick(self) -> None:
         """Pick by their names the volumes of roles for which the user has chosen none."""
@@ -150,12 +138,10 @@ class InputSelectors:
         nodes = self.nodes()
         self.align_box.visible = len(self.method.inputs) > 1 or MASK_ROLE in nodes
         self._differing({})
-        for role in self.method.required:
-            if role not in nodes:
-                told = _("Choose a volume for '{title}'.").format(title=self.title(role))
-                return " ".join([told, *map(no_scan, slicer.util.getNodesByClass(COLOURS))])
-        if twice := self.chosen_twice(nodes):
-            return _("'{name}' is chosen twice.").format(name=twice.GetName())
+        if told := self.unchosen(self.method.required):
+            lacks_one = not set(self.method.required) <= set(nodes)
+            unfit = slicer.util.getNodesByClass(COLOURS) if lacks_one else []
+            return " ".join([told, *map(no_scan, unfit)])
         grids = {}
         for role, node in nodes.items():
             try:
@@ -165,11 +151,6 @@ class InputSelectors:
             if grid is not None:
                 grids[self.title(role)] = grid
         return self._differing(grids)
-
-    def chosen_twice(self, nodes: dict):
-        """Return a node that has more roles than it can have, or None."""
-        node, times = Counter(nodes.values()).most_common(1)[0]
-        return node if times > 1 else None
 
     def moves(self) -> str:
         """Return, as a sentence, that a run would move or resample inputs; nothing if not."""
@@ -194,34 +175,13 @@ class InputSelectors:
         return self.align_label.text if needed else ""
 
     def _other(self, role: str, node) -> None:
-        if self._setting or unsettled():
-            return
-        if node is None:  # gone from the scene; _by_hand comes after it where a person chose so
-            self.chosen.discard(role)
-        else:
-            self.chosen.add(role)
-        self._kept.pop(role, None)
-        self._changed()
-
-    def _by_hand(self, role: str) -> None:
         if not self._setting and not unsettled():
-            self.chosen.add(role)
-            self._changed()
+            self._kept.pop(role, None)
+        super()._other(role, node)
 
     def _align_chosen(self, *_signal) -> None:
         if not self._setting:
             self._changed()
-
-
-def scans_in_scene() -> list:
-    """Return the volumes that a person sees, label maps and colour images apart, oldest first."""
-    nodes = slicer.util.getNodesByClass(VOLUME)
-    return [one for one in nodes if one.GetClassName() == VOLUME and not one.GetHideFromEditors()]
-
-
-def unsettled() -> bool:
-    """Return whether the scene is being closed or loaded: what changes now, nobody chose."""
-    return bool(slicer.mrmlScene.IsBatchProcessing() or slicer.mrmlScene.IsClosing())
 
 
 def no_scan(node) -> str:

@@ -9,12 +9,12 @@ from slicer.i18n import tr as _
 
 from ContrastSynthLib.registry import METHODS, declared_parameters
 from ContrastSynthPanel import bridge
+from ContrastSynthPanel.bridge import VOLUME
 from ContrastSynthPanel.curves import draw_curves, legend
-from ContrastSynthPanel.forms import add_row, let_shrink, new_form, show_text
-from ContrastSynthPanel.report_table import ReportTable
+from ContrastSynthPanel.forms import add_row, let_shrink, new_form, node_selector, show_text
 from ContrastSynthPanel.tab import Tab
+from ContrastSynthPanel.value_table import fill, fit_height, new_table
 
-VOLUME = "vtkMRMLScalarVolumeNode"
 ITERATE = "iterate"  # the parameter of a method that takes the number of an iterate
 MARGIN = 10  # of the tab, in pixels
 COLUMNS = ("iteration", "evaluations", "objective", "fidelity", "regulariser", "change")
@@ -54,7 +54,7 @@ class InversionTab(Tab):
         self.picture.scaledContents = True
         let_shrink(self.picture)
         self.facts = qt.QLabel()
-        self.table = ReportTable([_("Measure"), _("First"), _("Last")], numbers=(1, 2))
+        self.table = new_table([_("Measure"), _("First"), _("Last")])
         self.iterate = ctk.ctkSliderWidget()
         self.iterate.decimals = 0
         self.iterate.singleStep = 1.0
@@ -71,7 +71,7 @@ class InversionTab(Tab):
         add_row(new_form(self._iterate_box), _("Iterate to keep"), self.iterate)
         for label in (self.intro, self.status, self.legend, self.facts, self.iterate_label):
             label.wordWrap = True
-        widgets = (form, self.intro, self.status, self.legend, self.picture, self.table.widget)
+        widgets = (form, self.intro, self.status, self.legend, self.picture, self.table)
         for widget in (*widgets, self.facts, self._iterate_box, self.iterate_label):
             self.column.addWidget(widget)
         self.column.addWidget(self.again_button)
@@ -83,15 +83,9 @@ class InversionTab(Tab):
         self.chart_button.connect("clicked(bool)", self._show_chart)
 
     def _result_selector(self):
-        selector = let_shrink(slicer.qMRMLNodeComboBox())
-        selector.nodeTypes = [VOLUME]
-        selector.showChildNodeTypes = False
+        tip = _("A synthetic volume that an inversion made.")
+        selector = node_selector("result", [VOLUME], _("Choose a result"), tip)
         selector.addAttribute(VOLUME, bridge.PROVENANCE)
-        selector.addEnabled = selector.removeEnabled = False
-        selector.noneEnabled = True
-        selector.noneDisplay = _("Choose a result")
-        selector.toolTip = _("A synthetic volume that an inversion made.")
-        selector.setMRMLScene(slicer.mrmlScene)
         return selector
 
     # What the scene, and the other tabs, do
@@ -191,7 +185,9 @@ class InversionTab(Tab):
         self.history, last = history, len(history.get("iteration", ()))
         if self._live is None:
             self.iterate.maximum = float(max(last, 1))
-        self.table.show(table_rows(history) if history else [])
+        fill(self.table, table_rows(history) if history else [])
+        fit_height(self.table)
+        self.table.visible = bool(history)
         show_text(self.facts, facts(provenance) if history else "")
         show_text(self.intro, "" if history else what_to_do())
         self.picture.visible = self.legend.visible = bool(history)
@@ -342,8 +338,7 @@ def table_rows(history: dict) -> list:
         _("Iteration"): history["iteration"],
     }
     return [
-        ([name, number_text(values[0]), number_text(values[-1])], "")
-        for name, values in lines.items()
+        [name, number_text(values[0]), number_text(values[-1])] for name, values in lines.items()
     ]
 
 

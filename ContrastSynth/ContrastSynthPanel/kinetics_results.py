@@ -7,7 +7,7 @@ from ContrastSynthLib.analysis.kinetics import TYPES as TYPE_NUMBERS
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.volumes import SYNTHETIC_KEY
 from ContrastSynthPanel import bridge
-from ContrastSynthPanel.value_table import difference, fill, fit_height, new_table, number
+from ContrastSynthPanel.value_table import bold, difference, fill, fit_height, new_table, number
 
 # A saved scene keeps what was made under this name, which is never changed, and of which version.
 NAME, SCHEMA_VERSION = "ContrastSynth kinetics", 1
@@ -37,9 +37,7 @@ class KineticsResults:
         column = qt.QVBoxLayout(self.widget)
         column.setContentsMargins(0, 0, 0, 0)
         self.type_label, self.region_label, self.notes = qt.QLabel(), qt.QLabel(), qt.QLabel()
-        font = qt.QFont()
-        font.setBold(True)
-        self.type_label.setFont(font)
+        self.type_label.setFont(bold())
         self.measures = new_table(["", "", "", ""])
         self.agreement = new_table([_("Agreement"), _("Value")])
         for label in (self.type_label, self.region_label, self.notes):
@@ -86,10 +84,7 @@ def measured(report: dict, names: list[str], marked: list[bool], region: str) ->
     """
     words = [_("Real"), _("Compared")]
     titles = [SYNTHETIC_KEY if mark else word for mark, word in zip(marked, words, strict=False)]
-    labels = [
-        f"{name} {SYNTHETIC_KEY}" if mark and SYNTHETIC_KEY not in name else name
-        for name, mark in zip(names, marked, strict=True)
-    ]
+    labels = [bridge.synthetic_name(*one) for one in zip(names, marked, strict=True)]
     told = {"titles": titles, "labels": labels, "region": region}
     return {"schema_version": SCHEMA_VERSION, "report": report, **told}
 

@@ -11,14 +11,20 @@ from ContrastSynthLib.geometry import grid_table
 from ContrastSynthPanel import bridge, phases
 from ContrastSynthPanel import kinetics_results as results
 from ContrastSynthPanel.chart_view import ChartView
-from ContrastSynthPanel.forms import add_row, let_shrink, new_form, new_section
-from ContrastSynthPanel.input_selectors import MASKS, SEQUENCE, unsettled
+from ContrastSynthPanel.forms import (
+    add_row,
+    combo,
+    new_form,
+    new_section,
+    node_selector,
+    once_after,
+)
 from ContrastSynthPanel.message import Message
+from ContrastSynthPanel.node_selectors import MASKS, PICK_AFTER_MS, SEQUENCE, unsettled
 from ContrastSynthPanel.phase_box import PhaseBox
 from ContrastSynthPanel.tab import Tab
 
 SEGMENTATION = "vtkMRMLSegmentationNode"
-PICK_AFTER_MS = 100  # a node gets its name and content some moments after it is in the scene
 
 
 class KineticsTab(Tab, VTKObservationMixin):
@@ -35,10 +41,7 @@ class KineticsTab(Tab, VTKObservationMixin):
         self.chart = ChartView()
         self.message, self.results = Message(), results.KineticsResults()
         self.phases = PhaseBox(self._corrected, self.message.tell)
-        self._pick_timer = qt.QTimer()
-        self._pick_timer.setSingleShot(True)
-        self._pick_timer.setInterval(PICK_AFTER_MS)
-        self._pick_timer.connect("timeout()", self._pick)
+        self._pick_timer = once_after(PICK_AFTER_MS, self._pick)
         self._build()
         self._edited()
 
@@ -46,21 +49,30 @@ class KineticsTab(Tab, VTKObservationMixin):
         inputs = qt.QWidget()
         form = new_form(inputs)
         self.selectors = {
-            "series": self._selector("series", [SEQUENCE], _("Choose a series")),
-            "region": self._selector("region", MASKS, _("Choose a segmentation")),
-            "synthetic": self._selector("synthetic", [SEQUENCE], _("None: no comparison")),
+            "series": node_selector(
+                "series",
+                [SEQUENCE],
+                _("Choose a series"),
+                _("A dynamic series: a sequence of volumes with the time of each."),
+            ),
+            "region": node_selector(
+                "region",
+                MASKS,
+                _("Choose a segmentation"),
+                _("A segmentation or a label map that marks the lesion."),
+            ),
+            "synthetic": node_selector(
+                "synthetic",
+                [SEQUENCE],
+                _("None: no comparison"),
+                _("A synthetic series of the same patient, on the same grid. Optional."),
+            ),
         }
-        self.selectors["series"].toolTip = _(
-            "A dynamic series: a sequence of volumes with the time of each."
-        )
-        self.selectors["region"].toolTip = _("A segmentation or a label map that marks the lesion.")
-        self.selectors["synthetic"].toolTip = _(
-            "A synthetic series of the same patient, on the same grid, to be compared. Optional."
-        )
+        for role, selector in self.selectors.items():
+            self._follow(role, selector)
         add_row(form, _("Series"), self.selectors["series"])
         add_row(form, _("Region"), self.selectors["region"])
-        self.segment_combo = let_shrink(qt.QComboBox())
-        self.segment_combo.objectName = "segment"
+        self.segment_combo = combo("segment", {})
         self.segment_combo.connect("activated(int)", lambda _n: self._edited())
         self.segment_label = add_row(form, _("Segment"), self.segment_combo)
         add_row(form, _("Synthetic series"), self.selectors["synthetic"])
@@ -74,17 +86,9 @@ class KineticsTab(Tab, VTKObservationMixin):
             self.column.addWidget(widget)
         self.column.addStretch(1)
 
-    def _selector(self, role: str, types: list[str], none: str):
-        selector = let_shrink(slicer.qMRMLNodeComboBox())
-        selector.objectName = role
-        selector.nodeTypes = types
-        selector.addEnabled = selector.removeEnabled = False
-        selector.noneEnabled = True
-        selector.noneDisplay = none
-        selector.setMRMLScene(slicer.mrmlScene)
+    def _follow(self, role: str, selector) -> None:
         selector.connect("currentNodeChanged(vtkMRMLNode*)", lambda _node: self._edited())
         selector.connect("nodeActivated(vtkMRMLNode*)", lambda _node: self._by_hand.add(role))
-        return selector
 
     # What the user, and the scene, do
 

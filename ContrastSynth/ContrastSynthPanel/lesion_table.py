@@ -4,6 +4,7 @@ import qt
 from slicer.i18n import tr as _
 
 from ContrastSynthPanel import colours
+from ContrastSynthPanel.value_table import fill, fit_height, new_table
 
 KIND_COLOURS = {
     "missed": colours.KINDS[colours.enhancement.MISSED],
@@ -11,28 +12,18 @@ KIND_COLOURS = {
     "found": colours.KINDS[colours.enhancement.FOUND],
 }
 HEADINGS = (_("Kind"), _("Volume, ml"), _("Overlap, %"), _("Mean error"))
-HEIGHT, ROW_HEIGHT = 180, 22
+ROWS_SHOWN = 8
 SWATCH = 12
-ALIGNMENT = qt.Qt.AlignRight | qt.Qt.AlignVCenter
 
 
 class LesionTable:
-    """One row a lesion; a click on a row calls ``jump`` with its centre, RAS in mm."""
+    """One row a lesion; a click on a row calls ``jump`` with a place in it, RAS in mm."""
 
     def __init__(self, jump):
         """Make it empty."""
         self._jump, self.rows = jump, []
-        self.widget = qt.QTableWidget()
+        self.widget = new_table(HEADINGS)
         self.widget.objectName = "lesions"
-        self.widget.setColumnCount(len(HEADINGS))
-        self.widget.setHorizontalHeaderLabels(list(HEADINGS))
-        self.widget.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
-        self.widget.setSelectionMode(qt.QAbstractItemView.SingleSelection)
-        self.widget.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
-        self.widget.verticalHeader().hide()
-        self.widget.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
-        self.widget.horizontalHeader().setSectionResizeMode(qt.QHeaderView.Stretch)
-        self.widget.setMinimumHeight(HEIGHT)
         self.widget.toolTip = _(
             "A click shows the lesion in all slice views. Overlap: the share of it that enhances "
             "in the other difference too. Mean error: synthetic less real, in medians of the brain."
@@ -43,17 +34,12 @@ class LesionTable:
     def show(self, rows: list[dict]) -> None:
         """Show these lesions in place of those before."""
         self.rows = rows
-        self.widget.setRowCount(len(rows))
-        for number, row in enumerate(rows):
-            title, colour = KIND_COLOURS[row["kind"]]
-            texts = (title, *numbers(row))
-            for column, text in enumerate(texts):
-                item = qt.QTableWidgetItem(text)
-                if column:
-                    item.setData(qt.Qt.TextAlignmentRole, ALIGNMENT)
-                else:
-                    item.setIcon(swatch(colour))
-                self.widget.setItem(number, column, item)
+        kinds = [KIND_COLOURS[row["kind"]] for row in rows]
+        texts = [[title, *numbers(row)] for (title, _colour), row in zip(kinds, rows, strict=True)]
+        fill(self.widget, texts, tips=[""] * len(rows))  # the tooltip is that of the whole
+        for number, (_title, colour) in enumerate(kinds):
+            self.widget.item(number, 0).setIcon(swatch(colour))
+        fit_height(self.widget, ROWS_SHOWN)
 
     def _chosen(self, row: int, _column: int) -> None:
         lesion = self.rows[row]

@@ -6,11 +6,7 @@ from slicer.i18n import tr as _
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import grid_table
 from ContrastSynthLib.preprocessing.alignment import align
-from ContrastSynthPanel.run_section import STYLES, text_box
-
-LINES = (2, 7)  # the box is as high as its text, within these
-MARGIN = 12
-USUAL_WIDTH = 330  # of the text, before the panel was shown
+from ContrastSynthPanel.message import Message
 
 
 class DifferingGrids(RequestError):
@@ -23,14 +19,15 @@ class DifferingGrids(RequestError):
 
 
 class Notice:
-    """A coloured text, and a button that resamples where differing grids are the trouble."""
+    """A message, and a button that resamples where differing grids are the trouble."""
 
     def __init__(self, resample):
         """Make it empty; ``resample`` is called when the offer is taken."""
         self.widget = qt.QWidget()
         column = qt.QVBoxLayout(self.widget)
         column.setContentsMargins(0, 0, 0, 0)
-        self.box = text_box()
+        self._message = Message()
+        self.box = self._message.widget
         self.resample_button = qt.QPushButton(_("Resample onto one grid"))
         self.resample_button.objectName = "resample"
         self.resample_button.toolTip = _(
@@ -43,19 +40,9 @@ class Notice:
         self.tell("told", "")
 
     def tell(self, kind: str, text: str) -> None:
-        """Say something of a kind of STYLES; nothing hides what was said before."""
-        self.box.setPlainText(str(text))
-        self.box.setStyleSheet(STYLES[kind])
-        self.box.setFixedHeight(self._height_for(str(text)))
-        self.box.toolTip = ""
-        self.box.visible = bool(text)
+        """Say something, as Message does, without an offer."""
+        self._message.tell(kind, text)
         self.resample_button.visible = False
-
-    def _height_for(self, text: str) -> int:
-        metrics, line = self.box.fontMetrics(), self.box.fontMetrics().lineSpacing()
-        width = self.box.viewport().width - MARGIN if self.box.isVisible() else USUAL_WIDTH
-        needed = metrics.boundingRect(0, 0, width, 0, qt.Qt.TextWordWrap, text).height()
-        return min(max(needed, LINES[0] * line), LINES[1] * line) + MARGIN
 
     def tell_error(self, error: Exception) -> None:
         """Say what went wrong, and offer to resample where that would help."""

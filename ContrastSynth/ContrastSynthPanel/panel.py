@@ -7,16 +7,19 @@ from slicer.util import VTKObservationMixin
 
 from ContrastSynthPanel import saved_state
 from ContrastSynthPanel.compare_tab import CompareTab
-from ContrastSynthPanel.input_selectors import unsettled
+from ContrastSynthPanel.forms import once_after
 from ContrastSynthPanel.inversion_tab import InversionTab
 from ContrastSynthPanel.kinetics_tab import KineticsTab
+from ContrastSynthPanel.node_selectors import unsettled
 from ContrastSynthPanel.profile_tab import ProfileTab
 from ContrastSynthPanel.quality_tab import QualityTab
 from ContrastSynthPanel.synthesise_tab import SynthesiseTab
+from ContrastSynthPanel.tab_buttons import TabButtons
 from ContrastSynthPanel.uptake_tab import UptakeTab
 
 # Both colours are given, so that it can be read in a dark theme too.
 BANNER = "background-color: #ffe08a; color: #3d2f00; padding: 4px;"
+SHOWN = "shown"  # the key under which a saved scene keeps which tab is shown
 # By the keys under which a saved scene keeps their states: never renamed.
 TABS = {
     "synthesise": SynthesiseTab,
@@ -43,17 +46,16 @@ class Panel(VTKObservationMixin):
         self.banner.setStyleSheet(BANNER)
         layout.addWidget(self.banner)
         self.tab_widget = qt.QTabWidget()
-        layout.addWidget(self.tab_widget)
         self.tabs = {key: tab(self.save) for key, tab in TABS.items()}
         for tab in self.tabs.values():
             self.tab_widget.addTab(tab.widget, tab.title)
             tab.meet(self.tabs)
-        self._shown = 0
+        self.tab_buttons = TabButtons(self.tab_widget)
+        layout.addWidget(self.tab_buttons.widget)
+        layout.addWidget(self.tab_widget)
+        self._shown, self._away = 0, False  # away: another module is shown
         self.tab_widget.connect("currentChanged(int)", self._tab_chosen)
-        self._restore_timer = qt.QTimer()
-        self._restore_timer.setSingleShot(True)
-        self._restore_timer.setInterval(0)
-        self._restore_timer.connect("timeout()", self.restore)
+        self._restore_timer = once_after(0, self.restore)
         scene = slicer.mrmlScene
         for event, react in (
             (scene.StartCloseEvent, self._on_start_close),
@@ -73,12 +75,15 @@ class Panel(VTKObservationMixin):
 
     def enter(self) -> None:
         """Show what the scene keeps: it may have changed while the panel was not in view."""
+        self.tab_buttons.take_theme()
         self.restore()
+        self._away = False
         self._shown_tab().entered()
 
     def leave(self) -> None:
         """Another module is shown."""
         self._shown_tab().left()
+        self._away = True
 
     def cleanup(self) -> None:
         """End what runs and hear no more of the scene: the module is closed or reloaded."""
@@ -92,6 +97,7 @@ class Panel(VTKObservationMixin):
         """Keep the state in the scene, unless the scene is about to tell it."""
         if self._ready and not self._loading and not unsettled():
             state = {key: tab.state() for key, tab in self.tabs.items()}
+            state[SHOWN] = list(self.tabs)[self._shown]
             saved_state.save_state(self._parameter_node(), state)
 
     def restore(self) -> None:
@@ -104,6 +110,8 @@ class Panel(VTKObservationMixin):
             for key, tab in self.tabs.items():
                 if key in state:
                     tab.restore(state[key])
+            if state.get(SHOWN) in self.tabs:
+                self.tab_widget.setCurrentIndex(list(self.tabs).index(state[SHOWN]))
         finally:
             self._loading = False
         self._tell_tabs("scene_changed")
@@ -112,9 +120,12 @@ class Panel(VTKObservationMixin):
         return list(self.tabs.values())[self._shown]
 
     def _tab_chosen(self, index: int) -> None:
-        self._shown_tab().left()
+        if not self._away:
+            self._shown_tab().left()
         self._shown = index
-        self._shown_tab().entered()
+        if not self._away:
+            self._shown_tab().entered()
+        self.save()
 
     def _tell_tabs(self, what: str) -> None:
         for tab in self.tabs.values():

@@ -11,7 +11,7 @@ from slicer.util import VTKObservationMixin
 from ContrastSynthLib.analysis.kinetics_report import SAME_TIME_S
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthPanel import bridge, phases
-from ContrastSynthPanel.forms import add_row, let_shrink, new_form
+from ContrastSynthPanel.forms import add_row, combo, new_form
 from ContrastSynthPanel.value_table import fill, fit_height, new_table, number
 
 TIME_COLUMN = 1
@@ -60,16 +60,12 @@ class PhaseBox(VTKObservationMixin):
         column.addWidget(self.slider)
         self._choices = qt.QWidget()
         form = new_form(self._choices)
-        self.shown_combo, self.unit_combo = let_shrink(qt.QComboBox()), let_shrink(qt.QComboBox())
+        self.shown_combo = combo("shown", {0: "", 1: ""})
+        self.unit_combo = combo("unit", {"": _("Choose a unit"), **UNITS})
         self.shown_combo.toolTip = _("The series whose phase the slice views show.")
-        for _place in range(2):
-            self.shown_combo.addItem("")
         self.shown_combo.connect("activated(int)", lambda _n: self._move_to(self.slider.value))
         self.shown_label = add_row(form, _("Views show"), self.shown_combo)
         self.unit_combo.toolTip = _("The file does not tell what the index of the series counts.")
-        self.unit_combo.addItem(_("Choose a unit"), "")
-        for unit, title in UNITS.items():
-            self.unit_combo.addItem(title, unit)
         self.unit_combo.connect("activated(int)", self._unit_chosen)
         self.unit_label = add_row(form, _("Index counts"), self.unit_combo)
         column.addWidget(self._choices)

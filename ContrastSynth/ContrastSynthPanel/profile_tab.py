@@ -9,10 +9,18 @@ from slicer.util import VTKObservationMixin
 
 from ContrastSynthLib.errors import ContrastSynthError
 from ContrastSynthPanel import bridge, profile_line
+from ContrastSynthPanel.bridge import VOLUME
 from ContrastSynthPanel.chart_view import ChartView
-from ContrastSynthPanel.forms import add_row, let_shrink, new_form, new_section
-from ContrastSynthPanel.input_selectors import VOLUME, unsettled
+from ContrastSynthPanel.forms import (
+    add_row,
+    let_shrink,
+    new_form,
+    new_section,
+    node_selector,
+    once_after,
+)
 from ContrastSynthPanel.message import Message
+from ContrastSynthPanel.node_selectors import scans_in_scene, unsettled
 from ContrastSynthPanel.profile_values import VolumeCache, values_along, write_csv
 from ContrastSynthPanel.tab import Tab
 from ContrastSynthPanel.value_table import fill, fit_height, new_table, number
@@ -37,8 +45,8 @@ class ProfileTab(Tab, VTKObservationMixin):
         self._checked, self._listed = [], []  # IDs of nodes, in the order of the scene
         self.found, self._cache, self.chart = [], VolumeCache(), ChartView()
         self.message = Message()
-        self._timer = _timer(UPDATE_AFTER_MS, self._update)
-        self._values_timer = _timer(VALUES_AFTER_MS, self._show_values)
+        self._timer = once_after(UPDATE_AFTER_MS, self._update)
+        self._values_timer = once_after(VALUES_AFTER_MS, self._show_values)
         self._build_inputs()
         self._build_results()
         self._show_found()
@@ -47,14 +55,17 @@ class ProfileTab(Tab, VTKObservationMixin):
     def _build_inputs(self) -> None:
         inputs = qt.QWidget()
         form = new_form(inputs)
-        self.line_selector = self._selector("line", profile_line.LINE, _("Choose or draw a line"))
-        self.line_selector.toolTip = _("A markups line. Its ends can be dragged; the plot follows.")
+        tip = _("A markups line. Its ends can be dragged; the plot follows.")
+        none = _("Choose or draw a line")
+        self.line_selector = node_selector("line", [profile_line.LINE], none, tip)
         self.place_button = qt.QPushButton(_("Draw a new line"))
         self.place_button.objectName = "place"
         self.place_button.toolTip = _("Then click the two ends of the line in a slice view.")
         self.place_button.connect("clicked(bool)", self._place)
-        self.reference_selector = self._selector("reference", VOLUME, _("Choose a volume"))
-        self.reference_selector.toolTip = _("The volume that the others are compared with.")
+        tip = _("The volume that the others are compared with.")
+        self.reference_selector = node_selector("reference", [VOLUME], _("Choose a volume"), tip)
+        for selector in (self.line_selector, self.reference_selector):
+            selector.connect("currentNodeChanged(vtkMRMLNode*)", lambda _node: self._edited())
         add_row(form, _("Line"), self.line_selector)
         form.addRow(self.place_button)
         add_row(form, _("Reference"), self.reference_selector)
@@ -86,18 +97,6 @@ class ProfileTab(Tab, VTKObservationMixin):
         self.export_button.connect("clicked(bool)", self._export)
         self.column.addWidget(self.export_button)
         self.column.addStretch(1)
-
-    def _selector(self, name: str, node_type: str, none: str):
-        selector = let_shrink(slicer.qMRMLNodeComboBox())
-        selector.objectName = name
-        selector.nodeTypes = [node_type]
-        selector.showChildNodeTypes = False  # label maps and colour images are no scans
-        selector.addEnabled = selector.removeEnabled = False
-        selector.noneEnabled = True
-        selector.noneDisplay = none
-        selector.setMRMLScene(slicer.mrmlScene)
-        selector.connect("currentNodeChanged(vtkMRMLNode*)", lambda _node: self._edited())
-        return selector
 
     # What the user, and the scene, do
 
@@ -163,13 +162,8 @@ class ProfileTab(Tab, VTKObservationMixin):
     def _list_volumes(self) -> None:
         """List the scans of the scene, without the reference."""
         reference = self.reference_selector.currentNode()
-        listed = [
-            (node.GetID(), node.GetName())
-            for node in slicer.util.getNodesByClass(VOLUME)
-            if node.GetClassName() == VOLUME
-            and not node.GetHideFromEditors()
-            and node is not reference
-        ]
+        scans = [node for node in scans_in_scene() if node is not reference]
+        listed = [(node.GetID(), node.GetName()) for node in scans]
         was = self._listed
         self._listed, self._setting = listed, True
         if was != listed:
@@ -330,15 +324,6 @@ class ProfileTab(Tab, VTKObservationMixin):
         self._checked = [node.GetID() for node in compared]
         self._setting = False
         self._edited()
-
-
-def _timer(after_ms: int, run):
-    """Return a timer that runs something once, some time after it is started."""
-    timer = qt.QTimer()
-    timer.setSingleShot(True)
-    timer.setInterval(after_ms)
-    timer.connect("timeout()", run)
-    return timer
 
 
 def _missing(line, ends, nodes: list) -> str:

@@ -9,7 +9,6 @@ from slicer.i18n import tr as _
 
 from ContrastSynthLib.analysis.profiles import Profile, line_profile, profile_error
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.volumes import SYNTHETIC_KEY
 from ContrastSynthPanel import bridge
 
 
@@ -62,7 +61,8 @@ def values_along(cache: VolumeCache, nodes: list, ends: list) -> list[Along]:
                 raise
             found.append(Along(node.GetName(), problem=str(error)))
             continue
-        along = Along(distinct(marked_name(node, volume), [one.label for one in found]))
+        name = bridge.synthetic_name(node.GetName(), bool(volume.synthetic))
+        along = Along(distinct(name, [one.label for one in found]))
         found.append(along)
         if reference is None:
             along.profile = reference = line_profile(volume, start, end)
@@ -73,12 +73,6 @@ def values_along(cache: VolumeCache, nodes: list, ends: list) -> list[Along]:
         except RequestError as error:
             along.problem = str(error)
     return found
-
-
-def marked_name(node, volume) -> str:
-    """Return a node's name, with the mark where its volume is synthetic."""
-    name = node.GetName()
-    return f"{name} {SYNTHETIC_KEY}" if volume.synthetic and SYNTHETIC_KEY not in name else name
 
 
 def distinct(name: str, others: list[str]) -> str:

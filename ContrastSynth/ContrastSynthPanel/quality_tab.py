@@ -14,13 +14,13 @@ from ContrastSynthLib.metrics.image import SKIMAGE_HINT
 from ContrastSynthLib.registry import METHODS, Input
 from ContrastSynthLib.result import write_text
 from ContrastSynthPanel import bridge, series_names
-from ContrastSynthPanel.forms import add_row, let_shrink, new_form, show_text
-from ContrastSynthPanel.input_selectors import InputSelectors, scans_in_scene
-from ContrastSynthPanel.report_table import ReportTable
+from ContrastSynthPanel.forms import add_row, choose, chosen, combo, new_form, once_after, show_text
+from ContrastSynthPanel.input_selectors import InputSelectors
+from ContrastSynthPanel.node_selectors import PICK_AFTER_MS, scans_in_scene
 from ContrastSynthPanel.run_section import RunSection
 from ContrastSynthPanel.tab import Tab
+from ContrastSynthPanel.value_table import fill, fit_height, new_table
 
-PICK_AFTER_MS = 100  # a volume gets its name and voxels some moments after it is in the scene
 REFERENCE, SYNTHETIC, PRE, POST = "reference", "synthetic", "pre", "post"
 COMPARED = SimpleNamespace(
     inputs={
@@ -87,10 +87,7 @@ class QualityTab(Tab):
         super().__init__(changed)
         self._restoring, self._measuring = False, ""
         self.measured = {}  # title, told, rows and noise of what was measured last
-        self._pick_timer = qt.QTimer()
-        self._pick_timer.setSingleShot(True)
-        self._pick_timer.setInterval(PICK_AFTER_MS)
-        self._pick_timer.connect("timeout()", self._pick)
+        self._pick_timer = once_after(PICK_AFTER_MS, self._pick)
         self.inputs = ComparedSelectors(self._edited)
         self.inputs.set_method(COMPARED)
         self.run = RunSection(
@@ -101,9 +98,7 @@ class QualityTab(Tab):
         self._pick()
 
     def _build(self) -> None:
-        self.normalise_combo = let_shrink(qt.QComboBox())
-        for key, title in NORMALISE.items():
-            self.normalise_combo.addItem(title, key)
+        self.normalise_combo = combo("normalise", NORMALISE)
         self.normalise_combo.toolTip = _(
             "Two scans of one patient differ by a gain. Medians: each volume is divided by its "
             "own median in the brain."
@@ -115,7 +110,7 @@ class QualityTab(Tab):
         for label in (about, self.title_label, self.told_label):
             label.wordWrap = True
         show_text(about, _("Measures how close a synthetic volume is to the true one."))
-        self.table = ReportTable([_("Measure"), _("Value"), _("Unit"), ""], numbers=(1,))
+        self.table = new_table([_("Measure"), _("Value"), _("Unit"), ""])
         self.csv_button = qt.QPushButton(_("Save as CSV..."))
         self.table_button = qt.QPushButton(_("Add to scene"))
         self.table_button.toolTip = _("Makes a table in the scene, which is saved with it.")
@@ -135,7 +130,7 @@ class QualityTab(Tab):
             form,
             self.run.widget,
             self.title_label,
-            self.table.widget,
+            self.table,
             self.told_label,
             self._buttons,
         ):
@@ -180,7 +175,7 @@ class QualityTab(Tab):
     @property
     def normalise(self) -> str:
         """The chosen way to make intensities comparable."""
-        return self.normalise_combo.itemData(self.normalise_combo.currentIndex)
+        return chosen(self.normalise_combo)
 
     # A measurement
 
@@ -190,11 +185,11 @@ class QualityTab(Tab):
         if self.run.running or not self.run.apply_button.enabled:
             return
         nodes = self.inputs.nodes()
-        chosen = [f"--align={self.inputs.align}", f"--normalise={self.normalise}"]
+        options = [f"--align={self.inputs.align}", f"--normalise={self.normalise}"]
 
         def arguments(paths: dict, _results) -> list[str]:
             files = [f"--{role}={path}" for role, (path,) in paths.items()]
-            return ["evaluate", *files, *chosen, "--progress=json"]
+            return ["evaluate", *files, *options, "--progress=json"]
 
         title = _("{synthetic} against {reference}")
         self._measuring = title.format(
@@ -222,7 +217,10 @@ class QualityTab(Tab):
         """Show what was measured; {} for nothing."""
         self.measured = measured
         rows = measured.get("rows", [])
-        self.table.show(table_rows(rows))
+        texts, tips = table_rows(rows)
+        fill(self.table, texts, words=(0, 2, 3), tips=tips)
+        fit_height(self.table, len(texts))
+        self.table.visible = bool(rows)
         legend = _("{title}\n{up} more is better, {down} less is better.").format(
             title=measured.get("title"), up=ARROWS["higher"], down=ARROWS["lower"]
         )
@@ -270,9 +268,7 @@ class QualityTab(Tab):
     def state(self) -> dict:
         """Return everything that was chosen, nodes as nodes, and what was measured."""
         return {
-            "nodes": self.inputs.nodes(),
-            "chosen": sorted(self.inputs.chosen),
-            "align": self.inputs.align,
+            **self.inputs.state(),
             "normalise": self.normalise,
             "measured": self.measured,
         }
@@ -280,10 +276,8 @@ class QualityTab(Tab):
     def restore(self, state: dict) -> None:
         """Show a saved state; what this version does not know is left as it is."""
         self._restoring = True
-        nodes, chosen = state.get("nodes", {}), state.get("chosen", ())
-        self.inputs.show_nodes(nodes, chosen, state.get("align", ""))
-        if (index := self.normalise_combo.findData(state.get("normalise"))) >= 0:
-            self.normalise_combo.setCurrentIndex(index)
+        self.inputs.restore(state)
+        choose(self.normalise_combo, state.get("normalise"))
         self._show(state.get("measured", {}))
         self._restoring = False
         self._pick()
@@ -298,20 +292,21 @@ def is_synthetic_image(node) -> bool:
     return declared is None or declared.units_of is not None
 
 
-def table_rows(rows: list) -> list:
-    """Return the rows of the table, with a title where another region begins."""
-    shown, region = [], None
+def table_rows(rows: list) -> tuple[list, list]:
+    """Return the rows of the table, with a title where another region begins, and their tips."""
+    shown, tips, region = [], [], None
     for row in rows:
         if row["region"] != region:
             region = row["region"]
-            shown.append(([region], ""))
+            shown.append([region])
+            tips.append("")
         better = ARROWS.get(row["better"], "")
-        texts = [row["measure"], number_text(row["value"]), row["unit"], better]
+        shown.append([row["measure"], number_text(row["value"]), row["unit"], better])
         parts = [row["about"]]
         if row["data_range"] is not None:
             parts.append(_("Data range: {range:.4g}.").format(range=row["data_range"]))
-        shown.append((texts, "\n".join(parts)))
-    return shown
+        tips.append("\n".join(parts))
+    return shown, tips
 
 
 def number_text(value) -> str:

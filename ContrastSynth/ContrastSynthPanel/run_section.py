@@ -12,17 +12,10 @@ from ContrastSynthLib.errors import ContrastSynthError
 from ContrastSynthPanel import bridge
 from ContrastSynthPanel.environment_report import EnvironmentReport
 from ContrastSynthPanel.job import Event, Job
+from ContrastSynthPanel.message import Message, text_box
 
 POLL_MS = 100
 LOG_LINES = 2000
-MESSAGE_HEIGHT = 110
-# Both colours are given, so that it can be read in a dark theme too.
-STYLES = {
-    "failed": "background-color: #fdecea; color: #5f1a15;",
-    "warning": "background-color: #fff3d6; color: #553c00;",
-    "done": "background-color: #e6f4ea; color: #1e4620;",
-    "told": "",
-}
 
 
 class RunSection:
@@ -30,9 +23,9 @@ class RunSection:
 
     ``apply`` is called when the button, named ``title``, is pressed; it calls ``start``.
     ``finished`` is called with the final event, the folder of the results and the node they
-    belong to, and returns what to tell: a kind of STYLES and a text. Whatever fails is told in
-    ``message``. ``listeners`` are called with each event, the last one once it is dealt with;
-    the first of a run is ``started``.
+    belong to, and returns what to tell: a kind and a text, as Message has them. Whatever fails
+    is told in ``message``. ``listeners`` are called with each event, the last one once it is
+    dealt with; the first of a run is ``started``.
     """
 
     def __init__(self, apply, finished, title: str = "", ready: str = ""):
@@ -54,9 +47,8 @@ class RunSection:
         self.progress_bar, self.progress_label = qt.QProgressBar(), qt.QLabel()
         self.progress_bar.maximum = 100
         self.progress_label.wordWrap = True
-        self.message = text_box()
-        self.message.setMaximumHeight(MESSAGE_HEIGHT)
-        self.message.hide()
+        self._message = Message()
+        self.message = self._message.widget
         for widget in (self.progress_bar, self.progress_label, self.message):
             column.addWidget(widget)
         self.log_section, self.log = ctk.ctkCollapsibleButton(), text_box()
@@ -128,9 +120,7 @@ class RunSection:
 
     def tell(self, kind: str, text: str) -> None:
         """Say something in the one place for it, until the next run."""
-        self.message.setPlainText(str(text))
-        self.message.setStyleSheet(STYLES[kind])
-        self.message.visible = bool(text)
+        self._message.tell(kind, text)
 
     def _drop(self, kind: str, text: str) -> None:
         self._timer.stop()
@@ -190,11 +180,3 @@ class RunSection:
         )
         self.cancel_button.enabled = running
         self.progress_bar.visible = self.progress_label.visible = running
-
-
-def text_box():
-    """Return a box of text that can be copied, and that breaks lines of any length."""
-    box = qt.QPlainTextEdit()
-    box.setReadOnly(True)
-    box.setWordWrapMode(qt.QTextOption.WrapAtWordBoundaryOrAnywhere)
-    return box

@@ -3,7 +3,6 @@
 Nothing here names a method: all of it is made from what the methods declare.
 """
 
-import ctk
 import qt
 import slicer
 from slicer.i18n import tr as _
@@ -21,16 +20,16 @@ from ContrastSynthPanel import bridge, timings
 from ContrastSynthPanel.citations import citation_html
 from ContrastSynthPanel.dependency_box import DependencyBox
 from ContrastSynthPanel.device_box import ITEM_FLAGS_ROLE, DeviceBox
-from ContrastSynthPanel.forms import let_shrink
-from ContrastSynthPanel.input_selectors import SEQUENCE, InputSelectors
+from ContrastSynthPanel.forms import let_shrink, new_section, once_after
+from ContrastSynthPanel.input_selectors import InputSelectors
 from ContrastSynthPanel.job import run_arguments
+from ContrastSynthPanel.node_selectors import PICK_AFTER_MS, SEQUENCE
 from ContrastSynthPanel.parameter_widgets import ParameterWidgets
 from ContrastSynthPanel.run_section import RunSection
 from ContrastSynthPanel.slice_preview import SlicePreview
 from ContrastSynthPanel.tab import Tab
 from ContrastSynthPanel.weights_box import WeightsBox
 
-PICK_AFTER_MS = 100  # a volume gets its name and voxels some moments after it is in the scene
 UPTAKE = "uptake"
 OVER = ("finished", "failed", "cancelled")  # the last event of a run
 
@@ -45,10 +44,7 @@ class SynthesiseTab(Tab):
         super().__init__(changed)
         self.method, self._restoring = None, False
         self._given = {}  # what was set by hand, and the preset, by method
-        self._pick_timer = qt.QTimer()
-        self._pick_timer.setSingleShot(True)
-        self._pick_timer.setInterval(PICK_AFTER_MS)
-        self._pick_timer.connect("timeout()", self._pick)
+        self._pick_timer = once_after(PICK_AFTER_MS, self._pick)
         self.inputs = InputSelectors(self._edited)
         self.run = RunSection(self._apply, self._finished)
         self.run.listeners.append(self._heard)
@@ -75,8 +71,8 @@ class SynthesiseTab(Tab):
         column.addWidget(self.citation_label)
         column.addWidget(self.dependencies.widget)
         column.addWidget(self.weights.widget)
-        column.addWidget(self._section(_("Inputs"), self.inputs.widget))
-        self._parameter_section = self._section(_("Parameters"))
+        column.addWidget(new_section(_("Inputs"), self.inputs.widget))
+        self._parameter_section = new_section(_("Parameters"))
         column.addWidget(self._parameter_section)
         self._build_preview()
         column.addWidget(self.device.widget)
@@ -105,14 +101,6 @@ class SynthesiseTab(Tab):
         layout.addWidget(self.preview_label)
         self._parameter_section.layout().addWidget(rows)
         self.preview = SlicePreview(self._tell_of_preview)
-
-    def _section(self, title: str, content=None):
-        section = ctk.ctkCollapsibleButton()
-        section.text = title
-        layout = qt.QVBoxLayout(section)
-        if content is not None:
-            layout.addWidget(content)
-        return section
 
     # What the user, and the scene, do
 
@@ -348,8 +336,7 @@ class SynthesiseTab(Tab):
         method = find_method(state.get("method", self.method.key))
         self.method_combo.setCurrentIndex(self.method_combo.findData(method.key))
         self._show_method(method.key)
-        nodes, chosen = state.get("nodes", {}), state.get("chosen", ())
-        self.inputs.show_nodes(nodes, chosen, state.get("align", ""))
+        self.inputs.restore(state)
         self.weights.restore(state.get("weights"))
         self.device.restore(state.get("device", "auto"))
         self.preview_box.checked = bool(state.get("preview", True))

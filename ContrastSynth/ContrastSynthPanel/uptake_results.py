@@ -81,6 +81,15 @@ def read_scans(nodes: dict, resample: bool) -> Scans:
     return Scans(volumes | alone, region.mask, tuple(warnings))
 
 
+def state_of(node) -> tuple:
+    """Return what tells whether a node's content, place or marks were changed."""
+    told = node.GetID(), node.GetName(), node.GetAttribute(bridge.SYNTHETIC)
+    image = node.GetImageData() if node.IsA(bridge.VOLUME) else None
+    if image is None:  # a segmentation, or nothing yet
+        return *told, node.GetMTime()
+    return *told, image.GetMTime(), bridge.world_grid(node, mask=node.IsA(bridge.LABEL_MAP))
+
+
 def mask_volume(node, reference_node) -> Volume:
     """Return a label map, or a segmentation on the grid of a scan, as a mask."""
     if node.IsA("vtkMRMLSegmentationNode"):
@@ -213,7 +222,7 @@ def lesion_rows(report: EnhancementReport) -> list[dict]:
             "volume_ml": one.volume_ml,
             "overlap": one.overlap,
             "mean_error": one.mean_error,
-            **dict(zip(("r_mm", "a_mm", "s_mm"), one.centre_ras_mm, strict=True)),
+            **dict(zip(("r_mm", "a_mm", "s_mm"), one.inside_ras_mm, strict=True)),
         }
         for one in lesions
     ]

@@ -7,14 +7,20 @@ from slicer.i18n import tr as _
 from ContrastSynthLib.analysis.uptake import CONVENTIONS, DEFAULT_THRESHOLD, REFERENCE_LEVELS
 from ContrastSynthLib.errors import ContrastSynthError, RequestError
 from ContrastSynthPanel import bridge, series_names, uptake_results, views
-from ContrastSynthPanel.bridge import VOLUME
-from ContrastSynthPanel.controls import choose, chosen, combo, section, slider
-from ContrastSynthPanel.forms import add_row, new_form
-from ContrastSynthPanel.input_selectors import MASKS
+from ContrastSynthPanel.forms import (
+    add_row,
+    choose,
+    chosen,
+    combo,
+    new_form,
+    new_section,
+    once_after,
+    slider,
+)
 from ContrastSynthPanel.lesion_table import LesionTable
+from ContrastSynthPanel.node_selectors import MASKS, Role, VolumeSelectors, results
 from ContrastSynthPanel.notice import Notice
 from ContrastSynthPanel.tab import Tab
-from ContrastSynthPanel.volume_selectors import Role, VolumeSelectors, results
 
 UPDATE_AFTER_MS = 100  # while a slider moves, it is not computed at every step
 MAP_THRESHOLD = 0.5
@@ -60,10 +66,7 @@ class UptakeTab(Tab):
         self._shown = {}  # the nodes by role that the results are of
         self.made = {}  # the nodes of the results: overlay, mask, enhancement
         self._told = ""
-        self._timer = qt.QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(UPDATE_AFTER_MS)
-        self._timer.connect("timeout()", self.update)
+        self._timer = once_after(UPDATE_AFTER_MS, self.update)
         self.inputs = VolumeSelectors(ROLES, self._pick, self._chosen)
         self.notice = Notice(self._resample_and_show)
         self.table = LesionTable(self._jump)
@@ -74,15 +77,17 @@ class UptakeTab(Tab):
     # Its parts
 
     def _build(self) -> None:
-        self.column.addWidget(section(_("Volumes"), self.inputs.widget))
-        self.column.addWidget(section(_("Threshold"), self._threshold_form()))
+        self.column.addWidget(new_section(_("Volumes"), self.inputs.widget))
+        self.column.addWidget(new_section(_("Threshold"), self._threshold_form()))
         self.show_button = qt.QPushButton(_("Show uptake"))
         self.show_button.objectName = "show"
         self.show_button.connect("clicked(bool)", lambda *_signal: self._show_pressed())
         self.column.addWidget(self.show_button)
         self.column.addWidget(self.notice.widget)
-        self.column.addWidget(section(_("Display"), self._display_form()))
-        self.lesions_section = section(_("Missed and invented enhancement"), self._lesions_form())
+        self.column.addWidget(new_section(_("Display"), self._display_form()))
+        self.lesions_section = new_section(
+            _("Missed and invented enhancement"), self._lesions_form()
+        )
         self.column.addWidget(self.lesions_section)
         self.column.addStretch(1)
 
@@ -191,7 +196,7 @@ class UptakeTab(Tab):
 
     def _check(self) -> None:
         nodes = self.inputs.nodes()
-        missing = self.inputs.missing(() if "map" in nodes else uptake_results.PAIR)
+        missing = self.inputs.unchosen(() if "map" in nodes else uptake_results.PAIR)
         self.show_button.enabled = not missing
         self.show_button.toolTip = missing or _(
             "Make the overlay and the mask. Moving the threshold then changes both."
@@ -275,7 +280,10 @@ class UptakeTab(Tab):
 
     def _read(self):
         """Return what the nodes hold, read again only where one of them was changed."""
-        state = self._resample, {role: state_of(node) for role, node in self._shown.items()}
+        state = (
+            self._resample,
+            {role: uptake_results.state_of(node) for role, node in self._shown.items()},
+        )
         if self._scans is None or self._scans[0] != state:
             self._scans = None  # so that two of them are never held
             self._scans = state, uptake_results.read_scans(self._shown, self._resample)
@@ -383,12 +391,3 @@ def present(node) -> bool:
 def known(state: dict, key: str) -> dict:
     """Return the nodes of a saved state that are still there."""
     return {name: node for name, node in state.get(key, {}).items() if node is not None}
-
-
-def state_of(node) -> tuple:
-    """Return what tells whether a node's content, place or marks were changed."""
-    told = node.GetID(), node.GetName(), node.GetAttribute(bridge.SYNTHETIC)
-    image = node.GetImageData() if node.IsA(VOLUME) else None
-    if image is None:  # a segmentation, or nothing yet
-        return *told, node.GetMTime()
-    return *told, image.GetMTime(), bridge.world_grid(node, mask=node.IsA(bridge.LABEL_MAP))

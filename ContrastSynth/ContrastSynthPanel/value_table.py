@@ -1,4 +1,4 @@
-"""Tables of values in a narrow panel."""
+"""Tables in a narrow panel."""
 
 import math
 
@@ -27,12 +27,14 @@ def new_table(headers: list[str], wide: int = 0):
     return let_shrink(table)
 
 
-def fill(table, rows: list[list[str]], editable: tuple = (), words: tuple = (0,)) -> None:
+def fill(table, rows: list[list[str]], editable=(), words=(0,), tips=None) -> None:
     """Show rows of texts: the columns of ``words`` to the left, numbers to the right.
 
-    The columns of ``editable`` can be typed into, if the table's triggers let one.
+    A row of one text is a title over those that follow. The columns of ``editable`` can be typed
+    into, if the table's triggers let one. ``tips`` are those of the rows, by default its texts.
     """
     was = table.blockSignals(True)
+    table.clearSpans()
     table.setRowCount(len(rows))
     for n, row in enumerate(rows):
         for column, text in enumerate(row):
@@ -40,9 +42,19 @@ def fill(table, rows: list[list[str]], editable: tuple = (), words: tuple = (0,)
             item.setFlags(ONLY_READ | qt.Qt.ItemIsEditable if column in editable else ONLY_READ)
             side = qt.Qt.AlignLeft if column in words else qt.Qt.AlignRight
             item.setData(qt.Qt.TextAlignmentRole, side | qt.Qt.AlignVCenter)
-            item.setToolTip(text)
+            item.setToolTip(text if tips is None else tips[n])
             table.setItem(n, column, item)
+        if len(row) == 1 < table.columnCount:
+            table.item(n, 0).setFont(bold())
+            table.setSpan(n, 0, 1, table.columnCount)
     table.blockSignals(was)
+
+
+def bold():
+    """Return the font of titles."""
+    font = qt.QFont()
+    font.setBold(True)
+    return font
 
 
 def fit_height(table, rows_shown: int = ROWS_SHOWN) -> None:

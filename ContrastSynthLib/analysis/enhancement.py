@@ -60,8 +60,9 @@ class Lesion:
     ``kind``: ``found`` and ``missed`` ones are regions of the real difference, ``invented``
     ones of the synthetic. ``overlap`` is the share of the region that enhances in the other
     difference as well, ``mean_error`` the mean of synthetic - real in it, in the unit of the
-    differences. ``centre_ras_mm`` is the centroid; ``bounds_kji`` holds the first index and
-    the one after the last, along k, j and i.
+    differences. ``centre_ras_mm`` is the centroid, which may lie outside the region, as that of
+    a ring does; ``inside_ras_mm`` is the region's voxel nearest to it. ``bounds_kji`` holds the
+    first index and the one after the last, along k, j and i.
     """
 
     id: int
@@ -70,6 +71,7 @@ class Lesion:
     overlap: float
     mean_error: float
     centre_ras_mm: tuple[float, float, float]
+    inside_ras_mm: tuple[float, float, float]
     bounds_kji: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 
@@ -212,8 +214,10 @@ def _lesion(
 ) -> Lesion:
     box, voxels = region.box, region.voxels
     error = made[box][voxels].astype(np.float64) - real[box][voxels]
-    centre_kji = np.argwhere(voxels).mean(axis=0) + [axis.start for axis in box]
-    right, anterior, superior = grid.ras_from_index(centre_kji).tolist()
+    places_kji = np.argwhere(voxels) + [axis.start for axis in box]
+    centre_kji = places_kji.mean(axis=0)
+    away_mm = np.linalg.norm((places_kji - centre_kji) * grid.spacing_mm[::-1], axis=1)
+    nearest_kji = places_kji[away_mm.argmin()]
     k, j, i = ((int(axis.start), int(axis.stop)) for axis in box)
     return Lesion(
         id=number,
@@ -221,9 +225,15 @@ def _lesion(
         volume_ml=int(voxels.sum()) * grid.voxel_volume_ml,
         overlap=region.overlap,
         mean_error=float(error.mean()),
-        centre_ras_mm=(right, anterior, superior),
+        centre_ras_mm=_ras_mm(grid, centre_kji),
+        inside_ras_mm=_ras_mm(grid, nearest_kji),
         bounds_kji=(k, j, i),
     )
+
+
+def _ras_mm(grid: Grid, place_kji: NDArray[Any]) -> tuple[float, float, float]:
+    right, anterior, superior = grid.ras_from_index(place_kji).tolist()
+    return right, anterior, superior
 
 
 def _check(

@@ -35,8 +35,8 @@ BFLOAT16_CAPABILITY = (8, 0)
 
 TOO_LITTLE_MEMORY = (
     "Memory does not suffice for one slice at a time, not even on the CPU. Close other "
-    "programs, give a tighter mask (--in mask=FILE; slices are cut to it), or use a computer "
-    "with more memory."
+    "programs, choose a tighter mask (--in mask=FILE), to which slices are cut, or use a "
+    "computer with more memory."
 )
 
 OUT_OF_MEMORY_WORDS = (

@@ -183,8 +183,8 @@ def plan_slices(
     _check_shape(mask, grid)
     if not mask.any():
         raise RequestError(
-            "The mask is empty: there is no slice for the network. Give a mask that covers the "
-            "brain or breast: --in mask=FILE."
+            "The mask is empty: there is no slice for the network. Choose a mask that covers the "
+            "brain or breast (--in mask=FILE)."
         )
     axes, flipped = _view(grid)
     spacing_mm = _spacing_mm(grid, axes)

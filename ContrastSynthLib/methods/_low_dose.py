@@ -95,7 +95,7 @@ def need_pre(pre: Volume | None, what: str, instead: str) -> Volume:
     """Return the pre scan; raises RequestError, naming what does without, where there is none."""
     if pre is None:
         raise RequestError(
-            f"{what} needs the scan before the agent: give --in pre=FILE, or {instead}, which "
-            "does without."
+            f"{what} needs the scan before the agent. Choose it (--in pre=FILE), or {instead}, "
+            "which does without."
         )
     return pre

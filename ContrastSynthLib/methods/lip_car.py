@@ -195,9 +195,11 @@ def lip_car(
     slices are solved at once, and the history of every iteration is recorded.
     """
     if parameters.forward != "h2l" or _needs(parameters, "pre", "difference"):
-        pre = need_pre(pre, "This inverse problem", "--set forward=h2l --set prior=tv")
+        pre = need_pre(
+            pre, "This inverse problem", "h2l with tv (--set forward=h2l --set prior=tv)"
+        )
     if _needs(parameters, "given") and guess is None:
-        raise RequestError("The guess 'given' needs a volume: give --in guess=FILE.")
+        raise RequestError("The guess 'given' needs a volume: choose one (--in guess=FILE).")
     _warn_of_assumptions(low, parameters, context)
     slices = low_dose_slices(low, pre, context)
     around = _guess(slices, guess, parameters, context) if PRIORS[parameters.prior][1] else None

@@ -124,8 +124,8 @@ def _registered(pair: Mapping[str, Volume], mode: str) -> tuple[Volume, dict[str
         if min(volume.grid.size) < FEWEST_SLICES:
             raise RequestError(
                 f"'{name}' has {min(volume.grid.size)} slice(s): too few to register in 3D "
-                f"(--align {mode}), {FEWEST_SLICES} are needed. Use --align resample, or register "
-                "the whole series before the slice is taken from it."
+                f"(--align {mode}), {FEWEST_SLICES} are needed. Resample it (--align resample), or "
+                "register the whole series before the slice is taken from it."
             )
     with _one_thread():
         found = _register(to_sitk(pair[reference]), to_sitk(pair[role]), mode)
@@ -165,7 +165,7 @@ def _resampled(
             f"'{role}' does not overlap '{reference}':\n\n"
             + grid_table({name: volume.grid for name, volume in pair.items()})
             + "\n\nIf both show the same region of the same patient, one header is wrong; "
-            "--align rigid finds the position from the images."
+            "registering (--align rigid) finds the position from the images."
         )
     return replace(moving, array=array, grid=fixed.grid), covered
 

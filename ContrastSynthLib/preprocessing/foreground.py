@@ -50,7 +50,8 @@ CLOSING_MM = 8.0
 GUESS_MESSAGE = (
     "No mask was given and the scans do not look skull-stripped. As a guess, the outline of the "
     "whole head or body is taken, not the brain: what is measured inside it (gain, normalisation, "
-    "metrics) includes fat, bone and muscle. Give the brain or breast as a mask: --in mask=FILE."
+    "metrics) includes fat, bone and muscle. Choose a mask of the brain or breast "
+    "(--in mask=FILE)."
 )
 
 
@@ -143,7 +144,7 @@ def _guess(volumes: Sequence[Volume]) -> Foreground:
     outline = _filled_slices(_without_strays(closed), grid)
     if not outline.any():
         raise RequestError(
-            "No outline of a head or body was found in the scans. Give a mask: --in mask=FILE."
+            "No outline of a head or body was found in the scans. Choose a mask (--in mask=FILE)."
         )
     return Foreground(outline, "guess", GUESS_MESSAGE)
 

@@ -108,6 +108,16 @@ def difference_node():
     return found
 
 
+def windows():
+    """Return window, level and whether it is automatic, by the names of the volumes."""
+    displays = {n.GetName(): n.GetDisplayNode() for n in slicer.util.getNodesByClass(VOLUME)}
+    return {
+        name: (round(one.GetWindow(), 2), round(one.GetLevel(), 2), bool(one.GetAutoWindowLevel()))
+        for name, one in displays.items()
+        if one is not None
+    }
+
+
 # Volumes
 
 
@@ -300,6 +310,76 @@ def test_a_difference_is_marked(tab, nodes):
     assert "synthetic volume" not in of_scans.GetAttribute(bridge.SYNTHETIC)
 
 
+# The windows
+
+
+@pytest.fixture
+def own_windows(nodes):
+    """Each volume has a window of its own: set by hand, or automatic."""
+    for node in nodes.values():
+        node.CreateDefaultDisplayNodes()
+    for role, window in {"input": (900.0, 400.0), "reference": (50.0, 30.0)}.items():
+        nodes[role].GetDisplayNode().SetAutoWindowLevel(False)
+        nodes[role].GetDisplayNode().SetWindowLevel(*window)
+    nodes["result"].GetDisplayNode().SetAutoWindowLevel(True)
+    found = windows()
+    assert {automatic for *_window, automatic in found.values()} == {True, False}
+    return found
+
+
+@pytest.mark.parametrize("mode", ["side", "blend", "flicker"])
+@pytest.mark.parametrize(
+    ("title", "level", "word"),
+    [
+        ("By medians of the brain", np.median, "medians"),
+        ("By means of the brain", np.mean, "means"),
+    ],
+)
+def test_all_are_shown_in_the_window_of_the_input(
+    tab, nodes, own_windows, mode, title, level, word
+):
+    array(nodes["result"])[:] *= 7.0  # a gain as a whole
+    nodes["result"].Modified()
+    press(tab.buttons[mode])
+    pick(tab.normalise_combo, title)
+    of_input = level(array(nodes["input"])[array(nodes["input"]) > 0].astype(float))
+    for node in nodes.values():
+        ratio = level(array(node)[array(node) > 0].astype(float)) / of_input
+        *window, automatic = windows()[node.GetName()]
+        np.testing.assert_allclose(window, (900.0 * ratio, 400.0 * ratio), rtol=1e-3)
+        assert not automatic
+    told = f"All in the window of 'T1 post', scaled by their {word} in the brain."
+    assert tab.notice.box.plainText.endswith(told)
+    press(tab.end_button)
+    assert windows() == own_windows
+
+
+def test_as_they_are_all_have_the_same_window(tab, nodes, own_windows):
+    press(tab.buttons["side"])
+    pick(tab.normalise_combo, "Not at all")
+    names = {node.GetName() for node in nodes.values()}
+    assert {windows()[name] for name in names} == {(900.0, 400.0, False)}
+    assert tab.notice.box.plainText.endswith("All in the window of 'T1 post'.")
+    press(tab.end_button)
+    assert windows() == own_windows
+
+
+def test_a_volume_that_is_not_compared_any_more_has_its_own_window_again(tab, nodes, own_windows):
+    press(tab.buttons["side"])
+    assert windows()["T1 pre"] != own_windows["T1 pre"]
+    pick(tab.inputs.selectors["reference"], None)
+    assert windows()["T1 pre"] == own_windows["T1 pre"]
+
+
+def test_a_window_that_cannot_be_scaled_is_left_and_it_is_told(tab, nodes, own_windows):
+    empty = slicer.mrmlScene.AddNewNodeByClass(VOLUME, "empty")
+    pick(tab.inputs.selectors["result"], empty)
+    press(tab.buttons["blend"])
+    assert "Each in its own window. empty has no voxels" in tab.notice.box.plainText
+    assert set(layers()) == {(nodes["reference"].GetID(), empty.GetID())}
+    assert {name: windows()[name] for name in own_windows} == own_windows
+
+
 # What was there before
 
 
@@ -455,7 +535,8 @@ def test_the_state_is_saved_and_restored_with_the_scene(tab, nodes, tmp_path):
     type_text(tab.flicker.rate, "2")
     press(tab.buttons["blend"])
     type_text(tab.opacity, "80")
-    before = named(tab.state())
+    before, shown = named(tab.state()), windows()
+    assert before["levels"] != []
     scene, path = slicer.mrmlScene, str(tmp_path / "scene.mrml")
     for number, node in enumerate(slicer.util.getNodesByClass(VOLUME)):
         storage = scene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
@@ -465,7 +546,8 @@ def test_the_state_is_saved_and_restored_with_the_scene(tab, nodes, tmp_path):
     scene.SetURL(path)
     assert scene.Commit()
     press(tab.end_button)
-    views_before = without_ids(looks())
+    views_before, windows_before = without_ids(looks()), windows()
+    assert windows_before != shown
     close_scene()
     pump(timeout_s=0.3)
     scene.SetURL(path)
@@ -476,7 +558,8 @@ def test_the_state_is_saved_and_restored_with_the_scene(tab, nodes, tmp_path):
     assert set(layers()) == {
         tuple(slicer.util.getNode(name).GetID() for name in ("T1 pre", "T1 post uptake SYNTHETIC"))
     }
-    assert named(tab.state()) == {**before, "before": None}
+    assert windows() == windows_before
+    assert named(tab.state()) == {**before, "before": None, "levels": []}
     assert before["before"] is not None
     press(tab.buttons["blend"])
     assert opacities() == {0.8}
@@ -491,6 +574,8 @@ def named(state):
     """Return a state with the names of its nodes in their places."""
     if isinstance(state, dict):
         return {key: named(value) for key, value in state.items()}
+    if isinstance(state, list):
+        return [named(value) for value in state]
     return state.GetName() if isinstance(state, slicer.vtkMRMLNode) else state
 
 

@@ -14,7 +14,7 @@ pytest.importorskip("PySide6", reason="PySide6-Essentials is not installed")
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
-from host import close_scene, entries, pick, press, pump, type_text
+from host import close_scene, entries, pick, press, pump, read_table, type_text
 
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.phantom.sample import sample_patient
@@ -210,7 +210,7 @@ def test_the_curves_grow_while_it_runs(panel, tab, nodes, worker):
     assert tab.legend.isVisible()
     assert tab.picture.isVisible()
     assert set(INK.values()) <= colours_in(tab.picture)
-    assert ["Iteration", "1", "12"] in tab.table.texts()
+    assert ["Iteration", "1", "12"] in read_table(tab.table)
     assert not tab.intro.isVisible()
     assert not tab.again_button.isVisible()
     show(panel, "synthesise")
@@ -265,13 +265,13 @@ def test_the_result_of_a_run_is_shown(panel, tab, nodes, scans, worker):
 def test_without_an_inversion_it_says_what_to_do(panel, tab):
     assert METHODS["lip_car"].title in tab.intro.text
     assert METHODS["physics_pre"].title not in tab.intro.text
-    for widget in (tab.picture, tab.table.widget, tab.again_button, tab.chart_button):
+    for widget in (tab.picture, tab.table, tab.again_button, tab.chart_button):
         assert not widget.isVisible()
 
 
 def test_a_result_tells_how_it_was_solved(tab, result):
     history = history_of(20)
-    rows = {name: (start, end) for name, start, end in tab.table.texts()}
+    rows = {name: (start, end) for name, start, end in read_table(tab.table)}
     first, last = history["objective"][0], history["objective"][-1]
     assert rows["Objective"] == (f"{first:.2e}", f"{last:.2e}")
     assert rows["Prior, weighted"][1] == f"{0.05 * history['regulariser'][-1]:.2e}"
@@ -372,9 +372,9 @@ def test_nothing_is_cut_off_in_a_narrow_panel(panel, tab, result):
     assert window.minimumSizeHint.width() <= WIDTH
     window.resize(WIDTH, 1000)
     pump(timeout_s=0.1)
-    table = tab.table.widget
+    table = tab.table
     assert sum(table.columnWidth(n) for n in range(3)) <= table.viewport().width
-    for texts in tab.table.texts():
+    for texts in read_table(tab.table):
         for column, text in enumerate(texts):
             assert table.fontMetrics().horizontalAdvance(text) <= table.columnWidth(column) - 6
     for button in (tab.again_button, tab.chart_button):

@@ -12,7 +12,7 @@ pytest.importorskip("PySide6", reason="PySide6-Essentials is not installed")
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
-from host import close_scene, pick, press, pump
+from host import close_scene, pick, press, pump, read_table
 
 from ContrastSynthLib.analysis.evaluation import evaluate
 from ContrastSynthLib.analysis.evaluation_rows import COLUMNS, evaluation_rows
@@ -104,7 +104,7 @@ def test_the_numbers_are_the_library_s_and_slicer_stays_usable(tab, nodes):
     check_rows(tab.measured["rows"], rows)
     assert tab.measured["noise"] == expected(nodes)["noise"]
     assert tab.title_label.text.startswith("T1 post Gd pre SYNTHETIC against T1 pre\n")
-    shown = tab.table.texts()
+    shown = read_table(tab.table)
     titles = [texts[0] for texts in shown if len(texts) == 1]
     assert titles[:3] == ["Brain", "Uptake", "Lesions"]
     assert len(shown) == len(rows) + len(titles)
@@ -149,7 +149,7 @@ def test_a_mask_is_a_region_of_its_own(tab, nodes, patient, kind):
     measure(tab)
     wanted = evaluation_rows(expected(nodes, mask=inside > 0))
     check_rows(tab.measured["rows"], wanted)
-    assert ["Mask"] in tab.table.texts()
+    assert ["Mask"] in read_table(tab.table)
 
 
 def test_other_grids_need_a_choice_of_alignment(tab, nodes):
@@ -317,17 +317,17 @@ def test_the_state_is_restored_with_the_scene(host, tab, nodes, measured):
     pick(tab.normalise_combo, "As they are")
     pick(tab.inputs.selectors["reference"], nodes["post"])
     tab._changed()
-    shown = tab.table.texts()
+    shown = read_table(tab.table)
     host.app.moduleManager().reload("ContrastSynth")
     again = host.open_module().panel.tabs["quality"]
     assert again is not tab
     settle(again)
     assert again.inputs.nodes()["reference"] is nodes["post"]
     assert again.normalise == "none"
-    assert again.table.texts() == shown
+    assert read_table(again.table) == shown
     assert again.title_label.text.startswith(measured["title"])
     close_scene()
-    assert again.table.texts() == []
+    assert read_table(again.table) == []
     assert again.inputs.nodes() == {}
 
 
@@ -336,10 +336,10 @@ def test_nothing_is_cut_off_in_a_narrow_panel(tab, nodes, measured):
     assert tab.widget.window().minimumSizeHint.width() <= WIDTH
     tab.widget.window().resize(WIDTH, 1500)
     pump(timeout_s=0.1)
-    table = tab.table.widget
+    table = tab.table
     room = table.viewport().width
     assert sum(table.columnWidth(n) for n in range(4)) <= room
-    for row, texts in enumerate(tab.table.texts()):
+    for row, texts in enumerate(read_table(tab.table)):
         for column, text in enumerate(texts):
             width = room if len(texts) == 1 else table.columnWidth(column)
             assert table.fontMetrics().horizontalAdvance(text) <= width - 6, (row, text)

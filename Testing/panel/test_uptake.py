@@ -296,7 +296,7 @@ def test_map_and_table_are_what_evaluate_finds(tab, nodes, synthetic, patient, r
     shown = {row["r_mm"]: row["volume_ml"] for row in rows if row["kind"] == "missed"}
     for lesion in expected.lesions:
         if lesion.kind == "missed":
-            assert shown[lesion.centre_ras_mm[0]] is not None
+            assert shown[lesion.inside_ras_mm[0]] is not None
     assert f"missed {len([r for r in rows if r['kind'] == 'missed'])} " in told
     assert f"({expected.missed_ml:.2f} ml)" in told
     texts = [tab.table.widget.item(0, column).text() for column in range(4)]
@@ -348,6 +348,28 @@ def test_a_changed_scan_is_read_again(tab, nodes, synthetic):
     after = tab.notice.box.plainText
     assert "invented 0 " in before
     assert "invented 0 " not in after
+
+
+def test_a_click_on_a_hollow_lesion_shows_a_place_inside_it(tab, nodes, synthetic):
+    from ContrastSynthPanel import bridge
+
+    k, j, i = np.indices(array(nodes["pre"]).shape)
+    radius = np.sqrt((k - 20) ** 2 + (j - 28) ** 2 + (i - 24) ** 2)
+    shell = (radius >= 6) & (radius < 8)
+    for name in ("pre", "post"):
+        array(nodes[name])[radius < 11] = 300.0
+    array(synthetic)[radius < 11] = 300.0
+    array(nodes["post"])[shell] = array(synthetic)[shell] = 900.0  # hidden in the synthetic pre
+    for node in (*nodes.values(), synthetic):
+        slicer.util.arrayFromVolumeModified(node)
+    type_text(tab.lesion_threshold, "0.3")
+    show(tab)
+    assert tab.table.widget.item(0, 0).text() == "missed"
+    click(tab, 0)  # the largest of them
+    grid = bridge.world_grid(tab.made["enhancement"], mask=True)
+    for centre in centres():
+        place = np.rint(grid.index_from_ras(centre)).astype(int)
+        assert shell[tuple(place)]
 
 
 def test_a_click_on_a_row_shows_the_lesion_in_all_views(tab, nodes, synthetic):

@@ -115,6 +115,21 @@ def test_for_each_kind_of_synthetic_scan(real):
     assert counts(compare(low - pre, synthetic_low - pre, threshold=0.2 / 3)) == (4, 1, 1)
 
 
+def test_a_place_inside_is_told_where_the_centre_is_not():
+    """In millimetres: two slices of 9 mm are further away than six rows of 1 mm."""
+    grid = Grid((15, 15, 5), spacing_mm=(1.0, 1.0, 9.0), origin_mm=(1.0, 2.0, 3.0))
+    k, j, i = np.indices(grid.shape)
+    radius = np.hypot(j - 7, i - 7)
+    ring = (radius <= 7) & ((radius >= 6) | (np.abs(k - 2) == 2))  # a shell, hollow inside
+    report = missed_and_invented(ring * 1.0, ring * 0.0, ring | True, grid)
+    (row,) = report.lesions
+    assert row.centre_ras_mm == pytest.approx((-1 - 7, -2 - 7, 3 + 18))
+    place = np.array(row.inside_ras_mm)
+    right, anterior, superior = place - row.centre_ras_mm
+    assert superior == pytest.approx(0)
+    assert np.hypot(right, anterior) == pytest.approx(6)
+
+
 def test_three_voxels_by_hand():
     """Voxels of 10 mm3: three of them are 30 mm3, and corners connect."""
     grid = Grid((3, 3, 3), spacing_mm=(2.0, 2.5, 2.0), origin_mm=(1.0, 2.0, 3.0))
@@ -315,6 +330,7 @@ def test_the_report_is_json_and_adds_up(real, synthetic):
         "overlap",
         "mean_error",
         "centre_ras_mm",
+        "inside_ras_mm",
         "bounds_kji",
     }
     assert report.map.dtype == np.uint8

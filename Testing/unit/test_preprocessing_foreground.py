@@ -169,7 +169,7 @@ def test_a_mask_that_leaves_nothing_is_refused():
         foreground([pre], pre.with_array(~brain))
     with pytest.raises(RequestError, match="no patient"):
         foreground([pre, pre.with_array(-pre.array)])
-    with pytest.raises(RequestError, match="Give a mask"):
+    with pytest.raises(RequestError, match="Choose a mask"):
         foreground([pre.with_array(np.full(GRID.shape, 5.0))])
 
 

@@ -72,6 +72,15 @@ def key(widget: Any, code: int) -> None:
     QTest.keyClick(widget, Qt.Key(code))
 
 
+def read_table(table: Any) -> list[list[str]]:
+    """Return the texts of a table, row by row; a title over several columns is one text."""
+    rows = [[table.item(row, n) for n in range(table.columnCount)] for row in range(table.rowCount)]
+    return [
+        [item.text() for item in row[: 1 if table.columnSpan(n, 0) > 1 else None]]
+        for n, row in enumerate(rows)
+    ]
+
+
 def type_cell(table: Any, row: int, column: int, text: str) -> None:
     """Double-click a cell of a table, type, and press Enter; refused where it only can be read."""
     from PySide6.QtCore import QPoint, QRect, Qt
