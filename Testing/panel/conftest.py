@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).resolve().parent))  # for "from host import press"
+from ContrastSynthLib.phantom.sample import sample_patient
+
+# For "from host import press" and "from scans import add_volume".
+sys.path.append(str(Path(__file__).resolve().parent))
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +23,18 @@ def session_host():
     made = start()
     yield made
     made.end()
+
+
+@pytest.fixture(scope="session")
+def patient():
+    """A small sample patient: runs on it are quick, and the worker's start takes longest."""
+    return sample_patient(size=(48, 56, 40))
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """Workers take one thread: on two cores more of them are in each other's way."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
 from host import close_scene, entries, pick, press, pump, settle, type_text
+from scans import add_volume
 
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.run import Request, run
@@ -18,11 +19,6 @@ WIDTH, ARROW = 400, 30
 VOLUME = "vtkMRMLScalarVolumeNode"
 MODES = ("side", "blend", "flicker", "difference")
 RESULT_AND_REFERENCE, RESULT_AND_INPUT = "Reference and Result", "Input and Result"
-
-
-@pytest.fixture(scope="module")
-def patient():
-    return sample_patient(size=(48, 56, 40))
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +51,6 @@ def nodes(tab, patient, result):
     for view, composite in views():
         view.SetOrientationToDefault()
         composite.SetLinkedControl(False)
-
-
-def add_volume(name, volume):
-    from ContrastSynthPanel import bridge
-
-    node = slicer.mrmlScene.AddNewNodeByClass(VOLUME, name)
-    bridge.fill_node(node, volume, volume.grid.index_to_ras, None)
-    return node
 
 
 def views():

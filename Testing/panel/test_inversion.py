@@ -15,6 +15,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
 from host import close_scene, entries, pick, press, pump, read_table, type_text
+from scans import add_volume
 
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.phantom.sample import sample_patient
@@ -57,11 +58,6 @@ def provenance(count, stopped="tolerance", **given):
     }
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
 @pytest.fixture(scope="module")
 def scans():
     """A head of a few slices and 1 mm: quick to invert."""
@@ -95,14 +91,6 @@ def result(tab, nodes, scans):
     """A result of 20 iterations in the scene, chosen."""
     node = add_result(nodes, scans, provenance(20, dose=0.33))
     pick(tab.selector, node)
-    return node
-
-
-def add_volume(name, volume):
-    from ContrastSynthPanel import bridge
-
-    node = slicer.mrmlScene.AddNewNodeByClass(VOLUME, name)
-    bridge.fill_node(node, volume, volume.grid.index_to_ras, None)
     return node
 
 

@@ -12,6 +12,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
 from host import close_scene, entries, pick, press, pump, type_cell
+from scans import show_tab
 
 from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.analysis.kinetics_report import kinetics_report
@@ -32,7 +33,7 @@ def patient():
 @pytest.fixture
 def panel(host):
     opened = host.open_module().panel
-    show_tab(opened, "Kinetics")
+    show_tab(opened, "kinetics")
     return opened
 
 
@@ -48,11 +49,6 @@ def series(tab, patient):
     add_mask(patient, "lesion")
     settle(tab)
     return node
-
-
-def show_tab(panel, title):
-    tabs = panel.tab_widget
-    tabs.setCurrentIndex([tabs.tabText(n) for n in range(tabs.count)].index(title))
 
 
 def phases_of(patient, shares, times=TIMES, synthetic=None):
@@ -221,9 +217,9 @@ def test_the_plot_stands_beside_the_slices_and_the_layout_comes_back(panel, tab,
     with_plot = layout.layout
     assert with_plot == slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalPlotView
     assert layout.plotWidget(0).mrmlPlotViewNode().GetPlotChartNodeID() == chart.GetID()
-    show_tab(panel, "Synthesise")
+    show_tab(panel, "synthesise")
     assert layout.layout == CONVENTIONAL
-    show_tab(panel, "Kinetics")
+    show_tab(panel, "kinetics")
     assert layout.layout == with_plot
     host.leave_module()
     assert layout.layout == CONVENTIONAL
@@ -231,7 +227,7 @@ def test_the_plot_stands_beside_the_slices_and_the_layout_comes_back(panel, tab,
     assert layout.layout == with_plot
     chosen = slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView
     layout.setLayout(chosen)  # by hand, meanwhile
-    show_tab(panel, "Profile")
+    show_tab(panel, "profile")
     assert layout.layout == chosen
 
 
@@ -315,7 +311,7 @@ def test_the_views_show_again_what_they_showed_before(panel, tab, series, patien
     tab.phases.slider.setValue(1)
     tab.phases.slider.setValue(2)
     assert backgrounds() != {volume.GetID()}
-    show_tab(panel, "Profile")
+    show_tab(panel, "profile")
     assert backgrounds() == {volume.GetID()}
     composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
     assert {node.GetForegroundVolumeID() for node in composites} == {over.GetID()}

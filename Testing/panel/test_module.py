@@ -19,11 +19,6 @@ from ContrastSynthLib.run import run  # noqa: F401 - declares the methods
 SMALL, SMALL_BREAST = (48, 56, 40), (32, 32, 10)
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
 @pytest.fixture
 def small(monkeypatch):
     """Small virtual patients under the sample data."""

@@ -12,6 +12,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
 from host import close_scene, entries, pick, press, pump, type_text
+from scans import add_volume
 
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.phantom.sample import sample_patient
@@ -25,11 +26,6 @@ SLIDER = {"physics_dose": "dose", "physics_pre": "sensitivity"}
 VALUES = {"physics_dose": 0.25, "physics_pre": 7.0}
 USUAL_SIZE = (240, 240, 155)
 MOST_OF_A_RUN = 0.2
-
-
-@pytest.fixture(scope="module")
-def patient():
-    return sample_patient(size=(48, 56, 40))
 
 
 @pytest.fixture
@@ -47,14 +43,6 @@ def nodes(tab, patient):
     for view in slice_views():
         view.JumpSliceByCentering(0.3, 0.2, 0.1)
     return found
-
-
-def add_volume(name, volume):
-    from ContrastSynthPanel import bridge
-
-    node = slicer.mrmlScene.AddNewNodeByClass(VOLUME, name)
-    bridge.fill_node(node, volume, volume.grid.index_to_ras, None)
-    return node
 
 
 def slice_views():

@@ -14,6 +14,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 import slicer
 import vtk
 from host import close_scene, entries, pick, press, pump, tick
+from scans import add_volume, show_tab
 
 from ContrastSynthLib.analysis.profiles import line_profile, profile_error
 from ContrastSynthLib.phantom.sample import sample_patient
@@ -35,7 +36,7 @@ def scans():
 @pytest.fixture
 def panel(host):
     opened = host.open_module().panel
-    show_tab(opened, "Profile")
+    show_tab(opened, "profile")
     return opened
 
 
@@ -58,20 +59,6 @@ def line(tab, nodes):
     pick(tab.line_selector, node)
     pick(tab.reference_selector, nodes["T1 post"])
     settle(tab)
-    return node
-
-
-def show_tab(panel, title):
-    tabs = panel.tab_widget
-    tabs.setCurrentIndex([tabs.tabText(n) for n in range(tabs.count)].index(title))
-
-
-def add_volume(name, volume):
-    from ContrastSynthPanel import bridge
-
-    node = slicer.mrmlScene.AddNewNodeByClass(VOLUME, name)
-    bridge.fill_node(node, volume, volume.grid.index_to_ras, None)
-    node.SetAttribute(bridge.SYNTHETIC, volume.synthetic)
     return node
 
 
@@ -263,11 +250,11 @@ def test_the_volume_that_one_draws_on_becomes_the_reference(tab, nodes):
 def test_the_mouse_is_given_back_when_the_tab_is_left(panel, tab, nodes):
     interaction = slicer.app.applicationLogic().GetInteractionNode()
     press(tab.place_button)
-    show_tab(panel, "Synthesise")
+    show_tab(panel, "synthesise")
     assert interaction.GetCurrentInteractionMode() == interaction.ViewTransform
     interaction.SwitchToSinglePlaceMode()  # somebody places something else
-    show_tab(panel, "Profile")
-    show_tab(panel, "Synthesise")
+    show_tab(panel, "profile")
+    show_tab(panel, "synthesise")
     assert interaction.GetCurrentInteractionMode() == interaction.Place
     interaction.SwitchToViewTransformMode()
 
@@ -377,14 +364,14 @@ def test_the_plot_stands_beside_the_slices_and_the_layout_comes_back(panel, tab,
     with_plot = slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalPlotView
     assert layout.layout == with_plot
     assert layout.plotWidget(0).mrmlPlotViewNode().GetPlotChartNodeID() == chart_of().GetID()
-    show_tab(panel, "Synthesise")
+    show_tab(panel, "synthesise")
     assert layout.layout == CONVENTIONAL
     before = plotted("T1 post")[0][-1]
     line.SetNthControlPointPosition(1, 0.0, 0.0, 0.0)
     settle(tab)
     assert layout.layout == CONVENTIONAL  # unseen, it neither computes nor changes the views
     assert plotted("T1 post")[0][-1] == before
-    show_tab(panel, "Profile")
+    show_tab(panel, "profile")
     assert layout.layout == with_plot
     assert plotted("T1 post")[0][-1] < before
     chosen = slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView
@@ -392,7 +379,7 @@ def test_the_plot_stands_beside_the_slices_and_the_layout_comes_back(panel, tab,
     line.SetNthControlPointPosition(1, 10.0, 0.0, 0.0)
     settle(tab)
     assert layout.layout == chosen
-    show_tab(panel, "Synthesise")
+    show_tab(panel, "synthesise")
     assert layout.layout == chosen
 
 

@@ -13,6 +13,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
 from host import close_scene, pick, press, pump, read_table
+from scans import add_volume
 
 from ContrastSynthLib.analysis.evaluation import evaluate
 from ContrastSynthLib.analysis.evaluation_rows import COLUMNS, evaluation_rows
@@ -26,19 +27,9 @@ SIZE = (48, 56, 40)
 
 
 @pytest.fixture(scope="module")
-def patient():
-    return sample_patient(size=SIZE)
-
-
-@pytest.fixture(scope="module")
 def result(patient):
     """A synthetic pre scan and its uptake map."""
     return run(Request("physics_pre", {"post": patient.scans["post"]}))
-
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture
@@ -66,14 +57,6 @@ def nodes(tab, patient, result):
     made = bridge.add_result(slicer.mrmlScene, result, found["post"])
     settle(tab)
     return found | {"synthetic": made["pre"], "uptake": made["uptake"]}
-
-
-def add_volume(name, volume):
-    from ContrastSynthPanel import bridge
-
-    node = slicer.mrmlScene.AddNewNodeByClass(VOLUME, name)
-    bridge.fill_node(node, volume, volume.grid.index_to_ras, None)
-    return node
 
 
 def settle(tab):

@@ -15,6 +15,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
 from host import close_scene, cut_off, entries, fit_height, pick, press, pump, type_text
+from scans import add_volume
 
 from ContrastSynthLib import devices
 from ContrastSynthLib.phantom.sample import sample_patient
@@ -25,17 +26,6 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 WIDTH = 400
 RUN_S = 60.0
 VOLUME = "vtkMRMLScalarVolumeNode"
-
-
-@pytest.fixture(scope="module")
-def patient():
-    """A small sample patient: the runs are quick, and the worker's start takes longest."""
-    return sample_patient(size=(48, 56, 40))
-
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture
@@ -54,14 +44,6 @@ def nodes(tab, patient):
     found = {role: add_volume(name, patient.scans[role]) for role, name in names.items()}
     pump(lambda: not tab._pick_timer.active)
     return found
-
-
-def add_volume(name, volume):
-    from ContrastSynthPanel import bridge
-
-    node = slicer.mrmlScene.AddNewNodeByClass(VOLUME, name)
-    bridge.fill_node(node, volume, volume.grid.index_to_ras, None)
-    return node
 
 
 def show(tab, key):

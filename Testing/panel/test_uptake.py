@@ -10,6 +10,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
 from host import close_scene, entries, pick, press, pump, settle, type_text
+from scans import add_volume
 
 from ContrastSynthLib.analysis.evaluation import enhancement_of
 from ContrastSynthLib.analysis.uptake import uptake
@@ -21,11 +22,6 @@ WIDTH, ARROW = 400, 30
 VOLUME, SEGMENTATION = "vtkMRMLScalarVolumeNode", "vtkMRMLSegmentationNode"
 NAMES = {"pre": "T1 pre", "post": "T1 post Gd"}
 REAL = "Uptake: T1 post Gd - T1 pre"
-
-
-@pytest.fixture(scope="module")
-def patient():
-    return sample_patient(size=(48, 56, 40))
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +53,6 @@ def synthetic(tab, nodes, result):
     made = bridge.add_result(slicer.mrmlScene, result, nodes["post"])
     settled(tab)
     return made["pre"]
-
-
-def add_volume(name, volume):
-    from ContrastSynthPanel import bridge
-
-    node = slicer.mrmlScene.AddNewNodeByClass(VOLUME, name)
-    bridge.fill_node(node, volume, volume.grid.index_to_ras, None)
-    return node
 
 
 def settled(tab):

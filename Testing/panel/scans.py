@@ -1,0 +1,22 @@
+"""Scans in the scene, and the tab that is looked at: what the tests of all tabs need."""
+
+from __future__ import annotations
+
+import slicer
+
+VOLUME = "vtkMRMLScalarVolumeNode"
+
+
+def add_volume(name, volume):
+    """Return a new volume node that lies where the volume does."""
+    from ContrastSynthPanel import bridge
+
+    node = slicer.mrmlScene.AddNewNodeByClass(VOLUME, name)
+    bridge.fill_node(node, volume, volume.grid.index_to_ras, None)
+    return node
+
+
+def show_tab(panel, key):
+    """Show a tab, and return it."""
+    panel.tab_widget.setCurrentIndex(list(panel.tabs).index(key))
+    return panel.tabs[key]
