@@ -39,7 +39,7 @@ scripts-list: setup ## refresh the list of library files that the extension pack
 	$(python) tools/list_library_files.py
 
 screenshots: setup ## pictures of the panel's tabs, as its test host draws them, in screenshots-output
-	QT_QPA_PLATFORM=offscreen CONTRASTSYNTH_SCREENSHOTS=screenshots-output $(python) -m pytest -q Testing/panel/test_screenshots.py
+	QT_QPA_PLATFORM=offscreen CONTRASTSYNTH_SCREENSHOTS=screenshots-output $(python) -m pytest -q --slow Testing/panel/test_screenshots.py
 
 clean: ## remove what the commands made, .venv included
 	rm -rf .venv build dist demo-output bench-output screenshots-output .mypy_cache .pytest_cache .ruff_cache .hypothesis

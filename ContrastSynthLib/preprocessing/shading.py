@@ -76,7 +76,8 @@ def _log_ratio(
     few = tuple(slice(step // 2, None, step) for step in steps)
     width = [AVERAGE_MM / mm for mm in spacing_mm]
     before, after = (
-        gaussian_filter(np.where(counts, image, 0).astype(np.float32), width, mode="constant")[few]
+        # In double precision: a solver would magnify what rounding makes of the axes' order.
+        gaussian_filter(np.where(counts, image, 0).astype(np.float64), width, mode="constant")[few]
         for image in (reference, scan)
     )
     counts = counts[few]

@@ -23,6 +23,8 @@ from ContrastSynthLib.registry import METHODS
 from ContrastSynthLib.result import Result
 from ContrastSynthLib.run import Request, run
 
+pytestmark = pytest.mark.slow  # they are for people: make screenshots
+
 WIDTH = 400
 NAMES = {"pre": "T1 pre", "post": "T1 post Gd", "low": "T1 low dose"}
 
