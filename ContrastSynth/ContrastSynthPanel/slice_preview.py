@@ -20,6 +20,7 @@ from ContrastSynthLib.preview import prepare, voxels_near_plane
 from ContrastSynthLib.registry import MASK_ROLE
 from ContrastSynthLib.volumes import Volume
 from ContrastSynthPanel import bridge
+from ContrastSynthPanel.views import slice_views
 
 PAUSE_MS = 30  # between two pictures, and between two looks at the thread
 NOT_COMPUTED = -1e30  # transparent: far below what any scan holds
@@ -134,8 +135,8 @@ class SlicePreview(VTKObservationMixin):
             return
         values, role = self._values, image_role(self._method)
         places, shown = [], []
-        for widget in slice_widgets():
-            places.append(voxels_near_plane(self._grid, *plane_of(widget.mrmlSliceNode())))
+        for view, _composite in slice_views():
+            places.append(voxels_near_plane(self._grid, *plane_of(view)))
             shown.append(self._preview.voxels(values, places[-1])[role])
             yield 0
         array = slicer.util.arrayFromVolume(self.node)
@@ -175,15 +176,14 @@ class SlicePreview(VTKObservationMixin):
     def _show_node(self) -> None:
         """Put the node in front of the slice views, and follow where they go."""
         reference = self._nodes[self._method.reference]
-        for widget in slice_widgets():
-            composite = widget.mrmlSliceCompositeNode()
+        for view, composite in slice_views():
             self._layers[composite] = layers_of(composite)
             if not composite.GetBackgroundVolumeID():
                 composite.SetBackgroundVolumeID(reference.GetID())
             composite.SetForegroundVolumeID(self.node.GetID())
             composite.SetForegroundOpacity(1.0)
             event = vtk.vtkCommand.ModifiedEvent  # another slice, or the view was turned
-            self.addObserver(widget.mrmlSliceNode(), event, self._draw_soon)
+            self.addObserver(view, event, self._draw_soon)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartSaveEvent, self.end)
 
@@ -226,12 +226,6 @@ def content_of(node, role: str) -> tuple:
         return node.GetID(), node.GetMTime()
     grid = bridge.world_grid(node, mask=role == MASK_ROLE)
     return node.GetID(), node.GetImageData().GetMTime(), grid
-
-
-def slice_widgets() -> list:
-    """Return the slice views of the layout."""
-    layout = slicer.app.layoutManager()
-    return [layout.sliceWidget(name) for name in layout.sliceViewNames()]
 
 
 def plane_of(slice_node) -> tuple[np.ndarray, np.ndarray]:

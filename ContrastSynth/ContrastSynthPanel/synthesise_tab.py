@@ -16,7 +16,7 @@ from ContrastSynthLib.registry import (
     resolve_parameters,
 )
 from ContrastSynthLib.run import Request
-from ContrastSynthPanel import bridge, timings
+from ContrastSynthPanel import bridge, timings, views
 from ContrastSynthPanel.citations import citation_html
 from ContrastSynthPanel.dependency_box import DependencyBox
 from ContrastSynthPanel.device_box import ITEM_FLAGS_ROLE, DeviceBox
@@ -290,7 +290,7 @@ class SynthesiseTab(Tab):
                 bridge.window_like(node, inputs.get(declared[role].units_of))
         images = [node for role, node in nodes.items() if declared[role].units_of is not None]
         background = reference if scene.IsNodePresent(reference) else "keep-current"
-        slicer.util.setSliceViewerLayers(background, images[0], foregroundOpacity=1.0)
+        views.show_layers(background, images[0])
         if UPTAKE in nodes:
             name = f"{nodes[UPTAKE].GetName()} mask"
             mask = bridge.mask_to_segmentation(scene, nodes[UPTAKE], reference, name)

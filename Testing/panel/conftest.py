@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ContrastSynthLib.phantom.sample import sample_patient
+from ContrastSynthLib.run import Request, run
 
 # For "from host import press" and "from scans import add_volume".
 sys.path.append(str(Path(__file__).resolve().parent))
@@ -31,6 +32,12 @@ def patient():
     return sample_patient(size=(48, 56, 40))
 
 
+@pytest.fixture(scope="session")
+def result(patient):
+    """A synthetic pre scan of the patient and its uptake map, made without a panel."""
+    return run(Request("physics_pre", {"post": patient.scans["post"]}))
+
+
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch):
     """Workers take one thread: on two cores more of them are in each other's way."""
@@ -50,6 +57,15 @@ def host(session_host):
     if errors:
         raise AssertionError(f"raised in slots or observers: {errors}") from errors[0]
     assert answers == [], "nothing asked for these answers"
+
+
+@pytest.fixture
+def panel(host):
+    """The opened panel; no folder of a run is left when it is taken down."""
+    yield host.open_module().panel
+    host.leave_module()
+    host.app.moduleManager()._close_all()
+    assert list(Path(host.app.temporaryPath).glob("contrastsynth-job-*")) == []
 
 
 @pytest.fixture

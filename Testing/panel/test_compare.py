@@ -10,10 +10,9 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
 from host import close_scene, entries, pick, press, pump, settle, type_text
-from scans import add_volume
+from scans import add_volume, show_tab
 
 from ContrastSynthLib.phantom.sample import sample_patient
-from ContrastSynthLib.run import Request, run
 
 WIDTH, ARROW = 400, 30
 VOLUME = "vtkMRMLScalarVolumeNode"
@@ -21,17 +20,9 @@ MODES = ("side", "blend", "flicker", "difference")
 RESULT_AND_REFERENCE, RESULT_AND_INPUT = "Reference and Result", "Input and Result"
 
 
-@pytest.fixture(scope="module")
-def result(patient):
-    return run(Request("physics_pre", {"post": patient.scans["post"]}, {}))
-
-
 @pytest.fixture
-def tab(host):
-    panel = host.open_module().panel
-    panel.tab_widget.setCurrentIndex(list(panel.tabs).index("compare"))
-    yield panel.tabs["compare"]
-    host.leave_module()
+def tab(panel):
+    return show_tab(panel, "compare")
 
 
 @pytest.fixture

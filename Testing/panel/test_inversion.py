@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
 from host import close_scene, entries, pick, press, pump, read_table, type_text
-from scans import add_volume
+from scans import add_volume, show_tab
 
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.phantom.sample import sample_patient
@@ -66,16 +65,8 @@ def scans():
 
 
 @pytest.fixture
-def panel(host):
-    yield host.open_module().panel
-    host.leave_module()
-    host.app.moduleManager()._close_all()
-    assert list(Path(host.app.temporaryPath).glob("contrastsynth-job-*")) == []
-
-
-@pytest.fixture
 def tab(panel):
-    return show(panel, "inversion")
+    return show_tab(panel, "inversion")
 
 
 @pytest.fixture
@@ -101,19 +92,14 @@ def add_result(nodes, scans, told):
     return bridge.add_result(slicer.mrmlScene, made, nodes["low"])["post"]
 
 
-def show(panel, key):
-    panel.tab_widget.setCurrentIndex(list(panel.tabs).index(key))
-    return panel.tabs[key]
-
-
 def start(panel, preset="Signal equation", method="lip_car"):
     """Apply a method under Synthesise, and look at the inversion again."""
-    tab = show(panel, "synthesise")
+    tab = show_tab(panel, "synthesise")
     pick(tab.method_combo, METHODS[method].title)
     if preset:
         pick(tab.parameters.preset_combo, preset)
     press(tab.run.apply_button)
-    return show(panel, "inversion")
+    return show_tab(panel, "inversion")
 
 
 WORKER = """
@@ -201,10 +187,10 @@ def test_the_curves_grow_while_it_runs(panel, tab, nodes, worker):
     assert ["Iteration", "1", "12"] in read_table(tab.table)
     assert not tab.intro.isVisible()
     assert not tab.again_button.isVisible()
-    show(panel, "synthesise")
+    show_tab(panel, "synthesise")
     press(panel.synthesise.run.cancel_button)
     pump(lambda: not panel.synthesise.run.running, 20.0)
-    show(panel, "inversion")
+    show_tab(panel, "inversion")
     assert tab.status.text == "The run ended after iteration 12, without a result."
     assert tab.history["iteration"][-1] == 12, "what was seen stays in view"
 
@@ -345,7 +331,7 @@ def test_the_state_is_restored_with_the_scene(host, tab, result, nodes, scans):
     tab.iterate.value = 6.0
     host.app.moduleManager().reload("ContrastSynth")
     panel = host.open_module().panel
-    again = show(panel, "inversion")
+    again = show_tab(panel, "inversion")
     assert again is not tab
     assert again.selector.currentNode() is result
     assert again.kept == 6
@@ -371,12 +357,12 @@ def test_nothing_is_cut_off_in_a_narrow_panel(panel, tab, result):
 
 def test_the_real_solver_is_watched(panel, tab, nodes):
     pytest.importorskip("torch", reason="the solvers need torch")
-    synthesise = show(panel, "synthesise")
+    synthesise = show_tab(panel, "synthesise")
     pick(synthesise.method_combo, METHODS["lip_car"].title)
     pick(synthesise.parameters.preset_combo, "Signal equation")
     type_text(synthesise.parameters.fields["iterations"].widget, "4")
     press(synthesise.run.apply_button)
-    show(panel, "inversion")
+    show_tab(panel, "inversion")
     live = []
 
     def over():

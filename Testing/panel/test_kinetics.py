@@ -31,15 +31,8 @@ def patient():
 
 
 @pytest.fixture
-def panel(host):
-    opened = host.open_module().panel
-    show_tab(opened, "kinetics")
-    return opened
-
-
-@pytest.fixture
 def tab(panel):
-    return panel.tabs["kinetics"]
+    return show_tab(panel, "kinetics")
 
 
 @pytest.fixture

@@ -29,9 +29,8 @@ MOST_OF_A_RUN = 0.2
 
 
 @pytest.fixture
-def tab(host):
-    yield host.open_module().panel.synthesise
-    host.leave_module()
+def tab(panel):
+    return panel.synthesise
 
 
 @pytest.fixture

@@ -34,15 +34,8 @@ def scans():
 
 
 @pytest.fixture
-def panel(host):
-    opened = host.open_module().panel
-    show_tab(opened, "profile")
-    return opened
-
-
-@pytest.fixture
 def tab(panel):
-    return panel.tabs["profile"]
+    return show_tab(panel, "profile")
 
 
 @pytest.fixture

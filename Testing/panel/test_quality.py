@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
 from host import close_scene, pick, press, pump, read_table
-from scans import add_volume
+from scans import add_volume, show_tab
 
 from ContrastSynthLib.analysis.evaluation import evaluate
 from ContrastSynthLib.analysis.evaluation_rows import COLUMNS, evaluation_rows
@@ -26,25 +25,9 @@ VOLUME = "vtkMRMLScalarVolumeNode"
 SIZE = (48, 56, 40)
 
 
-@pytest.fixture(scope="module")
-def result(patient):
-    """A synthetic pre scan and its uptake map."""
-    return run(Request("physics_pre", {"post": patient.scans["post"]}))
-
-
-@pytest.fixture
-def panel(host):
-    """The opened panel; no folder of a measurement is left when it is taken down."""
-    yield host.open_module().panel
-    host.leave_module()
-    host.app.moduleManager()._close_all()
-    assert list(Path(host.app.temporaryPath).glob("contrastsynth-job-*")) == []
-
-
 @pytest.fixture
 def tab(panel):
-    panel.tab_widget.setCurrentIndex(list(panel.tabs).index("quality"))
-    return panel.tabs["quality"]
+    return show_tab(panel, "quality")
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import numpy as np
 import slicer
 import vtk
 from host import can_render, pick, press, pump, screenshot, slices, tick, type_text
+from scans import show_tab
 
 from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.phantom.sample import TUMOUR, sample_patient
@@ -79,7 +80,7 @@ def test_the_synthesise_tab(widget, folder, key):
 
 @pytest.mark.parametrize("key", ["uptake", "lesions"])
 def test_the_uptake_tab(widget, compared, folder, key):
-    tab = shown(compared, "uptake")
+    tab = show_tab(compared, "uptake")
     press(tab.show_button)
     if key == "lesions":
         type_text(tab.lesion_threshold, "0.15")  # so coarse a grid has noise above 0.1
@@ -92,7 +93,7 @@ def test_the_uptake_tab(widget, compared, folder, key):
 
 @pytest.mark.parametrize("mode", ["side", "blend", "flicker", "difference"])
 def test_the_compare_tab(widget, compared, folder, mode):
-    tab = shown(compared, "compare")
+    tab = show_tab(compared, "compare")
     press(tab.buttons[mode])
     take(widget, folder / f"compare_{mode}.png")
     picture_of_views(folder / f"compare_{mode}_views.png")
@@ -120,7 +121,7 @@ def test_the_kinetics_tab(widget, folder):
     add_series(patient, "T1 dynamic SYNTHETIC", (0.0, 0.8, 0.9, 0.85, 0.7), "by a picture")
     mask = patient.scans["pre"].with_array((patient.tissue == TUMOUR).astype(np.float32))
     bridge.mask_to_segmentation(scene, mask, slicer.util.getNode("T1 pre"), "lesion")
-    tab = shown(widget.panel, "kinetics")
+    tab = show_tab(widget.panel, "kinetics")
     take(widget, folder / "kinetics_before.png")
     pump(lambda: not tab._pick_timer.active)
     press(tab.measure_button)
@@ -132,7 +133,7 @@ def test_the_kinetics_tab(widget, folder):
 
 
 def test_the_profile_tab(widget, folder):
-    tab = shown(widget.panel, "profile")
+    tab = show_tab(widget.panel, "profile")
     press(tab.place_button)
     pump(lambda: not tab._timer.active)
     take(widget, folder / "profile_before.png")
@@ -168,12 +169,6 @@ def take(widget, path):
     assert int.from_bytes(content[16:20], "big") == WIDTH
 
 
-def shown(panel, key):
-    """Show a tab, as a click on it does."""
-    panel.tab_widget.setCurrentIndex(list(panel.tabs).index(key))
-    return panel.tabs[key]
-
-
 def run_method(tab, key):
     pick(tab.method_combo, METHODS[key].title)
     press(tab.run.apply_button)
@@ -181,11 +176,11 @@ def run_method(tab, key):
 
 
 def test_the_quality_tab(widget, folder):
-    tab = shown(widget.panel, "quality")
+    tab = show_tab(widget.panel, "quality")
     take(widget, folder / "quality_empty.png")
-    shown(widget.panel, "synthesise")
+    show_tab(widget.panel, "synthesise")
     run_method(widget.panel.synthesise, "physics_pre")
-    shown(widget.panel, "quality")
+    show_tab(widget.panel, "quality")
     pump(lambda: not tab._pick_timer.active)
     press(tab.run.apply_button)
     pump(lambda: not tab.run.running, 60.0)
@@ -196,7 +191,7 @@ def test_the_inversion_tab(widget, folder):
     from ContrastSynthPanel import bridge
     from ContrastSynthPanel.job import Event
 
-    tab = shown(widget.panel, "inversion")
+    tab = show_tab(widget.panel, "inversion")
     take(widget, folder / "inversion_empty.png")
     told = made_provenance(24)
     history = told["record"]["history"]

@@ -29,12 +29,8 @@ VOLUME = "vtkMRMLScalarVolumeNode"
 
 
 @pytest.fixture
-def tab(host):
-    """The opened tab; no folder of a run is left when it is taken down."""
-    yield host.open_module().panel.synthesise
-    host.leave_module()
-    host.app.moduleManager()._close_all()
-    assert list(Path(host.app.temporaryPath).glob("contrastsynth-job-*")) == []
+def tab(panel):
+    return panel.synthesise
 
 
 @pytest.fixture

@@ -31,9 +31,8 @@ def own_weights(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def tab(host):
-    yield host.open_module().panel.synthesise
-    host.leave_module()
+def tab(panel):
+    return panel.synthesise
 
 
 @pytest.fixture

@@ -10,13 +10,12 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
 from host import close_scene, entries, pick, press, pump, settle, type_text
-from scans import add_volume
+from scans import add_volume, show_tab
 
 from ContrastSynthLib.analysis.evaluation import enhancement_of
 from ContrastSynthLib.analysis.uptake import uptake
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.preprocessing.foreground import foreground
-from ContrastSynthLib.run import Request, run
 
 WIDTH, ARROW = 400, 30
 VOLUME, SEGMENTATION = "vtkMRMLScalarVolumeNode", "vtkMRMLSegmentationNode"
@@ -24,18 +23,9 @@ NAMES = {"pre": "T1 pre", "post": "T1 post Gd"}
 REAL = "Uptake: T1 post Gd - T1 pre"
 
 
-@pytest.fixture(scope="module")
-def result(patient):
-    """A synthetic pre scan, whose enhancement has not to be as in the scans."""
-    return run(Request("physics_pre", {"post": patient.scans["post"]}, {}))
-
-
 @pytest.fixture
-def tab(host):
-    panel = host.open_module().panel
-    panel.tab_widget.setCurrentIndex(list(panel.tabs).index("uptake"))
-    yield panel.tabs["uptake"]
-    host.leave_module()
+def tab(panel):
+    return show_tab(panel, "uptake")
 
 
 @pytest.fixture
