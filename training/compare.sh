@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # SPHERE, its direct baselines and its ablations at one small budget: Tables 2, 3 and 5 of the paper.
 #
-#   MINUTES=12 PATIENTS=10 training/compare.sh POOL FEATURES OUT
+#   STEPS=600 PATIENTS=10 training/compare.sh POOL FEATURES OUT
 #
 # POOL is a folder of training/slices.py, FEATURES the bundle of train_features.py. All networks
-# see the same slices, have as many parameters, one learning rate and so many CPU minutes. Stop it
+# see the same slices, and have as many parameters, one learning rate and so many steps. Stop it
 # and start it again: what is trained or measured stays.
 set -euo pipefail
 pool=$1 features=$2 out=$3
-budget=(--data "$pool" --minutes "${MINUTES:-20}" --threads "${THREADS:-1}" --precision bf16-mixed)
+budget=(--data "$pool" --steps "${STEPS:-1200}" --threads "${THREADS:-1}" --precision bf16-mixed)
 weigh=(--weigh l1=20 --weigh ssim=2 --weigh adversarial=0.02 --weigh bce=2)
 training=$(dirname "${BASH_SOURCE[0]}")
 python=${PYTHON:-python}
@@ -27,6 +27,7 @@ measure() {
 }
 
 train_sphere sphere
+train_sphere joint --schedule joint
 train_sphere unet --network unet
 train_sphere attention_unet --network attention_unet
 train_sphere unet_plus_plus --network unet_plus_plus
@@ -48,5 +49,5 @@ for kind in same different; do
     # shellcheck disable=SC2046
     measure "$kind" 5 $(row sphere sphere) $(row unet_plus_plus sphere) \
         $(row no_hyperintensity sphere) $(row no_segmentation sphere) \
-        $(row no_autoencoder sphere)
+        $(row no_autoencoder sphere) $(row joint sphere)
 done

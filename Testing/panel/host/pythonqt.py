@@ -24,8 +24,6 @@ _instance_check = type.__instancecheck__
 _readers: dict[type, Any] = {}  # how PySide6 itself reads an attribute, by its class
 _reading: set[tuple[int, str]] = set()
 _loading: list[bool] = []  # not empty while QUiLoader sets each child as an attribute
-# PySide6 6.12 takes a reference to True away at every emit(): Python 3.11 ends when none is left.
-_spare_references = [True] * 1_000_000
 
 
 class PropertyKind(NamedTuple):
