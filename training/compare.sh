@@ -27,6 +27,7 @@ measure() {
 }
 
 train_sphere sphere
+train_sphere joint --schedule joint
 train_sphere unet --network unet
 train_sphere attention_unet --network attention_unet
 train_sphere unet_plus_plus --network unet_plus_plus
@@ -48,5 +49,5 @@ for kind in same different; do
     # shellcheck disable=SC2046
     measure "$kind" 5 $(row sphere sphere) $(row unet_plus_plus sphere) \
         $(row no_hyperintensity sphere) $(row no_segmentation sphere) \
-        $(row no_autoencoder sphere)
+        $(row no_autoencoder sphere) $(row joint sphere)
 done

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Annotated
+
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from ContrastSynthLib.methods._slices import SliceParameters, run_on_slices
 from ContrastSynthLib.preprocessing.normalisation import fit
-from ContrastSynthLib.registry import Context, Input, Output, method
-from ContrastSynthLib.volumes import FloatArray, Volume
+from ContrastSynthLib.registry import Context, Input, Output, Param, method
+from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
+
+CONTRAST_MM = 4.0
+"""What is smoother is contrast, what is finer structure, as in the training: our choice."""
+
+
+@dataclass(frozen=True)
+class SphereArtParameters(SliceParameters):
+    """How the network is asked, and what of its answer counts."""
+
+    keep_contrast: Annotated[
+        bool,
+        Param(
+            "Keep the contrast of the corrupted scan",
+            help=f"What is smoother than {CONTRAST_MM:g} mm stays as scanned: artefacts of motion "
+            "and zippers are finer. Leave this out where the head is folded over (aliasing).",
+        ),
+    ] = True
 
 
 @method(
@@ -22,22 +43,28 @@ from ContrastSynthLib.volumes import FloatArray, Volume
         "pre": Output("Pre-contrast without artefacts", units_of="corrupted"),
         "uptake": Output("Uptake, 0 to 1", units_of=None),
     },
-    parameters=SliceParameters,
+    parameters=SphereArtParameters,
     reference="corrupted",
-    presets={"paper": {"mirrored": False}, "fast": {"mirrored": False}},
+    presets={
+        "paper": {"mirrored": False, "keep_contrast": False},
+        "fast": {"mirrored": False},
+        "aliasing": {"keep_contrast": False},
+    },
+    preset_titles={"aliasing": "For aliasing"},
     weights="sphere_art",
     citation="sphere2025",
     intended_use="Research. T1-weighted brains with motion, aliasing or a zipper in the "
     "pre-contrast scan. What the artefact hid is taken from the post-contrast scan, not seen.",
 )
 def sphere_art(
-    post: Volume, corrupted: Volume, *, parameters: SliceParameters, context: Context
+    post: Volume, corrupted: Volume, *, parameters: SphereArtParameters, context: Context
 ) -> dict[str, FloatArray]:
     """Merge the structure of SPHERE's synthetic scan with the contrast of the corrupted one.
 
     Section 2.3 and figure 3 of SPHERE. Each scan is divided by its own mean inside the mask.
     The result has the units of the corrupted scan and lies on its grid; outside of the mask it
-    is the corrupted scan.
+    is the corrupted scan. ``keep_contrast`` is ours: the network pulls the contrast of scanner
+    settings that it never saw towards that of its training.
     """
     own = fit("mean", corrupted.array, context.mask)
     images = [
@@ -46,7 +73,11 @@ def sphere_art(
     ]
     plan, found = run_on_slices(images, corrupted, context, mirrored=parameters.mirrored)
     # Artefacts are as fine as the pixels, so the whole image is new, not a change to the old.
-    pre = np.maximum(own.undo(plan.restore(found["pre"], outside=0.0)), 0)
+    pre = own.undo(plan.restore(found["pre"], outside=0.0))
+    if parameters.keep_contrast:
+        spacing_mm = corrupted.grid.spacing_mm[::-1]
+        pre = pre + smooth_part(corrupted.array - pre, context.mask, CONTRAST_MM, spacing_mm)
+    pre = np.maximum(pre, 0)
     context.record["mean_change_of_brain_mean"] = float(
         np.abs(own.apply(pre) - images[1][0])[context.mask].mean()
     )
@@ -56,3 +87,18 @@ def sphere_art(
         "pre": np.where(context.mask, pre, corrupted.array),
         "uptake": np.where(context.mask, uptake, np.float32(0)),
     }
+
+
+def smooth_part(
+    image: FloatArray, mask: BoolArray, sigma_mm: float, spacing_mm: tuple[float, ...]
+) -> FloatArray:
+    """Return a Gaussian average (k, j, i) of what lies in the mask, 0 outside of it.
+
+    ``sigma_mm`` is its standard deviation; ``spacing_mm`` is in the order (k, j, i).
+    """
+    sigma = [sigma_mm / mm for mm in spacing_mm]
+    inside = mask.astype(np.float32)
+    total = gaussian_filter(inside, sigma, mode="constant")
+    average = gaussian_filter(image * inside, sigma, mode="constant")
+    smooth: FloatArray = np.divide(average, total, out=np.zeros_like(average), where=mask)
+    return smooth

@@ -10,6 +10,7 @@ import pytest
 
 from ContrastSynthLib.analysis.evaluation import evaluate
 from ContrastSynthLib.geometry import Grid
+from ContrastSynthLib.methods.sphere_art import CONTRAST_MM, smooth_part
 from ContrastSynthLib.phantom.brain_slices import brain_slabs
 from ContrastSynthLib.run import Request, run
 from ContrastSynthLib.volumes import Volume
@@ -119,6 +120,44 @@ def test_the_uptake_is_where_agent_went(patient):
     voxel_ml = patient["post"].grid.voxel_volume_ml
     assert record["uptake_ml"] == pytest.approx(found.sum() * voxel_ml)
     assert record["memory"]["device"] == "cpu"
+
+
+def test_the_contrast_of_the_corrupted_scan_is_kept_unless_left_out(patient):
+    corrupted, brain = patient["corrupted"].array, patient["brain"].array > 0
+    off = {}
+    for preset in ("fast", "paper"):
+        pre = run(
+            Request(
+                "sphere_art",
+                {"post": patient["post"], "corrupted": patient["corrupted"]}
+                | {"mask": patient["brain"]},
+                preset=preset,
+            )
+        )
+        change = pre.outputs["pre"].array - corrupted
+        smooth = smooth_part(change, brain, CONTRAST_MM, (1.0, 1.0, 1.0))
+        assert np.abs(change[brain]).mean() > 0.01 * corrupted[brain].mean()
+        off[preset] = np.abs(smooth[brain]).mean()
+    assert off["fast"] < 0.5 * off["paper"]
+
+
+def test_a_smooth_part_takes_nothing_from_outside_of_the_mask():
+    rng = np.random.default_rng(0)
+    mask = np.zeros((12, 20, 16), dtype=bool)
+    mask[2:10, 3:17, 2:12] = True
+    image = np.where(mask, np.float32(3), rng.normal(50, 9, mask.shape).astype(np.float32))
+    found = smooth_part(image, mask, 4.0, (5.0, 1.0, 1.5))
+    np.testing.assert_allclose(found[mask], 3, rtol=1e-5)
+    assert not found[~mask].any()
+    # A wave of 4 mm along j and one of 60 mm along i: what is left, and what stays.
+    j, i = np.meshgrid(np.arange(200.0), np.arange(120.0), indexing="ij")
+    waves = (np.sin(2 * np.pi * j / 4) + np.sin(2 * np.pi * i * 1.5 / 60))[np.newaxis]
+    found = smooth_part(waves.astype(np.float32), np.ones(waves.shape, bool), 4.0, (1.0, 1.0, 1.5))
+    middle = found[0, 40:-40, 30:-30]
+    kept = np.exp(-0.5 * (2 * np.pi * 4 / 60) ** 2)
+    np.testing.assert_allclose(
+        middle, kept * np.sin(2 * np.pi * i * 1.5 / 60)[40:-40, 30:-30], atol=0.01
+    )
 
 
 @pytest.mark.parametrize("plane", [0, 1, 2])
