@@ -79,16 +79,20 @@ def changed_by(
     Only the change goes from the slices back to the grid, so that where pixels were resampled
     the image keeps its own detail. Outside of the mask nothing changes.
     """
-    change = plan.restore(slices, outside=0.0)
-    return np.where(context.mask, np.maximum(image + change, np.minimum(image, 0)), image)
+    changed = plan.restore(slices, outside=0.0)
+    changed += image
+    np.maximum(changed, np.minimum(image, 0), out=changed)
+    np.copyto(changed, image, where=~context.mask)
+    return changed
 
 
 def record_removed(
     outputs: Mapping[str, FloatArray], image: FloatArray, reference: Volume, context: Context
 ) -> None:
     """Note how much enhancement was taken out of ``image``; both are in means of the brain."""
-    removed = context.mask & (image - outputs["pre"] > UPTAKE_THRESHOLD)
-    taken = (image - outputs["pre"])[removed]
+    change = image - outputs["pre"]
+    removed = context.mask & (change > UPTAKE_THRESHOLD)
+    taken = change[removed]
     context.record.update(
         enhancement_removed_ml=float(removed.sum() * reference.grid.voxel_volume_ml),
         mean_enhancement_removed_of_brain_mean=float(taken.mean()) if taken.size else 0.0,

@@ -78,10 +78,12 @@ def sphere(
     outputs["hyperintensity"] = (
         np.zeros_like(image) if prior is None else plan.restore(prior, outside=0.0)
     )
+    elsewhere = ~context.mask
     for name in ("uptake", "hyperintensity"):
-        outputs[name] = np.where(context.mask, outputs[name], np.float32(0))
+        np.copyto(outputs[name], 0, where=elsewhere)
     record_removed(outputs, image, post, context)
-    outputs["pre"] = np.where(context.mask, normalisation.undo(outputs["pre"]), post.array)
+    outputs["pre"] = normalisation.undo(outputs["pre"])
+    np.copyto(outputs["pre"], post.array, where=elsewhere)
     return outputs
 
 
@@ -89,4 +91,5 @@ def without_small(change: FloatArray, least: float) -> FloatArray:
     """Return c^3 / (c^2 + least^2) for each change c: half of ``least``, four fifths of twice."""
     if not least:
         return change
-    return np.asarray(change**3 / (change**2 + least**2), dtype=np.float32)
+    square = change * change  # a power of 3 takes ten times longer
+    return np.asarray(change * (square / (square + least**2)), dtype=np.float32)
