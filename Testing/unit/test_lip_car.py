@@ -109,11 +109,12 @@ def test_random_weights_do_not(patient, network, tmp_path):
 def random_bundle(network, folder):
     shipped = find_bundle(network, None)
     generator = torch.Generator().manual_seed(0)
+    # Sorted, since the order of a file's tensors is another one in each process.
     state = {
         name: torch.randn(value.shape, generator=generator) * value.std().clamp(min=1e-3)
         if value.ndim > 1
         else value
-        for name, value in load_state(shipped).items()
+        for name, value in sorted(load_state(shipped).items())
     }
     card = {key: value for key, value in shipped.metadata.items() if key != "sha256"}
     return save_bundle(folder / "random", state, card, "none").folder
@@ -123,6 +124,8 @@ MOST_LEFT = {"ph2l": 0.42, "h2l": 0.9}
 """Of the error of the low dose, where agent went."""
 MOST_LEFT_BY_OPERATOR = {"ph2l": 0.35, "h2l": 0.8}
 """Of the difference between full and low dose, there."""
+MOST_LEFT_IN_BRAIN = {"ph2l": 0.4, "h2l": 0.9}
+"""The same in the brain, where a random network is far off: in the uptake one may be near."""
 
 
 @pytest.mark.parametrize("forward", MOST_LEFT)
@@ -144,7 +147,8 @@ def check_operator(patient, forward, bundle):
     channels = torch.from_numpy(np.stack([i / unit * brain for i in seen], axis=1).astype("f4"))
     with torch.inference_mode():
         made = load_network(bundle).eval()(channels)[:, 0].numpy() * unit
-    assert mae(low, made, mask=where) < MOST_LEFT_BY_OPERATOR[forward] * mae(low, full, mask=where)
+    for most, region in ((MOST_LEFT_BY_OPERATOR, where), (MOST_LEFT_IN_BRAIN, brain)):
+        assert mae(low, made, mask=region) < most[forward] * mae(low, full, mask=region)
 
 
 @pytest.mark.parametrize("forward", MOST_LEFT)
