@@ -35,6 +35,7 @@ from slices import NEIGHBOURS
 from torch import Tensor, nn
 
 from ContrastSynthLib.losses import l1_loss, ssim_loss
+from ContrastSynthLib.methods.sphere_art import CONTRAST_MM
 from ContrastSynthLib.networks import build_network
 from ContrastSynthLib.networks.direct import ARCHITECTURES, parameters_of, width_for
 from ContrastSynthLib.networks.sphere_art import ROUTES, SphereArt
@@ -43,8 +44,8 @@ from ContrastSynthLib.weights import find_bundle, load_state, read_bundle
 WEIGHTS = {"l1": 1.0, "ssim": 1.0}
 """Of each route: our choice."""
 DATA_RANGE = 2.0
-CONTRAST_SIGMA = 4.0
-"""Pixels of about 1 mm: what is smoother is contrast, our choice."""
+CONTRAST_SIGMA = CONTRAST_MM
+"""Pixels, which are of about 1 mm."""
 
 
 def main() -> None:

@@ -127,15 +127,8 @@ def test_the_contrast_of_the_corrupted_scan_is_kept_unless_left_out(patient):
     corrupted, brain = patient["corrupted"].array, patient["brain"].array > 0
     off = {}
     for preset in ("fast", "paper"):
-        pre = run(
-            Request(
-                "sphere_art",
-                {"post": patient["post"], "corrupted": patient["corrupted"]}
-                | {"mask": patient["brain"]},
-                preset=preset,
-            )
-        )
-        change = pre.outputs["pre"].array - corrupted
+        result = run(request_for(patient, "sphere_art", preset=preset))
+        change = result.outputs["pre"].array - corrupted
         smooth = smooth_part(change, brain, CONTRAST_MM, (1.0, 1.0, 1.0))
         assert np.abs(change[brain]).mean() > 0.01 * corrupted[brain].mean()
         off[preset] = np.abs(smooth[brain]).mean()
