@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -90,6 +90,33 @@ def training_path() -> Iterator[Path]:
     sys.path.insert(0, str(TRAINING))
     yield TRAINING
     sys.path.remove(str(TRAINING))
+
+
+@pytest.fixture
+def random_weights(tmp_path: Path) -> Callable[[str], Any]:
+    """Make the bundle of a name once more, with random numbers for its weights.
+
+    Checks of what shipped weights do are to fail with it.
+    """
+
+    def made(name: str) -> Any:
+        import torch
+
+        from ContrastSynthLib.weights import find_bundle, load_state, save_bundle
+
+        shipped = find_bundle(name, None)
+        generator = torch.Generator().manual_seed(0)
+        # Sorted, since the order of a file's tensors is another one in each process.
+        state = {
+            key: torch.randn(value.shape, generator=generator) * value.std().clamp(min=1e-3)
+            if value.is_floating_point() and value.ndim > 1
+            else value
+            for key, value in sorted(load_state(shipped).items())
+        }
+        card = {key: value for key, value in shipped.metadata.items() if key != "sha256"}
+        return save_bundle(tmp_path / "random", state, card, "none")
+
+    return made
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

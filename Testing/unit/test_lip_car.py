@@ -18,7 +18,7 @@ from ContrastSynthLib.phantom.brain_slices import brain_slabs
 from ContrastSynthLib.preprocessing.shading import gain_field
 from ContrastSynthLib.run import Request, run
 from ContrastSynthLib.volumes import Volume, write_volume
-from ContrastSynthLib.weights import find_bundle, load_state, read_bundle, save_bundle
+from ContrastSynthLib.weights import find_bundle
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("monai")
@@ -101,23 +101,9 @@ def test_the_direct_networks_come_nearer_than_the_low_dose(patient, network):
 
 
 @pytest.mark.parametrize("network", ["l2h", "pl2h"])
-def test_random_weights_do_not(patient, network, tmp_path):
+def test_random_weights_do_not(patient, network, random_weights):
     with pytest.raises(AssertionError):
-        check_direct(patient, network, weights=str(random_bundle(network, tmp_path)))
-
-
-def random_bundle(network, folder):
-    shipped = find_bundle(network, None)
-    generator = torch.Generator().manual_seed(0)
-    # Sorted, since the order of a file's tensors is another one in each process.
-    state = {
-        name: torch.randn(value.shape, generator=generator) * value.std().clamp(min=1e-3)
-        if value.ndim > 1
-        else value
-        for name, value in sorted(load_state(shipped).items())
-    }
-    card = {key: value for key, value in shipped.metadata.items() if key != "sha256"}
-    return save_bundle(folder / "random", state, card, "none").folder
+        check_direct(patient, network, weights=str(random_weights(network).folder))
 
 
 MOST_LEFT = {"ph2l": 0.42, "h2l": 0.9}
@@ -152,9 +138,11 @@ def check_operator(patient, forward, bundle):
 
 
 @pytest.mark.parametrize("forward", MOST_LEFT)
-def test_trained_operators_know_the_low_dose_and_random_ones_do_not(patient, forward, tmp_path):
+def test_trained_operators_know_the_low_dose_and_random_ones_do_not(
+    patient, forward, random_weights
+):
     check_operator(patient, forward, find_bundle(forward, None))
-    random = read_bundle(random_bundle(forward, tmp_path))
+    random = random_weights(forward)
     with pytest.raises(AssertionError):
         check_operator(patient, forward, random)
 
