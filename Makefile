@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 python := .venv/bin/python
 
-.PHONY: help setup demo test check bench stage wheel scripts-list screenshots clean
+.PHONY: help setup demo test check bench stage wheel refresh screenshots clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -26,7 +26,7 @@ bench: setup ## measured ratios, each against a reference in the same run
 	$(python) Testing/bench/run.py
 
 stage: setup ## the extension as Slicer would package it, in build/stage
-	@$(python) tools/list_library_files.py --check
+	@$(python) tools/refresh.py --check
 	rm -rf build/stage build/stage-build
 	.venv/bin/cmake -S . -B build/stage-build --log-level=WARNING \
 		--toolchain Testing/cmake/no-compiler.cmake -D "Slicer_DIR=$(CURDIR)/Testing/cmake"
@@ -35,8 +35,8 @@ stage: setup ## the extension as Slicer would package it, in build/stage
 wheel: setup ## a wheel in dist
 	$(python) -m hatchling build -t wheel -d dist
 
-scripts-list: setup ## refresh the list of library files that the extension packages
-	$(python) tools/list_library_files.py
+refresh: setup ## after a new file or method: lists of packaged files, table of methods
+	$(python) tools/refresh.py
 
 screenshots: setup ## pictures of the panel's tabs, as its test host draws them, in screenshots-output
 	QT_QPA_PLATFORM=offscreen CONTRASTSYNTH_SCREENSHOTS=screenshots-output $(python) -m pytest -q --slow Testing/panel/test_screenshots.py

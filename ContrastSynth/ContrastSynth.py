@@ -115,7 +115,7 @@ class ContrastSynthTest(ScriptedLoadableModuleTest):
 
     def test_dose_from_the_panel(self):
         """A third of the dose lies on its input's grid, between no dose and the full one."""
-        from ContrastSynthPanel import bridge, sample_data
+        from ContrastSynthPanel.scene import bridge, sample_data
 
         self.delayDisplay(_("Making a virtual patient"))
         nodes = sample_data.load_brain(("pre", "post"))
@@ -151,7 +151,7 @@ def acknowledgement():
 
 def register_sample_data():
     """Offer virtual patients in the module Sample Data, once Slicer has started."""
-    from ContrastSynthPanel import sample_data
+    from ContrastSynthPanel.scene import sample_data
 
     sample_data.register(str(Path(__file__).parent / "Resources" / "Icons" / "ContrastSynth.png"))
 

@@ -17,8 +17,8 @@ import SimpleITK as sitk
 from ContrastSynthLib import __version__
 from ContrastSynthLib.commands import histories, measures, phantoms, runs, weights
 from ContrastSynthLib.errors import ContrastSynthError
-from ContrastSynthLib.jobs import JsonLines, cancelled_by_signals, json_lines_on_stdout
 from ContrastSynthLib.requirements import as_missing
+from ContrastSynthLib.running.jobs import JsonLines, cancelled_by_signals, json_lines_on_stdout
 
 RESEARCH_ONLY = "For research only: not a medical device."
 RAS_OPTIONS = ("--from", "--to")

@@ -1,4 +1,4 @@
-# Made by tools/list_library_files.py (make scripts-list). Do not edit.
+# Made by tools/refresh.py (make refresh). Do not edit.
 set(LIBRARY_SCRIPTS
   __init__.py
   __main__.py
@@ -12,7 +12,6 @@ set(LIBRARY_SCRIPTS
   analysis/measures.py
   analysis/profiles.py
   analysis/uptake.py
-  batch.py
   cli.py
   commands/__init__.py
   commands/histories.py
@@ -21,16 +20,22 @@ set(LIBRARY_SCRIPTS
   commands/printing.py
   commands/runs.py
   commands/weights.py
-  demo.py
-  demo_page.py
-  devices.py
-  dicom.py
-  dicom_header.py
+  demo/__init__.py
+  demo/__main__.py
+  demo/demonstration.py
+  demo/page.py
   errors.py
-  estimate.py
+  files/__init__.py
+  files/dicom.py
+  files/dicom_header.py
+  files/images.py
+  files/series.py
+  files/stored_voxels.py
+  files/writing.py
   geometry.py
   inference/__init__.py
   inference/ladder.py
+  inference/networks.py
   inference/slicing.py
   inversion/__init__.py
   inversion/alpha.py
@@ -38,7 +43,6 @@ set(LIBRARY_SCRIPTS
   inversion/problem.py
   inversion/regularisers.py
   inversion/solvers.py
-  jobs.py
   losses/__init__.py
   losses/adversarial.py
   losses/image.py
@@ -61,10 +65,9 @@ set(LIBRARY_SCRIPTS
   metrics/image.py
   metrics/noise.py
   metrics/perceptual.py
-  model_card.py
   networks/__init__.py
+  networks/baselines.py
   networks/blocks.py
-  networks/direct.py
   networks/features.py
   networks/mirrored.py
   networks/named.py
@@ -72,35 +75,38 @@ set(LIBRARY_SCRIPTS
   networks/sphere_art.py
   networks/vnet.py
   phantom/__init__.py
-  phantom/brain.py
-  phantom/brain_anatomy.py
-  phantom/brain_deformation.py
-  phantom/brain_fields.py
-  phantom/brain_head.py
-  phantom/brain_layers.py
-  phantom/brain_parameters.py
-  phantom/brain_slices.py
-  phantom/brain_study.py
-  phantom/brain_template.py
-  phantom/breast.py
-  phantom/breast_anatomy.py
-  phantom/breast_lesions.py
-  phantom/breast_space.py
+  phantom/brain/__init__.py
+  phantom/brain/anatomy.py
+  phantom/brain/deformation.py
+  phantom/brain/fields.py
+  phantom/brain/head.py
+  phantom/brain/layers.py
+  phantom/brain/lesions.py
+  phantom/brain/parameters.py
+  phantom/brain/patient.py
+  phantom/brain/slices.py
+  phantom/brain/study.py
+  phantom/brain/template.py
+  phantom/brain/vessels.py
+  phantom/breast/__init__.py
+  phantom/breast/anatomy.py
+  phantom/breast/lesions.py
+  phantom/breast/patient.py
+  phantom/breast/space.py
   phantom/corruption.py
   phantom/images.py
-  phantom/lesions.py
   phantom/sample.py
   phantom/tissue.py
-  phantom/vessels.py
   physics/__init__.py
   physics/arrays.py
   physics/contrast.py
   physics/kinetics.py
   physics/relaxivity.py
   physics/spgr.py
-  plots.py
-  plots_inversion.py
-  plots_kinetics.py
+  plots/__init__.py
+  plots/figures.py
+  plots/inversion.py
+  plots/kinetics.py
   preprocessing/__init__.py
   preprocessing/alignment.py
   preprocessing/denoising.py
@@ -108,8 +114,6 @@ set(LIBRARY_SCRIPTS
   preprocessing/input_checks.py
   preprocessing/normalisation.py
   preprocessing/shading.py
-  preview.py
-  provenance.py
   registry/__init__.py
   registry/context.py
   registry/declaration.py
@@ -117,12 +121,19 @@ set(LIBRARY_SCRIPTS
   registry/parameters.py
   requirements.py
   resources.py
-  result.py
-  run.py
-  series.py
-  stored_voxels.py
+  running/__init__.py
+  running/batch.py
+  running/devices.py
+  running/estimate.py
+  running/jobs.py
+  running/preview.py
+  running/provenance.py
+  running/result.py
+  running/run.py
   volumes.py
-  weights.py
+  weights/__init__.py
+  weights/bundles.py
+  weights/model_card.py
   )
 set(LIBRARY_RESOURCES
   py.typed

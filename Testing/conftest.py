@@ -62,8 +62,7 @@ def real_pair(request: pytest.FixtureRequest, real_scans: Path) -> RealPair:
 def real_slab(real_scans: Path) -> dict[str, Any]:
     """``pre`` and ``post`` of one patient: the volumes of the slices that enhance the most."""
     import numpy as np
-
-    from ContrastSynthLib.volumes import read_volume
+    from ContrastSynthLib.files.images import read_volume
 
     files = json.loads((real_scans / "cases.json").read_text("utf-8"))[SLAB_CASE]
     whole = {role: read_volume(real_scans / SLAB_CASE / files[role]) for role in ("pre", "post")}
@@ -102,7 +101,7 @@ def random_weights(tmp_path: Path) -> Callable[[str], Any]:
     def made(name: str) -> Any:
         import torch
 
-        from ContrastSynthLib.weights import find_bundle, load_state, save_bundle
+        from ContrastSynthLib.weights.bundles import find_bundle, load_state, save_bundle
 
         shipped = find_bundle(name, None)
         generator = torch.Generator().manual_seed(0)

@@ -13,12 +13,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+from ContrastSynthLib.files.images import read_volume
 from scipy.ndimage import binary_erosion
 
 from ContrastSynthLib.analysis.evaluation import evaluate
 from ContrastSynthLib.analysis.uptake import uptake
-from ContrastSynthLib.phantom.brain import brain_patient
-from ContrastSynthLib.volumes import Volume, read_volume
+from ContrastSynthLib.phantom.brain.patient import brain_patient
+from ContrastSynthLib.volumes import Volume
 
 REAL = ("brats20_186", "tcga_fg_6692", "open_ms_p07")
 BANDS_PER_MM = ((0.02, 0.05), (0.05, 0.10), (0.10, 0.20), (0.20, 0.40))

@@ -16,12 +16,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from ContrastSynthLib.files.images import write_volume
+
 import ContrastSynthLib.methods  # noqa: F401 - declares them
-from ContrastSynthLib.estimate import SCHEMA_VERSION, telling_parameters
 from ContrastSynthLib.phantom.sample import SamplePatient, sample_patient
 from ContrastSynthLib.registry import METHODS, Method, resolve_parameters
-from ContrastSynthLib.result import PROVENANCE
-from ContrastSynthLib.volumes import write_volume
+from ContrastSynthLib.running.estimate import SCHEMA_VERSION, telling_parameters
+from ContrastSynthLib.running.result import PROVENANCE
 
 FILE = Path(__file__).resolve().parents[1] / "Resources" / "Timings.json"
 IN_PLANE = (192, 228)

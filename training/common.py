@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ContrastSynthLib import __version__
 from ContrastSynthLib.resources import resource
-from ContrastSynthLib.weights import save_bundle
+from ContrastSynthLib.weights.bundles import save_bundle
 
 WARM_UP = 0.03
 """Share of a stage in which the learning rate rises."""

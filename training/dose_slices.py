@@ -35,7 +35,7 @@ from slices import (
 from torch.utils.data import DataLoader, IterableDataset
 
 from ContrastSynthLib.inference.slicing import plan_slices
-from ContrastSynthLib.phantom.brain_slices import brain_slabs
+from ContrastSynthLib.phantom.brain.slices import brain_slabs
 from ContrastSynthLib.preprocessing.denoising import denoise, noise_sigma
 from ContrastSynthLib.preprocessing.normalisation import fit
 from ContrastSynthLib.preprocessing.shading import gain_field

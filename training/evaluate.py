@@ -47,12 +47,12 @@ from ContrastSynthLib.analysis.uptake import uptake
 from ContrastSynthLib.errors import ContrastSynthError, MissingError, RequestError, unknown_name
 from ContrastSynthLib.metrics import lpips, mae
 from ContrastSynthLib.metrics.perceptual import SMALLEST_SLICE_VOXELS
-from ContrastSynthLib.phantom.brain_parameters import CORRUPTION
+from ContrastSynthLib.phantom.brain.parameters import CORRUPTION
 from ContrastSynthLib.preprocessing.normalisation import fit
 from ContrastSynthLib.registry import METHODS, find_method
-from ContrastSynthLib.run import Request, run
+from ContrastSynthLib.running.run import Request, run
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
-from ContrastSynthLib.weights import find_bundle
+from ContrastSynthLib.weights.bundles import find_bundle
 
 CONVENTION = "real_scans"
 CLAMP_MEDIANS = 1.2

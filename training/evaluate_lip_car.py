@@ -39,7 +39,7 @@ from ContrastSynthLib.errors import ContrastSynthError, RequestError
 from ContrastSynthLib.metrics import mae, psnr, relative_error, ssim
 from ContrastSynthLib.preprocessing.denoising import denoise, noise_of_pair, noise_sigma
 from ContrastSynthLib.preprocessing.normalisation import fit
-from ContrastSynthLib.run import Request, run
+from ContrastSynthLib.running.run import Request, run
 from ContrastSynthLib.volumes import FloatArray
 
 HELD_OUT_SEEDS = 10_000
@@ -111,10 +111,10 @@ def operator(network: str, denoiser: str, case: LowDoseCase) -> tuple[FloatArray
 def _forward(network: str, case: LowDoseCase) -> FloatArray:
     """Return the low dose that a forward operator makes of the true full one."""
     import torch
+    from ContrastSynthLib.inference.networks import load_network
 
     from ContrastSynthLib.inference.slicing import plan_slices
-    from ContrastSynthLib.methods._slices import load_network
-    from ContrastSynthLib.weights import find_bundle
+    from ContrastSynthLib.weights.bundles import find_bundle
 
     unit = fit("low_dose", case.low.array, case.brain)
     plan = plan_slices(case.low.grid, case.brain)
@@ -248,7 +248,7 @@ def table(rows: Sequence[Mapping[str, str]], sigma: float) -> str:
 
 def plot_stability(rows: Sequence[Mapping[str, str]], path: Path) -> None:
     """Draw SSIM against sigma, and box plots over patients at no noise and at the middle sigma."""
-    from ContrastSynthLib.plots import LINE_COLOURS, figure_png, load_matplotlib
+    from ContrastSynthLib.plots.figures import LINE_COLOURS, figure_png, load_matplotlib
 
     figure_class, _ = load_matplotlib()
     figure = figure_class(figsize=(11, 4.2), facecolor="white", layout="constrained")

@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ContrastSynthLib.files.images import read_mask, read_volume
 from numpy.typing import NDArray
 from prepare_data import read_cases
 
 from ContrastSynthLib import __version__
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import Grid
-from ContrastSynthLib.phantom.brain import build_patient
-from ContrastSynthLib.phantom.brain_parameters import draw_parameters
-from ContrastSynthLib.volumes import BoolArray, Volume, check_same_grid, read_mask, read_volume
+from ContrastSynthLib.phantom.brain.parameters import draw_parameters
+from ContrastSynthLib.phantom.brain.patient import build_patient
+from ContrastSynthLib.volumes import BoolArray, Volume, check_same_grid
 
 VIRTUAL_KINDS = {"same": "training", "different": "different"}
 """Held-out patients: drawn from the training ranges, or from outside of them."""

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from ContrastSynthLib.files.images import read_volume
 from dose_slices import DOSE
 from evaluation_cases import MARK, VIRTUAL_KINDS
 
@@ -22,12 +23,12 @@ from ContrastSynthLib.analysis.uptake import uptake
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.methods._spgr import median_signal, proton_density
-from ContrastSynthLib.phantom.brain import build_patient
-from ContrastSynthLib.phantom.brain_parameters import draw_parameters
+from ContrastSynthLib.phantom.brain.parameters import draw_parameters
+from ContrastSynthLib.phantom.brain.patient import build_patient
 from ContrastSynthLib.physics import signal_at_dose
 from ContrastSynthLib.preprocessing.normalisation import radiometric_gain
 from ContrastSynthLib.preprocessing.shading import gain_field
-from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume, read_volume
+from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
 
 UPTAKE_CONVENTION = "real_scans"
 

@@ -35,14 +35,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ContrastSynthLib.files.images import read_mask, read_volume, write_volume
+from ContrastSynthLib.files.writing import check_writable, whole_or_nothing
 from leakage import Look, refuse_leakage, refuse_names_alike, refuse_two_splits
 
 from ContrastSynthLib.errors import ContrastSynthError, RequestError, unknown_name
 from ContrastSynthLib.preprocessing.alignment import align
 from ContrastSynthLib.preprocessing.foreground import foreground
 from ContrastSynthLib.preprocessing.normalisation import fit, radiometric_gain
-from ContrastSynthLib.result import check_writable, whole_or_nothing
-from ContrastSynthLib.volumes import Volume, read_mask, read_volume, write_volume
+from ContrastSynthLib.volumes import Volume
 
 SCHEMA_VERSION = 1
 LIST = "cases.json"

@@ -15,7 +15,7 @@ from pathlib import Path
 from common import licence_of_weights
 
 from ContrastSynthLib.resources import resource
-from ContrastSynthLib.weights import load_state, read_bundle, save_bundle
+from ContrastSynthLib.weights.bundles import load_state, read_bundle, save_bundle
 
 
 def main() -> None:

@@ -33,8 +33,8 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from ContrastSynthLib.inference.slicing import plan_slices
-from ContrastSynthLib.phantom.brain_parameters import CORRUPTION
-from ContrastSynthLib.phantom.brain_slices import SLAB_SLICES, brain_slabs
+from ContrastSynthLib.phantom.brain.parameters import CORRUPTION
+from ContrastSynthLib.phantom.brain.slices import SLAB_SLICES, brain_slabs
 from ContrastSynthLib.phantom.tissue import TISSUES
 from ContrastSynthLib.preprocessing.normalisation import radiometric_gain
 

@@ -30,14 +30,14 @@ from common import (
     stream,
     write_bundle,
 )
+from ContrastSynthLib.inference.networks import load_network
 from dose_slices import DOSE, batches
 from torch import Tensor, nn
 
 from ContrastSynthLib.losses import l1_loss, ssim_loss
-from ContrastSynthLib.methods._slices import load_network
 from ContrastSynthLib.networks import build_network
-from ContrastSynthLib.networks.direct import parameters_of
-from ContrastSynthLib.weights import look_up
+from ContrastSynthLib.networks.baselines import parameters_of
+from ContrastSynthLib.weights.bundles import look_up
 
 TASKS = {
     "h2l": (("post",), "denoised"),

@@ -34,6 +34,7 @@ from common import (
     stream,
     write_bundle,
 )
+from ContrastSynthLib.inference.networks import load_network
 from monai.networks.nets import PatchDiscriminator
 from slices import NEIGHBOURS
 from torch import Tensor, nn
@@ -48,12 +49,11 @@ from ContrastSynthLib.losses import (
     ssim_loss,
     uptake_loss,
 )
-from ContrastSynthLib.methods._slices import load_network
 from ContrastSynthLib.networks import build_network
-from ContrastSynthLib.networks.direct import ARCHITECTURES, parameters_of, width_for
+from ContrastSynthLib.networks.baselines import ARCHITECTURES, parameters_of, width_for
 from ContrastSynthLib.networks.features import load_vgg16
 from ContrastSynthLib.networks.sphere import Sphere, middle
-from ContrastSynthLib.weights import find_bundle, read_bundle
+from ContrastSynthLib.weights.bundles import find_bundle, read_bundle
 
 WEIGHTS = {
     "l1": 1.0,

@@ -37,9 +37,9 @@ from torch import Tensor, nn
 from ContrastSynthLib.losses import l1_loss, ssim_loss
 from ContrastSynthLib.methods.sphere_art import CONTRAST_MM
 from ContrastSynthLib.networks import build_network
-from ContrastSynthLib.networks.direct import ARCHITECTURES, parameters_of, width_for
+from ContrastSynthLib.networks.baselines import ARCHITECTURES, parameters_of, width_for
 from ContrastSynthLib.networks.sphere_art import ROUTES, SphereArt
-from ContrastSynthLib.weights import find_bundle, load_state, read_bundle
+from ContrastSynthLib.weights.bundles import find_bundle, load_state, read_bundle
 
 WEIGHTS = {"l1": 1.0, "ssim": 1.0}
 """Of each route: our choice."""

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import slicer
 import slicer.util
-from ContrastSynthPanel import bridge
+from ContrastSynthLib.files.images import read_mask, read_volume
+from ContrastSynthPanel.scene import bridge
 
 from ContrastSynthLib import cli
-from ContrastSynthLib.batch import CASE, RECORD, case_inputs, read_cases, read_record
 from ContrastSynthLib.errors import ContrastSynthError, RequestError
 from ContrastSynthLib.registry import MASK_ROLE, find_method
-from ContrastSynthLib.volumes import read_mask, read_volume
+from ContrastSynthLib.running.batch import CASE, RECORD, case_inputs, read_cases, read_record
 
 SUFFIXES = ("mrb", "mrml")
 UPTAKE = "uptake"

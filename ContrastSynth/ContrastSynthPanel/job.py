@@ -27,9 +27,9 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 import ContrastSynthLib
 
 if TYPE_CHECKING:
-    from ContrastSynthLib.run import Request
+    from ContrastSynthLib.running.run import Request
 
-PROTOCOL = 1  # schema_version of the JSON lines, see ContrastSynthLib.jobs
+PROTOCOL = 1  # schema_version of the JSON lines, see ContrastSynthLib.running.jobs
 GRACE_S = 1.0  # for a cancelled worker to end by itself
 LINGER_S = 3.0  # for a worker to end after its last word, and its children after it
 LOG_LINES, TAIL_LINES, MEASURES = 500, 6, 2000

@@ -5,17 +5,17 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from ContrastSynthPanel import saved_state
-from ContrastSynthPanel.compare_tab import CompareTab
-from ContrastSynthPanel.forms import once_after
-from ContrastSynthPanel.inversion_tab import InversionTab
-from ContrastSynthPanel.kinetics_tab import KineticsTab
-from ContrastSynthPanel.node_selectors import unsettled
-from ContrastSynthPanel.profile_tab import ProfileTab
-from ContrastSynthPanel.quality_tab import QualityTab
-from ContrastSynthPanel.synthesise_tab import SynthesiseTab
-from ContrastSynthPanel.tab_buttons import TabButtons
-from ContrastSynthPanel.uptake_tab import UptakeTab
+from ContrastSynthPanel.scene import saved_state
+from ContrastSynthPanel.tabs.compare import CompareTab
+from ContrastSynthPanel.tabs.inversion import InversionTab
+from ContrastSynthPanel.tabs.kinetics import KineticsTab
+from ContrastSynthPanel.tabs.profile import ProfileTab
+from ContrastSynthPanel.tabs.quality import QualityTab
+from ContrastSynthPanel.tabs.synthesise import SynthesiseTab
+from ContrastSynthPanel.tabs.uptake import UptakeTab
+from ContrastSynthPanel.widgets.forms import once_after
+from ContrastSynthPanel.widgets.node_selectors import unsettled
+from ContrastSynthPanel.widgets.tab_buttons import TabButtons
 
 # Both colours are given, so that it can be read in a dark theme too.
 BANNER = "background-color: #ffe08a; color: #3d2f00; padding: 4px;"

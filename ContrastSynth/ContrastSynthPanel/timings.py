@@ -6,9 +6,9 @@ import qt
 from slicer.i18n import tr as _
 
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.estimate import estimate, remembered
-from ContrastSynthPanel import bridge
-from ContrastSynthPanel.input_selectors import SEQUENCE
+from ContrastSynthLib.running.estimate import estimate, remembered
+from ContrastSynthPanel.scene import bridge
+from ContrastSynthPanel.widgets.input_selectors import SEQUENCE
 
 SETTING = "ContrastSynth/Timings"  # users' settings hold this name: it is never changed
 

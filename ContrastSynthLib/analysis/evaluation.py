@@ -15,11 +15,7 @@ from typing import Any
 import numpy as np
 
 from ContrastSynthLib.analysis.enhancement import EnhancementReport
-from ContrastSynthLib.analysis.measures import (
-    compare_enhancement,
-    measure_contrast,
-    measure_region,
-)
+from ContrastSynthLib.analysis.measures import compare_enhancement, measure_contrast, measure_region
 from ContrastSynthLib.analysis.uptake import DEFAULT_THRESHOLD, UptakeResult, uptake
 from ContrastSynthLib.errors import RequestError, unknown_name
 from ContrastSynthLib.metrics import mae, nps, psnr

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.series import checked_times
+from ContrastSynthLib.files.series import checked_times
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume, check_same_grid
 
 SCHEMA_VERSION = 1

@@ -21,7 +21,7 @@ from ContrastSynthLib.analysis.kinetics import (
     measure_curve,
 )
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.series import checked_times, times_of
+from ContrastSynthLib.files.series import checked_times, times_of
 from ContrastSynthLib.volumes import FloatArray, Volume, check_same_grid
 
 # Frames of two series are the same phase when their times differ by no more than this.

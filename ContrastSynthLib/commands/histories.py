@@ -9,15 +9,15 @@ from typing import Any
 from ContrastSynthLib.commands.measures import write_plot
 from ContrastSynthLib.commands.printing import print_json
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.jobs import JsonLines
-from ContrastSynthLib.result import PROVENANCE
+from ContrastSynthLib.running.jobs import JsonLines
+from ContrastSynthLib.running.result import PROVENANCE
 
 SCHEMA_VERSION = 1
 
 
 def history(options: Namespace, lines: JsonLines | None) -> None:
     """Print, and plot, the iterations of the solver that made a result."""
-    from ContrastSynthLib.plots_inversion import plot_history
+    from ContrastSynthLib.plots.inversion import plot_history
 
     record = _record(options)
     if options.plot:

@@ -11,8 +11,9 @@ import numpy as np
 
 from ContrastSynthLib.commands.printing import print_json, print_nested, tell
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.jobs import JsonLines, progress_for
-from ContrastSynthLib.volumes import Volume, file_suffix, read_mask, read_volume, write_volume
+from ContrastSynthLib.files.images import file_suffix, read_mask, read_volume, write_volume
+from ContrastSynthLib.running.jobs import JsonLines, progress_for
+from ContrastSynthLib.volumes import Volume
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -111,7 +112,7 @@ def profile(options: Namespace, lines: JsonLines | None) -> None:
         for name, path in zip(names, options.volume, strict=True)
     }
     if options.plot:
-        from ContrastSynthLib.plots import plot_profiles
+        from ContrastSynthLib.plots.figures import plot_profiles
 
         write_plot(options.plot, plot_profiles(profiles))
     if options.json:
@@ -148,7 +149,7 @@ def _distinct_names(paths: Sequence[str]) -> list[str]:
 def kinetics(options: Namespace, lines: JsonLines | None) -> None:
     """Print, and plot, the kinetic curve of a region, and how a synthetic series agrees."""
     from ContrastSynthLib.analysis.kinetics_report import kinetics_report
-    from ContrastSynthLib.series import read_series
+    from ContrastSynthLib.files.series import read_series
 
     given = _seconds(options.times)
     series = read_series(options.series, given)
@@ -159,8 +160,8 @@ def kinetics(options: Namespace, lines: JsonLines | None) -> None:
         _write_kinetic_maps(series, mask, options.maps)
     if options.plot:
         from ContrastSynthLib.analysis.kinetics import mean_curve, measure_curve
-        from ContrastSynthLib.plots_kinetics import plot_curves
-        from ContrastSynthLib.series import times_of
+        from ContrastSynthLib.files.series import times_of
+        from ContrastSynthLib.plots.kinetics import plot_curves
 
         shown = {"real": series} | ({"SYNTHETIC": compare} if compare else {})
         curves = {
@@ -177,8 +178,8 @@ def kinetics(options: Namespace, lines: JsonLines | None) -> None:
 def _write_kinetic_maps(series: Sequence[Volume], mask: Volume, folder: Path) -> None:
     """Write each measure of every voxel, 0 where it has no meaning, with the mask's timing."""
     from ContrastSynthLib.analysis.kinetics import curve_timing, kinetic_maps, mean_curve
-    from ContrastSynthLib.result import whole_or_nothing
-    from ContrastSynthLib.series import times_of
+    from ContrastSynthLib.files.series import times_of
+    from ContrastSynthLib.files.writing import whole_or_nothing
 
     timing = curve_timing(times_of(series).tolist(), mean_curve(series, mask))
     if timing is None:
@@ -204,7 +205,7 @@ def _seconds(text: str | None) -> list[float] | None:
 
 def write_plot(path: Path, figure: Figure) -> None:
     """Write a figure as a PNG file; raises RequestError for another name and a full disk."""
-    from ContrastSynthLib.plots import figure_png
+    from ContrastSynthLib.plots.figures import figure_png
 
     if file_suffix(path) != ".png":
         raise RequestError(f"{path}: the plot is a picture; name it with .png.")

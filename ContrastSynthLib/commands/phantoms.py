@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.images import write_volume
+from ContrastSynthLib.files.writing import check_writable, whole_or_nothing
 from ContrastSynthLib.geometry import Grid
-from ContrastSynthLib.jobs import JsonLines
-from ContrastSynthLib.result import check_writable, whole_or_nothing
-from ContrastSynthLib.volumes import Volume, write_volume
+from ContrastSynthLib.running.jobs import JsonLines
+from ContrastSynthLib.volumes import Volume
 
 PARAMETERS = "phantom.json"
 TRUTH = "truth"
@@ -32,7 +33,7 @@ def phantom(options: Namespace, lines: JsonLines | None) -> None:
 
 
 def _brain(options: Namespace, folder: Path) -> None:
-    from ContrastSynthLib.phantom.brain import brain_patient
+    from ContrastSynthLib.phantom.brain.patient import brain_patient
 
     _refuse(options, "phases", "Dynamic phases are the breast's")
     doses = _doses(options.dose)
@@ -52,9 +53,9 @@ def _brain(options: Namespace, folder: Path) -> None:
 
 
 def _breast(options: Namespace, folder: Path) -> None:
-    from ContrastSynthLib.phantom.breast import breast_patient
-    from ContrastSynthLib.phantom.breast_lesions import PAPER_TIMES_S
-    from ContrastSynthLib.series import write_series
+    from ContrastSynthLib.files.series import write_series
+    from ContrastSynthLib.phantom.breast.lesions import PAPER_TIMES_S
+    from ContrastSynthLib.phantom.breast.patient import breast_patient
 
     for name in ("corrupt", "dose", "head", "spacing"):
         _refuse(options, name, f"--{name} belongs to the brain")

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from ContrastSynthLib.commands.printing import print_json, tell
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.jobs import JsonLines, progress_for
 from ContrastSynthLib.registry.context import no_measures
+from ContrastSynthLib.running.jobs import JsonLines, progress_for
 
 if TYPE_CHECKING:
-    from ContrastSynthLib.result import Result
+    from ContrastSynthLib.running.result import Result
 
 SCHEMA_VERSION = 1
 
@@ -35,9 +35,9 @@ def methods(options: Namespace, lines: JsonLines | None) -> None:
 
 def run(options: Namespace, lines: JsonLines | None) -> None:
     """Run one method and write its results."""
-    from ContrastSynthLib.result import check_writable
-    from ContrastSynthLib.run import Request
-    from ContrastSynthLib.run import run as run_method
+    from ContrastSynthLib.files.writing import check_writable
+    from ContrastSynthLib.running.run import Request
+    from ContrastSynthLib.running.run import run as run_method
 
     inputs: dict[str, list[str]] = {}
     for role, path in options.inputs:
@@ -70,7 +70,7 @@ def run(options: Namespace, lines: JsonLines | None) -> None:
 
 def batch(options: Namespace, lines: JsonLines | None) -> None:
     """Run one method on every line of a table."""
-    from ContrastSynthLib.batch import run_batch
+    from ContrastSynthLib.running.batch import run_batch
 
     run_batch(
         options.method,
@@ -91,8 +91,8 @@ def batch(options: Namespace, lines: JsonLines | None) -> None:
 
 def env(options: Namespace, lines: JsonLines | None) -> None:
     """Print versions and devices."""
-    from ContrastSynthLib.devices import list_devices
-    from ContrastSynthLib.provenance import software, threads
+    from ContrastSynthLib.running.devices import list_devices
+    from ContrastSynthLib.running.provenance import software, threads
 
     print_json(
         {

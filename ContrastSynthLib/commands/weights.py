@@ -8,8 +8,8 @@ from typing import Any
 
 from ContrastSynthLib.commands.printing import print_json, tell
 from ContrastSynthLib.errors import MissingError, RequestError
-from ContrastSynthLib.jobs import JsonLines
-from ContrastSynthLib.weights import (
+from ContrastSynthLib.running.jobs import JsonLines
+from ContrastSynthLib.weights.bundles import (
     MODEL,
     Bundle,
     bundle_folders,

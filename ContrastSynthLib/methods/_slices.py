@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 
 from ContrastSynthLib.inference.ladder import run_batches
+from ContrastSynthLib.inference.networks import load_network
 from ContrastSynthLib.inference.slicing import SlicePlan, plan_slices
 from ContrastSynthLib.registry import Context, Param
 from ContrastSynthLib.volumes import FloatArray, Volume
-from ContrastSynthLib.weights import Bundle, load_state
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 
 UPTAKE_THRESHOLD = 0.1
 """tau of SPHERE's eq. 22, in means of the brain."""
@@ -32,15 +32,6 @@ class SliceParameters:
             help="Means of both answers: a little better, twice the time.",
         ),
     ] = True
-
-
-def load_network(bundle: Bundle) -> nn.Module:
-    """Return the network that a bundle of weights describes, with these weights."""
-    from ContrastSynthLib.networks import build_network
-
-    network = build_network(**bundle.metadata["network"])
-    network.load_state_dict(load_state(bundle))
-    return network
 
 
 def run_on_slices(

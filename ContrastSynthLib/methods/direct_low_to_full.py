@@ -8,8 +8,8 @@ from typing import Annotated
 import numpy as np
 
 from ContrastSynthLib.inference.ladder import run_batches
+from ContrastSynthLib.inference.networks import load_network
 from ContrastSynthLib.methods._low_dose import LowDose, denoiser, low_dose_slices, need_pre, one_of
-from ContrastSynthLib.methods._slices import load_network
 from ContrastSynthLib.registry import Context, Input, Output, method
 from ContrastSynthLib.volumes import FloatArray, Volume
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.inference.ladder import first_that_fits
+from ContrastSynthLib.inference.networks import load_network
 from ContrastSynthLib.inversion.alpha import alpha_for_noise
 from ContrastSynthLib.methods._low_dose import LowDose, denoiser, low_dose_slices, need_pre, one_of
-from ContrastSynthLib.methods._slices import load_network
 from ContrastSynthLib.methods._spgr import (
     field_strength,
     flip_angle,

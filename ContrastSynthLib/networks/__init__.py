@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from ContrastSynthLib.errors import RequestError, unknown_name
-from ContrastSynthLib.networks.direct import Direct
+from ContrastSynthLib.networks.baselines import Direct
 from ContrastSynthLib.networks.features import TissueFeatures
 from ContrastSynthLib.networks.sphere import Sphere
 from ContrastSynthLib.networks.sphere_art import SphereArt

@@ -15,7 +15,7 @@ from scipy.ndimage import affine_transform
 from scipy.spatial.transform import Rotation
 
 from ContrastSynthLib.errors import unknown_name
-from ContrastSynthLib.phantom.brain_fields import Box, random_spline
+from ContrastSynthLib.phantom.brain.fields import Box, random_spline
 from ContrastSynthLib.phantom.tissue import interstitial_concentration, plasma_concentration
 from ContrastSynthLib.physics import r1_with_agent, relaxivity, spgr_signal
 from ContrastSynthLib.volumes import FloatArray

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ContrastSynthLib.volumes import BoolArray
-from ContrastSynthLib.weights import Bundle
+from ContrastSynthLib.weights.bundles import Bundle
 
 ProgressFunction = Callable[[float, str], None]
 MeasuresFunction = Callable[[Mapping[str, float]], None]

@@ -7,7 +7,7 @@ from typing import Any
 
 from ContrastSynthLib.registry.declaration import TASKS, Method
 from ContrastSynthLib.registry.parameters import Declared, declared_parameters
-from ContrastSynthLib.weights import shipped_and_imported
+from ContrastSynthLib.weights.bundles import shipped_and_imported
 
 SCHEMA_VERSION = 1
 

@@ -8,18 +8,18 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from ContrastSynthLib.inference.networks import load_network
 from ratio import Ratio
 
 from ContrastSynthLib.inversion.operators import network_forward
 from ContrastSynthLib.inversion.problem import Problem
 from ContrastSynthLib.inversion.regularisers import Regulariser
 from ContrastSynthLib.inversion.solvers import Solution, solve
-from ContrastSynthLib.methods._slices import load_network
 from ContrastSynthLib.metrics import ssim
-from ContrastSynthLib.phantom.brain_slices import brain_slices
+from ContrastSynthLib.phantom.brain.slices import brain_slices
 from ContrastSynthLib.preprocessing.normalisation import fit
 from ContrastSynthLib.preprocessing.shading import gain_field
-from ContrastSynthLib.weights import find_bundle
+from ContrastSynthLib.weights.bundles import find_bundle
 
 SLICES, SIZE = 10, 128
 ITERATIONS = 150

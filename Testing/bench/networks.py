@@ -11,10 +11,10 @@ from ratio import Ratio
 
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.networks import build_network
-from ContrastSynthLib.networks.direct import Direct, parameters_of, width_for
-from ContrastSynthLib.run import Request, run
+from ContrastSynthLib.networks.baselines import Direct, parameters_of, width_for
+from ContrastSynthLib.running.run import Request, run
 from ContrastSynthLib.volumes import Volume
-from ContrastSynthLib.weights import find_bundle
+from ContrastSynthLib.weights.bundles import find_bundle
 
 SHAPE = (16, 160, 160)
 BATCH = 4

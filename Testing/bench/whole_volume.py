@@ -26,8 +26,10 @@ PLAIN_SLICES = 8
 
 def make_head(folder: Path) -> Path:
     """Write a brain of usual size in a usual field of view, and return its file."""
+    from ContrastSynthLib.files.images import write_volume
+
     from ContrastSynthLib.geometry import Grid
-    from ContrastSynthLib.volumes import Volume, write_volume
+    from ContrastSynthLib.volumes import Volume
 
     axes = [np.arange(n, dtype=np.float32) - n / 2 for n in SHAPE]
     k, j, i = np.meshgrid(*axes, indexing="ij", sparse=True)
@@ -45,7 +47,7 @@ def measured_process() -> dict[str, float]:
     """
     import ContrastSynthLib.networks  # noqa: F401 - torch and MONAI
     from ContrastSynthLib.methods import _slices
-    from ContrastSynthLib.run import Request, run
+    from ContrastSynthLib.running.run import Request, run
 
     spent = 0.0
     computing = _slices.run_batches

@@ -14,10 +14,11 @@ import pytest
 pytest.importorskip("vtk", reason="slicer-core is not installed")
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
-from ContrastSynthLib.batch import read_record
+from ContrastSynthLib.files.images import read_volume, write_volume
+
 from ContrastSynthLib.phantom.sample import sample_patient
-from ContrastSynthLib.run import Request, run
-from ContrastSynthLib.volumes import read_volume, write_volume
+from ContrastSynthLib.running.batch import read_record
+from ContrastSynthLib.running.run import Request, run
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]

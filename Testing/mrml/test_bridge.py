@@ -20,17 +20,18 @@ from scipy.spatial.transform import Rotation
 
 pytest.importorskip("vtk", reason="slicer-core is not installed")
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
-import vtk  # noqa: E402
-from ContrastSynthPanel import bridge, saved_state, series_names  # noqa: E402
-from vtk.util.numpy_support import numpy_to_vtk  # noqa: E402
+import vtk
+from ContrastSynthPanel.scene import bridge, saved_state, series_names
+from vtk.util.numpy_support import numpy_to_vtk
 
-from ContrastSynthLib.acquisition import Acquisition  # noqa: E402
-from ContrastSynthLib.errors import RequestError  # noqa: E402
-from ContrastSynthLib.geometry import Grid  # noqa: E402
-from ContrastSynthLib.result import Result  # noqa: E402
-from ContrastSynthLib.run import Request, run  # noqa: E402
-from ContrastSynthLib.series import write_series  # noqa: E402
-from ContrastSynthLib.volumes import Volume, read_volume, write_volume  # noqa: E402
+from ContrastSynthLib.acquisition import Acquisition
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.images import read_volume, write_volume
+from ContrastSynthLib.files.series import write_series
+from ContrastSynthLib.geometry import Grid
+from ContrastSynthLib.running.result import Result
+from ContrastSynthLib.running.run import Request, run
+from ContrastSynthLib.volumes import Volume
 
 HERE = Path(__file__).resolve().parent
 MARKER = (2, 0, 3)  # array[k, j, i]: above all others, at a place of no symmetry

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ContrastSynthLib.phantom.sample import sample_patient
-from ContrastSynthLib.run import Request, run
+from ContrastSynthLib.running.run import Request, run
 
 # For "from host import press" and "from scans import add_volume".
 sys.path.append(str(Path(__file__).resolve().parent))

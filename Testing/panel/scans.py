@@ -9,7 +9,7 @@ VOLUME = "vtkMRMLScalarVolumeNode"
 
 def add_volume(name, volume):
     """Return a new volume node that lies where the volume does."""
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     node = slicer.mrmlScene.AddNewNodeByClass(VOLUME, name)
     bridge.fill_node(node, volume, volume.grid.index_to_ras, None)

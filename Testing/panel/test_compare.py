@@ -28,7 +28,7 @@ def tab(panel):
 @pytest.fixture
 def nodes(tab, patient, result):
     """Input, result and reference, picked, and slice views that show something else."""
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     post, pre = (add_volume(f"T1 {role}", patient.scans[role]) for role in ("post", "pre"))
     made = bridge.add_result(slicer.mrmlScene, result, post)
@@ -45,7 +45,7 @@ def nodes(tab, patient, result):
 
 
 def views():
-    from ContrastSynthPanel import views as slice_views
+    from ContrastSynthPanel.scene import views as slice_views
 
     return slice_views.slice_views()
 
@@ -273,7 +273,7 @@ def test_a_range_that_was_set_is_kept_for_its_unit(tab, nodes):
 
 
 def test_a_difference_is_marked(tab, nodes):
-    from ContrastSynthPanel import bridge, difference
+    from ContrastSynthPanel.scene import bridge, difference
 
     press(tab.buttons["difference"])
     node = difference_node()

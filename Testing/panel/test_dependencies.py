@@ -17,7 +17,7 @@ from host import pick, press, pump
 
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.registry import METHODS
-from ContrastSynthLib.run import run  # noqa: F401 - declares the methods
+from ContrastSynthLib.running.run import run  # noqa: F401 - declares the methods
 
 LACKING = {"torch": None, "monai": None, "safetensors": None, "scikit-image": None}
 HERE = {"pydicom": "3.0.1", "numpy": "2.4.0", "scipy": "1.17.0", "SimpleITK": "2.5.2"}
@@ -45,7 +45,7 @@ def versions(host, monkeypatch):
 
 @pytest.fixture
 def tab(host, versions):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     opened = host.open_module().panel.synthesise
     for role, name in {"pre": "T1 pre", "post": "T1 post Gd"}.items():

@@ -16,12 +16,12 @@ pytest.importorskip("PySide6", reason="PySide6-Essentials is not installed")
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
+from ContrastSynthLib.files.images import read_volume, write_volume
 from host import can_render, pick, press, pump, render_slices, type_text
 
 from ContrastSynthLib.analysis.profiles import line_profile, profile_error
 from ContrastSynthLib.registry import METHODS
-from ContrastSynthLib.run import run  # noqa: F401 - declares the methods
-from ContrastSynthLib.volumes import read_volume, write_volume
+from ContrastSynthLib.running.run import run  # noqa: F401 - declares the methods
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RUN_S = 900.0
@@ -223,7 +223,7 @@ def see_the_mask_on(views, mask, uptake, picture):
 
 def plot_a_profile(nodes, uptake):
     """Plot a line through pre, post and the synthetic pre; return how many points it has."""
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     ends = through_the_uptake(uptake)
     pre, post, made = (line_profile(bridge.volume_from_node(node), *ends) for node in nodes)

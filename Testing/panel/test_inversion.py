@@ -19,8 +19,8 @@ from scans import add_volume, show_tab
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.registry import METHODS
-from ContrastSynthLib.result import Result
-from ContrastSynthLib.run import run  # noqa: F401 - declares the methods
+from ContrastSynthLib.running.result import Result
+from ContrastSynthLib.running.run import run  # noqa: F401 - declares the methods
 from ContrastSynthLib.volumes import Volume
 
 WIDTH = 400
@@ -86,7 +86,7 @@ def result(tab, nodes, scans):
 
 
 def add_result(nodes, scans, told):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     made = Result({"post": scans["low"].with_array(scans["low"].array, "by a test")}, told)
     return bridge.add_result(slicer.mrmlScene, made, nodes["low"])["post"]
@@ -126,7 +126,7 @@ else:
 @pytest.fixture
 def worker(tmp_path, monkeypatch):
     """Let the next runs be what a plan says: iterations, then a result, a failure or nothing."""
-    from ContrastSynthPanel import run_section
+    from ContrastSynthPanel.widgets import run_section
 
     script, asked = tmp_path / "worker.py", []
     script.write_text(WORKER, encoding="utf-8")

@@ -57,7 +57,7 @@ def phases_of(patient, shares, times=TIMES, synthetic=None):
 
 
 def add_series(patient, name, shares, times=TIMES, synthetic=None):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     found = phases_of(patient, shares, times, synthetic)
     return bridge.sequence_from_series(slicer.mrmlScene, found, name)
@@ -69,7 +69,7 @@ def lesion_of(patient):
 
 def add_mask(patient, name, mask=None):
     """A segmentation with one segment, drawn on the grid of the patient."""
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     mask = lesion_of(patient) if mask is None else mask
     labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "drawn on")
@@ -80,7 +80,7 @@ def add_mask(patient, name, mask=None):
 
 
 def add_label_map(mask, name):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", name)
     bridge.fill_node(node, mask, mask.grid.index_to_ras, None)
@@ -252,7 +252,7 @@ def test_a_label_map_marks_the_region_too(tab, series, patient):
 
 def test_the_series_is_measured_where_it_is_shown(tab, series, patient):
     """A moved series and an unmoved segmentation: the region lies elsewhere in the series."""
-    from ContrastSynthPanel import phases
+    from ContrastSynthPanel.scene import phases
 
     move = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     matrix = np.eye(4)
@@ -268,7 +268,7 @@ def test_the_series_is_measured_where_it_is_shown(tab, series, patient):
 
 
 def test_the_slider_moves_all_views(tab, series, patient):
-    from ContrastSynthPanel import phases
+    from ContrastSynthPanel.scene import phases
 
     made = add_synthetic(tab, patient, PERSISTENT[1:], TIMES[1:])
     assert tab.phases.label.text == "Phase 1 of 5: 0 s"
@@ -284,7 +284,7 @@ def test_the_slider_moves_all_views(tab, series, patient):
 
 
 def test_the_slider_follows_the_browser_and_the_table_the_slider(tab, series):
-    from ContrastSynthPanel import phases
+    from ContrastSynthPanel.scene import phases
 
     phases.browser_of(series).SetSelectedItemNumber(2)
     assert tab.phases.slider.value == 2
@@ -295,7 +295,7 @@ def test_the_slider_follows_the_browser_and_the_table_the_slider(tab, series):
 
 
 def test_the_views_show_again_what_they_showed_before(panel, tab, series, patient):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     volume, over = (slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode") for _ in range(2))
     for node in (volume, over):
@@ -311,7 +311,7 @@ def test_the_views_show_again_what_they_showed_before(panel, tab, series, patien
 
 
 def test_a_wrong_time_is_corrected(tab, series, patient):
-    from ContrastSynthPanel import bridge, phases
+    from ContrastSynthPanel.scene import bridge, phases
 
     made = add_synthetic(tab, patient)
     measure(tab)

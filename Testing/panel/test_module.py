@@ -14,7 +14,7 @@ import slicer
 from host import pump, settle
 
 from ContrastSynthLib.registry import METHODS
-from ContrastSynthLib.run import run  # noqa: F401 - declares the methods
+from ContrastSynthLib.running.run import run  # noqa: F401 - declares the methods
 
 SMALL, SMALL_BREAST = (48, 56, 40), (32, 32, 10)
 
@@ -24,7 +24,8 @@ def small(monkeypatch):
     """Small virtual patients under the sample data."""
     from functools import partial
 
-    from ContrastSynthLib.phantom import breast, sample
+    from ContrastSynthLib.phantom import sample
+    from ContrastSynthLib.phantom.breast import patient as breast
 
     monkeypatch.setattr(sample, "sample_patient", partial(sample.sample_patient, size=SMALL))
     smaller = partial(breast.breast_patient, size=SMALL_BREAST)
@@ -47,7 +48,7 @@ def test_the_help_names_every_tab(host):
 
 
 def test_sample_data_fills_the_inputs_of_each_task(host, small):
-    from ContrastSynthPanel import bridge, sample_data
+    from ContrastSynthPanel.scene import bridge, sample_data
 
     tab = host.open_module().panel.synthesise
     assert {method.task for method in METHODS.values()} == set(sample_data.BRAINS)
@@ -70,7 +71,7 @@ def test_sample_data_fills_the_inputs_of_each_task(host, small):
 
 
 def test_the_dynamic_sample_is_a_sequence_with_times(host, small):
-    from ContrastSynthPanel import bridge, sample_data
+    from ContrastSynthPanel.scene import bridge, sample_data
 
     host.load_module()
     press_sample(host, sample_data.BREAST_TITLE)

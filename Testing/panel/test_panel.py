@@ -123,7 +123,7 @@ def test_a_scene_that_is_opened_while_another_module_is_shown(host, panel, tmp_p
 
 
 def test_a_message_says_nothing_of_the_command_line(host):
-    from ContrastSynthPanel.message import Message
+    from ContrastSynthPanel.widgets.message import Message
 
     message = Message()
     assert GUESS_MESSAGE.endswith("Choose a mask of the brain or breast (--in mask=FILE).")

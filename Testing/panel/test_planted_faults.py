@@ -29,43 +29,43 @@ class Fault(NamedTuple):
 
 FAULTS = {
     "Apply not connected": Fault(
-        f"{PANEL}/run_section.py",
+        f"{PANEL}/widgets/run_section.py",
         'self.apply_button.connect("clicked(bool)", apply)',
         "pass",
         f"{SYNTHESISE}::test_a_dose_is_what_the_library_makes_of_it",
     ),
     "mask inverted": Fault(
-        f"{PANEL}/bridge.py",
+        f"{PANEL}/scene/bridge.py",
         "inside = (volume.array > threshold)",
         "inside = (volume.array <= threshold)",
         f"{SYNTHESISE}::test_uptake_becomes_a_segmentation",
     ),
     "LPS not flipped": Fault(
-        f"{PANEL}/bridge.py",
+        f"{PANEL}/scene/bridge.py",
         "LPS_TO_RAS @ slicer.util",
         "slicer.util",
         f"{BRIDGE}::test_200_random_grids_come_out_exactly",
     ),
     "parent transform ignored": Fault(
-        f"{PANEL}/bridge.py",
+        f"{PANEL}/scene/bridge.py",
         "@ slicer.util.arrayFromVTKMatrix(to_world) @",
         "@",
         f"{BRIDGE}::test_the_marker_lies_in_the_world_where_mrml_shows_it",
     ),
     "progress never updated": Fault(
-        f"{PANEL}/run_section.py",
+        f"{PANEL}/widgets/run_section.py",
         "self.progress_bar.value = round(100 * event.fraction)",
         "pass",
         f"{SYNTHESISE}::test_progress_log_and_failure_are_shown",
     ),
     "cancel not wired": Fault(
-        f"{PANEL}/run_section.py",
+        f"{PANEL}/widgets/run_section.py",
         'self.cancel_button.connect("clicked(bool)", self.cancel)',
         "pass",
         f"{SYNTHESISE}::test_cancel_leaves_nothing_and_another_run_is_possible",
     ),
     "result in the wrong node": Fault(
-        f"{PANEL}/bridge.py",
+        f"{PANEL}/scene/bridge.py",
         "        fill_node(node, volume, *_place(volume.grid, reference_node))\n"
         "        node.SetAttribute(METHOD",
         "        fill_node(reference_node, volume, *_place(volume.grid, reference_node))\n"
@@ -73,13 +73,13 @@ FAULTS = {
         f"{SYNTHESISE}::test_a_dose_is_what_the_library_makes_of_it",
     ),
     "threshold ignored": Fault(
-        f"{PANEL}/uptake_results.py",
+        f"{PANEL}/scene/uptake_results.py",
         "uptake(pre, post, scans.brain, threshold=threshold,",
         "uptake(pre, post, scans.brain, threshold=0.1,",
         "Testing/panel/test_uptake.py::test_moving_the_threshold_changes_both_in_place",
     ),
     "parameters not saved": Fault(
-        f"{PANEL}/synthesise_tab.py",
+        f"{PANEL}/tabs/synthesise.py",
         '"parameters": by_hand,',
         '"parameters": {},',
         f"{SYNTHESISE}::test_the_state_is_saved_and_restored_with_the_scene",

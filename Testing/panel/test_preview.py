@@ -16,9 +16,9 @@ from scans import add_volume
 
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.phantom.sample import sample_patient
-from ContrastSynthLib.preview import voxels_near_plane
 from ContrastSynthLib.registry import METHODS
-from ContrastSynthLib.run import Request, run
+from ContrastSynthLib.running.preview import voxels_near_plane
+from ContrastSynthLib.running.run import Request, run
 from ContrastSynthLib.volumes import Volume
 
 VOLUME = "vtkMRMLScalarVolumeNode"
@@ -85,7 +85,7 @@ def shown_voxels(grid):
 
 
 def expected_of(key, nodes, value=None):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     inputs = {role: bridge.volume_from_node(nodes[role]) for role in METHODS[key].inputs}
     given = {SLIDER[key]: VALUES[key] if value is None else value}
@@ -94,7 +94,7 @@ def expected_of(key, nodes, value=None):
 
 
 def computed(node):
-    from ContrastSynthPanel.slice_preview import LOWEST_SHOWN
+    from ContrastSynthPanel.scene.slice_preview import LOWEST_SHOWN
 
     return slicer.util.arrayFromVolume(node) > LOWEST_SHOWN
 
@@ -116,7 +116,7 @@ def test_it_is_what_a_run_makes_of_the_slices_in_view(tab, nodes, key):
 
 
 def test_it_lies_over_the_scan_in_all_slice_views(tab, nodes):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     node = drag(tab)
     for composite in composites():
@@ -140,7 +140,7 @@ def test_it_lies_over_the_scan_in_all_slice_views(tab, nodes):
 
 
 def test_it_is_marked_and_hidden_and_not_saved(tab, nodes, tmp_path):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     node = drag(tab)
     assert node.GetName() == "T1 pre low preview SYNTHETIC"
@@ -176,7 +176,7 @@ def test_it_follows_the_slices_and_the_slider(tab, nodes):
 
 
 def test_a_mask_and_a_preset_count_as_in_a_run(tab, nodes, patient):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     brain = patient.scans["pre"].with_array(patient.brain & (np.arange(48) < 30))
     mask = bridge.mask_to_segmentation(slicer.mrmlScene, brain, nodes["pre"], "brain")

@@ -166,7 +166,7 @@ def test_changed_voxels_are_shown(tab, line, nodes):
 
 
 def test_unchanged_voxels_are_not_read_again(tab, line, nodes, monkeypatch):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     tick(tab.volume_list, "T1 pre")
     settle(tab)

@@ -17,7 +17,7 @@ from scans import add_volume, show_tab
 from ContrastSynthLib.analysis.evaluation import evaluate
 from ContrastSynthLib.analysis.evaluation_rows import COLUMNS, evaluation_rows
 from ContrastSynthLib.phantom.sample import sample_patient
-from ContrastSynthLib.run import Request, run
+from ContrastSynthLib.running.run import Request, run
 
 WIDTH = 400
 RUN_S = 60.0
@@ -33,7 +33,7 @@ def tab(panel):
 @pytest.fixture
 def nodes(tab, patient, result):
     """The patient's scans, and what was made of them."""
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     found = {"pre": add_volume("T1 pre", patient.scans["pre"])}
     found["post"] = add_volume("T1 post Gd", patient.scans["post"])
@@ -54,7 +54,7 @@ def measure(tab):
 
 
 def expected(nodes, **more):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     read = {role: bridge.volume_from_node(node) for role, node in nodes.items() if node}
     return evaluate(read["pre"], read["synthetic"], pre=read["pre"], post=read["post"], **more)
@@ -100,7 +100,7 @@ def test_without_pre_and_post_only_the_brain_is_measured_as_the_values_are(tab, 
 
 @pytest.mark.parametrize("kind", ["segmentation", "label map"])
 def test_a_mask_is_a_region_of_its_own(tab, nodes, patient, kind):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     inside = np.zeros(SIZE[::-1], np.float32)
     inside[15:25, 20:36, 16:32] = 1
@@ -171,7 +171,7 @@ def test_the_newest_synthetic_scan_and_what_it_should_be_are_picked(tab, nodes, 
     chosen = {role: nodes[role] for role in ("synthetic", "pre", "post")}
     assert tab.inputs.nodes() == chosen | {"reference": nodes["pre"]}
     assert next(iter(tab.inputs.nodes())) == "reference", "what the others are brought onto"
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     given = {role: patient.scans[role] for role in ("pre", "post")}
     newer = run(Request("physics_dose", given, {"dose": 0.25}))
@@ -202,7 +202,7 @@ def test_what_cannot_be_compared_is_told(tab, nodes):
 
 
 def test_without_scikit_image_its_message_is_shown(tab, nodes, monkeypatch):
-    from ContrastSynthPanel import quality_tab
+    from ContrastSynthPanel.tabs import quality as quality_tab
 
     monkeypatch.setattr(quality_tab.importlib.util, "find_spec", lambda name: None)
     tab._pick()

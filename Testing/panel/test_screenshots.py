@@ -21,8 +21,8 @@ from scans import show_tab
 from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.phantom.sample import TUMOUR, sample_patient
 from ContrastSynthLib.registry import METHODS
-from ContrastSynthLib.result import Result
-from ContrastSynthLib.run import Request, run
+from ContrastSynthLib.running.result import Result
+from ContrastSynthLib.running.run import Request, run
 
 pytestmark = pytest.mark.slow  # they are for people: make screenshots
 
@@ -41,7 +41,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def widget(host):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     module = host.open_module()
     opened = module.panel
@@ -57,7 +57,7 @@ def widget(host):
 @pytest.fixture
 def compared(widget):
     """The panel with a synthetic pre scan beside the true one."""
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     post = slicer.util.getNode(NAMES["post"])
     made = run(Request("physics_pre", {"post": bridge.volume_from_node(post)}, {}))
@@ -114,7 +114,7 @@ def picture_of_views(path):
 
 
 def test_the_kinetics_tab(widget, folder):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     patient, scene = sample_patient(size=(48, 56, 40)), slicer.mrmlScene
     add_series(patient, "T1 dynamic", (0.0, 0.9, 1.0, 0.8, 0.5))
@@ -150,7 +150,7 @@ def test_the_profile_tab(widget, folder):
 
 def add_series(patient, name, shares, synthetic=None):
     """A series that goes from the pre-contrast to a share of the post-contrast scan."""
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     pre, post = patient.scans["pre"], patient.scans["post"]
     series = [
@@ -188,8 +188,8 @@ def test_the_quality_tab(widget, folder):
 
 
 def test_the_inversion_tab(widget, folder):
-    from ContrastSynthPanel import bridge
     from ContrastSynthPanel.job import Event
+    from ContrastSynthPanel.scene import bridge
 
     tab = show_tab(widget.panel, "inversion")
     take(widget, folder / "inversion_empty.png")

@@ -17,10 +17,10 @@ import slicer
 from host import close_scene, cut_off, entries, fit_height, pick, press, pump, type_text
 from scans import add_volume
 
-from ContrastSynthLib import devices
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.registry import METHODS, declared_parameters
-from ContrastSynthLib.run import Request, run
+from ContrastSynthLib.running import devices
+from ContrastSynthLib.running.run import Request, run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WIDTH = 400
@@ -70,7 +70,7 @@ def choose_dose(tab, nodes, dose="0.25"):
 
 
 def test_a_dose_is_what_the_library_makes_of_it(tab, nodes):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     choose_dose(tab, nodes)
     told = apply(tab)
@@ -111,7 +111,7 @@ sys.exit(2)
 
 
 def test_progress_log_and_failure_are_shown(tab, nodes, tmp_path, monkeypatch):
-    from ContrastSynthPanel import run_section
+    from ContrastSynthPanel.widgets import run_section
 
     script = tmp_path / "worker.py"
     script.write_text(STEADY_WORKER, encoding="utf-8")
@@ -138,7 +138,7 @@ def test_progress_log_and_failure_are_shown(tab, nodes, tmp_path, monkeypatch):
 
 
 def test_warnings_of_a_run_are_shown(tab, nodes):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     choose_dose(tab, {"pre": nodes["post"], "post": nodes["pre"]})  # swapped
     told = apply(tab)
@@ -170,7 +170,7 @@ def test_a_second_run_beside_the_first_is_impossible(tab, nodes):
 
 
 def test_uptake_becomes_a_segmentation(tab, nodes):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     show(tab, "physics_pre")
     apply(tab)
@@ -213,7 +213,7 @@ def test_an_empty_mask_is_told_and_the_panel_stays_usable(tab, nodes, kind):
 
 
 def test_a_mask_is_taken(tab, nodes, patient):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     brain = patient.scans["pre"].with_array(patient.brain.astype(np.float32))
     mask = bridge.mask_to_segmentation(slicer.mrmlScene, brain, nodes["pre"], "brain")
@@ -272,7 +272,7 @@ def test_another_method_is_chosen_while_it_runs(tab, nodes):
 
 
 def test_what_goes_wrong_with_a_result_is_told(host, tab, nodes, monkeypatch):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     choose_dose(tab, nodes)
     monkeypatch.setattr(bridge, "add_result", lambda *given: 1 / 0)
@@ -443,7 +443,7 @@ def test_weights_are_listed_with_what_they_were_trained_on(tab):
 
 
 def test_weights_that_are_not_there_are_told(tab, nodes, monkeypatch):
-    from ContrastSynthPanel import weights_box
+    from ContrastSynthPanel.widgets import weights_box
 
     monkeypatch.setattr(weights_box, "shipped_and_imported", list)
     show(tab, "lip_car")
@@ -519,7 +519,7 @@ def test_the_state_is_saved_and_restored_with_the_scene(host, tab, nodes, tmp_pa
 
 
 def test_the_state_is_there_again_when_the_module_is_entered(host, tab, nodes):
-    from ContrastSynthPanel import saved_state
+    from ContrastSynthPanel.scene import saved_state
 
     choose_dose(tab, nodes)
     host.leave_module()
@@ -542,7 +542,7 @@ def test_the_state_is_there_again_when_the_module_is_entered(host, tab, nodes):
     ],
 )
 def test_a_state_of_another_version_is_no_obstacle(host, tab, nodes, damage):
-    from ContrastSynthPanel import saved_state
+    from ContrastSynthPanel.scene import saved_state
 
     choose_dose(tab, nodes)
     host.leave_module()

@@ -16,8 +16,8 @@ from host import cut_off, entries, fit_height, pick, press, pump, type_text
 
 from ContrastSynthLib.registry import METHODS, declared_parameters
 from ContrastSynthLib.resources import citation, resource
-from ContrastSynthLib.run import run  # noqa: F401 - declares the methods
-from ContrastSynthLib.weights import USER_FOLDER_VARIABLE
+from ContrastSynthLib.running.run import run  # noqa: F401 - declares the methods
+from ContrastSynthLib.weights.bundles import USER_FOLDER_VARIABLE
 
 VOLUME = "vtkMRMLScalarVolumeNode"
 RUN_S = 90.0
@@ -37,7 +37,7 @@ def tab(panel):
 
 @pytest.fixture
 def nodes(tab, patient):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     names, found = {"pre": "T1 pre", "post": "T1 post Gd", "low": "T1 low dose"}, {}
     for role, name in names.items():

@@ -38,7 +38,7 @@ def nodes(tab, patient):
 @pytest.fixture
 def synthetic(tab, nodes, result):
     """The scene with a synthetic pre scan; the tab has picked it."""
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     made = bridge.add_result(slicer.mrmlScene, result, nodes["post"])
     settled(tab)
@@ -65,7 +65,7 @@ def array(node):
 
 
 def inside(mask, reference):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     return bridge.mask_from_segmentation(mask, reference).array > 0
 
@@ -147,7 +147,7 @@ def test_nothing_is_made_before_it_is_asked_for(tab, nodes):
 
 @pytest.mark.parametrize("level", ["p95", "p99.9"])
 def test_the_threshold_can_be_measured_in_other_levels(tab, nodes, patient, level):
-    from ContrastSynthPanel.uptake_results import UNITS
+    from ContrastSynthPanel.scene.uptake_results import UNITS
 
     show(tab)
     pick(tab.level_combo, UNITS[level])
@@ -182,7 +182,7 @@ def test_a_map_of_another_scale_is_refused(tab, nodes):
 
 
 def test_a_mask_bounds_the_uptake(tab, nodes, patient):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     left = np.zeros(patient.brain.shape, np.float32)
     left[:, :, :20] = patient.brain[:, :, :20]
@@ -252,7 +252,7 @@ def test_a_result_is_looked_at_and_the_scan_is_its_reference(tab, nodes, synthet
 
 
 def test_a_person_s_choice_is_kept(tab, nodes, result):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     pick(tab.inputs.selectors["pre"], nodes["pre"])
     bridge.add_result(slicer.mrmlScene, result, nodes["post"])
@@ -306,7 +306,7 @@ def test_no_lesion_at_all_is_an_empty_table(tab, nodes, synthetic):
 
 
 def test_the_lesions_are_not_searched_again_for_another_uptake(tab, nodes, synthetic, monkeypatch):
-    from ContrastSynthPanel import uptake_results
+    from ContrastSynthPanel.scene import uptake_results
 
     show(tab)
     told = tab.notice.box.plainText.splitlines()[1]
@@ -329,7 +329,7 @@ def test_a_changed_scan_is_read_again(tab, nodes, synthetic):
 
 
 def test_a_click_on_a_hollow_lesion_shows_a_place_inside_it(tab, nodes, synthetic):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     k, j, i = np.indices(array(nodes["pre"]).shape)
     radius = np.sqrt((k - 20) ** 2 + (j - 28) ** 2 + (i - 24) ** 2)
@@ -383,7 +383,7 @@ def test_the_map_names_its_colours(tab, nodes, synthetic):
 
 
 def test_a_synthetic_post_scan_is_judged_too(tab, nodes, patient):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     made = patient.scans["low"].with_array(patient.scans["low"].array, "a test")
     node = add_volume("made", made)
@@ -412,7 +412,7 @@ def test_without_a_synthetic_scan_the_uptake_is_shown_and_it_is_told_why_no_more
 
 
 def test_what_comes_from_scans_is_marked_as_computed_only(tab, nodes):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     show(tab)
     for node in tab.made.values():
@@ -423,7 +423,7 @@ def test_what_comes_from_scans_is_marked_as_computed_only(tab, nodes):
 
 
 def test_what_comes_from_a_synthetic_scan_is_marked_so(tab, nodes, synthetic):
-    from ContrastSynthPanel import bridge
+    from ContrastSynthPanel.scene import bridge
 
     show(tab)
     assert set(tab.made) == {"overlay", "mask", "enhancement"}
@@ -486,7 +486,7 @@ def test_an_empty_volume_is_told_and_the_tab_stays_usable(tab, nodes):
 
 
 def test_without_scikit_image_a_whole_head_needs_a_mask(tab, nodes, patient, monkeypatch):
-    from ContrastSynthPanel import uptake_results
+    from ContrastSynthPanel.scene import uptake_results
 
     def without(volumes, mask=None):
         if mask is None:

@@ -6,12 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ContrastSynthLib.files.images import read_volume
 
 from ContrastSynthLib.analysis.evaluation import evaluate
 from ContrastSynthLib.analysis.profiles import line_profile, profile_error
 from ContrastSynthLib.analysis.uptake import CONVENTIONS, uptake
-from ContrastSynthLib.plots import Panel, choose_slice, display_slice, figure_png, slice_figure
-from ContrastSynthLib.volumes import Volume, read_volume
+from ContrastSynthLib.plots.figures import (
+    Panel,
+    choose_slice,
+    display_slice,
+    figure_png,
+    slice_figure,
+)
+from ContrastSynthLib.volumes import Volume
 
 pytestmark = pytest.mark.real_scans
 

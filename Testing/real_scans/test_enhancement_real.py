@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ContrastSynthLib.files.images import read_volume
 from scipy.ndimage import distance_transform_edt, find_objects, label
 
 from ContrastSynthLib.analysis.enhancement import INVENTED, MISSED, missed_and_invented
 from ContrastSynthLib.analysis.uptake import uptake
-from ContrastSynthLib.volumes import read_volume
 
 pytestmark = pytest.mark.real_scans
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ContrastSynthLib.files.images import read_mask
 
 from ContrastSynthLib.analysis.kinetics import kinetic_maps, mean_curve, measure_curve
 from ContrastSynthLib.analysis.kinetics_report import kinetics_report
-from ContrastSynthLib.plots import figure_png
-from ContrastSynthLib.plots_kinetics import plot_curves
-from ContrastSynthLib.series import read_series, times_of, write_series
-from ContrastSynthLib.volumes import read_mask
+from ContrastSynthLib.files.series import read_series, times_of, write_series
+from ContrastSynthLib.plots.figures import figure_png
+from ContrastSynthLib.plots.kinetics import plot_curves
 
 pytestmark = pytest.mark.real_scans
 

@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from ContrastSynthLib.files.images import read_volume
 
 from ContrastSynthLib.cli import main
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.run import Request, run
-from ContrastSynthLib.volumes import read_volume
+from ContrastSynthLib.running.run import Request, run
 
 pytestmark = pytest.mark.real_scans
 

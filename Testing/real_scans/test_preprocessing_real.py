@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from ContrastSynthLib.files.images import read_volume
 
 from ContrastSynthLib.preprocessing.alignment import align
 from ContrastSynthLib.preprocessing.foreground import foreground
 from ContrastSynthLib.preprocessing.input_checks import warnings_for_pair
 from ContrastSynthLib.preprocessing.normalisation import fit, radiometric_gain
-from ContrastSynthLib.volumes import read_volume
 
 pytestmark = pytest.mark.real_scans
 

@@ -6,10 +6,10 @@ import json
 
 import numpy as np
 import pytest
+from ContrastSynthLib.files.images import read_volume
 
 from ContrastSynthLib.analysis.evaluation import evaluate
-from ContrastSynthLib.run import Request, run
-from ContrastSynthLib.volumes import read_volume
+from ContrastSynthLib.running.run import Request, run
 
 pytest.importorskip("torch")
 pytest.importorskip("monai")

@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from ContrastSynthLib.files.images import write_volume
 
 from ContrastSynthLib.cli import main
 from ContrastSynthLib.phantom.sample import sample_patient
-from ContrastSynthLib.volumes import write_volume
 
 SIZE = (32, 38, 26)
 

@@ -3,13 +3,13 @@
 import csv
 
 import pytest
+from ContrastSynthLib.files.images import read_volume, write_volume
 
-from ContrastSynthLib.batch import read_cases
 from ContrastSynthLib.cli import main
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.phantom.sample import sample_patient
-from ContrastSynthLib.run import Request, run
-from ContrastSynthLib.volumes import read_volume, write_volume
+from ContrastSynthLib.running.batch import read_cases
+from ContrastSynthLib.running.run import Request, run
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ import pytest
 
 from ContrastSynthLib.analysis.kinetics import mean_curve, measure_curve
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.phantom.breast import (
+from ContrastSynthLib.phantom.breast.anatomy import DENSITIES
+from ContrastSynthLib.phantom.breast.lesions import PAPER_TIMES_S, draw_tissue
+from ContrastSynthLib.phantom.breast.patient import (
     BACKGROUNDS,
     OTHERS,
     WATER_SIGNAL,
@@ -18,9 +20,7 @@ from ContrastSynthLib.phantom.breast import (
     draw_scanner,
     noise_deviation,
 )
-from ContrastSynthLib.phantom.breast_anatomy import DENSITIES
-from ContrastSynthLib.phantom.breast_lesions import PAPER_TIMES_S, draw_tissue
-from ContrastSynthLib.phantom.breast_space import (
+from ContrastSynthLib.phantom.breast.space import (
     AIR,
     BLOOD,
     FAT,

@@ -9,6 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from ContrastSynthLib.files.images import read_volume
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
@@ -24,9 +25,8 @@ from pydicom.valuerep import format_number_as_ds
 from scipy.spatial.transform import Rotation
 
 from ContrastSynthLib.acquisition import Acquisition, generic_agent_name
-from ContrastSynthLib.dicom import read_dicom
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.volumes import read_volume
+from ContrastSynthLib.files.dicom import read_dicom
 
 PATIENT = "Tester^Theodora"
 ROTATION = Rotation.from_euler("xyz", (17, -31, 52), degrees=True).as_matrix()

@@ -8,13 +8,13 @@ import os
 import numpy as np
 import pytest
 
-from ContrastSynthLib import estimate as module
-from ContrastSynthLib.estimate import estimate, remembered, telling_parameters
 from ContrastSynthLib.inference.ladder import USED_SHARE
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.registry import METHODS, resolve_parameters
 from ContrastSynthLib.resources import resource
-from ContrastSynthLib.run import Request, run
+from ContrastSynthLib.running import estimate as module
+from ContrastSynthLib.running.estimate import estimate, remembered, telling_parameters
+from ContrastSynthLib.running.run import Request, run
 
 VOXELS = 8_000_000
 

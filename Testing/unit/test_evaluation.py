@@ -8,6 +8,8 @@ import json
 
 import numpy as np
 import pytest
+from ContrastSynthLib.files.images import read_volume, write_volume
+from ContrastSynthLib.files.writing import write_text
 from skimage.metrics import peak_signal_noise_ratio
 
 from ContrastSynthLib.analysis.enhancement import KINDS
@@ -22,8 +24,7 @@ from ContrastSynthLib.cli import main
 from ContrastSynthLib.errors import MissingError, RequestError
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.metrics import image
-from ContrastSynthLib.result import write_text
-from ContrastSynthLib.volumes import Volume, read_volume, write_volume
+from ContrastSynthLib.volumes import Volume
 
 GRID = Grid((20, 18, 16), (1.0, 1.5, 2.0))
 INNER = (slice(2, -2),) * 3

@@ -73,7 +73,7 @@ def stage(source: Path, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_every_library_file_is_listed():
     files = tree(LIBRARY)
     scripts = {name for name in files if name.endswith(".py")}
-    told = "the list is out of date: run make scripts-list"
+    told = "the list is out of date: run make refresh"
     assert cmake_list(LIBRARY / "files.cmake", "LIBRARY_SCRIPTS") == scripts, told
     assert cmake_list(LIBRARY / "files.cmake", "LIBRARY_RESOURCES") == files - scripts, told
 
@@ -81,8 +81,8 @@ def test_every_library_file_is_listed():
 def test_every_module_file_is_listed():
     files = tree(MODULE)
     scripts = {name for name in files if name.endswith(".py")}
-    assert cmake_list(MODULE / "CMakeLists.txt", "MODULE_SCRIPTS") == scripts
-    assert cmake_list(MODULE / "CMakeLists.txt", "MODULE_RESOURCES") == files - scripts
+    assert cmake_list(MODULE / "files.cmake", "MODULE_SCRIPTS") == scripts
+    assert cmake_list(MODULE / "files.cmake", "MODULE_RESOURCES") == files - scripts
 
 
 def test_the_staged_tree_holds_what_the_checkout_holds(staged):

@@ -9,19 +9,13 @@ import numpy as np
 import pytest
 import slicer
 import vtk
+from ContrastSynthLib.files.images import READABLE, WRITABLE, read_volume, write_volume
 from scipy.spatial.transform import Rotation
 from vtk.util.numpy_support import vtk_to_numpy
 
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import Grid, grid_table, refuse_shear
-from ContrastSynthLib.volumes import (
-    READABLE,
-    WRITABLE,
-    Volume,
-    check_same_grid,
-    read_volume,
-    write_volume,
-)
+from ContrastSynthLib.volumes import Volume, check_same_grid
 
 # One voxel above all others, at a corner of no symmetry: array[k, j, i].
 SHAPE = (4, 5, 7)

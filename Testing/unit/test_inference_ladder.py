@@ -12,7 +12,7 @@ from ContrastSynthLib.errors import Cancelled, RequestError
 
 torch = pytest.importorskip("torch")
 
-from ContrastSynthLib.inference.ladder import run_batches  # noqa: E402
+from ContrastSynthLib.inference.ladder import run_batches
 
 COUNT = 11
 STACK = np.random.default_rng(5).normal(size=(COUNT, 3, 16, 24)).astype(np.float32)

@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.inference.slicing import plan_slices
-from ContrastSynthLib.phantom.brain_fields import Box
+from ContrastSynthLib.phantom.brain.fields import Box
 
 STORAGES = [
     (order, flips) for order in permutations(range(3)) for flips in product((1, -1), repeat=3)

@@ -12,14 +12,9 @@ from ContrastSynthLib.errors import RequestError
 
 torch = pytest.importorskip("torch")
 
-from ContrastSynthLib.inversion.problem import Problem  # noqa: E402
-from ContrastSynthLib.inversion.regularisers import (  # noqa: E402
-    KINDS,
-    SMOOTHING,
-    Regulariser,
-    differences,
-)
-from ContrastSynthLib.inversion.solvers import SOLVERS, solve  # noqa: E402
+from ContrastSynthLib.inversion.problem import Problem
+from ContrastSynthLib.inversion.regularisers import KINDS, SMOOTHING, Regulariser, differences
+from ContrastSynthLib.inversion.solvers import SOLVERS, solve
 
 RNG = np.random.default_rng(0)
 SHAPE = (2, 7, 6)

@@ -12,10 +12,10 @@ from ContrastSynthLib.physics import HIGHEST_R1_PER_S, signal_at_dose
 
 torch = pytest.importorskip("torch")
 
-from ContrastSynthLib.inversion.operators import network_forward, physics_forward  # noqa: E402
-from ContrastSynthLib.inversion.problem import Problem  # noqa: E402
-from ContrastSynthLib.inversion.regularisers import KINDS, Regulariser  # noqa: E402
-from ContrastSynthLib.inversion.solvers import solve  # noqa: E402
+from ContrastSynthLib.inversion.operators import network_forward, physics_forward
+from ContrastSynthLib.inversion.problem import Problem
+from ContrastSynthLib.inversion.regularisers import KINDS, Regulariser
+from ContrastSynthLib.inversion.solvers import solve
 
 REPETITION_TIME_S, FLIP_ANGLE_DEG, DENSITY = 0.0067, 8.0, 6.0
 SETTINGS = {

@@ -9,11 +9,11 @@ import sys
 import time
 
 import pytest
+from ContrastSynthLib.files.images import write_volume
 
 from ContrastSynthLib.cli import main
-from ContrastSynthLib.jobs import JsonLines
 from ContrastSynthLib.phantom.sample import sample_patient
-from ContrastSynthLib.volumes import write_volume
+from ContrastSynthLib.running.jobs import JsonLines
 
 
 @pytest.fixture(scope="module")

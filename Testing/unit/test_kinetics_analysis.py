@@ -25,7 +25,7 @@ from ContrastSynthLib.analysis.kinetics_report import (
 )
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import Grid
-from ContrastSynthLib.plots_kinetics import plot_curves
+from ContrastSynthLib.plots.kinetics import plot_curves
 from ContrastSynthLib.volumes import Volume
 
 PAPER_S = [0.0, 85.0, 155.0, 225.0, 295.0, 365.0]

@@ -11,11 +11,7 @@ import pytest
 from scipy.integrate import quad
 
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.physics.kinetics import (
-    HEMATOCRIT,
-    blood_concentration,
-    tofts_concentration,
-)
+from ContrastSynthLib.physics.kinetics import HEMATOCRIT, blood_concentration, tofts_concentration
 
 TIMES_S = np.array([0.0, 12.0, 40.0, 85.0, 155.0, 365.0])
 TISSUE = {"ktrans_per_s": 0.25 / 60, "ve": 0.4}

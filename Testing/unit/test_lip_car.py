@@ -8,17 +8,18 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from ContrastSynthLib.files.images import write_volume
 
 from ContrastSynthLib.cli import main
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.inversion.alpha import alpha_for_noise
 from ContrastSynthLib.metrics import mae, ssim
-from ContrastSynthLib.phantom.brain_slices import brain_slabs
+from ContrastSynthLib.phantom.brain.slices import brain_slabs
 from ContrastSynthLib.preprocessing.shading import gain_field
-from ContrastSynthLib.run import Request, run
-from ContrastSynthLib.volumes import Volume, write_volume
-from ContrastSynthLib.weights import find_bundle
+from ContrastSynthLib.running.run import Request, run
+from ContrastSynthLib.volumes import Volume
+from ContrastSynthLib.weights.bundles import find_bundle
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("monai")
@@ -124,7 +125,7 @@ def test_trained_operators_invert_the_low_dose(patient, forward):
 
 def check_operator(patient, forward, bundle):
     """The low dose that the network makes of the true full one is the low dose."""
-    from ContrastSynthLib.methods._slices import load_network
+    from ContrastSynthLib.inference.networks import load_network
 
     where, brain = agent(patient), patient["brain"].array > 0
     low, full = patient["low"].array, patient["full"].array
@@ -165,7 +166,7 @@ def test_the_physics_needs_no_weights(patient, monkeypatch):
     def refuse(*given):
         raise AssertionError("weights were looked for")
 
-    monkeypatch.setattr("ContrastSynthLib.run.find_bundle", refuse)
+    monkeypatch.setattr("ContrastSynthLib.running.run.find_bundle", refuse)
     result = run(request(patient, parameters={**PHYSICS, **FEW}))
     assert result.provenance["weights"] == []
 

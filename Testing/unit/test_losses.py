@@ -11,7 +11,7 @@ from skimage.metrics import structural_similarity
 torch = pytest.importorskip("torch")
 pytest.importorskip("monai")
 
-from ContrastSynthLib.losses import (  # noqa: E402
+from ContrastSynthLib.losses import (
     discriminator_loss,
     generator_loss,
     hyperintensity_penalty,
@@ -21,8 +21,8 @@ from ContrastSynthLib.losses import (  # noqa: E402
     ssim_loss,
     uptake_loss,
 )
-from ContrastSynthLib.losses import uptake as settings  # noqa: E402
-from ContrastSynthLib.networks.features import TissueFeatures  # noqa: E402
+from ContrastSynthLib.losses import uptake as settings
+from ContrastSynthLib.networks.features import TissueFeatures
 
 SHAPE = (2, 1, 32, 32)
 

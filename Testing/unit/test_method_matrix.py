@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from ContrastSynthLib.files.images import read_volume, write_volume
 
 from ContrastSynthLib.cli import main
 from ContrastSynthLib.geometry import Grid
@@ -14,8 +15,8 @@ from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.registry import METHODS, ROLES, declared_parameters, resolve_parameters
 from ContrastSynthLib.registry.parameters import parse
 from ContrastSynthLib.resources import resource
-from ContrastSynthLib.run import Request, run
-from ContrastSynthLib.volumes import Volume, read_volume, write_volume
+from ContrastSynthLib.running.run import Request, run
+from ContrastSynthLib.volumes import Volume
 
 SIZE = (32, 38, 26)
 CUT = (14, 16, 8)

@@ -14,12 +14,11 @@ from ContrastSynthLib.errors import RequestError
 torch = pytest.importorskip("torch")
 pytest.importorskip("monai")
 
-from torch import nn  # noqa: E402
-from torch.nn import functional  # noqa: E402
+from torch import nn
+from torch.nn import functional
 
-from ContrastSynthLib.networks import NETWORKS, build_network  # noqa: E402
-from ContrastSynthLib.networks.blocks import Decoder, Encoder, NestedUNet  # noqa: E402
-from ContrastSynthLib.networks.direct import (  # noqa: E402
+from ContrastSynthLib.networks import NETWORKS, build_network
+from ContrastSynthLib.networks.baselines import (
     ARCHITECTURES,
     RECURRENCES,
     Direct,
@@ -28,7 +27,8 @@ from ContrastSynthLib.networks.direct import (  # noqa: E402
     parameters_of,
     width_for,
 )
-from ContrastSynthLib.networks.features import (  # noqa: E402
+from ContrastSynthLib.networks.blocks import Decoder, Encoder, NestedUNet
+from ContrastSynthLib.networks.features import (
     VGG16_FEATURES,
     VGG16_TAPS,
     TissueClassifier,
@@ -36,8 +36,8 @@ from ContrastSynthLib.networks.features import (  # noqa: E402
     Vgg16Features,
     load_vgg16,
 )
-from ContrastSynthLib.networks.mirrored import Mirrored  # noqa: E402
-from ContrastSynthLib.networks.sphere import (  # noqa: E402
+from ContrastSynthLib.networks.mirrored import Mirrored
+from ContrastSynthLib.networks.sphere import (
     INPAINTS,
     SCALE,
     SENSITIVITY,
@@ -46,12 +46,7 @@ from ContrastSynthLib.networks.sphere import (  # noqa: E402
     Sphere,
     middle,
 )
-from ContrastSynthLib.networks.sphere_art import (  # noqa: E402
-    LEVEL_RANGE,
-    ROUTES,
-    SphereArt,
-    level_between,
-)
+from ContrastSynthLib.networks.sphere_art import LEVEL_RANGE, ROUTES, SphereArt, level_between
 
 SMALL = {"width": 2, "autoencoder_width": 2}
 

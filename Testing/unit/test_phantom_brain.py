@@ -11,20 +11,15 @@ import numpy as np
 import pytest
 
 from ContrastSynthLib.errors import MissingError, RequestError
-from ContrastSynthLib.phantom import brain_template as template_module
-from ContrastSynthLib.phantom.brain import BrainPatient, brain_patient, build_patient
-from ContrastSynthLib.phantom.brain_anatomy import make_anatomy, prepare_patient
-from ContrastSynthLib.phantom.brain_deformation import make_deformation, push_aside
-from ContrastSynthLib.phantom.brain_fields import Box, random_spline
-from ContrastSynthLib.phantom.brain_parameters import (
-    ANATOMY,
-    LESION_TYPES,
-    SPANS,
-    draw_parameters,
-)
-from ContrastSynthLib.phantom.brain_slices import brain_slices
-from ContrastSynthLib.phantom.brain_study import Study
-from ContrastSynthLib.phantom.brain_template import brain_template
+from ContrastSynthLib.phantom.brain import template as template_module
+from ContrastSynthLib.phantom.brain.anatomy import make_anatomy, prepare_patient
+from ContrastSynthLib.phantom.brain.deformation import make_deformation, push_aside
+from ContrastSynthLib.phantom.brain.fields import Box, random_spline
+from ContrastSynthLib.phantom.brain.parameters import ANATOMY, LESION_TYPES, SPANS, draw_parameters
+from ContrastSynthLib.phantom.brain.patient import BrainPatient, brain_patient, build_patient
+from ContrastSynthLib.phantom.brain.slices import brain_slices
+from ContrastSynthLib.phantom.brain.study import Study
+from ContrastSynthLib.phantom.brain.template import brain_template
 from ContrastSynthLib.phantom.tissue import TISSUES
 from ContrastSynthLib.physics import concentration, relaxivity, spgr_r1, spgr_signal
 

@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from ContrastSynthLib.files.images import read_volume, write_volume
 
 from ContrastSynthLib.cli import main
-from ContrastSynthLib.series import read_series
-from ContrastSynthLib.volumes import read_volume, write_volume
+from ContrastSynthLib.files.series import read_series
 
 
 def brain(folder, *extra, seed="5"):

@@ -7,7 +7,7 @@ import pytest
 
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.phantom import images
-from ContrastSynthLib.phantom.brain_fields import Box
+from ContrastSynthLib.phantom.brain.fields import Box
 from ContrastSynthLib.phantom.images import Relaxation, Scanner, clean_signal, scan_image
 from ContrastSynthLib.phantom.tissue import (
     FIELDS_T,

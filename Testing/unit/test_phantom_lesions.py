@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.phantom.brain_fields import Box
-from ContrastSynthLib.phantom.lesions import TYPES, lesion_parts, make_lesion, place_lesion
+from ContrastSynthLib.phantom.brain.fields import Box
+from ContrastSynthLib.phantom.brain.lesions import TYPES, lesion_parts, make_lesion, place_lesion
 
 SETTINGS = {
     "type": "ring",
@@ -91,6 +91,6 @@ def test_wrong_lesions_are_refused():
 
 @pytest.fixture(scope="module")
 def template():
-    from ContrastSynthLib.phantom.brain_template import brain_template
+    from ContrastSynthLib.phantom.brain.template import brain_template
 
     return brain_template()

@@ -7,12 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.physics import (
-    RELAXIVITY_PER_MMOL_S,
-    concentration,
-    r1_with_agent,
-    relaxivity,
-)
+from ContrastSynthLib.physics import RELAXIVITY_PER_MMOL_S, concentration, r1_with_agent, relaxivity
 
 try:
     import torch

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from ContrastSynthLib import plots
 from ContrastSynthLib.analysis.profiles import Profile
 from ContrastSynthLib.errors import MissingError, RequestError
 from ContrastSynthLib.geometry import Grid
-from ContrastSynthLib.plots import (
+from ContrastSynthLib.plots import figures as plots
+from ContrastSynthLib.plots.figures import (
     Panel,
     choose_slice,
     display_slice,
@@ -236,5 +236,5 @@ def test_without_matplotlib_the_message_says_what_to_install(monkeypatch):
 
 
 def test_importing_it_loads_no_matplotlib():
-    code = "import sys, ContrastSynthLib.plots; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, ContrastSynthLib.plots.figures; sys.exit('matplotlib' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -5,12 +5,7 @@ import pytest
 from scipy import stats
 
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.preprocessing.normalisation import (
-    KINDS,
-    Normalisation,
-    fit,
-    radiometric_gain,
-)
+from ContrastSynthLib.preprocessing.normalisation import KINDS, Normalisation, fit, radiometric_gain
 
 SHAPE = (12, 30, 25)
 

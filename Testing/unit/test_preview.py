@@ -10,9 +10,9 @@ import pytest
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.phantom.sample import sample_patient
-from ContrastSynthLib.preview import prepare, voxels_near_plane
 from ContrastSynthLib.registry import METHODS, resolve_parameters
-from ContrastSynthLib.run import Request, run
+from ContrastSynthLib.running.preview import prepare, voxels_near_plane
+from ContrastSynthLib.running.run import Request, run
 
 PREVIEWED = [method.key for method in METHODS.values() if method.can_preview]
 

@@ -7,7 +7,7 @@ import pytest
 
 from ContrastSynthLib.cli import build_parser
 from ContrastSynthLib.registry import METHODS, describe
-from ContrastSynthLib.run import run  # noqa: F401 - declares the methods
+from ContrastSynthLib.running.run import run  # noqa: F401 - declares the methods
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text("utf-8")

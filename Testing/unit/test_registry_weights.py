@@ -18,8 +18,8 @@ from ContrastSynthLib.cli import main
 from ContrastSynthLib.errors import MissingError, RequestError
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.registry import Context, Input, Output, Param, declaration, describe, method
-from ContrastSynthLib.run import Request, run
-from ContrastSynthLib.weights import import_bundle, look_up
+from ContrastSynthLib.running.run import Request, run
+from ContrastSynthLib.weights.bundles import import_bundle, look_up
 
 NEEDED = {
     ("net", "direct"): ["forward", "direct"],
@@ -319,7 +319,7 @@ def test_other_weights_are_checked_too(contexts, shipped, tmp_path):
 
 
 def test_the_command_line_replaces_them_as_well(contexts, shipped, post, tmp_path, capsys):
-    from ContrastSynthLib.volumes import write_volume
+    from ContrastSynthLib.files.images import write_volume
 
     write_volume(post, tmp_path / "post.nrrd")
     folder = make(tmp_path / "mine" / "direct", (7.0,))

@@ -8,11 +8,12 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+from ContrastSynthLib.files.images import write_volume
 
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.requirements import REQUIREMENTS, as_missing, requirement_name
-from ContrastSynthLib.volumes import Volume, write_volume
+from ContrastSynthLib.volumes import Volume
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]

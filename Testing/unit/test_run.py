@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from ContrastSynthLib.files.images import read_volume, write_volume
 
 from ContrastSynthLib.errors import Cancelled, MissingError, RequestError
 from ContrastSynthLib.phantom.sample import sample_patient
-from ContrastSynthLib.run import Request, run
-from ContrastSynthLib.volumes import read_volume, write_volume
+from ContrastSynthLib.running.run import Request, run
 
 SIZE = (32, 38, 26)
 
@@ -206,7 +206,7 @@ def test_a_method_that_returns_something_else_than_it_declared_is_a_defect(pair,
 def test_a_device_without_torch_is_something_to_install(monkeypatch):
     import importlib.util
 
-    from ContrastSynthLib.devices import choose_device, list_devices
+    from ContrastSynthLib.running.devices import choose_device, list_devices
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingError, match="PyTorch extension"):

@@ -13,8 +13,8 @@ from scipy.spatial.transform import Rotation
 
 from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.series import read_series, times_of, write_series
 from ContrastSynthLib.geometry import Grid
-from ContrastSynthLib.series import read_series, times_of, write_series
 from ContrastSynthLib.volumes import Volume
 
 TIMES_S = [0.0, 85.0, 155.0, 225.25, 1e3 / 3]

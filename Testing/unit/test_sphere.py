@@ -11,10 +11,10 @@ import pytest
 from ContrastSynthLib.analysis.evaluation import evaluate
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.methods.sphere_art import CONTRAST_MM, smooth_part
-from ContrastSynthLib.phantom.brain_slices import brain_slabs
-from ContrastSynthLib.run import Request, run
+from ContrastSynthLib.phantom.brain.slices import brain_slabs
+from ContrastSynthLib.running.run import Request, run
 from ContrastSynthLib.volumes import Volume
-from ContrastSynthLib.weights import find_bundle
+from ContrastSynthLib.weights.bundles import find_bundle
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("monai")

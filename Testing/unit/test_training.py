@@ -21,8 +21,8 @@ torch = pytest.importorskip("torch")
 for package in ("monai", "lightning_fabric", "safetensors", "tensorboard"):
     pytest.importorskip(package)
 
-from ContrastSynthLib.networks import build_network  # noqa: E402
-from ContrastSynthLib.weights import find_bundle, load_state, read_bundle  # noqa: E402
+from ContrastSynthLib.networks import build_network
+from ContrastSynthLib.weights.bundles import find_bundle, load_state, read_bundle
 
 pytestmark = pytest.mark.usefixtures("training_path")
 

@@ -9,14 +9,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from ContrastSynthLib.files.images import write_volume
 from scipy.stats import bootstrap
 
 from ContrastSynthLib.analysis.evaluation import evaluate
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.phantom.sample import sample_patient
-from ContrastSynthLib.run import Request, run
-from ContrastSynthLib.volumes import Volume, write_volume
+from ContrastSynthLib.running.run import Request, run
+from ContrastSynthLib.volumes import Volume
 
 pytestmark = pytest.mark.usefixtures("training_path")
 

@@ -7,11 +7,12 @@ import json
 
 import numpy as np
 import pytest
+from ContrastSynthLib.files.images import write_volume
 
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.metrics import ssim
 from ContrastSynthLib.phantom.sample import sample_patient
-from ContrastSynthLib.volumes import Volume, write_volume
+from ContrastSynthLib.volumes import Volume
 
 pytest.importorskip("torch")
 

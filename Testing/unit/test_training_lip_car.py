@@ -16,17 +16,18 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from ContrastSynthLib.files.images import write_volume
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.preprocessing.normalisation import radiometric_gain
-from ContrastSynthLib.volumes import Volume, write_volume
+from ContrastSynthLib.volumes import Volume
 
 torch = pytest.importorskip("torch")
 for package in ("monai", "lightning_fabric", "safetensors", "tensorboard"):
     pytest.importorskip(package)
 
-from ContrastSynthLib.losses import ssim_loss  # noqa: E402
-from ContrastSynthLib.networks import build_network  # noqa: E402
-from ContrastSynthLib.weights import find_bundle, load_state, read_bundle  # noqa: E402
+from ContrastSynthLib.losses import ssim_loss
+from ContrastSynthLib.networks import build_network
+from ContrastSynthLib.weights.bundles import find_bundle, load_state, read_bundle
 
 pytestmark = pytest.mark.usefixtures("training_path")
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ContrastSynthLib.files.images import read_volume, write_volume
 
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.preprocessing import alignment
 from ContrastSynthLib.preprocessing.normalisation import radiometric_gain
-from ContrastSynthLib.volumes import Volume, read_volume, write_volume
+from ContrastSynthLib.volumes import Volume
 
 SIZE = (40, 48, 32)
 PATIENTS = {seed: sample_patient(seed, SIZE) for seed in range(3)}

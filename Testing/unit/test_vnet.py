@@ -11,20 +11,14 @@ from ContrastSynthLib.errors import RequestError
 torch = pytest.importorskip("torch")
 pytest.importorskip("monai")
 
-from torch import nn  # noqa: E402
-from torch.nn import functional  # noqa: E402
+from torch import nn
+from torch.nn import functional
 
-from ContrastSynthLib.networks import build_network  # noqa: E402
-from ContrastSynthLib.networks.mirrored import Mirrored  # noqa: E402
-from ContrastSynthLib.networks.named import Named  # noqa: E402
-from ContrastSynthLib.networks.vnet import (  # noqa: E402
-    CONVOLUTIONS,
-    SLOPE,
-    SMALLEST_MULTIPLE,
-    Residual,
-    VNet,
-)
-from ContrastSynthLib.weights import load_state, save_bundle  # noqa: E402
+from ContrastSynthLib.networks import build_network
+from ContrastSynthLib.networks.mirrored import Mirrored
+from ContrastSynthLib.networks.named import Named
+from ContrastSynthLib.networks.vnet import CONVOLUTIONS, SLOPE, SMALLEST_MULTIPLE, Residual, VNet
+from ContrastSynthLib.weights.bundles import load_state, save_bundle
 
 
 @pytest.fixture(autouse=True)

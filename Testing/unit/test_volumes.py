@@ -13,18 +13,18 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
-
-from ContrastSynthLib.acquisition import Acquisition
-from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.geometry import Grid
-from ContrastSynthLib.volumes import (
+from ContrastSynthLib.files.images import (
     SYNTHETIC_KEY,
     WRITABLE,
-    Volume,
     read_mask,
     read_volume,
     write_volume,
 )
+
+from ContrastSynthLib.acquisition import Acquisition
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.geometry import Grid
+from ContrastSynthLib.volumes import Volume
 
 LIBRARY_PARENT = Path(sys.modules["ContrastSynthLib"].__file__).parent.parent
 GRID = Grid((9, 8, 7), (0.9, 1.1, 2.5), (-10.0, 20.0, 30.0))

@@ -13,14 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ContrastSynthLib import __version__, resources, weights
+from ContrastSynthLib import __version__, resources
 from ContrastSynthLib.cli import main
 from ContrastSynthLib.errors import MissingError, RequestError
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.registry import Input, Output, declaration, describe, method
 from ContrastSynthLib.resources import resource
-from ContrastSynthLib.run import Request, run
-from ContrastSynthLib.weights import (
+from ContrastSynthLib.running.run import Request, run
+from ContrastSynthLib.weights import bundles as weights
+from ContrastSynthLib.weights.bundles import (
     find_bundle,
     import_bundle,
     load_state,
@@ -329,7 +330,7 @@ def test_weights_of_another_method_are_refused(tmp_path):
 
 @pytest.mark.parametrize("oldest", ["0.1.1", "0.2.0", "0.10.0", "1.0.0"])
 def test_weights_for_a_newer_library_are_refused(tmp_path, monkeypatch, oldest):
-    monkeypatch.setattr("ContrastSynthLib.model_card.__version__", "0.1.0")
+    monkeypatch.setattr("ContrastSynthLib.weights.model_card.__version__", "0.1.0")
     folder = make(tmp_path / "toy", oldest_library_version=oldest)
     for attempt in (lambda: find_bundle(str(folder), "toy"), lambda: import_bundle(folder)):
         with pytest.raises(RequestError, match=f"need ContrastSynth {oldest} or newer"):
@@ -338,7 +339,7 @@ def test_weights_for_a_newer_library_are_refused(tmp_path, monkeypatch, oldest):
 
 def test_weights_for_an_older_library_are_taken(tmp_path, monkeypatch):
     folder = make(tmp_path / "toy", oldest_library_version="0.9.0")
-    monkeypatch.setattr("ContrastSynthLib.model_card.__version__", "0.10.0")
+    monkeypatch.setattr("ContrastSynthLib.weights.model_card.__version__", "0.10.0")
     assert find_bundle(str(folder), "toy").name == "toy"
 
 

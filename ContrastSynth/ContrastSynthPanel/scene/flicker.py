@@ -1,0 +1,79 @@
+"""Two volumes in turns, at the same place in the slice views."""
+
+import qt
+from slicer.i18n import tr as _
+
+from ContrastSynthPanel.scene import views
+from ContrastSynthPanel.widgets.forms import add_row, new_form, slider
+
+FASTEST_HZ = 3.0  # more flashes a second are not safe for everyone
+USUAL_HZ = 1.0
+NAME_LETTERS = 30
+
+
+class Flicker:
+    """Shows the foreground of the slice views and hides it, by turns."""
+
+    def __init__(self, changed):
+        """Make its controls; ``changed`` is called when another rate is set."""
+        self._changed, self._names, self._second_shown = changed, ("", ""), False
+        self.widget = qt.QWidget()
+        form = new_form(self.widget)
+        self.rate = slider("rate", 0.2, FASTEST_HZ, 0.1)
+        self.rate.suffix, self.rate.value = " Hz", USUAL_HZ
+        self.rate.toolTip = _("How often a second the other volume is shown.")
+        self.now_label = qt.QLabel()
+        self.stop_button = qt.QPushButton(_("Stop"))
+        self.stop_button.objectName = "stop"
+        add_row(form, _("Changes a second"), self.rate)
+        add_row(form, _("Shown now"), self.now_label)
+        form.addRow(self.stop_button)
+        self._timer = qt.QTimer()
+        self._timer.connect("timeout()", self._flip)
+        self.rate.connect("valueChanged(double)", self._set_rate)
+        self.stop_button.connect("clicked(bool)", lambda *_signal: self._stop_or_go())
+
+    @property
+    def running(self) -> bool:
+        """Whether the volumes are changing."""
+        return bool(self._timer.active)
+
+    def start(self, first, second) -> None:
+        """Show the first of two volumes, and from now on each in its turn."""
+        self._names, self._second_shown = (first.GetName(), second.GetName()), False
+        views.show_layers(first, second, 0.0)
+        self._tell()
+        self._timer.start(self._interval_ms())
+        self.stop_button.text = _("Stop")
+
+    def stop(self) -> None:
+        """Let the volume stay that is shown now."""
+        self._timer.stop()
+        self.stop_button.text = _("Go on")
+
+    def _interval_ms(self) -> int:
+        return round(1000 / self.rate.value)
+
+    def _flip(self) -> None:
+        self._second_shown = not self._second_shown
+        views.set_foreground_opacity(1.0 if self._second_shown else 0.0)
+        self._tell()
+
+    def _tell(self) -> None:
+        name = self._names[self._second_shown]
+        self.now_label.toolTip = name
+        short = len(name) <= NAME_LETTERS
+        self.now_label.text = (
+            name if short else name[: NAME_LETTERS - 1] + "\N{HORIZONTAL ELLIPSIS}"
+        )
+
+    def _set_rate(self, *_signal) -> None:
+        self._timer.setInterval(self._interval_ms())
+        self._changed()
+
+    def _stop_or_go(self) -> None:
+        if self.running:
+            self.stop()
+        else:
+            self._timer.start(self._interval_ms())
+            self.stop_button.text = _("Stop")

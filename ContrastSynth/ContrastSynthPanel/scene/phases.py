@@ -1,0 +1,120 @@
+"""The phases of a sequence: the one that is shown, and when each was taken."""
+
+import math
+
+import slicer
+from slicer.i18n import tr as _
+
+from ContrastSynthLib.acquisition import HEADER_PREFIX
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.series import SECONDS_PER
+from ContrastSynthPanel.scene import bridge
+
+TIME = f"{HEADER_PREFIX}time_s"
+LAYERS = ("BackgroundVolumeID", "ForegroundVolumeID")
+
+
+def browser_of(sequence):
+    """Return the browser that shows a sequence; a new one where none does."""
+    logic = slicer.modules.sequences.logic()
+    browser = logic.GetFirstBrowserNodeForSequenceNode(sequence)
+    if browser is None:
+        scene, name = sequence.GetScene(), f"{sequence.GetName()} browser"
+        browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", name)
+        browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    return browser
+
+
+def shown_volume(sequence):
+    """Return the volume node of the scene through which a sequence's phases are seen."""
+    browser = browser_of(sequence)
+    if browser.GetProxyNode(sequence) is None:
+        slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    return browser.GetProxyNode(sequence)
+
+
+def shown_phase(sequence) -> int:
+    """Return the number, from 0, of the phase that the browser shows."""
+    browser = browser_of(sequence)
+    return _same_place(browser.GetMasterSequenceNode(), browser.GetSelectedItemNumber(), sequence)
+
+
+def show_phase(sequence, number: int) -> None:
+    """Let the browser show a phase: all views that show the sequence follow."""
+    browser = browser_of(sequence)
+    browser.SetSelectedItemNumber(_same_place(sequence, number, browser.GetMasterSequenceNode()))
+
+
+def _same_place(sequence, number: int, other) -> int:
+    """Return the item of another sequence, in the same browser, that goes with an item."""
+    if other is sequence:
+        return number
+    if other is None or sequence is None or number < 0:  # one of them was deleted
+        return -1
+    return other.GetItemNumberFromIndexValue(sequence.GetNthIndexValue(number), False)
+
+
+def has_no_unit(sequence) -> bool:
+    """Return whether all that is missing for times is what the index counts."""
+    numeric = sequence.GetIndexType() == sequence.NumericIndex
+    return numeric and sequence.GetIndexUnit() not in SECONDS_PER
+
+
+def check_time(sequence, number: int, time_s: float) -> None:
+    """Raise RequestError unless a phase taken then would keep its place among the others."""
+    times = bridge.times_of_sequence_node(sequence)
+    low = times[number - 1] if number else -math.inf
+    high = times[number + 1] if number + 1 < len(times) else math.inf
+    if low < time_s < high:
+        return
+    told = _(
+        "{name}: phase {number} cannot be at {time:g} s. The times must increase: {expected}. "
+        "Nothing was changed; correct the other phase first if that one is wrong."
+    )
+    after = _("after {low:g} s").format(low=low) if number else ""
+    before = _("before {high:g} s").format(high=high) if high < math.inf else ""
+    expected = _(" and ").join(filter(None, [after, before])) or _("a number of seconds")
+    raise RequestError(
+        told.format(name=sequence.GetName(), number=number + 1, time=time_s, expected=expected)
+    )
+
+
+def set_time(sequence, number: int, time_s: float) -> None:
+    """Write when a phase was taken, in the unit of the sequence; errors as in check_time."""
+    check_time(sequence, number, time_s)
+    value = time_s / SECONDS_PER[sequence.GetIndexUnit()]
+    sequence.UpdateIndexValue(sequence.GetNthIndexValue(number), f"{value:.12g}")
+    frame = sequence.GetNthDataNode(number)
+    if frame.GetAttribute(TIME) is not None:
+        frame.SetAttribute(TIME, f"{time_s:.12g}")
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser_of(sequence))
+
+
+class SliceLayers:
+    """Shows one volume in all slice views, and puts back what they showed before."""
+
+    def __init__(self):
+        """Change nothing yet."""
+        self._before, self._shown = {}, None
+
+    def show(self, volume) -> None:
+        """Show a volume, with nothing over it."""
+        composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+        layers = {
+            one.GetID(): [getattr(one, f"Get{layer}")() for layer in LAYERS] for one in composites
+        }
+        if self._shown is None:
+            self._before = layers
+        self._shown = volume.GetID()
+        if any(shown != [self._shown, None] for shown in layers.values()):
+            empty = not any(background for background, _over in layers.values())
+            slicer.util.setSliceViewerLayers(background=volume, foreground=None, fit=empty)
+
+    def put_back(self) -> None:
+        """Show what was there before, where there was something and it is still ours to change."""
+        for identifier, before in self._before.items():
+            composite = slicer.mrmlScene.GetNodeByID(identifier)
+            if composite and before[0] and composite.GetBackgroundVolumeID() == self._shown:
+                for layer, volume_id in zip(LAYERS, before, strict=True):
+                    getattr(composite, f"Set{layer}")(volume_id)
+        self._before, self._shown = {}, None
