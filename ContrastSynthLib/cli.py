@@ -17,6 +17,7 @@ import SimpleITK as sitk
 from ContrastSynthLib import __version__
 from ContrastSynthLib.commands import histories, measures, phantoms, runs, weights
 from ContrastSynthLib.errors import ContrastSynthError
+from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from ContrastSynthLib.requirements import as_missing
 from ContrastSynthLib.running.jobs import JsonLines, cancelled_by_signals, json_lines_on_stdout
 
@@ -172,7 +173,9 @@ def _uptake(parser: argparse.ArgumentParser) -> None:
         choices=("sphere", "cgan", "hrfcn", "real_scans"),
         help="whose normalisation: sphere (default), cgan, hrfcn, or real_scans (medians)",
     )
-    parser.add_argument("--threshold", type=float, default=0.1, help="default 0.1, as the papers")
+    parser.add_argument(
+        "--threshold", type=float, default=UPTAKE_THRESHOLD, help="default 0.1, as the papers"
+    )
     parser.add_argument(
         "--reference-level",
         choices=("mean", "p95", "p99.9"),

@@ -99,6 +99,7 @@ set(LIBRARY_SCRIPTS
   phantom/tissue.py
   physics/__init__.py
   physics/arrays.py
+  physics/constants.py
   physics/contrast.py
   physics/kinetics.py
   physics/relaxivity.py

@@ -10,10 +10,11 @@ from ContrastSynthLib.errors import MissingError
 
 REQUIREMENTS = {
     "scans": ("scikit-image>=0.24", "pydicom>=3.0"),
+    "torch": ("torch>=2.4",),
     "networks": ("torch>=2.4", "monai>=1.4", "safetensors>=0.4"),
     "plot": ("matplotlib>=3.9",),
 }
-"""What some scans and measures need; what networks need; what pictures of curves need."""
+"""Groups: some scans and measures, tensors, networks and their weights, pictures of curves."""
 DISTRIBUTIONS = {"skimage": "scikit-image"}
 """Name of a module to that of its package, where the two differ."""
 

@@ -11,9 +11,10 @@ from scipy.spatial.distance import dice as dice_distance
 
 from ContrastSynthLib.analysis.enhancement import missed_and_invented
 from ContrastSynthLib.geometry import Grid
+from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from ContrastSynthLib.volumes import BoolArray, FloatArray
 
-TRUE_RISE = 0.1
+TRUE_RISE = UPTAKE_THRESHOLD
 """Agent is where the noise-free signal rises by this share of the brain's median: tau of eq. 22.
 
 Beyond the median rise, which two scans cannot tell from a gain between them."""

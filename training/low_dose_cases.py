@@ -15,17 +15,22 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from ContrastSynthLib.files.images import read_volume
 from dose_slices import DOSE
 from evaluation_cases import MARK, VIRTUAL_KINDS
 
 from ContrastSynthLib.analysis.uptake import uptake
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.images import read_volume
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.methods._spgr import median_signal, proton_density
 from ContrastSynthLib.phantom.brain.parameters import draw_parameters
 from ContrastSynthLib.phantom.brain.patient import build_patient
 from ContrastSynthLib.physics import signal_at_dose
+from ContrastSynthLib.physics.constants import (
+    DEFAULT_FIELD_STRENGTH_T,
+    DEFAULT_FLIP_ANGLE_DEG,
+    DEFAULT_REPETITION_TIME_S,
+)
 from ContrastSynthLib.preprocessing.normalisation import radiometric_gain
 from ContrastSynthLib.preprocessing.shading import gain_field
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
@@ -45,7 +50,9 @@ class Simulation:
 
 
 SIMULATIONS = {
-    "matched": Simulation(0.0067, 8.0, 3.0, 1.0, 1.0),
+    "matched": Simulation(
+        DEFAULT_REPETITION_TIME_S, DEFAULT_FLIP_ANGLE_DEG, DEFAULT_FIELD_STRENGTH_T, 1.0, 1.0
+    ),
     "mismatched": Simulation(0.010, 14.0, 1.5, 1.15, 1.1),
 }
 

@@ -36,6 +36,7 @@ from ContrastSynthLib.inference.slicing import plan_slices
 from ContrastSynthLib.phantom.brain.parameters import CORRUPTION
 from ContrastSynthLib.phantom.brain.slices import SLAB_SLICES, brain_slabs
 from ContrastSynthLib.phantom.tissue import TISSUES
+from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from ContrastSynthLib.preprocessing.normalisation import radiometric_gain
 
 NEIGHBOURS = 3
@@ -208,7 +209,13 @@ class Slices(IterableDataset):
     """Training examples for ever; each worker of each process has its own stream."""
 
     def __init__(
-        self, slabs: Any, *, crop: int, seed: int, tau: float = 0.10, target: str = "same_scan"
+        self,
+        slabs: Any,
+        *,
+        crop: int,
+        seed: int,
+        tau: float = UPTAKE_THRESHOLD,
+        target: str = "same_scan",
     ) -> None:
         self.slabs, self.crop, self.seed = slabs, crop, seed
         self.tau, self.target = tau, target

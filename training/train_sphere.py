@@ -34,11 +34,11 @@ from common import (
     stream,
     write_bundle,
 )
-from ContrastSynthLib.inference.networks import load_network
 from monai.networks.nets import PatchDiscriminator
 from slices import NEIGHBOURS
 from torch import Tensor, nn
 
+from ContrastSynthLib.inference.networks import load_network
 from ContrastSynthLib.losses import (
     discriminator_loss,
     generator_loss,
@@ -53,6 +53,7 @@ from ContrastSynthLib.networks import build_network
 from ContrastSynthLib.networks.baselines import ARCHITECTURES, parameters_of, width_for
 from ContrastSynthLib.networks.features import load_vgg16
 from ContrastSynthLib.networks.sphere import Sphere, middle
+from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from ContrastSynthLib.weights.bundles import find_bundle, read_bundle
 
 WEIGHTS = {
@@ -171,7 +172,9 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=8, help="SPHERE's; baselines are matched")
     parser.add_argument("--without", action="append", choices=ABLATIONS, default=[])
     parser.add_argument("--schedule", choices=tuple(STAGES), default="staged")
-    parser.add_argument("--tau", type=float, default=0.10, help="of eq. 22; 0.06 to 0.14 studied")
+    parser.add_argument(
+        "--tau", type=float, default=UPTAKE_THRESHOLD, help="of eq. 22; 0.06 to 0.14 studied"
+    )
     parser.add_argument("--target", choices=("same_scan", "second_scan"), default="same_scan")
     parser.add_argument("--features", type=Path, help="bundle of train_features.py")
     parser.add_argument("--vgg", type=Path, help="torchvision's vgg16 weights, in its stead")

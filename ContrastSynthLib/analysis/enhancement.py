@@ -29,9 +29,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import find_objects, generate_binary_structure, label
 
-from ContrastSynthLib.analysis.uptake import DEFAULT_THRESHOLD
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import Grid
+from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from ContrastSynthLib.volumes import BoolArray
 
 SCHEMA_VERSION = 1
@@ -144,7 +144,7 @@ def missed_and_invented(
     brain: ArrayLike,
     grid: Grid,
     *,
-    threshold: float = DEFAULT_THRESHOLD,
+    threshold: float = UPTAKE_THRESHOLD,
     minimum_volume_mm3: float = DEFAULT_MINIMUM_VOLUME_MM3,
     minimum_overlap: float = DEFAULT_MINIMUM_OVERLAP,
     connectivity: int = 26,

@@ -16,15 +16,15 @@ import numpy as np
 
 from ContrastSynthLib.analysis.enhancement import EnhancementReport
 from ContrastSynthLib.analysis.measures import compare_enhancement, measure_contrast, measure_region
-from ContrastSynthLib.analysis.uptake import DEFAULT_THRESHOLD, UptakeResult, uptake
+from ContrastSynthLib.analysis.uptake import UptakeResult, uptake
 from ContrastSynthLib.errors import RequestError, unknown_name
 from ContrastSynthLib.metrics import mae, nps, psnr
+from ContrastSynthLib.physics.constants import ROBUST_MAXIMUM_PERCENTILE, UPTAKE_THRESHOLD
 from ContrastSynthLib.preprocessing.alignment import align
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume, check_same_grid
 
 SCHEMA_VERSION = 1
 
-RANGE_PERCENTILE = 99.9
 
 NORMALISATIONS = {
     "median": "median of the brain: each volume divided by its own and clipped at 0",
@@ -58,7 +58,7 @@ def evaluate(
     mask: Volume | BoolArray | None = None,
     brain: Volume | BoolArray | None = None,
     normalise: str = "median",
-    threshold: float = DEFAULT_THRESHOLD,
+    threshold: float = UPTAKE_THRESHOLD,
     convention: str = "real_scans",
     progress: Callable[[float, str], None] = lambda share, said: None,
 ) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def enhancement_of(
     pre: Volume,
     post: Volume,
     brain: BoolArray | None = None,
-    threshold: float = DEFAULT_THRESHOLD,
+    threshold: float = UPTAKE_THRESHOLD,
 ) -> EnhancementReport:
     """Return missed and invented enhancement, in medians, with its map (k, j, i).
 
@@ -139,7 +139,7 @@ def enhancement_of(
         real_is_pre=of_pre,
         brain=brain,
         grid=reference.grid,
-        threshold=threshold * float(np.percentile(before[brain], RANGE_PERCENTILE)),
+        threshold=threshold * float(np.percentile(before[brain], ROBUST_MAXIMUM_PERCENTILE)),
     )
 
 
@@ -240,8 +240,8 @@ def _pair(
         reference=real,
         synthetic=made,
         brain=inside,
-        data_range=float(np.percentile(spanned[inside], RANGE_PERCENTILE)),
-        data_range_from=f"{RANGE_PERCENTILE}th percentile of the {name} in the brain",
+        data_range=float(np.percentile(spanned[inside], ROBUST_MAXIMUM_PERCENTILE)),
+        data_range_from=f"{ROBUST_MAXIMUM_PERCENTILE}th percentile of the {name} in the brain",
         voxel_ml=reference.grid.voxel_volume_ml,
     )
 

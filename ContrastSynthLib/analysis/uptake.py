@@ -13,10 +13,9 @@ import numpy as np
 from scipy.special import expit
 
 from ContrastSynthLib.errors import RequestError, unknown_name
+from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from ContrastSynthLib.preprocessing.normalisation import fit, radiometric_gain
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume, check_same_grid
-
-DEFAULT_THRESHOLD = 0.1
 
 # Our choice: the soft mask falls from 0.98 at twice the threshold to 0.02 at no difference.
 SOFT_WIDTH_OF_THRESHOLD = 0.25
@@ -107,7 +106,7 @@ def uptake(
     post: Volume,
     brain: BoolArray,
     *,
-    threshold: float = DEFAULT_THRESHOLD,
+    threshold: float = UPTAKE_THRESHOLD,
     convention: str = "sphere",
     reference_level: str | None = None,
 ) -> UptakeResult:

@@ -11,14 +11,12 @@ import numpy as np
 from ContrastSynthLib.inference.ladder import run_batches
 from ContrastSynthLib.inference.networks import load_network
 from ContrastSynthLib.inference.slicing import SlicePlan, plan_slices
+from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from ContrastSynthLib.registry import Context, Param
 from ContrastSynthLib.volumes import FloatArray, Volume
 
 if TYPE_CHECKING:
     pass
-
-UPTAKE_THRESHOLD = 0.1
-"""tau of SPHERE's eq. 22, in means of the brain."""
 
 
 @dataclass(frozen=True)

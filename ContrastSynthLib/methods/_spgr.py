@@ -12,27 +12,33 @@ import numpy as np
 
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.physics import spgr_signal
+from ContrastSynthLib.physics.constants import (
+    FIELD_STRENGTH_RANGE_T,
+    FLIP_ANGLE_RANGE_DEG,
+    MEDIAN_BRAIN_T1_S,
+    REPETITION_TIME_RANGE_S,
+)
 from ContrastSynthLib.registry import Param
 from ContrastSynthLib.volumes import BoolArray, FloatArray
-
-# Between white and grey matter. Stanisz et al., Magn Reson Med 2005;54:507-512 give 0.88
-# and 1.12 s at 1.5 T, 1.08 and 1.82 s at 3 T; imaging studies put grey matter at 3 T lower.
-BRAIN_T1_S = ((1.5, 0.95), (3.0, 1.25))
 
 
 def repetition_time(role: str) -> Param:
     """Declare TR, prefilled from the scan of that role."""
-    return Param("TR", "s", 0.002, 0.02, from_acquisition=(role, "repetition_time_s"))
+    return Param("TR", "s", *REPETITION_TIME_RANGE_S, from_acquisition=(role, "repetition_time_s"))
 
 
 def flip_angle(role: str) -> Param:
     """Declare the flip angle, prefilled from the scan of that role."""
-    return Param("Flip angle", "degrees", 2.0, 40.0, from_acquisition=(role, "flip_angle_deg"))
+    return Param(
+        "Flip angle", "degrees", *FLIP_ANGLE_RANGE_DEG, from_acquisition=(role, "flip_angle_deg")
+    )
 
 
 def field_strength(role: str) -> Param:
     """Declare the field strength, prefilled from the scan of that role."""
-    return Param("Field strength", "T", 1.0, 3.5, from_acquisition=(role, "field_strength_t"))
+    return Param(
+        "Field strength", "T", *FIELD_STRENGTH_RANGE_T, from_acquisition=(role, "field_strength_t")
+    )
 
 
 def median_signal(array: FloatArray, mask: BoolArray) -> float:
@@ -54,7 +60,7 @@ def proton_density(
     field_strength_t: float,
 ) -> float:
     """Return rho of eq. 1 in the image's units, so that the median brain has its usual T1."""
-    fields, times = zip(*BRAIN_T1_S, strict=True)
+    fields, times = list(MEDIAN_BRAIN_T1_S), list(MEDIAN_BRAIN_T1_S.values())
     r1_per_s = 1.0 / float(np.interp(field_strength_t, fields, times))
     unit_signal = spgr_signal(
         r1_per_s, repetition_time_s=repetition_time_s, flip_angle_deg=flip_angle_deg

@@ -20,6 +20,11 @@ from ContrastSynthLib.methods._spgr import (
     repetition_time,
 )
 from ContrastSynthLib.methods.direct_low_to_full import direct_slices
+from ContrastSynthLib.physics.constants import (
+    DEFAULT_FIELD_STRENGTH_T,
+    DEFAULT_FLIP_ANGLE_DEG,
+    DEFAULT_REPETITION_TIME_S,
+)
 from ContrastSynthLib.registry import Context, Input, Output, Param, method
 from ContrastSynthLib.volumes import FloatArray, Volume
 
@@ -137,9 +142,9 @@ class Parameters:
         Param("Iterate to keep", "", 0, 2000, help="0: the last one.", lowest_means="the last one"),
     ] = 0
     dose: Annotated[float, Param("Dose of the low scan", "of the full dose", 0.02, 1.0)] = 0.25
-    repetition_time_s: Annotated[float, repetition_time("low")] = 0.0067
-    flip_angle_deg: Annotated[float, flip_angle("low")] = 8.0
-    field_strength_t: Annotated[float, field_strength("low")] = 3.0
+    repetition_time_s: Annotated[float, repetition_time("low")] = DEFAULT_REPETITION_TIME_S
+    flip_angle_deg: Annotated[float, flip_angle("low")] = DEFAULT_FLIP_ANGLE_DEG
+    field_strength_t: Annotated[float, field_strength("low")] = DEFAULT_FIELD_STRENGTH_T
 
 
 PAPER = {"solver": "adam", "iterations": 150, "tolerance": 0.0, "start": "low"}

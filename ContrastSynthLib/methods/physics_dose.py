@@ -14,7 +14,12 @@ from ContrastSynthLib.methods._spgr import (
     proton_density,
     repetition_time,
 )
-from ContrastSynthLib.physics import signal_at_dose
+from ContrastSynthLib.physics import DOSE_RANGE, signal_at_dose
+from ContrastSynthLib.physics.constants import (
+    DEFAULT_FIELD_STRENGTH_T,
+    DEFAULT_FLIP_ANGLE_DEG,
+    DEFAULT_REPETITION_TIME_S,
+)
 from ContrastSynthLib.preprocessing.normalisation import radiometric_gain
 from ContrastSynthLib.registry import Context, Input, Output, Param, method
 from ContrastSynthLib.volumes import FloatArray, Volume
@@ -26,11 +31,11 @@ class Parameters:
 
     dose: Annotated[
         float,
-        Param("Dose", "of the full dose", 0.0, 2.0, help="0 is the pre scan, 1 the post scan."),
+        Param("Dose", "of the full dose", *DOSE_RANGE, help="0 is the pre scan, 1 the post scan."),
     ] = 0.33
-    repetition_time_s: Annotated[float, repetition_time("post")] = 0.0067
-    flip_angle_deg: Annotated[float, flip_angle("post")] = 8.0
-    field_strength_t: Annotated[float, field_strength("post")] = 3.0
+    repetition_time_s: Annotated[float, repetition_time("post")] = DEFAULT_REPETITION_TIME_S
+    flip_angle_deg: Annotated[float, flip_angle("post")] = DEFAULT_FLIP_ANGLE_DEG
+    field_strength_t: Annotated[float, field_strength("post")] = DEFAULT_FIELD_STRENGTH_T
 
 
 @dataclass(frozen=True)

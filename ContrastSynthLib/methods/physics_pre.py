@@ -22,6 +22,14 @@ from ContrastSynthLib.physics import (
     spgr_r1,
     spgr_signal,
 )
+from ContrastSynthLib.physics.constants import (
+    DEFAULT_AGENT,
+    DEFAULT_FIELD_STRENGTH_T,
+    DEFAULT_FLIP_ANGLE_DEG,
+    DEFAULT_REPETITION_TIME_S,
+    HYPERINTENSITY_SENSITIVITY,
+    HYPERINTENSITY_THRESHOLD,
+)
 from ContrastSynthLib.physics.relaxivity import RELAXIVITY_PER_MMOL_S
 from ContrastSynthLib.registry import Context, Input, Output, Param, method
 from ContrastSynthLib.volumes import FloatArray, Volume
@@ -44,16 +52,16 @@ class Parameters:
             2.0,
             help="beta_0 of SPHERE: how much brighter than the median enhancing tissue is.",
         ),
-    ] = 0.3
+    ] = HYPERINTENSITY_THRESHOLD
     sensitivity: Annotated[
         float, Param("Sensitivity", "", 1.0, 100.0, help="u of SPHERE: how sharp the prior is.")
     ] = 20.0
     agent: Annotated[str, Param("Contrast agent", choices=tuple(sorted(RELAXIVITY_PER_MMOL_S)))] = (
-        "gadoterate"
+        DEFAULT_AGENT
     )
-    repetition_time_s: Annotated[float, repetition_time("post")] = 0.0067
-    flip_angle_deg: Annotated[float, flip_angle("post")] = 8.0
-    field_strength_t: Annotated[float, field_strength("post")] = 3.0
+    repetition_time_s: Annotated[float, repetition_time("post")] = DEFAULT_REPETITION_TIME_S
+    flip_angle_deg: Annotated[float, flip_angle("post")] = DEFAULT_FLIP_ANGLE_DEG
+    field_strength_t: Annotated[float, field_strength("post")] = DEFAULT_FIELD_STRENGTH_T
 
 
 def measure(post: Volume, *, context: Context) -> float:
@@ -72,7 +80,9 @@ def measure(post: Volume, *, context: Context) -> float:
     },
     parameters=Parameters,
     reference="post",
-    presets={"paper": {"sensitivity": 5.0, "threshold": 0.3}},
+    presets={
+        "paper": {"sensitivity": HYPERINTENSITY_SENSITIVITY, "threshold": HYPERINTENSITY_THRESHOLD}
+    },
     measure=measure,
     signal_model="spgr",
     citation="sphere2025",

@@ -8,12 +8,12 @@ from typing import Annotated
 import numpy as np
 
 from ContrastSynthLib.methods._slices import (
-    UPTAKE_THRESHOLD,
     SliceParameters,
     changed_by,
     record_removed,
     run_on_slices,
 )
+from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from ContrastSynthLib.preprocessing.normalisation import fit
 from ContrastSynthLib.registry import Context, Input, Output, Param, method
 from ContrastSynthLib.volumes import FloatArray, Volume

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.metrics.common import axes_of, mask_of, pair_of, region_of
-
-FloatArray = NDArray[np.float64]
+from ContrastSynthLib.physics.arrays import Float64Array
 
 
 def mae_sigma(
@@ -50,11 +49,11 @@ class NoisePower:
     is the integral of the map: its sum times the area of one of its pixels.
     """
 
-    map: FloatArray
-    frequency_j_per_mm: FloatArray
-    frequency_i_per_mm: FloatArray
-    radial: FloatArray
-    radial_frequency_per_mm: FloatArray
+    map: Float64Array
+    frequency_j_per_mm: Float64Array
+    frequency_i_per_mm: Float64Array
+    radial: Float64Array
+    radial_frequency_per_mm: Float64Array
     variance: float
 
     def as_dict(self) -> dict[str, Any]:
@@ -113,8 +112,8 @@ def nps(
 
 
 def _radial(
-    spectrum: FloatArray, frequency_j: FloatArray, frequency_i: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+    spectrum: Float64Array, frequency_j: Float64Array, frequency_i: Float64Array
+) -> tuple[Float64Array, Float64Array]:
     """Return the frequencies of the rings (frequency 0 is none) and the mean power in each."""
     width = max(f[1] - f[0] for f in (frequency_j, frequency_i))
     nyquist = min(-f[0] if f.size % 2 == 0 else f[-1] for f in (frequency_j, frequency_i))

@@ -8,11 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ContrastSynthLib.networks.blocks import NestedUNet, start_at_zero
+from ContrastSynthLib.physics.constants import HYPERINTENSITY_SENSITIVITY, HYPERINTENSITY_THRESHOLD
 
-SENSITIVITY = 5.0
-"""u of eq. 20 at the start, as in the paper."""
-THRESHOLD = 0.3
-"""beta_0 of eq. 20, as in the paper."""
 SCALE = 0.2
 """gamma of eq. 19 at the start, our choice: the threshold then lies at 1.5 times the brain's
 mean. At 1 it would lie far below it, and the prior would be 1 everywhere."""
@@ -29,7 +26,7 @@ class HyperintensityPrior(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.tensor(math.log(SCALE)))
-        self.log_sensitivity = nn.Parameter(torch.tensor(math.log(SENSITIVITY)))
+        self.log_sensitivity = nn.Parameter(torch.tensor(math.log(HYPERINTENSITY_SENSITIVITY)))
 
     @property
     def scale(self) -> Tensor:
@@ -43,7 +40,7 @@ class HyperintensityPrior(nn.Module):
 
     def forward(self, adjusted: Tensor) -> Tensor:
         """Return H in [0, 1] of A(S_post); both (n, 1, h, w)."""
-        return torch.sigmoid(self.sensitivity * (self.scale * adjusted - THRESHOLD))
+        return torch.sigmoid(self.sensitivity * (self.scale * adjusted - HYPERINTENSITY_THRESHOLD))
 
 
 class Sphere(nn.Module):

@@ -17,6 +17,11 @@ from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.phantom.corruption import corrupt
 from ContrastSynthLib.physics import r1_with_agent, relaxivity, spgr_signal
+from ContrastSynthLib.physics.constants import (
+    DEFAULT_AGENT,
+    DEFAULT_FIELD_STRENGTH_T,
+    STANDARD_DOSE_MMOL_PER_KG,
+)
 from ContrastSynthLib.volumes import BoolArray, Volume
 
 # T1 in s at 3 T and proton density relative to water. Stanisz et al., Magn Reson Med
@@ -27,7 +32,7 @@ T1_S = {WHITE: 0.95, GREY: 1.45, CSF: 4.0, BLOOD: 1.8, TUMOUR: 1.6, NECROSIS: 2.
 PROTON_DENSITY = {WHITE: 0.7, GREY: 0.82, CSF: 1.0, BLOOD: 0.85, TUMOUR: 0.88, NECROSIS: 0.95}
 # mmol/l in the extravascular scan some minutes after 0.1 mmol/kg of gadoterate.
 CONCENTRATION = {WHITE: 0.01, GREY: 0.02, CSF: 0.0, BLOOD: 0.7, TUMOUR: 0.45, NECROSIS: 0.02}
-AGENT, FIELD_T = "gadoterate", 3.0
+AGENT, FIELD_T = DEFAULT_AGENT, DEFAULT_FIELD_STRENGTH_T
 REPETITION_TIME_S, FLIP_ANGLE_DEG = 0.0082, 16.0
 WATER_SIGNAL = 8000.0
 MOTION = {"type": "motion", "motion_mm": 4.0}
@@ -85,7 +90,7 @@ def _acquisition(dose: float) -> Acquisition:
         flip_angle_deg=FLIP_ANGLE_DEG,
         field_strength_t=FIELD_T,
         agent=AGENT if dose else None,
-        dose_mmol_per_kg=0.1 * dose if dose else None,
+        dose_mmol_per_kg=STANDARD_DOSE_MMOL_PER_KG * dose if dose else None,
     )
 
 

@@ -14,6 +14,11 @@ import numpy as np
 
 from ContrastSynthLib.errors import RequestError, unknown_name
 from ContrastSynthLib.physics.arrays import Values, common_arrays
+from ContrastSynthLib.physics.constants import (
+    FIELD_STRENGTH_RANGE_T,
+    HAEMATOCRIT,
+    TABULATED_FIELDS_T,
+)
 
 SOURCES = {
     "wright": "Wright et al., MAGMA 2008;21:121-130: T1 by MPRAGE at 1.5, 3 and 7 T",
@@ -40,9 +45,6 @@ SOURCES = {
 }
 """Where the numbers come from; a tissue's ``sources`` are keys of this table."""
 
-HAEMATOCRIT = 0.42
-FIELDS_T = (1.5, 3.0)
-FIELD_RANGE_T = (1.0, 3.5)
 PROPERTIES = ("r1", "r2", "density", "adc", "plasma", "leak", "flow")
 """The columns of :func:`tissue_table`."""
 
@@ -163,7 +165,7 @@ def tissue_table(
     tissue and property, tell how one patient differs. Raises RequestError for a field outside
     1-3.5 T and for unknown names.
     """
-    low, high = FIELD_RANGE_T
+    low, high = FIELD_STRENGTH_RANGE_T
     if not low <= field_strength_t <= high:
         raise RequestError(
             f"Relaxation times are known here at 1.5 and 3 T, not at {field_strength_t:g} T: give "
@@ -172,7 +174,8 @@ def tissue_table(
     table = {}
     for name, tissue in TISSUES.items():
         t1, t2 = (
-            np.interp(field_strength_t, FIELDS_T, pair) for pair in (tissue.t1_s, tissue.t2_s)
+            np.interp(field_strength_t, TABULATED_FIELDS_T, pair)
+            for pair in (tissue.t1_s, tissue.t2_s)
         )
         row = [1 / t1, 1 / t2, tissue.density, tissue.adc * 1e-3, tissue.plasma, tissue.leak]
         row.append(float(name == "blood"))

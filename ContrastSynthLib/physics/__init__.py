@@ -1,7 +1,11 @@
 """Closed forms of MRI physics for numpy arrays and torch tensors alike; cheap to import."""
 
-from ContrastSynthLib.physics.contrast import (
+from ContrastSynthLib.physics.constants import (
     DOSE_RANGE,
+    FLIP_ANGLE_RANGE_DEG,
+    REPETITION_TIME_RANGE_S,
+)
+from ContrastSynthLib.physics.contrast import (
     LOWEST_R1_PER_S,
     post_from_pre,
     pre_from_post,
@@ -14,9 +18,7 @@ from ContrastSynthLib.physics.relaxivity import (
     relaxivity,
 )
 from ContrastSynthLib.physics.spgr import (
-    FLIP_ANGLE_RANGE_DEG,
     HIGHEST_R1_PER_S,
-    REPETITION_TIME_RANGE_S,
     SOLVABLE_MARGIN,
     check_spgr_settings,
     spgr_has_solution,

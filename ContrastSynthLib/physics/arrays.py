@@ -6,9 +6,13 @@ import sys
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 Values: TypeAlias = Any
 """A Python float, a numpy array or a torch tensor."""
+
+Float64Array: TypeAlias = NDArray[np.float64]
+"""Double precision; images are ``volumes.FloatArray``, in single precision."""
 
 
 def common_arrays(*values: Values) -> tuple[Any, list[Any]]:

@@ -6,13 +6,12 @@ from typing import Any
 
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.physics.arrays import Values, common_arrays
+from ContrastSynthLib.physics.constants import DOSE_RANGE
 from ContrastSynthLib.physics.relaxivity import r1_with_agent
 from ContrastSynthLib.physics.spgr import spgr_has_solution, spgr_r1, spgr_signal
 
 LOWEST_R1_PER_S = 0.2
 """Taking agent away goes no further down than this: a T1 of 5 s, a little above that of CSF."""
-
-DOSE_RANGE = (0.0, 2.0)
 
 
 def pre_from_post(

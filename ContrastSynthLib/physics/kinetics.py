@@ -7,15 +7,11 @@ value at one time does not hang on which other times were asked for.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ContrastSynthLib.errors import RequestError
-
-FloatArray = NDArray[np.float64]
-
-STANDARD_DOSE_MMOL_PER_KG = 0.1
-HEMATOCRIT = 0.42
-"""Share of red cells in blood that Parker et al. assume; the agent stays in the plasma."""
+from ContrastSynthLib.physics.arrays import Float64Array
+from ContrastSynthLib.physics.constants import HAEMATOCRIT, STANDARD_DOSE_MMOL_PER_KG
 
 # The population's input function: Parker et al., Magn Reson Med 2006;56:993-1000, table 1,
 # with minutes turned into seconds. Two passes of the bolus, Gaussians with an area in
@@ -38,7 +34,7 @@ def blood_concentration(
     *,
     arrival_s: float = 0.0,
     dose_mmol_per_kg: float = STANDARD_DOSE_MMOL_PER_KG,
-) -> FloatArray:
+) -> Float64Array:
     """Return the concentration in arterial whole blood in mmol/L, of the shape of ``times_s``.
 
     C_b(t) = sum_n A_n / (s_n sqrt(2 pi)) exp(-(t - T_n)^2 / (2 s_n^2))
@@ -68,12 +64,12 @@ def tofts_concentration(
     vp: ArrayLike = 0.0,
     arrival_s: float = 0.0,
     dose_mmol_per_kg: float = STANDARD_DOSE_MMOL_PER_KG,
-    hematocrit: float = HEMATOCRIT,
-) -> FloatArray:
+    haematocrit: float = HAEMATOCRIT,
+) -> Float64Array:
     """Return the concentration in tissue in mmol/L, shape (times, *shape of the maps).
 
     The extended Tofts model, C(t) = vp C_p(t) + Ktrans integral_0^t C_p(u) exp(-kep (t - u)) du
-    with kep = Ktrans / ve and C_p = C_b / (1 - hematocrit); ``vp`` = 0 is the standard one
+    with kep = Ktrans / ve and C_p = C_b / (1 - haematocrit); ``vp`` = 0 is the standard one
     (Tofts et al., J Magn Reson Imaging 1999;10:223-232). ``ve`` and ``vp`` are shares of the
     tissue's volume; they and ``ktrans_per_s`` are numbers or maps of one shape. ``times_s`` (n,)
     may come in any order. Raises RequestError for values that no tissue has.
@@ -81,7 +77,7 @@ def tofts_concentration(
     times = np.asarray(times_s, dtype=np.float64)
     maps = np.broadcast_arrays(*(np.asarray(m, np.float64) for m in (ktrans_per_s, ve, vp)))
     ktrans, ve_, vp_ = maps
-    _check(times, ktrans, ve_, vp_, hematocrit)
+    _check(times, ktrans, ve_, vp_, haematocrit)
     kep = np.divide(ktrans, ve_, out=np.zeros(ktrans.shape), where=ktrans > 0)
     if kep.size and kep.max() > HIGHEST_KEP_PER_S:
         raise RequestError(
@@ -97,12 +93,12 @@ def tofts_concentration(
     blood = blood_concentration(times, arrival_s=arrival_s, dose_mmol_per_kg=dose_mmol_per_kg)
     inside = blood.reshape(-1, *(1,) * ktrans.ndim) * vp_
     outside = ktrans * response * (dose_mmol_per_kg / STANDARD_DOSE_MMOL_PER_KG)
-    return np.asarray((inside + outside) / (1.0 - hematocrit))
+    return np.asarray((inside + outside) / (1.0 - haematocrit))
 
 
 def _advanced(
-    so_far: FloatArray, kep_per_s: FloatArray, start_s: float, end_s: float
-) -> FloatArray:
+    so_far: Float64Array, kep_per_s: Float64Array, start_s: float, end_s: float
+) -> Float64Array:
     """Carry integral_0^t C_b(u) exp(-kep (t - u)) du from one time to a later one."""
     panels = int(np.ceil((end_s - start_s) / PANEL_S))
     if panels == 0:
@@ -120,12 +116,16 @@ def _advanced(
 
 
 def _check(
-    times: FloatArray, ktrans: FloatArray, ve: FloatArray, vp: FloatArray, hematocrit: float
+    times: Float64Array,
+    ktrans: Float64Array,
+    ve: Float64Array,
+    vp: Float64Array,
+    haematocrit: float,
 ) -> None:
     if times.ndim != 1 or not np.isfinite(times).all():
         raise RequestError("The times must be a list of finite seconds.")
-    if not 0 <= hematocrit < 1:
-        raise RequestError(f"A hematocrit of {hematocrit:g} is not possible: give 0 to below 1.")
+    if not 0 <= haematocrit < 1:
+        raise RequestError(f"A haematocrit of {haematocrit:g} is not possible: give 0 to below 1.")
     for name, values in (("ve", ve), ("vp", vp)):
         if not ((values >= 0) & (values <= 1)).all():
             raise RequestError(f"{name} is a share of the tissue's volume: give 0 to 1.")

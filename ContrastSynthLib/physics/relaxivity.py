@@ -6,8 +6,7 @@ import numpy as np
 
 from ContrastSynthLib.errors import RequestError, unknown_name
 from ContrastSynthLib.physics.arrays import Values, common_arrays
-
-FIELD_RANGE_T = (1.0, 3.5)
+from ContrastSynthLib.physics.constants import FIELD_STRENGTH_RANGE_T
 
 RELAXIVITY_PER_MMOL_S = {
     "gadobenate": {1.5: 6.3, 3.0: 5.5},
@@ -44,7 +43,7 @@ def relaxivity(agent: str, field_strength_t: float) -> float:
     name = words[0] if words else ""
     if name not in RELAXIVITY_PER_MMOL_S:
         raise unknown_name("contrast agent", agent, RELAXIVITY_PER_MMOL_S)
-    low, high = FIELD_RANGE_T
+    low, high = FIELD_STRENGTH_RANGE_T
     if not low <= field_strength_t <= high:
         raise RequestError(
             f"No relaxivity is known here at {field_strength_t:g} T: the table holds 1.5 and 3 T "

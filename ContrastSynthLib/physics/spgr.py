@@ -9,9 +9,7 @@ import math
 
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.physics.arrays import Values, common_arrays
-
-REPETITION_TIME_RANGE_S = (0.002, 0.02)
-FLIP_ANGLE_RANGE_DEG = (2.0, 40.0)
+from ContrastSynthLib.physics.constants import FLIP_ANGLE_RANGE_DEG, REPETITION_TIME_RANGE_S
 
 SOLVABLE_MARGIN = 1e-6
 """Signals this share of rho sin(a) away from 0 or from rho sin(a) still tell R1.

@@ -17,13 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ContrastSynthLib.errors import RequestError, unknown_name
+from ContrastSynthLib.physics.constants import ROBUST_MAXIMUM_PERCENTILE
 from ContrastSynthLib.volumes import BoolArray, FloatArray
 
 Intensities = TypeVar("Intensities")
 """A numpy array or a torch tensor: what goes in comes out."""
-
-UNIT_PERCENTILE = 99.9
-"""What becomes 1 in ``unit``: our choice. The maximum would be a single bright vessel voxel."""
 
 HEADROOM = 3.0
 """What becomes 1 in ``low_dose``, in medians: our choice. A low dose does not tell how bright the
@@ -68,7 +66,7 @@ def _p95(inside: NDArray[np.float64]) -> tuple[float, float]:
 
 def _unit(inside: NDArray[np.float64]) -> tuple[float, float]:
     """HR-FCN, values in [0, 1]: 0 stays 0, the 99.9th percentile becomes 1."""
-    return float(np.percentile(inside, UNIT_PERCENTILE)), 0.0
+    return float(np.percentile(inside, ROBUST_MAXIMUM_PERCENTILE)), 0.0
 
 
 def _median(inside: NDArray[np.float64]) -> tuple[float, float]:

@@ -31,7 +31,8 @@ from ContrastSynthLib.phantom.breast.space import (
     TISSUE_NAMES,
 )
 from ContrastSynthLib.physics import concentration, relaxivity, spgr_r1
-from ContrastSynthLib.physics.kinetics import HEMATOCRIT, tofts_concentration
+from ContrastSynthLib.physics.constants import HAEMATOCRIT
+from ContrastSynthLib.physics.kinetics import tofts_concentration
 
 SMALL = (80, 80, 20)
 TYPES = ("I", "II", "III")
@@ -87,7 +88,7 @@ def test_the_agent_agrees_with_dcmri(patient):
     at = tuple(np.argwhere(patient.lesion_labels == 3)[0])
     ktrans, ve, vp = (float(truth[name][at]) for name in ("ktrans_per_s", "ve", "vp"))
     t = np.arange(0, 365, 0.05)
-    plasma = dcmri.aif_parker(t) * 1000 / (1 - HEMATOCRIT)
+    plasma = dcmri.aif_parker(t) * 1000 / (1 - HAEMATOCRIT)
     curve = vp * plasma + ve * dcmri.expconv(plasma, ve / ktrans, t)
     expected = np.interp(np.subtract(PAPER_TIMES_S[1:], scanner["arrival_s"]), t, curve)
     found = patient.concentration_mmol_per_l[(slice(1, None), *at)]

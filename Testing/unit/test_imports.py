@@ -41,7 +41,7 @@ MAY_LEAN_ON = {
     "phantom": {"physics", "preprocessing"},
     "inference": set(),
     "inversion": {"physics", "preprocessing"},
-    "networks": set(),
+    "networks": {"physics"},
     "registry": {"devices", "weights"},
     "weights": {"model_card"},
     "model_card": {"__version__"},

@@ -11,7 +11,8 @@ import pytest
 from scipy.integrate import quad
 
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.physics.kinetics import HEMATOCRIT, blood_concentration, tofts_concentration
+from ContrastSynthLib.physics.constants import HAEMATOCRIT
+from ContrastSynthLib.physics.kinetics import blood_concentration, tofts_concentration
 
 TIMES_S = np.array([0.0, 12.0, 40.0, 85.0, 155.0, 365.0])
 TISSUE = {"ktrans_per_s": 0.25 / 60, "ve": 0.4}
@@ -39,7 +40,7 @@ def test_nothing_comes_before_the_bolus():
 def test_tissue_agrees_with_dcmri_on_a_fine_grid():
     """dcmri convolves the samples exactly as if they were joined by straight lines."""
     t = np.arange(0.0, 400.0, 0.05)
-    plasma = dcmri.aif_parker(t) * 1000 / (1 - HEMATOCRIT)
+    plasma = dcmri.aif_parker(t) * 1000 / (1 - HAEMATOCRIT)
     k = TISSUE["ktrans_per_s"] / TISSUE["ve"]
     expected = 0.05 * plasma + TISSUE["ktrans_per_s"] * dcmri.expconv(plasma, 1 / k, t) / k
     found = tofts_concentration(t[::500], **TISSUE, vp=0.05)
@@ -58,7 +59,7 @@ def test_the_convolution_agrees_with_adaptive_quadrature(kep_per_s):
         area = sum(
             quad(under, *edge, args=(t,), epsabs=1e-14, epsrel=1e-12)[0] for edge in pairwise(edges)
         )
-        found = tofts_concentration([t], ktrans_per_s=kep_per_s * ve, ve=ve, hematocrit=0.0)
+        found = tofts_concentration([t], ktrans_per_s=kep_per_s * ve, ve=ve, haematocrit=0.0)
         np.testing.assert_allclose(found, [kep_per_s * ve * area], rtol=1e-11)
 
 
@@ -71,11 +72,11 @@ def test_a_value_does_not_hang_on_the_other_times():
 
 
 def test_limit_cases():
-    plasma = blood_concentration(TIMES_S) / (1 - HEMATOCRIT)
+    plasma = blood_concentration(TIMES_S) / (1 - HAEMATOCRIT)
     # Without a way out of the vessels only the plasma counts; in blood itself it is all there.
     only_plasma = tofts_concentration(TIMES_S, ktrans_per_s=0.0, ve=0.0, vp=0.3)
     np.testing.assert_allclose(only_plasma, 0.3 * plasma)
-    blood = tofts_concentration(TIMES_S, ktrans_per_s=0.0, ve=0.0, vp=1 - HEMATOCRIT)
+    blood = tofts_concentration(TIMES_S, ktrans_per_s=0.0, ve=0.0, vp=1 - HAEMATOCRIT)
     np.testing.assert_allclose(blood, blood_concentration(TIMES_S))
     # A wide open door: the space outside the vessels follows the plasma.
     late = plasma[-1]
@@ -110,7 +111,7 @@ def test_maps_are_taken_voxel_by_voxel():
         ({"ve": 1.2}, "ve is a share"),
         ({"ve": 0.0}, "needs room"),
         ({"vp": np.nan}, "vp is a share"),
-        ({"hematocrit": 1.0}, "hematocrit"),
+        ({"haematocrit": 1.0}, "haematocrit"),
         ({"dose_mmol_per_kg": -0.1}, "dose"),
     ],
 )

@@ -21,8 +21,14 @@ from ContrastSynthLib.losses import (
     ssim_loss,
     uptake_loss,
 )
-from ContrastSynthLib.losses import uptake as settings
+from ContrastSynthLib.losses.uptake import PEAK_MMOL_PER_L
 from ContrastSynthLib.networks.features import TissueFeatures
+from ContrastSynthLib.physics.constants import (
+    DEFAULT_FLIP_ANGLE_DEG,
+    DEFAULT_REPETITION_TIME_S,
+    MEAN_BRAIN_T1_S,
+)
+from ContrastSynthLib.physics.relaxivity import RELAXIVITY_PER_MMOL_S
 
 SHAPE = (2, 1, 32, 32)
 
@@ -157,16 +163,16 @@ def test_the_hyperintensity_penalty_is_zero_only_where_both_masks_agree():
 
 
 def spgr(r1_per_s: np.ndarray, rho: float) -> np.ndarray:
-    angle = math.radians(settings.FLIP_ANGLE_DEG)
-    decay = np.exp(-settings.REPETITION_TIME_S * r1_per_s)
+    angle = math.radians(DEFAULT_FLIP_ANGLE_DEG)
+    decay = np.exp(-DEFAULT_REPETITION_TIME_S * r1_per_s)
     return rho * math.sin(angle) * (1 - decay) / (1 - math.cos(angle) * decay)
 
 
 def as_printed(post: np.ndarray, mask: np.ndarray, rho: float) -> np.ndarray:
     """Eq. 11, term by term."""
-    angle = math.radians(settings.FLIP_ANGLE_DEG)
-    rate = settings.RELAXIVITY_PER_MMOL_S * settings.PEAK_MMOL_PER_L
-    grown = np.exp(settings.REPETITION_TIME_S * rate * mask)
+    angle = math.radians(DEFAULT_FLIP_ANGLE_DEG)
+    rate = RELAXIVITY_PER_MMOL_S["gadoterate"][3.0] * PEAK_MMOL_PER_L
+    grown = np.exp(DEFAULT_REPETITION_TIME_S * rate * mask)
     sine, cosine = math.sin(angle), math.cos(angle)
     above = post * grown - post * cosine - rho * grown * sine + rho * sine
     below = post * grown * cosine - post * cosine - rho * grown * math.sin(2 * angle) / 2
@@ -176,11 +182,11 @@ def as_printed(post: np.ndarray, mask: np.ndarray, rho: float) -> np.ndarray:
 @pytest.fixture
 def enhanced() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pre, post (in means of the brain) and mask of tissue that eq. 11 solves."""
-    rho = 1 / float(spgr(np.array(1 / settings.BRAIN_T1_S), 1.0))
+    rho = 1 / float(spgr(np.array(1 / MEAN_BRAIN_T1_S), 1.0))
     rng = np.random.default_rng(9)
     r1_pre, mask = rng.uniform(0.5, 1.5, SHAPE), rng.uniform(0, 1, SHAPE)
     mask[:, :, :4] = 0
-    rate = settings.RELAXIVITY_PER_MMOL_S * settings.PEAK_MMOL_PER_L
+    rate = RELAXIVITY_PER_MMOL_S["gadoterate"][3.0] * PEAK_MMOL_PER_L
     post = spgr(r1_pre + rate * mask, rho)
     pre = as_printed(post, mask, rho)
     # Eq. 11 undoes eq. 1, 2 and 7, and does nothing without agent.

@@ -10,7 +10,6 @@ from ContrastSynthLib.phantom import images
 from ContrastSynthLib.phantom.brain.fields import Box
 from ContrastSynthLib.phantom.images import Relaxation, Scanner, clean_signal, scan_image
 from ContrastSynthLib.phantom.tissue import (
-    FIELDS_T,
     PROPERTIES,
     SOURCES,
     TISSUES,
@@ -18,6 +17,7 @@ from ContrastSynthLib.phantom.tissue import (
     plasma_concentration,
     tissue_table,
 )
+from ContrastSynthLib.physics.constants import TABULATED_FIELDS_T
 
 MPRAGE = {
     "sequence": "mprage",
@@ -154,7 +154,7 @@ def test_tissues_are_cited_and_in_order():
     assert len({tissue.label for tissue in TISSUES.values()}) == len(TISSUES)
     for tissue in TISSUES.values():
         assert set(tissue.sources) <= set(SOURCES)
-    for field in FIELDS_T:
+    for field in TABULATED_FIELDS_T:
         table = tissue_table(field)
         r1, r2 = PROPERTIES.index("r1"), PROPERTIES.index("r2")
         assert table["white"][r1] > table["grey"][r1] > table["csf"][r1]

@@ -4,8 +4,9 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ContrastSynthLib.analysis.uptake import CONVENTIONS, DEFAULT_THRESHOLD, REFERENCE_LEVELS
+from ContrastSynthLib.analysis.uptake import CONVENTIONS, REFERENCE_LEVELS
 from ContrastSynthLib.errors import ContrastSynthError, RequestError
+from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from ContrastSynthPanel.scene import bridge, series_names, uptake_results, views
 from ContrastSynthPanel.tabs.tab import Tab
 from ContrastSynthPanel.widgets.forms import (
@@ -60,7 +61,7 @@ class UptakeTab(Tab):
         """Make the tab."""
         super().__init__(changed)
         self._restoring, self._resample = False, False
-        self._thresholds = {"difference": DEFAULT_THRESHOLD, "map": MAP_THRESHOLD}
+        self._thresholds = {"difference": UPTAKE_THRESHOLD, "map": MAP_THRESHOLD}
         self._scans = None  # what was read, and of which state of which nodes
         self._found = None  # the lesions, and what was asked for
         self._shown = {}  # the nodes by role that the results are of
@@ -138,7 +139,7 @@ class UptakeTab(Tab):
         column.setContentsMargins(0, 0, 0, 0)
         row = qt.QWidget()
         self.lesion_threshold = slider("lesion_threshold", 0.01, 1.0, 0.01)
-        self.lesion_threshold.value = DEFAULT_THRESHOLD
+        self.lesion_threshold.value = UPTAKE_THRESHOLD
         self.lesion_threshold.toolTip = _(
             "What counts as enhancement, as a share of the 99.9th percentile of pre, each scan "
             "divided by its median: as the command 'evaluate' measures it."
@@ -366,7 +367,7 @@ class UptakeTab(Tab):
         self._restoring = True
         self.inputs.restore(state)
         self._thresholds.update(state.get("thresholds", {}))
-        self.lesion_threshold.value = state.get("lesion_threshold", DEFAULT_THRESHOLD)
+        self.lesion_threshold.value = state.get("lesion_threshold", UPTAKE_THRESHOLD)
         choose(self.level_combo, state.get("level"))
         display = state.get("display", {})
         choose(self.shown_combo, display.get("shown"))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ContrastSynthLib.errors import RequestError, unknown_name
+from ContrastSynthLib.physics.constants import STANDARD_DOSE_MMOL_PER_KG, TABULATED_FIELDS_T
 
 SCHEMA_VERSION = 1
 KINDS = ("training", "different")
@@ -200,9 +201,9 @@ def draw_parameters(
         "kind": kind,
         "spacing_mm": float(spacing_mm),
         "head": bool(head),
-        "field_strength_t": float(rng.choice((1.5, 3.0))),
+        "field_strength_t": float(rng.choice(TABULATED_FIELDS_T)),
         "agent": str(rng.choice(AGENTS)),
-        "dose_mmol_per_kg": 0.1,
+        "dose_mmol_per_kg": STANDARD_DOSE_MMOL_PER_KG,
         "anatomy": _draw(ANATOMY, rng, kind),
         "tissue": _draw(TISSUE, rng, kind),
         "contrast": _draw(CONTRAST, rng, kind),

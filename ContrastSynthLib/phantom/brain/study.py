@@ -20,9 +20,8 @@ from ContrastSynthLib.phantom.images import (
     scan_image,
     tissue_with_agent,
 )
+from ContrastSynthLib.physics.constants import ROBUST_MAXIMUM_PERCENTILE, UPTAKE_THRESHOLD
 from ContrastSynthLib.volumes import FloatArray
-
-UPTAKE_THRESHOLD = 0.1
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class Study:
         if not brain.any():
             return np.zeros_like(pre), np.zeros(pre.shape, bool)
         median = np.median(pre[brain])
-        level = np.percentile(pre[brain], 99.9) / median
+        level = np.percentile(pre[brain], ROBUST_MAXIMUM_PERCENTILE) / median
         rise = np.where(brain, (post - pre) / median, 0).astype(np.float32)
         return rise, rise > UPTAKE_THRESHOLD * level
 

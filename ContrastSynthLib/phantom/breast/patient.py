@@ -50,7 +50,11 @@ from ContrastSynthLib.phantom.breast.space import (
     Canvas,
     Space,
 )
-from ContrastSynthLib.physics.kinetics import HEMATOCRIT
+from ContrastSynthLib.physics.constants import (
+    HAEMATOCRIT,
+    STANDARD_DOSE_MMOL_PER_KG,
+    TABULATED_FIELDS_T,
+)
 from ContrastSynthLib.volumes import FloatArray, Volume
 
 SCHEMA_VERSION = 1
@@ -90,7 +94,7 @@ OTHERS = {
     FAT: (0.95, 1.0, 0.002, 0.03, 0.004),
     GLAND: (0.80, 0.0, 1.0, 0.25, 0.006),
     MUSCLE: (0.78, 0.0, 0.035, 0.12, 0.02),
-    BLOOD: (0.85, 0.0, 0.0, 0.0, 1.0 - HEMATOCRIT),
+    BLOOD: (0.85, 0.0, 0.0, 0.0, 1.0 - HAEMATOCRIT),
     LUNG: (0.10, 0.0, 0.050, 0.15, 0.05),
     MARROW: (0.60, 0.6, 0.010, 0.10, 0.02),
     LESION: (0.85, 0.0, 0.200, 0.40, 0.04),
@@ -142,7 +146,7 @@ def breast_patient(
     fat_suppressed: bool | None = None,
     field_strength_t: float | None = None,
     agent: str = "gadopentetate",
-    dose_mmol_per_kg: float = 0.1,
+    dose_mmol_per_kg: float = STANDARD_DOSE_MMOL_PER_KG,
 ) -> BreastPatient:
     """Return a patient on a grid of ``size`` (i, j, k) that spans 333 x 333 x 150 mm.
 
@@ -186,10 +190,10 @@ def draw_scanner(
     fat_suppressed: bool | None = None,
     field_strength_t: float | None = None,
     agent: str = "gadopentetate",
-    dose_mmol_per_kg: float = 0.1,
+    dose_mmol_per_kg: float = STANDARD_DOSE_MMOL_PER_KG,
 ) -> Scanner:
     """Return how a patient is scanned; what is None is drawn, most often 3 T with suppression."""
-    field = float(rng.choice([1.5, 3.0], p=[0.35, 0.65]))
+    field = float(rng.choice(TABULATED_FIELDS_T, p=[0.35, 0.65]))
     suppressed, fat_left = bool(rng.random() < 0.7), float(rng.uniform(0.07, 0.20))
     return Scanner(
         field_strength_t=field if field_strength_t is None else field_strength_t,
@@ -215,7 +219,7 @@ def noise_deviation(scanner: Scanner, snr: float) -> float:
 
 def tissue_values(scanner: Scanner) -> dict[int, dict[str, float]]:
     """Return each tissue's values by the names of the maps, at the scanner's field."""
-    fields = (1.5, 3.0)
+    fields = TABULATED_FIELDS_T
     values = {AIR: dict.fromkeys(MAPS, 0.0) | {"r1_per_s": 1.0, "r2_per_s": 20.0}}
     for tissue, (density, fat, ktrans_per_min, ve, vp) in OTHERS.items():
         values[tissue] = {
