@@ -62,7 +62,8 @@ class Acquisition:
     """What is known about a scan; None where the file does not tell.
 
     ``agent`` is the contrast agent's generic name in lower case, ``dose_mmol_per_kg`` what
-    was given of it, ``time_s`` the seconds from the injection to the scan.
+    was given of it, ``dose_fraction`` that as a share of the full dose, ``time_s`` the seconds
+    from the injection to the scan.
     """
 
     repetition_time_s: float | None = None
@@ -72,6 +73,7 @@ class Acquisition:
     field_strength_t: float | None = None
     agent: str | None = None
     dose_mmol_per_kg: float | None = None
+    dose_fraction: float | None = None
     time_s: float | None = None
 
     def known(self) -> dict[str, float | str]:

@@ -97,7 +97,16 @@ def _how_to_run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--preset", help="a named set of parameters, such as paper")
     _align_option(parser)
-    parser.add_argument("--weights", metavar="ID|PATH", help="other weights than the default")
+    parser.add_argument(
+        "--weights",
+        action="append",
+        default=[],
+        metavar="[NETWORK=]ID|PATH",
+        help="other weights than the default; repeatable where a method has several networks",
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="where random numbers start from (default: drawn)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
 
 
@@ -118,7 +127,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=float,
         metavar="SECONDS",
-        help="seconds after injection, one for each 'phase'",
+        help="seconds after injection, one for each volume of a series or phase; repeatable",
     )
     _progress_option(parser)
     _json_option(parser)

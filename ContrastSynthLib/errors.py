@@ -32,6 +32,15 @@ class MissingError(ContrastSynthError):
     exit_code = 3
 
 
+class MethodError(ContrastSynthError):
+    """A method returned what contradicts its declaration: a fault in the method, not the input."""
+
+    def __init__(self, message: str):
+        super().__init__(
+            f"{message} This is a fault in the method; nothing was written. Please report it."
+        )
+
+
 class Cancelled(ContrastSynthError):
     """The user stopped the run; nothing of it is left behind."""
 

@@ -36,6 +36,7 @@ set(LIBRARY_SCRIPTS
   inference/__init__.py
   inference/ladder.py
   inference/networks.py
+  inference/pieces.py
   inference/slicing.py
   inversion/__init__.py
   inversion/alpha.py
@@ -70,7 +71,6 @@ set(LIBRARY_SCRIPTS
   networks/blocks.py
   networks/features.py
   networks/mirrored.py
-  networks/named.py
   networks/sphere.py
   networks/sphere_art.py
   networks/vnet.py
@@ -106,7 +106,7 @@ set(LIBRARY_SCRIPTS
   physics/spgr.py
   plots/__init__.py
   plots/figures.py
-  plots/inversion.py
+  plots/history.py
   plots/kinetics.py
   preprocessing/__init__.py
   preprocessing/alignment.py
@@ -116,19 +116,25 @@ set(LIBRARY_SCRIPTS
   preprocessing/normalisation.py
   preprocessing/shading.py
   registry/__init__.py
+  registry/bundles.py
   registry/context.py
   registry/declaration.py
   registry/describe.py
+  registry/own_methods.py
   registry/parameters.py
+  registry/volumes.py
   requirements.py
   resources.py
   running/__init__.py
   running/batch.py
   running/devices.py
   running/estimate.py
+  running/inputs.py
   running/jobs.py
+  running/outputs.py
   running/preview.py
   running/provenance.py
+  running/request.py
   running/result.py
   running/run.py
   volumes.py

@@ -1,4 +1,4 @@
-"""The command that shows how a solver went: read a result's provenance, print, plot."""
+"""The command that shows the iterations of a method: read the provenance, print, plot."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import json
 from argparse import Namespace
 from typing import Any
 
+import ContrastSynthLib.methods  # noqa: F401 - declares the methods
 from ContrastSynthLib.commands.measures import write_plot
 from ContrastSynthLib.commands.printing import print_json
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.registry import Method, find_method
 from ContrastSynthLib.running.jobs import JsonLines
 from ContrastSynthLib.running.result import PROVENANCE
 
@@ -16,38 +18,41 @@ SCHEMA_VERSION = 1
 
 
 def history(options: Namespace, lines: JsonLines | None) -> None:
-    """Print, and plot, the iterations of the solver that made a result."""
-    from ContrastSynthLib.plots.inversion import plot_history
+    """Print, and plot, the iterations of the method that made a result."""
+    from ContrastSynthLib.plots.history import plot_history
 
-    record = _record(options)
+    method, record = _read(options)
     if options.plot:
-        write_plot(options.plot, plot_history(record["history"], record["alpha_mm"]))
+        write_plot(options.plot, plot_history(record["history"], method.history, record))
+    facts: dict[str, Any] = {
+        key: record[key] for key in ("alpha_mm", "stopped_by") if key in record
+    }
     if options.json:
-        print_json(
-            {
-                "schema_version": SCHEMA_VERSION,
-                "alpha_mm": record["alpha_mm"],
-                "stopped_by": record["stopped_by"],
-                "history": record["history"],
-            }
-        )
+        print_json({"schema_version": SCHEMA_VERSION, **facts, "history": record["history"]})
         return
     columns = record["history"]
     print(" ".join(f"{name:>11}" for name in columns))
     for row in zip(*columns.values(), strict=True):
         print(" ".join(f"{value:>11.5g}" for value in row))
-    print(f"alpha {record['alpha_mm']:.4g} mm; stopped by: {record['stopped_by']}")
+    if "alpha_mm" in facts:
+        print(f"alpha {facts['alpha_mm']:.4g} mm; stopped by: {facts.get('stopped_by')}")
 
 
-def _record(options: Namespace) -> dict[str, Any]:
+def _read(options: Namespace) -> tuple[Method, dict[str, Any]]:
+    """Return the method that made a result, and the record of its run."""
     path = options.result / PROVENANCE
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["record"]
+        provenance = json.loads(path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = provenance["record"]
+        key = provenance["method"]["key"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RequestError(
             f"{path}: cannot be read as the provenance of a result ({error}). Give the folder that "
             "'contrastsynth run ... --out' wrote."
         ) from error
-    if "history" not in record:
-        raise RequestError(f"{path}: tells of no solver. Only an inversion, as lip_car, has one.")
-    return record
+    method = find_method(key)
+    if not set(method.history) <= set(record.get("history", {})) or not method.history:
+        raise RequestError(
+            f"{path}: has no history of iterations. Only an iterative method, such as lip_car, has."
+        )
+    return method, record

@@ -160,8 +160,8 @@ def kinetics(options: Namespace, lines: JsonLines | None) -> None:
         _write_kinetic_maps(series, mask, options.maps)
     if options.plot:
         from ContrastSynthLib.analysis.kinetics import mean_curve, measure_curve
-        from ContrastSynthLib.files.series import times_of
         from ContrastSynthLib.plots.kinetics import plot_curves
+        from ContrastSynthLib.volumes import times_of
 
         shown = {"real": series} | ({"SYNTHETIC": compare} if compare else {})
         curves = {
@@ -178,8 +178,8 @@ def kinetics(options: Namespace, lines: JsonLines | None) -> None:
 def _write_kinetic_maps(series: Sequence[Volume], mask: Volume, folder: Path) -> None:
     """Write each measure of every voxel, 0 where it has no meaning, with the mask's timing."""
     from ContrastSynthLib.analysis.kinetics import curve_timing, kinetic_maps, mean_curve
-    from ContrastSynthLib.files.series import times_of
     from ContrastSynthLib.files.writing import whole_or_nothing
+    from ContrastSynthLib.volumes import times_of
 
     timing = curve_timing(times_of(series).tolist(), mean_curve(series, mask))
     if timing is None:

@@ -36,7 +36,7 @@ def methods(options: Namespace, lines: JsonLines | None) -> None:
 def run(options: Namespace, lines: JsonLines | None) -> None:
     """Run one method and write its results."""
     from ContrastSynthLib.files.writing import check_writable
-    from ContrastSynthLib.running.run import Request
+    from ContrastSynthLib.running.request import Request
     from ContrastSynthLib.running.run import run as run_method
 
     inputs: dict[str, list[str]] = {}
@@ -48,9 +48,10 @@ def run(options: Namespace, lines: JsonLines | None) -> None:
         parameters=settings(options),
         preset=options.preset,
         align=options.align,
-        weights=options.weights,
+        weights=wanted_weights(options),
         device=options.device,
         times_s=options.time,
+        seed=options.seed,
     )
     check_writable(options.out)
     progress = progress_for(options.progress, lines)
@@ -80,8 +81,9 @@ def batch(options: Namespace, lines: JsonLines | None) -> None:
         common={
             "preset": options.preset,
             "align": options.align,
-            "weights": options.weights,
+            "weights": wanted_weights(options),
             "device": options.device,
+            "seed": options.seed,
         },
         workers=options.workers,
         resume=options.resume,
@@ -114,12 +116,31 @@ def settings(options: Namespace) -> dict[str, str]:
     return chosen
 
 
+def wanted_weights(options: Namespace) -> str | dict[str, str] | None:
+    """Return the weights of ``--weights``: one text, or by network where these are named."""
+    if not options.weights:
+        return None
+    pairs = [text.partition("=") for text in options.weights]
+    if len(pairs) == 1 and not pairs[0][1]:
+        return str(options.weights[0])
+    by_network: dict[str, str] = {}
+    for network, equals, weights in pairs:
+        if not (network and equals and weights) or network in by_network:
+            raise RequestError(
+                "Several --weights each name their network once, as --weights NETWORK=ID."
+            )
+        by_network[network] = weights
+    return by_network
+
+
 def _run_report(result: Result, written: Sequence[Path]) -> dict[str, Any]:
+    from ContrastSynthLib.running.result import output_role
+
     *volumes, provenance = written
     return {
         "method": result.provenance["method"]["key"],
         "synthetic": True,
-        "outputs": {path.name.removesuffix(".nrrd"): path.name for path in volumes},
+        "outputs": {output_role(path): path.name for path in volumes},
         "provenance": provenance.name,
         "alignment": result.provenance["alignment"],
         "record": result.provenance["record"],

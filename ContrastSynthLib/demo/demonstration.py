@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,9 @@ from ContrastSynthLib.files.series import write_series
 from ContrastSynthLib.phantom.brain.patient import brain_patient
 from ContrastSynthLib.phantom.breast.patient import breast_patient
 from ContrastSynthLib.registry import METHODS, ROLES, Method
-from ContrastSynthLib.running.run import Request, run
-from ContrastSynthLib.volumes import Volume, check_same_grid
+from ContrastSynthLib.running.request import Request
+from ContrastSynthLib.running.run import run
+from ContrastSynthLib.volumes import Series, Volume, check_same_grid
 
 REAL_SCANS = "CONTRASTSYNTH_REAL_SCANS"
 SEED = 13
@@ -87,7 +88,7 @@ def show_case(case: Case, folder: Path, page: Page) -> None:
     for role, volume in case.scans.items():
         write_volume(volume, folder / "scans" / f"{role}.nrrd")
     for method in METHODS.values():
-        if not method.ready or not set(method.required) <= set(case.scans):
+        if not set(method.required) <= set(case.scans):
             continue
         given = {role: case.scans[role] for role in method.inputs if role in case.scans}
         preset = "fast" if "fast" in method.presets else None
@@ -113,13 +114,15 @@ def show_breast(folder: Path, page: Page) -> None:
     print(f"  {len(patient.phases)} phases")
 
 
-def _evaluated(case: Case, method: Method, outputs: dict[str, Volume]) -> dict[str, dict[str, Any]]:
+def _evaluated(
+    case: Case, method: Method, outputs: Mapping[str, Volume | Series]
+) -> dict[str, dict[str, Any]]:
     """Measure each output whose truth is among the scans and was not an input."""
     pre, post = case.scans["pre"], case.scans["post"]
     return {
         name: evaluate(case.scans[name], volume, pre=pre, post=post)
         for name, volume in outputs.items()
-        if name in case.scans and name not in method.inputs
+        if name in case.scans and name not in method.inputs and isinstance(volume, Volume)
     }
 
 

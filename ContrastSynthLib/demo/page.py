@@ -20,7 +20,6 @@ from ContrastSynthLib.analysis.kinetics import mean_curve, measure_curve
 from ContrastSynthLib.analysis.profiles import line_profile
 from ContrastSynthLib.analysis.uptake import uptake
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.files.series import times_of
 from ContrastSynthLib.plots.figures import (
     Panel,
     choose_slice,
@@ -31,11 +30,11 @@ from ContrastSynthLib.plots.figures import (
 )
 from ContrastSynthLib.plots.kinetics import plot_curves
 from ContrastSynthLib.preprocessing.foreground import foreground
-from ContrastSynthLib.registry import Method
+from ContrastSynthLib.registry import IMAGE, Method
 from ContrastSynthLib.resources import resource
 from ContrastSynthLib.running.provenance import software
 from ContrastSynthLib.running.result import Result
-from ContrastSynthLib.volumes import BoolArray, Volume
+from ContrastSynthLib.volumes import BoolArray, Volume, times_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,18 +93,21 @@ class Page:
         self._body.append(f"<h3>{escape(method.title)} (<code>{method.key}</code>)</h3>")
         self._body.append(f"<p class='soft'>{escape(method.intended_use)}</p>")
         inputs = {role: scans[role] for role in method.inputs if role in scans}
-        for name, declared in method.outputs.items():
-            if declared.units_of is None:
+        volumes = {
+            name: output for name, output in result.outputs.items() if isinstance(output, Volume)
+        }
+        for name, volume in volumes.items():
+            if method.outputs[name].kind != IMAGE:
                 continue
             truth = scans.get(name)
-            self._show(slice_figure(self._comparison(inputs, name, result.outputs[name], truth)))
+            self._show(slice_figure(self._comparison(inputs, name, volume, truth)))
             lines = dict(inputs)
             lines |= {f"{name}, true": truth} if truth is not None else {}
-            lines |= {f"{name}, SYNTHETIC": result.outputs[name]}
+            lines |= {f"{name}, SYNTHETIC": volume}
             self._show(plot_profiles(self._profiles(lines), unit="medians"), css="picture plot")
         for name, report in reports.items():
             self._body.append(_table(name, report))
-            self._show_enhancement(scans, name, result.outputs[name], report["enhancement"])
+            self._show_enhancement(scans, name, volumes[name], report["enhancement"])
         self._body.append(_table_of_record(result.provenance["record"]))
         if result.warnings:
             listed = "".join(f"<li>{escape(warning)}</li>" for warning in result.warnings)

@@ -70,17 +70,22 @@ def read_mask(path: str | Path) -> Volume:
     return volume.with_array(inside, volume.synthetic)
 
 
-def write_volume(volume: Volume, path: str | Path, *, compress: bool = True) -> None:
+def write_volume(
+    volume: Volume, path: str | Path, *, compress: bool = True, whole_numbers: bool = False
+) -> None:
     """Write ``volume``; the file appears under its name only when it is whole.
 
     NRRD and MHA keep the grid exactly; NIfTI stores it in single precision (about 1e-7 of
-    each number). Raises RequestError when the file cannot be written.
+    each number). Voxels are float32, and with ``whole_numbers`` int16, as labels
+    need. Raises RequestError when the file cannot be written.
     """
     path = Path(path)
     suffix = file_suffix(path)
     if suffix not in WRITABLE:
         raise RequestError(f"{path.name}: cannot write this format. Use {' '.join(WRITABLE)}.")
     image = to_sitk(volume)
+    if whole_numbers:
+        image = sitk.Cast(image, sitk.sitkInt16)
     if volume.synthetic:
         image.SetMetaData(SYNTHETIC_KEY, volume.synthetic)
         image.SetMetaData(NIFTI_NOTE_KEY, f"{SYNTHETIC_KEY} {volume.synthetic}"[:79])
@@ -92,7 +97,7 @@ def write_volume(volume: Volume, path: str | Path, *, compress: bool = True) -> 
             part = Path(folder) / f"volume{suffix}"
             sitk.WriteImage(image, str(part), useCompression=compress, compressionLevel=1)
             # ITK's writers may not notice a full disk: what counts is what reads back.
-            stored = stored_voxels(part, _open(part))
+            stored = stored_voxels(part, open_image(part))
             if not stored.whole:
                 raise OSError(f"not all of its {stored.expected_bytes} bytes reached the disk")
             os.replace(part, path)
@@ -150,7 +155,7 @@ def refuse_not_finite(path: Path, count: int) -> None:
         )
 
 
-def _open(path: Path) -> sitk.ImageFileReader:
+def open_image(path: Path) -> sitk.ImageFileReader:
     """Return the reader that the suffix asks for, with the header read; RuntimeError if it fails.
 
     ITK's own choice goes by capital letters and by content.
@@ -195,7 +200,7 @@ def read_whole_image(
     if file_suffix(path) not in READERS:
         raise RequestError(f"{path}: not a format of images. Expected {expected}.")
     try:
-        reader = _open(path)
+        reader = open_image(path)
         refuse(path, reader)
         stored = stored_voxels(path, reader)
         if not stored.whole:

@@ -12,7 +12,7 @@ import gzip
 import os
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,15 +23,18 @@ from numpy.typing import NDArray
 from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.images import (
+    READERS,
     SYNTHETIC_KEY,
     acquisition_in_file,
+    file_suffix,
     grid_in_file,
+    open_image,
     read_whole_image,
     refuse_not_finite,
     synthetic_in_file,
 )
 from ContrastSynthLib.geometry import Grid
-from ContrastSynthLib.volumes import FloatArray, Volume, check_same_grid
+from ContrastSynthLib.volumes import FloatArray, Volume, check_same_grid, checked_times, times_of
 
 SEQUENCE_SUFFIX = ".seq.nrrd"
 ACCEPTED_SERIES = "a series of 3D volumes in one file: .seq.nrrd, .nrrd, .nii, .nii.gz or .mha"
@@ -68,20 +71,20 @@ def read_series(path: str | Path, times_s: Sequence[float] | None = None) -> lis
     ]
 
 
-def write_series(volumes: Sequence[Volume], path: str | Path) -> None:
+def write_series(volumes: Iterable[Volume], path: str | Path) -> None:
     """Write volumes of one grid as a `.seq.nrrd` that Slicer opens as a sequence.
 
     Their ``acquisition.time_s`` becomes the index, in seconds; what else all acquisitions
     share goes into the header, and if one volume is synthetic, the file says so. The file
-    appears under its name only when it is whole. Raises RequestError for fewer than two
-    volumes, differing grids, missing or not increasing times, another suffix, and when the
-    file cannot be written.
+    appears under its name only when it is whole. Raises RequestError for no volume, differing
+    grids, missing or not increasing times, another suffix, and when the file cannot be written.
     """
     path = Path(path)
     if not path.name.lower().endswith(SEQUENCE_SUFFIX):
         raise RequestError(f"{path.name}: a series is written as {SEQUENCE_SUFFIX}.")
-    if len(volumes) < 2:
-        raise RequestError(f"{path.name}: a series has two volumes or more, not {len(volumes)}.")
+    volumes = list(volumes)
+    if not volumes:
+        raise RequestError(f"{path.name}: a series has one volume at least; there is none.")
     check_same_grid({f"volume {n}": volume for n, volume in enumerate(volumes)})
     header = _sequence_header(volumes, times_of(volumes)).encode()
     voxels = np.stack([volume.array for volume in volumes], axis=-1).astype("<f4", copy=False)
@@ -101,31 +104,22 @@ def write_series(volumes: Sequence[Volume], path: str | Path) -> None:
         ) from error
 
 
-def times_of(volumes: Sequence[Volume]) -> NDArray[np.float64]:
-    """Return the seconds of all volumes; RequestError unless all are known and increase."""
-    times = [volume.acquisition.time_s for volume in volumes]
-    if None in times:
-        raise RequestError(
-            f"Volume {times.index(None)} of the series has no time. Give one time in seconds for "
-            "each volume."
-        )
-    return checked_times([time for time in times if time is not None], len(volumes), "The series")
+def holds_series(path: str | Path) -> bool:
+    """Return whether a file is an image with more than three axes, or a sequence of volumes.
 
-
-def checked_times(times_s: Sequence[float], count: int, where: str) -> NDArray[np.float64]:
-    """Return the times as an array; RequestError unless ``count`` finite, increasing seconds."""
-    times = np.asarray(times_s, dtype=np.float64)
-    if times.shape != (count,):
-        raise RequestError(
-            f"{where}: {times.size} times for {count} volumes; give one time in seconds for each."
-        )
-    if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
-        listed = ", ".join(f"{time:g}" for time in times)
-        raise RequestError(
-            f"{where}: the times {listed} s do not increase. The volumes must be in the order in "
-            "which they were taken."
-        )
-    return times
+    False, too, for a folder and for what is no image: its reader says what is wrong with it.
+    """
+    path = Path(path)
+    if file_suffix(path) not in READERS or not path.is_file():
+        return False
+    try:
+        reader = open_image(path)
+    except RuntimeError:
+        return False
+    listed = {"NRRD_kinds[pixel]", "NRRD_kinds[3]"} & set(reader.GetMetaDataKeys())
+    if any(reader.GetMetaData(key) == "list" for key in listed):
+        return True
+    return bool(reader.GetDimension() > 3 and reader.GetSize()[3] > 1)
 
 
 def _read_image(path: Path) -> tuple[sitk.Image, dict[str, str]]:
@@ -145,8 +139,9 @@ def _frames(path: Path, image: sitk.Image, header: Mapping[str, str]) -> tuple[F
     if len(size) == 4 and components == 1 and size[3] > 1:
         array, one = sitk.GetArrayViewFromImage(image), image[:, :, :, 0]
     elif len(size) == 3 and header.get("NRRD_kinds[pixel]") == "list":
-        # ITK takes the frames for the components of one pixel.
-        array, one = np.moveaxis(sitk.GetArrayViewFromImage(image), -1, 0), image
+        # ITK takes the frames for the components of one pixel; of a single one it makes none.
+        view = sitk.GetArrayViewFromImage(image)
+        array, one = (np.moveaxis(view, -1, 0) if components > 1 else view[None]), image
     else:
         sizes = " x ".join(str(n) for n in size)
         kind = f"{components} values in each voxel" if components > 1 else "no time axis"

@@ -1,1 +1,1 @@
-"""A slice network over a whole volume: into slices, through the memory there is, and back."""
+"""A network over a whole volume: into pieces, through the memory there is, and back."""

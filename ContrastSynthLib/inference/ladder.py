@@ -1,31 +1,34 @@
-"""A network over many slices, batch by batch, in the memory that there is.
+"""A network over many pieces of a volume, batch by batch, in the memory that there is.
 
-The ladder: as many slices at once as an estimate allows, then half of them, down to one, then
-the CPU. A rung begins with the first slice again, so that a result has one precision throughout.
+The ladder: as many pieces at once as an estimate allows, then half of them, down to one, then
+smaller pieces where the network takes them, then the CPU. Each attempt begins with the first piece
+again, so that a result has one precision throughout.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.inference.pieces import Pieces, Slices, Tiles
 from ContrastSynthLib.volumes import FloatArray
 
 if TYPE_CHECKING:
     from torch.nn import Module
 
 Answer = TypeVar("Answer")
-Batches = Callable[[slice], FloatArray]
-"""From a part of the slices to the network's input (b, channels, rows, columns)."""
-
 LARGEST_BATCH = 32
 # A CPU is busy with a few slices; an Apple GPU does not tell what would fit.
 BATCH_WITHOUT_ESTIMATE = 4
+
+LAYOUTS = {4: "channels_last", 5: "channels_last_3d"}
+"""Layout in memory by the number of axes of a batch."""
 
 # Share of the free GPU memory that a batch may take: the allocator loses some to gaps.
 USED_SHARE = 0.7
@@ -33,9 +36,12 @@ USED_SHARE = 0.7
 # The first NVIDIA generation with bfloat16 in hardware; older ones emulate it slowly.
 BFLOAT16_CAPABILITY = (8, 0)
 
+SLICES = Slices(lambda which: np.zeros((0, 1, 1, 1), np.float32), 0)
+"""What a solver that goes through slices by itself calls its pieces."""
+
 TOO_LITTLE_MEMORY = (
-    "Memory does not suffice for one slice at a time, not even on the CPU. Close other "
-    "programs, choose a tighter mask (--in mask=FILE), to which slices are cut, or use a "
+    "Memory does not suffice for one piece of the volume at a time, not even on the CPU. Close "
+    "other programs, choose a tighter mask (--in mask=FILE), to which the volume is cut, or use a "
     "computer with more memory."
 )
 
@@ -48,42 +54,50 @@ OUT_OF_MEMORY_WORDS = (
 )
 
 
-def run_batches(
+@dataclass(frozen=True)
+class Attempt:
+    """Where, and on how many pieces at once, a network is tried."""
+
+    device: str
+    batch: int
+    pieces: Pieces
+
+
+def run_pieces(
     network: Module,
-    batches: Batches,
-    count: int,
+    pieces: Pieces,
     *,
     device: str,
     progress: Callable[[float, str], None],
     warn: Callable[[str], None],
     record: dict[str, Any],
 ) -> dict[str, FloatArray]:
-    """Return the network's outputs for ``count`` slices, each (count, rows, columns) float32.
+    """Return what the network makes of all pieces, put together by ``pieces.restore``, float32.
 
-    ``batches`` gives the input of any part of the slices, (b, channels, rows, columns); the
-    network makes of it a dictionary of (b, 1, rows, columns). CUDA computes in half precision,
-    other devices in full. ``record["memory"]`` holds the device, the batch, the precision and,
-    as ``too_large``, the rungs for which memory did not suffice; ``warn`` tells of each of
-    these. The network is left in the mode, and on the device, that it came with.
+    The network makes a dictionary of (b, channels, ...) of the input (b, channels, ...). CUDA
+    computes in half precision, other devices in full. ``record["memory"]`` holds the device, the
+    batch, the precision and, as ``too_large``, the attempts for which memory did not suffice;
+    ``warn`` says so for each of these. The network is left in the mode, and on the device, that it
+    came with.
 
-    Raises RequestError when memory does not suffice for one slice on the CPU, and whatever
+    Raises RequestError when memory does not suffice for one piece on the CPU, and whatever
     ``progress`` raises, which is how a run is cancelled.
     """
     home = next((tensor.device for tensor in network.state_dict().values()), "cpu")
     modes = {module: module.training for module in network.modules()}
-    too_large: list[dict[str, Any]] = []
+    too_large: list[Attempt] = []
     try:
         network.eval()
-        for where, batch in _rungs(network, batches, count, device):
+        for attempt in _attempts(network, pieces, device):
             if too_large:
-                warn(_told(**too_large[-1], next_device=where, next_batch=batch))
-            run = partial(_run_all, network, batches, count, batch, where, progress)
-            outputs = unless_out_of_memory(where, run)
+                warn(_memory_warning(too_large[-1], attempt))
+            outputs = unless_out_of_memory(
+                attempt.device, partial(_run_all, network, attempt, progress)
+            )
             if outputs is not None:
-                taken = {"device": where, "batch": batch, "precision": _precision(where)}
-                record["memory"] = {**taken, "too_large": too_large}
+                record["memory"] = _memory_record(attempt, too_large, _precision(attempt.device))
                 return outputs
-            too_large.append({"device": where, "batch": batch})
+            too_large.append(attempt)
     finally:
         network.to(home)
         for module, training in modes.items():
@@ -102,37 +116,40 @@ def first_that_fits(
     """Return what ``compute`` makes of the first device and batch for which memory suffices.
 
     It starts with ``batch`` slices at once on ``device``, goes down to one, then to the CPU. What
-    was too large is told and recorded as :func:`run_batches` does; so is what it raises.
+    was too large is recorded as :func:`run_pieces` does, with the same warnings and errors.
     """
-    too_large: list[dict[str, Any]] = []
+    too_large: list[Attempt] = []
     for where in dict.fromkeys((device, "cpu")):
         size = batch
         while size:
+            attempt = Attempt(where, size, SLICES)
             if too_large:
-                warn(_told(**too_large[-1], next_device=where, next_batch=size))
+                warn(_memory_warning(too_large[-1], attempt))
             found = unless_out_of_memory(where, partial(compute, where, size))
             if found is not None:
-                taken = {"device": where, "batch": size, "precision": "float32"}
-                record["memory"] = {**taken, "too_large": too_large}
+                record["memory"] = _memory_record(attempt, too_large, "float32")
                 return found
-            too_large.append({"device": where, "batch": size})
+            too_large.append(attempt)
             size //= 2
     raise RequestError(TOO_LITTLE_MEMORY)
 
 
-def _rungs(network: Module, batches: Batches, count: int, device: str) -> Iterator[tuple[str, int]]:
-    """Yield device and batch from the top of the ladder down."""
+def _attempts(network: Module, pieces: Pieces, device: str) -> Iterator[Attempt]:
+    """Yield what to try, from the fastest down to what needs the least memory."""
     for where in dict.fromkeys((device, "cpu")):
-        # Where one slice was too much for the estimate, the rung of one slice says so.
-        estimated = unless_out_of_memory(where, partial(_estimate, network, batches, where))
-        batch = min(estimated or 1, count)
-        while batch:
-            yield where, batch
-            batch //= 2
+        tried: Pieces | None = pieces
+        while tried is not None:
+            # Where one piece was too much for the estimate, the attempt with one says so.
+            estimated = unless_out_of_memory(where, partial(_estimate, network, tried, where))
+            batch = min(estimated or 1, tried.count)
+            while batch:
+                yield Attempt(where, batch, tried)
+                batch //= 2
+            tried = tried.smaller()
 
 
-def _estimate(network: Module, batches: Batches, device: str) -> int:
-    """Return how many slices fit at once: on CUDA by what the first one takes."""
+def _estimate(network: Module, pieces: Pieces, device: str) -> int:
+    """Return how many pieces fit at once: on CUDA by what the first one takes."""
     import torch
 
     if torch.device(device).type != "cuda":
@@ -140,7 +157,7 @@ def _estimate(network: Module, batches: Batches, device: str) -> int:
     network.to(device)
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
-    _predict(network, batches(slice(0, 1)), device)
+    _predict(network, pieces.piece(slice(0, 1)), device)
     taken = torch.cuda.max_memory_allocated(device) - before
     _empty_cache(device)
     free, _ = torch.cuda.mem_get_info(device)
@@ -148,27 +165,32 @@ def _estimate(network: Module, batches: Batches, device: str) -> int:
 
 
 def _run_all(
-    network: Module,
-    batches: Batches,
-    count: int,
-    batch: int,
-    device: str,
-    progress: Callable[[float, str], None],
+    network: Module, attempt: Attempt, progress: Callable[[float, str], None]
 ) -> dict[str, FloatArray]:
     import torch
 
-    # Convolutions of slices are faster with the channels last in memory.
-    network.to(device, memory_format=torch.channels_last)
-    parts = []
-    for first in range(0, count, batch):
-        last = min(first + batch, count)
-        progress(first / count, f"Slices {first + 1} to {last} of {count}")
-        parts.append(_predict(network, batches(slice(first, last)), device))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    pieces, device = attempt.pieces, attempt.device
+    plural = f"{pieces.noun.capitalize()}s"
+
+    def answers() -> Iterator[tuple[slice, dict[str, FloatArray]]]:
+        layout = None
+        for first in range(0, pieces.count, attempt.batch):
+            which = slice(first, min(first + attempt.batch, pieces.count))
+            progress(
+                first / pieces.count, f"{plural} {first + 1} to {which.stop} of {pieces.count}"
+            )
+            batch = pieces.piece(which)
+            if layout is None:
+                # Convolutions are faster with the channels last in memory.
+                layout = LAYOUTS.get(batch.ndim, "contiguous_format")
+                network.to(device, memory_format=getattr(torch, layout))
+            yield which, _predict(network, batch, device)
+
+    return pieces.restore(answers())
 
 
 def _predict(network: Module, batch: FloatArray, device: str) -> dict[str, FloatArray]:
-    """Return the outputs (b, rows, columns) of one batch."""
+    """Return the outputs (b, channels, ...) of one batch."""
     import torch
 
     precision = _precision(device)
@@ -177,11 +199,11 @@ def _predict(network: Module, batch: FloatArray, device: str) -> dict[str, Float
         if precision == "float32"
         else torch.autocast("cuda", dtype=getattr(torch, precision))
     )
-    # A copy: the slices may be a read-only or flipped view, which torch does not take.
+    # A copy: the pieces may be a read-only or flipped view, which torch does not take.
     given = torch.from_numpy(np.array(batch, dtype=np.float32, order="C")).to(device)
     with torch.inference_mode(), half:
         outputs = network(given)
-    return {name: value.squeeze(1).float().cpu().numpy() for name, value in outputs.items()}
+    return {name: value.float().cpu().numpy() for name, value in outputs.items()}
 
 
 def _precision(device: str) -> str:
@@ -223,12 +245,28 @@ def _empty_cache(device: str) -> None:
         torch.mps.empty_cache()
 
 
-def _told(device: str, batch: int, next_device: str, next_batch: int) -> str:
-    """Return the sentence about a rung that was too large, and the next one."""
-    slices = f"{batch} slices at once" if batch > 1 else "one slice at a time"
-    tried = (
-        f"{next_batch} at a time are tried"
-        if next_device == device
-        else f"the {next_device} is tried, which is slower, in full precision"
-    )
-    return f"The memory of {device} did not suffice for {slices}; {tried}."
+def _memory_record(taken: Attempt, too_large: Sequence[Attempt], precision: str) -> dict[str, Any]:
+    """Return what the provenance says of the attempt that fitted, and of those that did not."""
+
+    def described(attempt: Attempt) -> dict[str, Any]:
+        box = {"tile": list(attempt.pieces.box)} if isinstance(attempt.pieces, Tiles) else {}
+        return {"device": attempt.device, "batch": attempt.batch, **box}
+
+    return {
+        **described(taken),
+        "precision": precision,
+        "too_large": [described(attempt) for attempt in too_large],
+    }
+
+
+def _memory_warning(failed: Attempt, following: Attempt) -> str:
+    """Return the sentence about an attempt that was too large, and the next one."""
+    noun = failed.pieces.noun
+    pieces = f"{failed.batch} {noun}s at once" if failed.batch > 1 else f"one {noun} at a time"
+    if following.device != failed.device:
+        tried = f"the {following.device} is tried, which is slower, in full precision"
+    elif following.pieces is not failed.pieces:
+        tried = f"smaller {noun}s are tried"
+    else:
+        tried = f"{following.batch} at a time are tried"
+    return f"The memory of {failed.device} did not suffice for {pieces}; {tried}."

@@ -52,16 +52,16 @@ class SlicePlan:
     """How volumes on one grid become a stack of slices (n, rows, columns), and return.
 
     ``axes`` are the array axes that become slices, rows and columns, and ``flipped`` those of
-    the three that run the other way. ``crop`` is cut out after that. ``pixel_mm`` is the size
-    (rows, columns) in which the network sees the pixels, and both sides of a slice are filled
-    up with zeros to a multiple of ``multiple``.
+    the three that run the other way. ``crop`` is cut out after that. ``voxel_mm`` is the size
+    (slices, rows, columns) in which the network sees the voxels, and both sides of a slice are
+    filled up with zeros to a multiple of ``multiple``.
     """
 
     grid: Grid
     axes: tuple[int, int, int]
     flipped: tuple[bool, bool, bool]
     crop: tuple[slice, slice, slice]
-    pixel_mm: tuple[float, float]
+    voxel_mm: tuple[float, float, float]
     multiple: int
 
     @property
@@ -70,30 +70,37 @@ class SlicePlan:
         return _spacing_mm(self.grid, self.axes)
 
     @property
+    def pixel_mm(self) -> tuple[float, float]:
+        """Size of the pixels, rows and columns, as the network sees them."""
+        return self.voxel_mm[1:]
+
+    @property
     def resampled(self) -> bool:
-        """Tell whether the network sees other pixels than the grid has."""
-        return self.pixel_mm != self.spacing_mm[1:]
+        """Tell whether the network sees other voxels than the grid has."""
+        return self.voxel_mm != self.spacing_mm
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Shape of a stack, (n, rows, columns)."""
         (above, below), (left, right) = self._padding
         rows, columns = self._sampled
-        count = self.crop[0].stop - self.crop[0].start
-        return count, above + rows + below, left + columns + right
+        return self._sides[0][2], above + rows + below, left + columns + right
 
     def slices(self, array: FloatArray | BoolArray) -> FloatArray:
         """Return the stack (n, rows, columns), float32, of an array (k, j, i) on the grid."""
         _check_shape(array, self.grid)
         view = _oriented(array, self.axes, self.flipped)[self.crop]
         stack = np.ascontiguousarray(view, dtype=np.float32)
-        if self.resampled:
-            rows, columns = (
-                # Where pixels grow, the tent grows with them: what is finer would alias.
-                _tents(target, pixel, source, mm, half_width_mm=max(pixel, mm))
-                for source, mm, target, pixel in self._in_plane
-            )
-            stack = np.asarray(rows @ stack @ columns.T, dtype=np.float32)
+        stack = self._resampled(
+            stack,
+            # Where voxels grow, the kernel grows with them: what is finer would alias.
+            *(
+                None
+                if mm == voxel
+                else _linear_kernel(target, voxel, source, mm, half_width_mm=max(voxel, mm))
+                for source, mm, target, voxel in self._sides
+            ),
+        )
         return np.pad(stack, ((0, 0), *self._padding))
 
     def restore(self, stack: FloatArray, outside: FloatArray | float) -> FloatArray:
@@ -110,12 +117,15 @@ class SlicePlan:
             for (before, _), n in zip(self._padding, self._sampled, strict=True)
         )
         stack = stack[(slice(None), *inner)]
-        if self.resampled:
-            rows, columns = (
-                _tents(source, mm, target, pixel, half_width_mm=pixel)
-                for source, mm, target, pixel in self._in_plane
-            )
-            stack = np.asarray(rows @ stack @ columns.T, dtype=np.float32)
+        stack = self._resampled(
+            stack,
+            *(
+                None
+                if mm == voxel
+                else _linear_kernel(source, mm, target, voxel, half_width_mm=voxel)
+                for source, mm, target, voxel in self._sides
+            ),
+        )
         restored = np.full(self.grid.shape, outside, dtype=np.float32)
         _oriented(restored, self.axes, self.flipped)[self.crop] = stack
         return restored
@@ -132,7 +142,7 @@ class SlicePlan:
             raise ValueError(f"{count} slices have no middle one; give an odd count.")
         last = len(stack) - 1
         offsets_mm = NEIGHBOUR_MM * (np.arange(count) - count // 2)
-        positions = np.arange(len(stack))[which, None] + offsets_mm / self.spacing_mm[0]
+        positions = np.arange(len(stack))[which, None] + offsets_mm / self.voxel_mm[0]
         nearest = np.round(positions)
         exact = np.abs(positions - nearest) < ROUNDING_VOXELS
         positions = np.clip(np.where(exact, nearest, positions), 0, last)
@@ -141,19 +151,31 @@ class SlicePlan:
         share = (positions - lower).astype(np.float32)[..., None, None]
         return np.asarray(stack[lower] * (1 - share) + stack[upper] * share)
 
+    @staticmethod
+    def _resampled(stack: FloatArray, *kernels: FloatArray | None) -> FloatArray:
+        """Return a stack (n, rows, columns) after a kernel along each side that has one."""
+        slices, rows, columns = kernels
+        if rows is not None:
+            stack = np.asarray(rows @ stack, dtype=np.float32)
+        if columns is not None:
+            stack = np.asarray(stack @ columns.T, dtype=np.float32)
+        if slices is not None:
+            stack = np.asarray(np.tensordot(slices, stack, axes=1), dtype=np.float32)
+        return stack
+
     @property
-    def _in_plane(self) -> list[tuple[int, float, int, float]]:
-        """Pixels and spacing in mm on the grid, and as the network sees them: rows, columns."""
-        sides = zip(self.crop[1:], self.spacing_mm[1:], self.pixel_mm, strict=True)
+    def _sides(self) -> list[tuple[int, float, int, float]]:
+        """Voxels and spacing in mm on the grid, and as the network sees them, of each side."""
+        sides = zip(self.crop, self.spacing_mm, self.voxel_mm, strict=True)
         return [
-            (part.stop - part.start, mm, _pixels(part.stop - part.start, mm, pixel), pixel)
-            for part, mm, pixel in sides
+            (part.stop - part.start, mm, _voxels(part.stop - part.start, mm, voxel), voxel)
+            for part, mm, voxel in sides
         ]
 
     @property
     def _sampled(self) -> tuple[int, int]:
         """Rows and columns of a slice before it is filled up."""
-        rows, columns = (target for _, _, target, _ in self._in_plane)
+        _, rows, columns = (target for _, _, target, _ in self._sides)
         return rows, columns
 
     @property
@@ -165,7 +187,12 @@ class SlicePlan:
 
 
 def plan_slices(
-    grid: Grid, mask: BoolArray, *, margin_mm: float = 8.0, multiple: int = 16
+    grid: Grid,
+    mask: BoolArray,
+    *,
+    margin_mm: float = 8.0,
+    multiple: int = 16,
+    slice_mm: float | None = None,
 ) -> SlicePlan:
     """Return how volumes on ``grid`` are cut into slices around the foreground.
 
@@ -177,8 +204,9 @@ def plan_slices(
 
     The stack reaches from the first to the last slice in which ``mask``, shape (k, j, i), is
     True, and ``margin_mm`` beyond the mask in-plane. Pixels from 0.75 to 1.35 mm that are
-    square within 5 % stay as they are, others become 1 mm. Raises RequestError when the mask
-    is empty.
+    square within 5 % stay as they are, others become 1 mm. ``slice_mm`` is how far apart slices
+    are for a network that sees 3D; without it they stay as they are. Raises RequestError when the
+    mask is empty.
     """
     _check_shape(mask, grid)
     if not mask.any():
@@ -195,7 +223,8 @@ def plan_slices(
     low, high = PIXELS_LEFT_AS_THEY_ARE_MM
     if min(pixel_mm) < low or max(pixel_mm) > high or max(pixel_mm) > SQUARE_WITHIN * min(pixel_mm):
         pixel_mm = (NETWORK_PIXEL_MM, NETWORK_PIXEL_MM)
-    return SlicePlan(grid, axes, flipped, (slices, rows, columns), pixel_mm, multiple)
+    voxel_mm = (spacing_mm[0] if slice_mm is None else slice_mm, *pixel_mm)
+    return SlicePlan(grid, axes, flipped, (slices, rows, columns), voxel_mm, multiple)
 
 
 def _view(grid: Grid) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
@@ -245,18 +274,18 @@ def _extent(inside: BoolArray, axis: int, margin: int) -> slice:
     return slice(max(0, int(held[0]) - margin), min(inside.shape[axis], int(held[-1]) + 1 + margin))
 
 
-def _pixels(count: int, mm: float, pixel_mm: float) -> int:
-    """Return how many pixels, centred alike, reach over the centres of ``count`` voxels."""
-    return math.ceil((count - 1) * mm / pixel_mm - ROUNDING_VOXELS) + 1
+def _voxels(count: int, mm: float, voxel_mm: float) -> int:
+    """Return how many voxels of another size, centred alike, reach over ``count`` centres."""
+    return math.ceil((count - 1) * mm / voxel_mm - ROUNDING_VOXELS) + 1
 
 
-def _tents(
+def _linear_kernel(
     target: int, target_mm: float, source: int, source_mm: float, *, half_width_mm: float
 ) -> FloatArray:
     """Return the weights (target, source) of linear interpolation between two rows of pixels.
 
     Both rows have the same centre. With a half width of ``source_mm`` it is interpolation
-    between the two nearest; a wider tent smooths as well. At the ends the weights are scaled to
+    between the two nearest; a wider kernel smooths as well. At the ends the weights are scaled to
     a sum of 1, which repeats the last pixel.
     """
     to, of = (

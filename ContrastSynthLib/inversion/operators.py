@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ContrastSynthLib.errors import RequestError
@@ -13,17 +13,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def network_forward(network: Callable[[Tensor], Tensor], pre: Tensor | None = None) -> Forward:
+def network_forward(
+    network: Callable[[Tensor], Mapping[str, Tensor]], pre: Tensor | None = None
+) -> Forward:
     """Return the operator of a network: Psi_H2L of LIP-CAR (eq. 3), with ``pre`` Psi_PH2L (eq. 7).
 
-    The network goes from (n, channels, rows, columns) to (n, 1, rows, columns); its channels are
-    ``pre`` (n, rows, columns), where it is given, and the full dose.
+    The network goes from (n, channels, rows, columns) to ``image`` (n, 1, rows, columns); its
+    channels are ``pre`` (n, rows, columns), where it is given, and the full dose.
     """
     import torch
 
     def forward(images: Tensor, which: slice) -> Tensor:
         seen = [images] if pre is None else [pre[which], images]
-        return network(torch.stack(seen, dim=1)).squeeze(1)
+        return network(torch.stack(seen, dim=1))["image"].squeeze(1)
 
     return forward
 

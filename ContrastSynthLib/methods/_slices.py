@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 
-from ContrastSynthLib.inference.ladder import run_batches
-from ContrastSynthLib.inference.networks import load_network
+from ContrastSynthLib.inference.pieces import Slices
 from ContrastSynthLib.inference.slicing import SlicePlan, plan_slices
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from ContrastSynthLib.registry import Context, Param
 from ContrastSynthLib.volumes import FloatArray, Volume
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -42,22 +38,17 @@ def run_on_slices(
     """
     from ContrastSynthLib.networks.mirrored import Mirrored
 
-    assert context.weights is not None
-    network = load_network(context.weights)
+    (name,) = context.bundles
+    network = context.network(name)
     plan = plan_slices(reference.grid, context.mask)
     stacks = [(plan.slices(image), count) for image, count in images]
-    outputs = run_batches(
-        Mirrored(network) if mirrored else network,
-        lambda which: np.concatenate(
-            [plan.with_neighbours(stack, count, which) for stack, count in stacks], axis=1
-        ),
-        plan.shape[0],
-        device=context.device,
-        progress=context.progress,
-        warn=context.warn,
-        record=context.record,
-    )
-    return plan, outputs
+
+    def channels(which: slice) -> FloatArray:
+        seen = [plan.with_neighbours(stack, count, which) for stack, count in stacks]
+        return np.concatenate(seen, axis=1)
+
+    pieces = Slices(channels, plan.shape[0])
+    return plan, context.predict(Mirrored(network) if mirrored else network, pieces)
 
 
 def changed_by(

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import numpy as np
 
-from ContrastSynthLib.inference.ladder import run_batches
-from ContrastSynthLib.inference.networks import load_network
+from ContrastSynthLib.inference.pieces import Slices
 from ContrastSynthLib.methods._low_dose import LowDose, denoiser, low_dose_slices, need_pre, one_of
-from ContrastSynthLib.registry import Context, Input, Output, method
+from ContrastSynthLib.registry import Context, Input, Network, Output, method
 from ContrastSynthLib.volumes import FloatArray, Volume
 
 NETWORKS = {"pl2h": "with the pre scan", "l2h": "from the low dose alone"}
@@ -18,7 +17,7 @@ NETWORK_TITLES = {"pl2h": "PL2H: with the pre scan", "l2h": "L2H: low dose alone
 
 
 @dataclass(frozen=True)
-class Parameters:
+class DirectParameters:
     """Which of the paper's two direct networks; it denoises neither's input by default."""
 
     network: Annotated[str, one_of("Network", NETWORKS, NETWORK_TITLES)] = "pl2h"
@@ -33,17 +32,17 @@ class Parameters:
         "low": Input("After a low dose"),
         "pre": Input("Pre-contrast", optional=True),
     },
-    outputs={"post": Output("Synthetic full dose", units_of="low")},
-    parameters=Parameters,
+    outputs={"post": Output("Synthetic full dose", units_of="low", dose=1)},
+    parameters=DirectParameters,
     reference="low",
     presets={"paper": {"network": "pl2h", "denoiser": "none"}},
-    weights_when={name: {"network": (name,)} for name in NETWORKS},
+    networks={name: Network(when={"network": (name,)}) for name in NETWORKS},
     citation="lipcar",
     intended_use="Research. T1-weighted brains after a quarter of the usual dose of gadolinium. "
     "Enhancement may be missed or invented.",
 )
 def direct_low_to_full(
-    low: Volume, pre: Volume | None = None, *, parameters: Parameters, context: Context
+    low: Volume, pre: Volume | None = None, *, parameters: DirectParameters, context: Context
 ) -> dict[str, FloatArray]:
     """Return x_H = Psi(x_L), eq. 2 of LIP-CAR, with the pre scan Psi(x_P, x_L), eq. 5.
 
@@ -64,21 +63,9 @@ def direct_slices(
 
     ``part`` is the share of the run's progress that this takes.
     """
-    from ContrastSynthLib.networks.named import Named
-
     seen = [slices.denoised(denoiser)]
     if network == "pl2h":
         assert slices.pre is not None
         seen.insert(0, slices.pre)
-    channels = np.stack(seen, axis=1)
-    first, last = part
-    found = run_batches(
-        Named("post", load_network(context.bundles[network])),
-        lambda which: channels[which],
-        len(channels),
-        device=context.device,
-        progress=lambda share, said: context.progress(first + share * (last - first), said),
-        warn=context.warn,
-        record=context.record,
-    )
-    return np.asarray(found["post"] * slices.inside, dtype=np.float32)
+    found = context.predict(context.network(network), Slices.of(*seen), part)
+    return np.asarray(found["image"] * slices.inside, dtype=np.float32)

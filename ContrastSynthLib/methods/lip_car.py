@@ -9,7 +9,6 @@ import numpy as np
 
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.inference.ladder import first_that_fits
-from ContrastSynthLib.inference.networks import load_network
 from ContrastSynthLib.inversion.alpha import alpha_for_noise
 from ContrastSynthLib.methods._low_dose import LowDose, denoiser, low_dose_slices, need_pre, one_of
 from ContrastSynthLib.methods._spgr import (
@@ -25,7 +24,7 @@ from ContrastSynthLib.physics.constants import (
     DEFAULT_FLIP_ANGLE_DEG,
     DEFAULT_REPETITION_TIME_S,
 )
-from ContrastSynthLib.registry import Context, Input, Output, Param, method
+from ContrastSynthLib.registry import Column, Context, Input, Network, Output, Param, method
 from ContrastSynthLib.volumes import FloatArray, Volume
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ BRIGHTEST = 1.2
 
 
 @dataclass(frozen=True)
-class Parameters:
+class LipCarParameters:
     """The inverse problem (eq. 8), and how it is solved. alpha = 0 follows the noise."""
 
     forward: Annotated[str, one_of("Forward operator", FORWARDS, FORWARD_TITLES)] = "ph2l"
@@ -147,6 +146,17 @@ class Parameters:
     field_strength_t: Annotated[float, field_strength("low")] = DEFAULT_FIELD_STRENGTH_T
 
 
+OBJECTIVE_PLOT, CHANGE_PLOT = "Objective", "Relative change"
+HISTORY = {
+    "iteration": Column("Iteration"),
+    "evaluations": Column("Evaluations"),
+    "objective": Column("Objective", plot=OBJECTIVE_PLOT),
+    "fidelity": Column("Fidelity (residual)", plot=OBJECTIVE_PLOT),
+    "regulariser": Column("Prior x alpha", plot=OBJECTIVE_PLOT, factor="alpha_mm"),
+    "change": Column("Relative change", plot=CHANGE_PLOT),
+}
+"""What the solver measures at each iteration; all are numbers without a unit."""
+
 PAPER = {"solver": "adam", "iterations": 150, "tolerance": 0.0, "start": "low"}
 
 
@@ -159,8 +169,8 @@ PAPER = {"solver": "adam", "iterations": 150, "tolerance": 0.0, "start": "low"}
         "pre": Input("Pre-contrast", optional=True),
         "guess": Input("A guess of the full dose", optional=True),
     },
-    outputs={"post": Output("Synthetic full dose", units_of="low")},
-    parameters=Parameters,
+    outputs={"post": Output("Synthetic full dose", units_of="low", dose=1)},
+    parameters=LipCarParameters,
     reference="low",
     presets={
         "paper": {**PAPER, "forward": "ph2l", "prior": "gentv", "alpha": 6e-3},
@@ -174,12 +184,16 @@ PAPER = {"solver": "adam", "iterations": 150, "tolerance": 0.0, "start": "low"}
         "paper_h2l_tv": "Paper: H2L with TV",
         "physics": "Signal equation",
     },
-    weights_when={
-        "h2l": {"forward": ("h2l",)},
-        "ph2l": {"forward": ("ph2l",)},
-        "l2h": {"forward": ("h2l",), "prior": WITH_GUESS, "guess": ("direct",)},
-        "pl2h": {"forward": ("ph2l", "physics"), "prior": WITH_GUESS, "guess": ("direct",)},
+    networks={
+        "h2l": Network(when={"forward": ("h2l",)}),
+        "ph2l": Network(when={"forward": ("ph2l",)}),
+        "l2h": Network(when={"forward": ("h2l",), "prior": WITH_GUESS, "guess": ("direct",)}),
+        "pl2h": Network(
+            when={"forward": ("ph2l", "physics"), "prior": WITH_GUESS, "guess": ("direct",)}
+        ),
     },
+    requires=("torch",),
+    history=HISTORY,
     citation="lipcar",
     intended_use="Research. T1-weighted brains after a low dose of gadolinium. Enhancement may be "
     "missed, invented or smoothed away.",
@@ -189,7 +203,7 @@ def lip_car(
     pre: Volume | None = None,
     guess: Volume | None = None,
     *,
-    parameters: Parameters,
+    parameters: LipCarParameters,
     context: Context,
 ) -> dict[str, FloatArray]:
     """Solve min over x in [0, 1]^n of |F(x) - x_L|^2 / 2 + alpha R(x): eq. 8 of LIP-CAR.
@@ -219,7 +233,7 @@ def lip_car(
     return {"post": slices.volume(full, low, context.mask)}
 
 
-def _warn_of_assumptions(low: Volume, parameters: Parameters, context: Context) -> None:
+def _warn_of_assumptions(low: Volume, parameters: LipCarParameters, context: Context) -> None:
     for bundle in context.bundles.values():
         trained = bundle.metadata.get("dose")
         if trained is not None and trained != parameters.dose:
@@ -234,12 +248,12 @@ def _warn_of_assumptions(low: Volume, parameters: Parameters, context: Context) 
         )
 
 
-def _needs(parameters: Parameters, *guesses: str) -> bool:
+def _needs(parameters: LipCarParameters, *guesses: str) -> bool:
     return PRIORS[parameters.prior][1] and parameters.guess in guesses
 
 
 def _guess(
-    slices: LowDose, given: Volume | None, parameters: Parameters, context: Context
+    slices: LowDose, given: Volume | None, parameters: LipCarParameters, context: Context
 ) -> FloatArray:
     """Return the slices that a generalised prior stays close to."""
     if parameters.guess == "direct":
@@ -267,7 +281,7 @@ class _Posed:
 
 
 def _posed(
-    slices: LowDose, around: FloatArray | None, parameters: Parameters, context: Context
+    slices: LowDose, around: FloatArray | None, parameters: LipCarParameters, context: Context
 ) -> _Posed:
     data = slices.denoised(parameters.denoiser)
     alpha = parameters.alpha or alpha_for_noise(
@@ -281,7 +295,7 @@ def _posed(
     return _Posed(slices, data, around, alpha, bounds)
 
 
-def _solved(posed: _Posed, parameters: Parameters, context: Context) -> Solution:
+def _solved(posed: _Posed, parameters: LipCarParameters, context: Context) -> Solution:
     """Return the solution, on the first device and batch for which memory suffices."""
     from ContrastSynthLib.inversion.solvers import solve
 
@@ -317,7 +331,7 @@ def _solved(posed: _Posed, parameters: Parameters, context: Context) -> Solution
 
 
 def _problem(
-    posed: _Posed, parameters: Parameters, context: Context, device: str, batch: int
+    posed: _Posed, parameters: LipCarParameters, context: Context, device: str, batch: int
 ) -> Problem:
     """Return the inverse problem on a device, ``batch`` slices at a time."""
     import torch
@@ -343,7 +357,9 @@ def _problem(
     )
 
 
-def _forward(slices: LowDose, parameters: Parameters, context: Context, device: str) -> Forward:
+def _forward(
+    slices: LowDose, parameters: LipCarParameters, context: Context, device: str
+) -> Forward:
     import torch
 
     from ContrastSynthLib.inversion.operators import network_forward, physics_forward
@@ -353,7 +369,7 @@ def _forward(slices: LowDose, parameters: Parameters, context: Context, device: 
         assert slices.pre is not None
         pre = torch.from_numpy(np.asarray(slices.pre, dtype=np.float32)).to(device)
     if parameters.forward != "physics":
-        network = load_network(context.bundles[parameters.forward]).eval().requires_grad_(False)
+        network = context.network(parameters.forward)
         return network_forward(network.to(device), pre)
     settings = {
         "repetition_time_s": parameters.repetition_time_s,
@@ -371,5 +387,4 @@ def _forward(slices: LowDose, parameters: Parameters, context: Context, device: 
 
 def _columns(history: tuple[Iteration, ...]) -> dict[str, list[float]]:
     """Return the history as columns, which is shorter as JSON."""
-    names = ("iteration", "evaluations", "objective", "fidelity", "regulariser", "change")
-    return {name: [getattr(step, name) for step in history] for name in names}
+    return {name: [getattr(step, name) for step in history] for name in HISTORY}

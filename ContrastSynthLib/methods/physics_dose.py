@@ -26,7 +26,7 @@ from ContrastSynthLib.volumes import FloatArray, Volume
 
 
 @dataclass(frozen=True)
-class Parameters:
+class PhysicsDoseParameters:
     """Defaults of TR, flip angle and field strength are those of SPHERE's site A (Table 1)."""
 
     dose: Annotated[
@@ -60,8 +60,8 @@ def measure(pre: Volume, post: Volume, *, context: Context) -> Measured:
     title="Any dose by the signal equation",
     task="dose",
     inputs={"pre": Input("Pre-contrast"), "post": Input("Post-contrast, full dose")},
-    outputs={"low": Output("Synthetic dose", units_of="post")},
-    parameters=Parameters,
+    outputs={"low": Output("Synthetic dose", units_of="post", dose="dose")},
+    parameters=PhysicsDoseParameters,
     reference="pre",
     measure=measure,
     signal_model="spgr",
@@ -70,7 +70,12 @@ def measure(pre: Volume, post: Volume, *, context: Context) -> Measured:
     "in proportion to the dose. A dose above 1 is an extrapolation.",
 )
 def physics_dose(
-    pre: Volume, post: Volume, *, parameters: Parameters, measured: Measured, context: Context
+    pre: Volume,
+    post: Volume,
+    *,
+    parameters: PhysicsDoseParameters,
+    measured: Measured,
+    context: Context,
 ) -> dict[str, FloatArray]:
     """Scale the change of the relaxation rate (eq. 7) and return the signal (eq. 1) at that dose.
 

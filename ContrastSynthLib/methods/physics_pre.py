@@ -31,12 +31,12 @@ from ContrastSynthLib.physics.constants import (
     HYPERINTENSITY_THRESHOLD,
 )
 from ContrastSynthLib.physics.relaxivity import RELAXIVITY_PER_MMOL_S
-from ContrastSynthLib.registry import Context, Input, Output, Param, method
+from ContrastSynthLib.registry import MAP, Context, Input, Output, Param, method
 from ContrastSynthLib.volumes import FloatArray, Volume
 
 
 @dataclass(frozen=True)
-class Parameters:
+class PhysicsPreParameters:
     """``threshold`` is beta_0 and ``sensitivity`` is u of eq. 20.
 
     The paper starts training at u = 5; without the trained network that follows, a sharper
@@ -75,10 +75,10 @@ def measure(post: Volume, *, context: Context) -> float:
     task="pre",
     inputs={"post": Input("Post-contrast")},
     outputs={
-        "pre": Output("Synthetic pre-contrast", units_of="post"),
-        "uptake": Output("Uptake, 0 to 1", units_of=None),
+        "pre": Output("Synthetic pre-contrast", units_of="post", dose=0),
+        "uptake": Output("Uptake, 0 to 1", kind=MAP, low=0, high=1),
     },
-    parameters=Parameters,
+    parameters=PhysicsPreParameters,
     reference="post",
     presets={
         "paper": {"sensitivity": HYPERINTENSITY_SENSITIVITY, "threshold": HYPERINTENSITY_THRESHOLD}
@@ -90,7 +90,7 @@ def measure(post: Volume, *, context: Context) -> float:
     "and leaves faint enhancement where it is.",
 )
 def physics_pre(
-    post: Volume, *, parameters: Parameters, measured: float, context: Context
+    post: Volume, *, parameters: PhysicsPreParameters, measured: float, context: Context
 ) -> dict[str, FloatArray]:
     """Take the agent out of what is brighter than brain, by eq. 20 and eq. 11 of SPHERE.
 

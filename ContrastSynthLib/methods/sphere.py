@@ -15,7 +15,7 @@ from ContrastSynthLib.methods._slices import (
 )
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from ContrastSynthLib.preprocessing.normalisation import fit
-from ContrastSynthLib.registry import Context, Input, Output, Param, method
+from ContrastSynthLib.registry import MAP, Context, Input, Network, Output, Param, method
 from ContrastSynthLib.volumes import FloatArray, Volume
 
 
@@ -42,14 +42,14 @@ class SphereParameters(SliceParameters):
     task="pre",
     inputs={"post": Input("Post-contrast")},
     outputs={
-        "pre": Output("Synthetic pre-contrast", units_of="post"),
-        "uptake": Output("Uptake, 0 to 1", units_of=None),
-        "hyperintensity": Output("Hyperintensity prior, 0 to 1", units_of=None),
+        "pre": Output("Synthetic pre-contrast", units_of="post", dose=0),
+        "uptake": Output("Uptake, 0 to 1", kind=MAP, low=0, high=1),
+        "hyperintensity": Output("Hyperintensity prior, 0 to 1", kind=MAP, low=0, high=1),
     },
     parameters=SphereParameters,
     reference="post",
     presets={"paper": {"mirrored": False, "least_change": 0.0}, "fast": {"mirrored": False}},
-    weights="sphere",
+    networks={"sphere": Network()},
     citation="sphere2025",
     intended_use="Research. T1-weighted brains after gadolinium. Enhancement may be left over, and "
     "what is bright without agent may be darkened.",

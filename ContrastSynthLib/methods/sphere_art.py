@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from ContrastSynthLib.methods._slices import SliceParameters, run_on_slices
 from ContrastSynthLib.preprocessing.normalisation import fit
-from ContrastSynthLib.registry import Context, Input, Output, Param, method
+from ContrastSynthLib.registry import MAP, Context, Input, Network, Output, Param, method
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
 
 CONTRAST_MM = 4.0
@@ -40,8 +40,8 @@ class SphereArtParameters(SliceParameters):
         "corrupted": Input("Pre-contrast with artefacts"),
     },
     outputs={
-        "pre": Output("Pre-contrast without artefacts", units_of="corrupted"),
-        "uptake": Output("Uptake, 0 to 1", units_of=None),
+        "pre": Output("Pre-contrast without artefacts", units_of="corrupted", dose=0),
+        "uptake": Output("Uptake, 0 to 1", kind=MAP, low=0, high=1),
     },
     parameters=SphereArtParameters,
     reference="corrupted",
@@ -51,7 +51,7 @@ class SphereArtParameters(SliceParameters):
         "aliasing": {"keep_contrast": False},
     },
     preset_titles={"aliasing": "For aliasing"},
-    weights="sphere_art",
+    networks={"sphere_art": Network()},
     citation="sphere2025",
     intended_use="Research. T1-weighted brains with motion, aliasing or a zipper in the "
     "pre-contrast scan. What the artefact hid is taken from the post-contrast scan, not seen.",

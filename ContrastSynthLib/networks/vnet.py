@@ -44,7 +44,7 @@ class Residual(nn.Module):
 
 
 class VNet(nn.Module):
-    """V-Net without normalisation: (n, in_channels, h, w) to one image (n, 1, h, w), 0 or above.
+    """V-Net without normalisation: (n, in_channels, h, w) to ``image`` (n, 1, h, w), 0 or above.
 
     ``width`` is the number of features at the finest level: 12 in the paper. ``base`` is the
     channel that the network's answer is added to, None for none, as in the paper. Raises
@@ -72,8 +72,8 @@ class VNet(nn.Module):
             self.last.weight.mul_(START_SHARE if base is None else 0)
         nn.init.constant_(self.last.bias, START_LEVEL if base is None else 0)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Return the image."""
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """Return the one output, ``image``."""
         skips, found = [], self.downs[0](image)
         for strided, down in zip(self.strided, self.downs[1:], strict=True):
             skips.append(found)
@@ -84,4 +84,4 @@ class VNet(nn.Module):
         answer: Tensor = self.last(found)
         if self.base is not None:
             answer = answer + image[:, self.base : self.base + 1]
-        return nn.functional.relu(answer)
+        return {"image": nn.functional.relu(answer)}

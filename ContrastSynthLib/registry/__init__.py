@@ -1,33 +1,53 @@
 """What a method is: its declaration, its parameters, and what a run lends to it."""
 
+from ContrastSynthLib.registry.bundles import choose_bundles
 from ContrastSynthLib.registry.context import Context
 from ContrastSynthLib.registry.declaration import (
-    MASK_ROLE,
     METHODS,
-    ROLES,
     TASKS,
-    Input,
+    Column,
     Method,
-    Output,
+    Network,
     Param,
     check_roles,
     find_method,
     method,
 )
-from ContrastSynthLib.registry.parameters import Resolved, declared_parameters, resolve_parameters
+from ContrastSynthLib.registry.parameters import (
+    Numbers,
+    Resolved,
+    declared_parameters,
+    resolve_parameters,
+)
+from ContrastSynthLib.registry.volumes import (
+    IMAGE,
+    LABELS,
+    MAP,
+    MASK_ROLE,
+    ROLES,
+    Input,
+    Output,
+)
 
 __all__ = [
+    "IMAGE",
+    "LABELS",
+    "MAP",
     "MASK_ROLE",
     "METHODS",
     "ROLES",
     "TASKS",
+    "Column",
     "Context",
     "Input",
     "Method",
+    "Network",
+    "Numbers",
     "Output",
     "Param",
     "Resolved",
     "check_roles",
+    "choose_bundles",
     "declared_parameters",
     "find_method",
     "method",

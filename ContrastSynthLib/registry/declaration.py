@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ContrastSynthLib.errors import RequestError, unknown_name
+from ContrastSynthLib.registry.volumes import MASK_ROLE, ROLES, Input, Output
+from ContrastSynthLib.requirements import REQUIREMENTS
 
 METHODS: dict[str, Method] = {}
 ALIASES: dict[str, str] = {}
@@ -24,43 +26,12 @@ TASKS = {
     "enhance": "Contrast enhancement without an agent",
     "delayed": "Delayed phases from an early phase",
 }
-ROLES = {
-    "pre": "before the agent",
-    "post": "after the full dose",
-    "low": "after a low dose",
-    "corrupted": "before the agent, with artefacts",
-    "t2": "T2-weighted",
-    "adc": "apparent diffusion coefficient",
-    "phase": "dynamic phase after the agent",
-    "guess": "a full dose that another method made",
-    "mask": "the brain or breast, always optional",
-}
-MASK_ROLE = "mask"
+ITERATION = "iteration"
+"""The column of a history that counts its rows."""
+RESERVED_PARAMETERS = {"case", "seed", "time"}
+"""What every run has of its own: its name in a batch, its seed, the times of a series."""
 PRESET_TITLES = {"paper": "As in the paper", "fast": "Fast"}
 """Of the presets that mean the same in every method; a method titles all others itself."""
-
-
-@dataclass(frozen=True)
-class Input:
-    """A volume that a method takes. ``series`` takes several, each with its time."""
-
-    title: str
-    modality: str = "T1"
-    optional: bool = False
-    series: bool = False
-
-
-@dataclass(frozen=True)
-class Output:
-    """A volume that a method gives, on the grid of its reference input.
-
-    ``units_of`` names the input whose units the result has; None means that it is a map
-    with values from 0 to 1, such as an uptake mask.
-    """
-
-    title: str
-    units_of: str | None
-    series: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +39,7 @@ class Param:
     """What a method says of one parameter, in the annotation of its dataclass field.
 
     ``titles`` says what choices are called where their key is no word for a user.
+    A list of numbers (``Numbers``) has ``low`` and ``high`` of each of them.
     ``step`` is the smallest difference that matters, where it is not about a hundredth of the
     range. ``lowest_means`` says what ``low`` stands for where it is no mere number.
     ``from_acquisition`` is ``(role, name)``: the value that the input's file may hold.
@@ -104,18 +76,48 @@ class Param:
 
 
 @dataclass(frozen=True)
+class Network:
+    """A trained network that a method needs, by default with the weights of the same name.
+
+    ``weights`` names others. ``when`` tells that it is needed only where all the parameters named
+    have one of the values: ``Network(when={"forward": ("ph2l",)})``. It computes with the packages
+    of the group ``networks`` in ``requirements.py``.
+    """
+
+    weights: str = ""
+    when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A number that a method measures at each of its iterations.
+
+    Columns of the same ``plot`` are drawn as curves into one plot of that title, those without
+    are only listed. ``factor`` names a number in the record by which the curve is multiplied.
+    """
+
+    title: str
+    unit: str = ""
+    plot: str = ""
+    factor: str = ""
+
+
+@dataclass(frozen=True)
 class Method:
     """A method of synthesis or inversion.
 
     ``reference`` is the role whose grid everything runs on and every output lies on.
     ``signal_model`` is ``"spgr"`` where eq. 1 of SPHERE must hold for the inputs.
-    ``weights`` is the name of the weights that it needs, ``weights_pending`` says that they
-    are not shipped yet. ``weights_when`` names those that it needs only where all the
-    parameters named have one of the values: ``{"ph2l": {"forward": ("ph2l",)}}``.
+    ``networks`` are those that it asks for with ``context.network(name)``.
+    ``requires`` names the groups of packages in ``requirements.py`` that every run needs.
+    ``random`` says that results depend on the seed, which ``context.generator`` starts from.
     ``preset_titles`` says what presets are called that PRESET_TITLES does not know.
-    ``measure`` is what a method takes from the whole volumes before it goes voxel by voxel:
-    ``function`` gets what it returned as ``measured``. Whoever declares it promises that each
-    voxel of the outputs depends on nothing else but the inputs' values there.
+    ``history`` are the columns of ``context.record["history"]``, the numbers that an iterative
+    method gives to ``context.measured`` and records; ``iteration`` is one of them.
+    ``measure`` is for a method that computes each voxel by itself, but needs numbers of the whole
+    volumes for it, such as a median: it returns these, and ``function`` gets them as ``measured``.
+    Whoever declares it promises that each voxel of the outputs depends on nothing else but the
+    inputs' values there, so that a few voxels can be previewed.
     """
 
     key: str
@@ -131,9 +133,10 @@ class Method:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     preset_titles: Mapping[str, str] = field(default_factory=dict)
     measure: Callable[..., Any] | None = None
-    weights: str | None = None
-    weights_when: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
-    weights_pending: bool = False
+    networks: Mapping[str, Network] = field(default_factory=dict)
+    requires: tuple[str, ...] = ()
+    random: bool = False
+    history: Mapping[str, Column] = field(default_factory=dict)
     signal_model: str | None = None
 
     @property
@@ -144,16 +147,19 @@ class Method:
     @property
     def needs_torch(self) -> bool:
         """Whether it computes with torch, on the device of the user's choice."""
-        return bool(self.weights or self.weights_when)
+        return bool(self.networks) or "torch" in self.requires
 
-    def weights_for(self, values: Any) -> list[str]:
-        """Return the names of the weights that it needs with these values of its parameters."""
-        needed = [
-            name
-            for name, conditions in self.weights_when.items()
-            if all(getattr(values, key) in wanted for key, wanted in conditions.items())
-        ]
-        return ([self.weights] if self.weights else []) + needed
+    def networks_for(self, values: Any) -> dict[str, str]:
+        """Return the networks that a run with these parameters needs, each with its weights."""
+        return {
+            name: network.weights or name
+            for name, network in self.networks.items()
+            if all(getattr(values, key) in wanted for key, wanted in network.when.items())
+        }
+
+    def packages_for(self, values: Any) -> list[str]:
+        """Return the groups of packages that a run with these parameters needs."""
+        return [*self.requires, *(["networks"] if self.networks_for(values) else [])]
 
     def preset_title(self, preset: str) -> str:
         """Return what a preset is called; the key goes into files and onto the command line."""
@@ -161,23 +167,23 @@ class Method:
         return found or _as_words(preset)
 
     @property
-    def can_preview(self) -> bool:
-        """Whether a few voxels of a result can be had at once, without the rest and torch."""
-        return self.measure is not None and not self.needs_torch
+    def voxelwise(self) -> bool:
+        """Whether each voxel of a result depends on the inputs' values there alone."""
+        return self.measure is not None
 
     @property
-    def ready(self) -> bool:
-        """Whether the method has what it needs to run."""
-        return not self.weights_pending
+    def can_preview(self) -> bool:
+        """Whether a few voxels of a result can be had at once, without the rest and torch."""
+        return self.voxelwise and not self.needs_torch
 
 
 def method(**declared: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare the decorated function as a method; the keywords are those of Method.
 
-    The function is called as ``function(**volumes, parameters=..., context=...)`` and
-    returns one array (k, j, i) for each declared output. With ``measure``, which is called as
-    ``measure(**volumes, context=...)``, it also gets ``measured``. Raises ValueError for a
-    declaration that contradicts itself or a key that is taken.
+    The function is called as ``function(**volumes, parameters=..., context=...)`` and returns for
+    each declared output one array (k, j, i), or a Series where it declares one. With ``measure``,
+    which is called as ``measure(**volumes, context=...)``, it also gets ``measured``. Raises
+    ValueError for a declaration that contradicts itself or a key that is taken.
     """
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -223,12 +229,11 @@ def _refuse_contradictions(new: Method) -> None:
     unknown = set(new.inputs) - set(ROLES)
     if unknown:
         raise ValueError(f"{new.key}: unknown roles {sorted(unknown)}; known: {', '.join(ROLES)}.")
-    parameters = {f.name for f in fields(new.parameters)} if new.weights_when else set()
-    for name, conditions in new.weights_when.items():
-        if not set(conditions) <= parameters:
-            raise ValueError(f"{new.key}: the weights '{name}' depend on unknown parameters.")
-        if any(isinstance(values, str) for values in conditions.values()):
-            raise ValueError(f"{new.key}: the weights '{name}' need tuples of values.")
+    if taken := sorted({f.name for f in fields(new.parameters)} & RESERVED_PARAMETERS):
+        raise ValueError(f"{new.key}: no parameter can be called {', '.join(taken)}.")
+    _refuse_networks(new)
+    if new.history and ITERATION not in new.history:
+        raise ValueError(f"{new.key}: a history has a column '{ITERATION}'.")
     if untitled := sorted(set(new.preset_titles) - set(new.presets)):
         raise ValueError(f"{new.key}: titles of what is no preset: {', '.join(untitled)}.")
     if MASK_ROLE in new.inputs:
@@ -236,3 +241,17 @@ def _refuse_contradictions(new: Method) -> None:
     named = {new.reference} | {out.units_of for out in new.outputs.values() if out.units_of}
     if not named <= set(new.required):
         raise ValueError(f"{new.key}: reference and units must name required inputs.")
+    doses = {out.dose for out in new.outputs.values() if isinstance(out.dose, str)}
+    if unknown_doses := sorted(doses - {f.name for f in fields(new.parameters)}):
+        raise ValueError(f"{new.key}: doses of unknown parameters: {', '.join(unknown_doses)}.")
+
+
+def _refuse_networks(new: Method) -> None:
+    if unknown := sorted(set(new.requires) - set(REQUIREMENTS)):
+        raise ValueError(f"{new.key}: unknown groups of packages: {', '.join(unknown)}.")
+    parameters = {f.name for f in fields(new.parameters)}
+    for name, network in new.networks.items():
+        if not set(network.when) <= parameters:
+            raise ValueError(f"{new.key}: the network '{name}' depends on unknown parameters.")
+        if any(isinstance(values, str) for values in network.when.values()):
+            raise ValueError(f"{new.key}: the network '{name}' needs tuples of values.")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ContrastSynthLib.registry.bundles import fits
 from ContrastSynthLib.registry.declaration import TASKS, Method
 from ContrastSynthLib.registry.parameters import Declared, declared_parameters
 from ContrastSynthLib.weights.bundles import shipped_and_imported
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def method_as_dict(method: Method) -> dict[str, Any]:
@@ -25,12 +26,16 @@ def method_as_dict(method: Method) -> dict[str, Any]:
         "presets": {name: dict(values) for name, values in method.presets.items()},
         "preset_titles": {name: method.preset_title(name) for name in method.presets},
         "can_preview": method.can_preview,
-        "weights": method.weights,
-        "weights_when": {
-            name: {key: list(values) for key, values in conditions.items()}
-            for name, conditions in method.weights_when.items()
+        "networks": {
+            name: {
+                "weights": network.weights or name,
+                "when": {key: list(values) for key, values in network.when.items()},
+            }
+            for name, network in method.networks.items()
         },
-        "weights_pending": method.weights_pending,
+        "requires": list(method.requires),
+        "random": method.random,
+        "history": {name: vars(column) for name, column in method.history.items()},
         "citation": method.citation,
         "intended_use": method.intended_use,
     }
@@ -39,8 +44,7 @@ def method_as_dict(method: Method) -> dict[str, Any]:
 def methods_as_dict(methods: Iterable[Method]) -> dict[str, Any]:
     """Return what ``contrastsynth methods --json`` prints."""
     listed = [method_as_dict(method) for method in methods]
-    pending = sum(entry["weights_pending"] for entry in listed)
-    return {"schema_version": SCHEMA_VERSION, "methods": listed, "weights_pending": pending}
+    return {"schema_version": SCHEMA_VERSION, "methods": listed}
 
 
 def methods_as_text(methods: Iterable[Method]) -> str:
@@ -51,13 +55,12 @@ def methods_as_text(methods: Iterable[Method]) -> str:
         group = [method for method in listed if method.task == task]
         lines += [title] if group else []
         for method in group:
-            lines.append(f"  {method.key:<20} {method.title}{_pending(method)}")
+            lines.append(f"  {method.key:<20} {method.title}")
             takes = ", ".join(
                 _role(role, i.optional, i.series) for role, i in method.inputs.items()
             )
             lines.append(f"  {'':<20} {takes} -> {', '.join(method.outputs)}")
-    pending = sum(method.weights_pending for method in listed)
-    lines.append(f"\n{len(listed)} methods, {pending} of them without their weights yet.")
+    lines.append(f"\n{len(listed)} methods.")
     return "\n".join(lines)
 
 
@@ -67,13 +70,13 @@ def methods_as_markdown(methods: Iterable[Method]) -> str:
     for method in methods:
         takes = ", ".join(_role(role, i.optional, i.series) for role, i in method.inputs.items())
         gives = ", ".join(method.outputs)
-        lines.append(f"| `{method.key}` | {takes} | {gives} | {method.title}{_pending(method)} |")
+        lines.append(f"| `{method.key}` | {takes} | {gives} | {method.title} |")
     return "\n".join(lines)
 
 
 def method_as_text(method: Method) -> str:
     """Return one method with its inputs, outputs, parameters and presets."""
-    lines = [f"{method.key}: {method.title}{_pending(method)}", method.intended_use, "", "Inputs"]
+    lines = [f"{method.key}: {method.title}", method.intended_use, "", "Inputs"]
     for role, given in method.inputs.items():
         lines.append(f"  {_role(role, given.optional, given.series):<22} {given.title}")
     lines.append("  [mask]                 The brain or breast; guessed when it is not given")
@@ -86,26 +89,25 @@ def method_as_text(method: Method) -> str:
     if method.presets:
         lines.append("Presets")
         lines += [f"  {name:<22} {method.preset_title(name)}" for name in method.presets]
-    if method.needs_torch:
-        lines += [*_weights_needed(method), *_weights_lines(method)]
+    if method.random:
+        lines.append("Results depend on the seed (--seed N); the provenance tells which it was.")
+    if method.networks:
+        lines += [*_networks_needed(method), *_weights_lines(method)]
     return "\n".join(lines)
 
 
-def _weights_needed(method: Method) -> list[str]:
-    lines = [f"Weights: {method.weights}"] if method.weights else ["Weights"]
-    for name, conditions in method.weights_when.items():
-        when = " and ".join(f"{key} = {' or '.join(v)}" for key, v in conditions.items())
-        lines.append(f"  {name:<22} when {when}")
-    return lines
+def _networks_needed(method: Method) -> list[str]:
+    lines = ["Networks"]
+    for name, network in method.networks.items():
+        when = " and ".join(f"{key} = {' or '.join(v)}" for key, v in network.when.items())
+        weights = "" if network.weights in ("", name) else f"weights {network.weights} "
+        lines.append(f"  {name:<22} {weights}{when and f'when {when}'}".rstrip())
+    return [*lines, "Weights"]
 
 
 def _weights_lines(method: Method) -> list[str]:
     """Return a line for each bundle on this machine that the method can run with."""
-    there = [
-        bundle
-        for bundle in shipped_and_imported()
-        if bundle.method == method.key or bundle.name in method.weights_when
-    ]
+    there = [bundle for bundle in shipped_and_imported() if fits(bundle, method)]
     virtual = {True: "  trained on virtual patients", False: ""}
     return [
         f"  {bundle.id:<22}{virtual[bundle.trained_on_virtual_patients]}" for bundle in there
@@ -116,7 +118,7 @@ def _parameter_as_dict(entry: Declared) -> dict[str, Any]:
     choices = list(entry.param.choices)
     titles = {choice: entry.param.choice_title(choice) for choice in choices}
     param = vars(entry.param) | {"choices": choices, "titles": titles}
-    return {"name": entry.name, "type": entry.type.__name__, "default": entry.default} | param
+    return {"name": entry.name, "type": entry.kind, "default": entry.default} | param
 
 
 def _parameter_text(entry: Declared) -> str:
@@ -131,7 +133,3 @@ def _parameter_text(entry: Declared) -> str:
 def _role(role: str, optional: bool, series: bool) -> str:
     text = f"{role}..." if series else role
     return f"[{text}]" if optional else text
-
-
-def _pending(method: Method) -> str:
-    return "  (weights pending)" if method.weights_pending else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -11,15 +12,23 @@ from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.errors import RequestError, unknown_name
 from ContrastSynthLib.registry.declaration import Method, Param
 
+Numbers = tuple[float, ...]
+"""The type of a parameter that is a list of numbers, typed as ``30,90,150``."""
+
 
 @dataclass(frozen=True)
 class Declared:
     """One parameter as declared: its name, type, default and what is said of it."""
 
     name: str
-    type: type
+    type: Any
     default: Any
     param: Param
+
+    @property
+    def kind(self) -> str:
+        """What it is: ``float``, ``int``, ``bool``, ``str``, or ``numbers`` for a list of them."""
+        return "numbers" if self.type == Numbers else str(self.type.__name__)
 
 
 @dataclass(frozen=True)
@@ -80,23 +89,40 @@ def resolve_parameters(
 def parse(key: str, entry: Declared, value: Any) -> Any:
     """Return ``value``, a text or already of its type, as the declared type."""
     where = f"{key}, parameter '{entry.name}' ({entry.param.title})"
-    wanted = f"Expected {entry.param.allowed or entry.type.__name__}."
+    wanted = f"Expected {_allowed(entry)}."
     try:
         result = _converted(entry.type, value)
     except (TypeError, ValueError):
-        raise RequestError(f"{where}: '{value}' is not {_KINDS[entry.type]}. {wanted}") from None
+        raise RequestError(f"{where}: '{value}' is not {_KINDS[entry.kind]}. {wanted}") from None
     if entry.param.choices and result not in entry.param.choices:
         raise unknown_name(f"value of {where}", str(value), entry.param.choices)
-    if isinstance(result, (int, float)) and not _in_range(entry.param, result):
+    numbers = result if entry.kind == "numbers" else (result,)
+    if not all(_in_range(entry.param, n) for n in numbers if isinstance(n, (int, float))):
         raise RequestError(f"{where}: {value} is out of range. {wanted}")
     return result
 
 
-_KINDS = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
+_KINDS = {
+    "float": "a number",
+    "int": "a whole number",
+    "bool": "true or false",
+    "str": "a text",
+    "numbers": "a list of numbers",
+}
 _BOOLS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
-def _converted(kind: type, value: Any) -> Any:
+def _allowed(entry: Declared) -> str:
+    allowed = entry.param.allowed
+    if entry.kind == "numbers":
+        return f"numbers separated by commas{allowed and f', each {allowed}'}"
+    return allowed or entry.kind
+
+
+def _converted(kind: Any, value: Any) -> Any:
+    if kind == Numbers:
+        parts = re.split(r"[\s,;]+", value.strip()) if isinstance(value, str) else value
+        return tuple(float(part) for part in parts if part != "")
     if kind is bool:
         if str(value).lower() not in _BOOLS:
             raise ValueError(value)

@@ -12,26 +12,29 @@ from typing import Any
 import ContrastSynthLib.methods  # noqa: F401 - declares the methods
 from ContrastSynthLib.errors import ContrastSynthError, RequestError, unknown_name
 from ContrastSynthLib.files.writing import check_writable
-from ContrastSynthLib.registry import MASK_ROLE, declared_parameters, find_method
+from ContrastSynthLib.registry import MASK_ROLE, Method, declared_parameters, find_method
+from ContrastSynthLib.running.request import Request
 from ContrastSynthLib.running.result import PROVENANCE
-from ContrastSynthLib.running.run import Request, run
+from ContrastSynthLib.running.run import run
 
 SCHEMA_VERSION = 1
 RECORD = "batch.csv"
 COLUMNS = ("schema_version", "case", "method", "status", "seconds", "message")
 CASE = "case"
+TIME = "time"
+SEED = "seed"
 SERIES_SEPARATOR = ";"
 
 
 def read_cases(path: Path, method_key: str) -> list[dict[str, str]]:
     """Return the rows of a table with a column ``case`` and one for each role or parameter.
 
-    Files are taken relative to the table. Several volumes of a series are separated by
-    semicolons. Raises RequestError for an unknown column, a case that stands twice or has
-    no name, and an empty table.
+    Files are taken relative to the table. Several volumes of a series, and their seconds after
+    injection in a column ``time``, are separated by semicolons. ``seed`` is a column, too. Raises
+    RequestError for an unknown column, a case that stands twice or has no name, and an empty table.
     """
     chosen = find_method(method_key)
-    known = [CASE, *chosen.inputs, MASK_ROLE, *declared_parameters(chosen)]
+    known = [CASE, *chosen.inputs, MASK_ROLE, TIME, SEED, *declared_parameters(chosen)]
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
@@ -55,11 +58,18 @@ def read_cases(path: Path, method_key: str) -> list[dict[str, str]]:
 
 def case_inputs(method_key: str, row: Mapping[str, str], folder: Path) -> dict[str, list[Path]]:
     """Return the files of a row by role; the mask's too. ``folder`` is the table's."""
+    chosen = find_method(method_key)
     return {
         role: [folder / name for name in row[role].split(SERIES_SEPARATOR)]
-        for role in [*find_method(method_key).inputs, MASK_ROLE]
-        if row.get(role)
+        for role in [*chosen.inputs, MASK_ROLE]
+        if row.get(role) and not _is_choice(chosen, role, row[role])
     }
+
+
+def _is_choice(chosen: Method, column: str, value: str) -> bool:
+    """Return whether a column that is a role and a parameter at once holds the parameter."""
+    declared = declared_parameters(chosen).get(column)
+    return declared is not None and value in declared.param.choices
 
 
 def read_record(out: Path) -> dict[str, dict[str, str]]:
@@ -110,9 +120,35 @@ def _request(
     parameters: Mapping[str, Any],
     common: Mapping[str, Any],
 ) -> Request:
-    own = {n: row[n] for n in declared_parameters(find_method(method_key)) if row.get(n)}
+    chosen = find_method(method_key)
+    own = {
+        name: row[name]
+        for name in declared_parameters(chosen)
+        if row.get(name) and (name not in chosen.inputs or _is_choice(chosen, name, row[name]))
+    }
     inputs = case_inputs(method_key, row, folder)
-    return Request(method_key, inputs, {**parameters, **own}, **common)
+    times_s = _times_in(row)
+    fields = dict(common) | ({SEED: _seed_in(row)} if row.get(SEED) else {})
+    return Request(method_key, inputs, {**parameters, **own}, times_s=times_s, **fields)
+
+
+def _times_in(row: Mapping[str, str]) -> list[float]:
+    try:
+        return [float(text) for text in row.get(TIME, "").split(SERIES_SEPARATOR) if text.strip()]
+    except ValueError:
+        raise RequestError(
+            f"Case '{row[CASE]}': the times '{row[TIME]}' are no numbers of seconds, separated by "
+            "semicolons."
+        ) from None
+
+
+def _seed_in(row: Mapping[str, str]) -> int:
+    try:
+        return int(row[SEED])
+    except ValueError:
+        raise RequestError(
+            f"Case '{row[CASE]}': the seed '{row[SEED]}' is no whole number."
+        ) from None
 
 
 def _outcomes(

@@ -18,7 +18,7 @@ import ContrastSynthLib.methods  # noqa: F401 - declares the methods
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.registry import MASK_ROLE, Context, Method, check_roles
-from ContrastSynthLib.running.run import region
+from ContrastSynthLib.running.inputs import region
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume, check_same_grid
 
 ROUNDING_VOXELS = 1e-3

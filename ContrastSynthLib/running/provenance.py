@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import sys
@@ -87,9 +86,12 @@ def describe_inputs(inputs: Mapping[str, Sequence[Volume]]) -> dict[str, list[di
 
 
 def describe_run(
-    method: Method, resolved: Resolved, weights: Sequence[Bundle], device: str
+    method: Method, resolved: Resolved, bundles: Mapping[str, Bundle], device: str, seed: int
 ) -> dict[str, Any]:
-    """Return what was asked for: method, parameters with their sources, weights, the machine."""
+    """Return what was asked for: method, parameters with their sources, weights, the machine.
+
+    ``bundles`` are the weights by the name of their network.
+    """
     values = asdict(resolved.values)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -101,8 +103,10 @@ def describe_run(
             name: {"value": value, "source": resolved.sources[name]}
             for name, value in values.items()
         },
-        "weights": [describe_weights(bundle) for bundle in weights],
-        "seed": values.get("seed"),
+        "weights": [
+            {"network": name} | describe_weights(bundle) for name, bundle in bundles.items()
+        ],
+        "seed": seed,
         "device": device,
         "threads": threads(),
         "software": software(),
@@ -112,9 +116,3 @@ def describe_run(
 def describe_weights(weights: Bundle) -> dict[str, Any]:
     """Return what tells the weights from all others, and their model card."""
     return {"id": weights.id, "sha256": weights.sha256, "card": dict(weights.metadata)}
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -5,26 +5,23 @@ The panel, the command line and the batch all call :func:`run` with the same req
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
 import ContrastSynthLib.methods  # noqa: F401 - declares the methods
-from ContrastSynthLib import __version__
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.files.images import read_mask, read_volume
-from ContrastSynthLib.preprocessing.alignment import align
-from ContrastSynthLib.preprocessing.foreground import Foreground, foreground
+from ContrastSynthLib.preprocessing.foreground import Foreground
 from ContrastSynthLib.preprocessing.input_checks import warnings_for_pair
 from ContrastSynthLib.registry import (
     MASK_ROLE,
     Context,
     Method,
+    Resolved,
     check_roles,
+    choose_bundles,
     find_method,
     resolve_parameters,
 )
@@ -35,32 +32,14 @@ from ContrastSynthLib.registry.context import (
     no_progress,
 )
 from ContrastSynthLib.running.devices import choose_device
+from ContrastSynthLib.running.inputs import Inputs, as_arguments, onto_one_grid, read_inputs, region
+from ContrastSynthLib.running.outputs import as_volumes, describe_outputs
 from ContrastSynthLib.running.provenance import describe_inputs, describe_run, memory
+from ContrastSynthLib.running.request import Request
 from ContrastSynthLib.running.result import Result
-from ContrastSynthLib.volumes import Volume
-from ContrastSynthLib.weights.bundles import Bundle, find_bundle
 
-Source = Volume | str | Path
-"""A volume in memory, or the file or DICOM folder that holds it."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a user asks for. ``inputs`` maps a role to its source, or to several of a series.
-
-    ``times_s`` are the seconds after injection of the volumes of the role ``phase``.
-    ``align`` is ``none``, ``resample``, ``rigid`` or ``affine``.
-    ``weights`` is the name, the id or the folder of others than the method's own.
-    """
-
-    method: str
-    inputs: Mapping[str, Source | Sequence[Source]]
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    preset: str | None = None
-    align: str = "none"
-    weights: str | None = None
-    device: str = "auto"
-    times_s: Sequence[float] = ()
+SEED = "seed"
+SEED_BITS = 32
 
 
 def run(
@@ -71,37 +50,42 @@ def run(
     """Check the request, bring the inputs onto one grid, run the method, return the result.
 
     Nothing is written; see :meth:`Result.write`. Raises RequestError when the request or an
-    input is wrong, MissingError when something has to be installed, and whatever
-    ``progress`` raises, which is how a run is cancelled. ``measured`` is given what a method
-    measures as it goes, just before the ``progress`` that it belongs to.
+    input is wrong, MissingError when something has to be installed, MethodError when the method
+    returns what it does not declare, and whatever ``progress`` raises, which is how a run is
+    cancelled. ``measured`` receives the numbers of an iteration just before the ``progress`` that
+    they belong to.
     """
     started = time.monotonic()
     method = find_method(request.method)
     check_roles(method, request.inputs)
+    given, seed = seed_of(request)
     # Before any file is read: a typo should not cost the time of loading.
-    early = resolve_parameters(method, request.parameters, request.preset)
-    bundles = _find_weights(method, early.values, request.weights)
+    early = resolve_parameters(method, given, request.preset)
+    bundles = choose_bundles(method, early.values, request.weights)
     device = choose_device(request.device, needs_network=method.needs_torch)
 
     progress(0.0, "Reading")
-    sources = _read_inputs(method, request)
+    sources = read_inputs(method, request)
     acquisitions = {role: volumes[0].acquisition for role, volumes in sources.items()}
-    resolved = resolve_parameters(method, request.parameters, request.preset, acquisitions)
+    resolved = resolve_parameters(method, given, request.preset, acquisitions)
     progress(0.1, "Bringing the inputs onto one grid")
-    inputs, alignment = _onto_one_grid(method, sources, request.align)
+    inputs, alignment = onto_one_grid(method, sources, request.align)
     found = region(method, inputs)
-    context = Context(found.mask, device, _within(progress, 0.3, 0.95), measured, bundles)
-    notes = [told["note"] for told in alignment.values() if "note" in told]
+    context = Context(
+        found.mask,
+        device,
+        _within(progress, 0.3, 0.95),
+        measured,
+        bundles,
+        seed if method.random else None,
+    )
+    notes = [done["note"] for done in alignment.values() if "note" in done]
     _warn(context, method, inputs, found, [*resolved.stated, *notes])
 
-    volumes = {
-        role: inputs[role] if method.inputs[role].series else inputs[role][0]
-        for role in inputs
-        if role != MASK_ROLE
-    }
-    arrays = _compute(method, volumes, resolved.values, context)
-    outputs = _as_volumes(method, arrays, inputs)
-    provenance = describe_run(method, resolved, list(bundles.values()), device) | {
+    outputs = as_volumes(
+        method, resolved.values, _compute(method, inputs, resolved, context), inputs
+    )
+    provenance = describe_run(method, resolved, bundles, device, seed) | {
         "inputs": describe_inputs(sources),
         "alignment": {
             "mode": request.align,
@@ -111,105 +95,46 @@ def run(
         "mask": {"source": found.source, "voxels": int(found.mask.sum())},
         "record": context.record,
         "warnings": context.warnings,
-        "outputs": {name: {"sha256": volume.sha256()} for name, volume in outputs.items()},
+        "outputs": describe_outputs(method, outputs),
         "memory": memory(),
         "seconds": round(time.monotonic() - started, 2),
     }
     progress(0.95, "Done computing")
-    return Result(outputs, provenance, context.warnings)
+    return Result(outputs, provenance, context.warnings, method.outputs)
 
 
-def _find_weights(method: Method, values: Any, wanted: str | None) -> dict[str, Bundle]:
-    """Return the weights that the method needs with these parameters, by their declared names.
+def seed_of(request: Request) -> tuple[dict[str, Any], int]:
+    """Return the parameters without the seed, and the seed: as given, else a new one.
 
-    Those that were asked for take the place of the method's own; of a method that declares
-    several, they replace those of the same name.
+    It may stand among the parameters, as ``--set seed=7``. Raises RequestError unless it is a
+    whole number from 0 to 2^32 - 1, and where two different ones are given.
     """
-    needed = method.weights_for(values)
-    if wanted is None:
-        return {n: find_bundle(n, method.key if n == method.weights else None) for n in needed}
-    if not needed:
-        how = " with these parameters" if method.needs_torch else ""
-        raise RequestError(f"{method.key} has no weights{how}; leave --weights out.")
-    own = find_bundle(wanted, method.key if needed == [method.weights] else None)
-    place = own.name if own.name in needed else method.weights
-    if place is None or (place == method.weights and own.method != method.key):
-        raise RequestError(
-            f"{method.key} needs weights named {' and '.join(needed)} with these parameters; "
-            f"{own.id} is none of them."
-        )
-    return {name: own if name == place else find_bundle(name, None) for name in needed}
-
-
-def _read_inputs(method: Method, request: Request) -> dict[str, list[Volume]]:
-    found = {}
-    for role, given in request.inputs.items():
-        several = [given] if isinstance(given, (Volume, str, Path)) else list(given)
-        series = role != MASK_ROLE and method.inputs[role].series
-        if len(several) != 1 and not series:
-            raise RequestError(f"{method.key} takes one volume as '{role}', not {len(several)}.")
-        read = read_mask if role == MASK_ROLE else read_volume
-        found[role] = [v if isinstance(v, Volume) else _named(read, role, v) for v in several]
-    if request.times_s:
-        phases = found.get("phase", [])
-        if len(phases) != len(request.times_s):
-            raise RequestError(
-                f"{len(request.times_s)} times for {len(phases)} volumes of the role 'phase'; "
-                "give one --time for each."
-            )
-        found["phase"] = [
-            replace(v, acquisition=replace(v.acquisition, time_s=float(t)))
-            for v, t in zip(phases, request.times_s, strict=True)
-        ]
-    return found
-
-
-def _named(read: Any, role: str, source: str | Path) -> Volume:
+    parameters = dict(request.parameters)
+    given = [seed for seed in (request.seed, parameters.pop(SEED, None)) if seed is not None]
     try:
-        volume: Volume = read(source)
-    except RequestError as error:
-        raise RequestError(f"Input '{role}': {error}") from None
-    return volume
-
-
-def _onto_one_grid(
-    method: Method, sources: Mapping[str, list[Volume]], mode: str
-) -> tuple[dict[str, list[Volume]], dict[str, Any]]:
-    """Align every volume with the reference role; names of a series' volumes get a number."""
-    flat = {
-        role if index == 0 else f"{role} {index + 1}": volume
-        for role, volumes in sources.items()
-        for index, volume in enumerate(volumes)
-    }
-    aligned, report = align(flat, method.reference, mode, masks=(MASK_ROLE,))
-    inputs = {
-        role: [aligned[role if i == 0 else f"{role} {i + 1}"] for i in range(len(volumes))]
-        for role, volumes in sources.items()
-    }
-    return inputs, report
-
-
-def region(method: Method, inputs: Mapping[str, list[Volume]]) -> Foreground:
-    """Return the mask that was given, else what the T1 inputs tell."""
-    same_kind = [
-        volume
-        for role, volumes in inputs.items()
-        if role != MASK_ROLE and method.inputs[role].modality == "T1"
-        for volume in volumes
-    ]
-    mask = inputs[MASK_ROLE][0] if MASK_ROLE in inputs else None
-    return foreground(same_kind or inputs[method.reference], mask)
+        seeds = {int(str(seed)) for seed in given}
+    except ValueError:
+        seeds = {-1}
+    if not seeds:
+        return parameters, secrets.randbits(SEED_BITS)
+    seed = seeds.pop()
+    if seeds or not 0 <= seed < 2**SEED_BITS:
+        shown = " and ".join(str(one) for one in given)
+        raise RequestError(
+            f"The seed {shown} is not one whole number from 0 to {2**SEED_BITS - 1}."
+        )
+    return parameters, seed
 
 
 def _warn(
     context: Context,
     method: Method,
-    inputs: Mapping[str, list[Volume]],
+    inputs: Inputs,
     region: Foreground,
-    told: list[str],
+    assumed: list[str],
 ) -> None:
-    """Say what was assumed and what looks wrong, before anything is computed."""
-    for sentence in told:
+    """Warn of what was assumed and of what looks wrong, before anything is computed."""
+    for sentence in assumed:
         context.warn(sentence)
     for weights in context.bundles.values():
         if weights.trained_on_virtual_patients:
@@ -232,35 +157,31 @@ def _warn(
 
 
 def _compute(
-    method: Method, volumes: Mapping[str, Any], parameters: Any, context: Context
-) -> dict[str, Any]:
-    measured = {}
-    if method.measure is not None:
-        measured["measured"] = method.measure(**volumes, context=context)
-    return method.function(**volumes, parameters=parameters, context=context, **measured)
-
-
-def _as_volumes(
-    method: Method, arrays: Mapping[str, Any], inputs: Mapping[str, list[Volume]]
-) -> dict[str, Volume]:
-    """Put arrays on the reference grid and mark them; a defect of the method raises."""
-    if set(arrays) != set(method.outputs):
-        raise AssertionError(f"{method.key} declares {set(method.outputs)}, gave {set(arrays)}")
-    mark = f"by ContrastSynth {__version__} {method.key}, for research only"
-    outputs = {}
-    for name, declared in method.outputs.items():
-        array = np.asarray(arrays[name], dtype=np.float32)
-        if not np.isfinite(array).all():
-            raise AssertionError(f"{method.key}: output '{name}' holds values that are not finite")
-        like = inputs[declared.units_of or method.reference][0]
-        outputs[name] = Volume(
-            array,
-            inputs[method.reference][0].grid,
-            # What was injected, and when, is no longer true of a synthetic image.
-            replace(like.acquisition, agent=None, dose_mmol_per_kg=None, time_s=None),
-            synthetic=mark,
+    method: Method, inputs: Inputs, resolved: Resolved, context: Context
+) -> Mapping[str, Any]:
+    """Return what the method returns; one with a network may use torch's own random numbers."""
+    volumes = as_arguments(method, inputs)
+    extra = {}
+    with _torch_seeded(context.seed if method.needs_torch else None):
+        if method.measure is not None:
+            extra["measured"] = method.measure(**volumes, context=context)
+        returned: Mapping[str, Any] = method.function(
+            **volumes, parameters=resolved.values, context=context, **extra
         )
-    return outputs
+    return returned
+
+
+@contextmanager
+def _torch_seeded(seed: int | None) -> Iterator[None]:
+    """Start torch's random numbers, such as those of dropout, from the seed of the run."""
+    if seed is None:
+        yield
+        return
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
 
 
 def _within(progress: ProgressFunction, start: float, end: float) -> ProgressFunction:

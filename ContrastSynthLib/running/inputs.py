@@ -1,0 +1,145 @@
+"""From the sources of a request to volumes on one grid, and the region that counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.images import read_mask, read_volume
+from ContrastSynthLib.files.series import holds_series, read_series
+from ContrastSynthLib.preprocessing.alignment import align
+from ContrastSynthLib.preprocessing.foreground import Foreground, foreground
+from ContrastSynthLib.registry import MASK_ROLE, Method
+from ContrastSynthLib.registry.volumes import PHASE_ROLE
+from ContrastSynthLib.running.request import Request, Source
+from ContrastSynthLib.volumes import Series, Volume
+
+Inputs = dict[str, list[Volume]]
+"""The volumes of each role that was given, in their order; one of a role without a series."""
+
+
+def read_inputs(method: Method, request: Request) -> Inputs:
+    """Return the volumes of each role, each phase with its time where one was given.
+
+    Raises RequestError for a file that cannot be read, several volumes where the method takes
+    one, and times that are missing, too many or do not increase.
+    """
+    timed = _timed_role(method, request)
+    return {
+        role: _read_role(method, role, given, request.times_s if role == timed else ())
+        for role, given in request.inputs.items()
+    }
+
+
+def _read_role(
+    method: Method, role: str, given: Source | Sequence[Source], times_s: Sequence[float]
+) -> list[Volume]:
+    sources = [given] if isinstance(given, (Volume, Series, str, Path)) else list(given)
+    with _naming(role):
+        if role != MASK_ROLE and method.inputs[role].series:
+            return _read_series(sources, times_s)
+        if len(sources) != 1:
+            raise RequestError(f"{method.key} takes one volume here, not {len(sources)}.")
+        read = read_mask if role == MASK_ROLE else read_volume
+        return _with_times([_read_one(sources[0], read)], times_s)
+
+
+def _timed_role(method: Method, request: Request) -> str | None:
+    """Return the role that the times of a request belong to; None where it has none."""
+    if not request.times_s:
+        return None
+    roles = [role for role in request.inputs if role != MASK_ROLE]
+    series = [role for role in roles if method.inputs[role].series]
+    timed = [PHASE_ROLE] if PHASE_ROLE in roles else series
+    if len(timed) != 1:
+        takes = "no series" if not timed else f"several series, {' and '.join(timed)}"
+        raise RequestError(
+            f"The times (--time) belong to a series or a phase; {method.key} was given {takes}."
+        )
+    return timed[0]
+
+
+def _read_one(source: Source, read: Callable[[str | Path], Volume]) -> Volume:
+    if isinstance(source, Series):
+        raise RequestError(f"a series of {len(source)} volumes; expected one volume.")
+    return source if isinstance(source, Volume) else read(source)
+
+
+def _read_series(sources: Sequence[Source], times_s: Sequence[float]) -> list[Volume]:
+    """Return a series from one file that holds all of it, or from a file for each volume."""
+    if len(sources) == 1:
+        (source,) = sources
+        if isinstance(source, Series):
+            return _with_times(list(source), times_s)
+        if isinstance(source, (str, Path)) and holds_series(source):
+            return read_series(source, times_s or None)
+    volumes = [_read_one(source, read_volume) for source in sources]
+    return _with_times(volumes, times_s)
+
+
+def _with_times(volumes: list[Volume], times_s: Sequence[float]) -> list[Volume]:
+    if not times_s:
+        return volumes
+    if len(times_s) != len(volumes):
+        raise RequestError(
+            f"{len(times_s)} times for {len(volumes)} volumes; give one --time for each."
+        )
+    return [
+        replace(volume, acquisition=replace(volume.acquisition, time_s=float(time)))
+        for volume, time in zip(volumes, times_s, strict=True)
+    ]
+
+
+@contextmanager
+def _naming(role: str) -> Iterator[None]:
+    """Let errors say which input they are about."""
+    try:
+        yield
+    except RequestError as error:
+        raise RequestError(f"Input '{role}': {error}") from None
+
+
+def onto_one_grid(method: Method, sources: Inputs, mode: str) -> tuple[Inputs, dict[str, Any]]:
+    """Align every volume with the reference role; names of a series' volumes get a number."""
+    flat = {
+        _numbered(role, index): volume
+        for role, volumes in sources.items()
+        for index, volume in enumerate(volumes)
+    }
+    aligned, report = align(flat, method.reference, mode, masks=(MASK_ROLE,))
+    inputs = {
+        role: [aligned[_numbered(role, index)] for index in range(len(volumes))]
+        for role, volumes in sources.items()
+    }
+    return inputs, report
+
+
+def _numbered(role: str, index: int) -> str:
+    return f"{role} {index + 1}" if index else role
+
+
+def region(method: Method, inputs: Mapping[str, Sequence[Volume]]) -> Foreground:
+    """Return the mask that was given, else what the T1 inputs tell."""
+    same_kind = [
+        volume
+        for role, volumes in inputs.items()
+        if role != MASK_ROLE and method.inputs[role].modality == "T1"
+        for volume in volumes
+    ]
+    mask = inputs[MASK_ROLE][0] if MASK_ROLE in inputs else None
+    return foreground(same_kind or list(inputs[method.reference]), mask)
+
+
+def as_arguments(method: Method, inputs: Inputs) -> dict[str, Volume | Series]:
+    """Return what the method's function is called with; RequestError for times that are wrong."""
+    arguments: dict[str, Volume | Series] = {}
+    for role, volumes in inputs.items():
+        if role != MASK_ROLE:
+            with _naming(role):
+                series = method.inputs[role].series
+                arguments[role] = Series(tuple(volumes)) if series else volumes[0]
+    return arguments

@@ -1,0 +1,36 @@
+"""What a user asks for, however the run is started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ContrastSynthLib.volumes import Series, Volume
+
+Source = Volume | Series | str | Path
+"""A volume or a series in memory, or the file or DICOM folder that holds it."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for. ``inputs`` maps a role to its source, or to several of a series.
+
+    ``times_s`` are seconds after injection: of the volumes of the role ``phase`` or, where the
+    method has none, of its series; they replace the times that the files tell.
+    ``align`` is ``none``, ``resample``, ``rigid`` or ``affine``.
+    ``weights`` are others than the method's own: a name, an id or a folder, or a mapping from
+    the networks' names to these.
+    ``seed`` is where random numbers start from; without one it is drawn and recorded.
+    """
+
+    method: str
+    inputs: Mapping[str, Source | Sequence[Source]]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    preset: str | None = None
+    align: str = "none"
+    weights: str | Mapping[str, str] | None = None
+    device: str = "auto"
+    times_s: Sequence[float] = ()
+    seed: int | None = None
