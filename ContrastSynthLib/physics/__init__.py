@@ -1,4 +1,4 @@
-"""Closed forms of MRI physics for numpy arrays and torch tensors alike; cheap to import."""
+"""MRI physics in closed form, for numpy arrays and torch tensors; does not import torch."""
 
 from ContrastSynthLib.physics.constants import (
     DOSE_RANGE,

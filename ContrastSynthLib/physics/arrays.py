@@ -1,4 +1,4 @@
-"""One text of each formula for numpy and torch."""
+"""Helpers that let one implementation of a formula serve numpy arrays and torch tensors."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Float64Array: TypeAlias = NDArray[np.float64]
 
 
 def common_arrays(*values: Values) -> tuple[Any, list[Any]]:
-    """Return the namespace (numpy or torch) of ``values`` and the values as arrays of one dtype.
+    """Return the module to compute with (numpy or torch) and ``values`` as arrays of one dtype.
 
-    That dtype is the one the arrays share: single numbers, numpy's among them, have no say in
-    it and become float64 when nothing else is there. Half precision becomes float32, and
-    integers the default float of their namespace. Nothing is copied that need not be. A tensor
-    can only exist where torch is loaded already, so that torch is never imported here.
+    The dtype is the common one of the arrays; scalars do not influence it, and are float64 when
+    there are only scalars. Half precision becomes float32; integers become the default float
+    of numpy or torch. Data are copied only where the dtype changes. torch is not imported here:
+    if there is a tensor, it has been imported already.
     """
     torch = sys.modules.get("torch")
     tensors = [v for v in values if torch is not None and isinstance(v, torch.Tensor)]

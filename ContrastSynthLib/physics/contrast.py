@@ -1,4 +1,4 @@
-"""From a signal with contrast agent to one with less or more of it: SPHERE, eq. 8-11."""
+"""The signal with less or more contrast agent, by the signal equation: SPHERE, eq. 8-11."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ContrastSynthLib.physics.relaxivity import r1_with_agent
 from ContrastSynthLib.physics.spgr import spgr_has_solution, spgr_r1, spgr_signal
 
 LOWEST_R1_PER_S = 0.2
-"""Taking agent away goes no further down than this: a T1 of 5 s, a little above that of CSF."""
+"""Lower limit of R1 when agent is removed: a T1 of 5 s, slightly longer than that of CSF."""
 
 
 def pre_from_post(
@@ -24,13 +24,15 @@ def pre_from_post(
     flip_angle_deg: float,
     proton_density: Values = 1.0,
 ) -> Values:
-    """Return the signal before the agent came: eq. 11 by way of R1, without its cancellations.
+    """Return the pre-contrast signal, of the shape of ``post``: SPHERE, eq. 11.
 
-    ``post`` is a signal below rho sin(a), not an image in [0, 1]: with rho = 1 and 8 degrees
-    it stays below 0.139, so rescale first. Signals without a solution are clamped as
-    :func:`spgr_r1` says. ``uptake`` M is 0-1, of the shape of ``post``; [Gd] is the peak
-    concentration (beta, one number or a map) times M. R1 is not taken below LOWEST_R1_PER_S,
-    nor changed where it is below that already. Raises RequestError as :func:`spgr_signal` does.
+    It is computed by way of R1, which is the same as eq. 11 but numerically stable. ``post`` is
+    a signal below rho sin(a), with rho the ``proton_density``: scale an image in [0, 1] first,
+    because with rho = 1 and 8 degrees signals stay below 0.139. Signals without a solution
+    are clamped, see :func:`spgr_r1`. ``uptake`` is M, 0 to 1; the concentration in mmol/L is
+    the peak concentration beta (a number or a map) times M. R1 is not reduced below
+    LOWEST_R1_PER_S, and stays as it is where it is lower already. Raises RequestError for TR
+    or a flip angle out of range.
     """
     xp, (post, uptake, peak, density) = common_arrays(
         post, uptake, peak_concentration_mmol_per_l, proton_density
@@ -53,9 +55,9 @@ def post_from_pre(
     flip_angle_deg: float,
     proton_density: Values = 1.0,
 ) -> Values:
-    """Return the signal after the agent came: the inverse of :func:`pre_from_post`, eq. 8-10.
+    """Return the post-contrast signal, of the shape of ``pre``: SPHERE, eq. 8-10.
 
-    Inputs, clamp and errors are those of :func:`pre_from_post`; no floor is needed.
+    The inverse of :func:`pre_from_post`, with the same parameters and errors.
     """
     _, (pre, uptake, peak, density) = common_arrays(
         pre, uptake, peak_concentration_mmol_per_l, proton_density
@@ -76,22 +78,24 @@ def signal_at_dose(
     flip_angle_deg: float,
     proton_density: Values = 1.0,
 ) -> tuple[Values, Values]:
-    """Return the signal at ``dose`` (0 is ``pre``, 1 is ``post``, up to 2), and where it is solved.
+    """Return the signal at a ``dose``, and where the signal equation has a solution.
 
-    ``pre`` and ``post`` are of one shape and in the units of ``proton_density``; ``gain`` is that
-    of the post scan over the pre scan. The change of R1, of either sign, scales with the dose d:
-    S = gain^min(d, 1) SPGR(R1_pre + d (R1_post - R1_pre)). Beyond 1, R1 is not taken below
-    LOWEST_R1_PER_S unless R1_post is there already.
+    ``dose`` is a share of the full dose: 0 returns ``pre``, 1 returns ``post``, and up to 2 is
+    extrapolated. ``pre`` and ``post`` have one shape and the units of ``proton_density``;
+    ``gain`` is the receiver gain of the post scan divided by that of the pre scan. The change of
+    R1, of either sign, is proportional to the dose d:
+    S = gain^min(d, 1) SPGR(R1_pre + d (R1_post - R1_pre)). Above dose 1, R1 is not reduced below
+    LOWEST_R1_PER_S unless R1_post is lower already.
 
-    Up to dose 1 the result is clipped to the range of ``pre`` and ``post``, and that makes it
-    monotone: SPGR is concave in R1, so log S is concave in d. It can leave the range only
-    across the end with the larger signal, and then stays beyond it up to that end. Beyond 1
-    it is monotone because SPGR is, and joins at 1; where the gain outweighs the agent it
-    turns there.
+    Up to dose 1 the result is clipped to the range between ``pre`` and ``post``. This makes it
+    monotone in the dose: SPGR is concave in R1, so log S is concave in d and can leave the range
+    only next to the end with the larger signal. Above dose 1 it is monotone because SPGR is; the
+    direction changes at 1 only where the gain has a larger effect than the agent.
 
-    The second array is False where SPGR has no solution for ``pre`` or ``post / gain``: there
-    the signal is linear in the dose and, beyond 1, never crosses 0. Raises RequestError for a
-    dose outside 0-2, a gain that is not above 0, and as :func:`spgr_signal` does.
+    The second array (booleans) is False where SPGR has no solution for ``pre`` or
+    ``post / gain``. There the signal is interpolated linearly in the dose, and above dose 1 it
+    does not change its sign. Raises RequestError for a dose outside 0-2, a gain that is not
+    above 0, and TR or a flip angle out of range.
     """
     dose, gain = _checked_dose_and_gain(dose, gain)
     xp, (pre, post, density) = common_arrays(pre, post, proton_density)

@@ -1,7 +1,7 @@
-"""Contrast agent over time: in the artery (Parker 2006) and in tissue (Tofts 1999).
+"""Concentration of contrast agent over time: arterial blood (Parker 2006), tissue (Tofts 1999).
 
-Concentrations follow from closed forms and from quadrature on nodes of its own, so that a
-value at one time does not hang on which other times were asked for.
+The convolution is integrated on nodes of its own, so the value at one time does not depend on
+which other times are requested.
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.physics.arrays import Float64Array
 from ContrastSynthLib.physics.constants import HAEMATOCRIT, STANDARD_DOSE_MMOL_PER_KG
 
-# The population's input function: Parker et al., Magn Reson Med 2006;56:993-1000, table 1,
-# with minutes turned into seconds. Two passes of the bolus, Gaussians with an area in
-# mmol s/L, a centre and a width in s; and the slow exponential behind a sigmoid.
+# Population-averaged arterial input function: Parker et al., Magn Reson Med 2006;56:993-1000,
+# table 1, with minutes converted to seconds. First pass and recirculation of the bolus are
+# Gaussians (area in mmol s/L, centre in s, width in s); an exponential, switched on by a
+# sigmoid, follows.
 PASSES = ((0.809 * 60, 0.17046 * 60, 0.0563 * 60), (0.330 * 60, 0.365 * 60, 0.132 * 60))
 TAIL_MMOL_PER_L, TAIL_PER_S = 1.050, 0.1685 / 60
 SIGMOID_PER_S, SIGMOID_S = 38.078 / 60, 0.483 * 60
 
 HIGHEST_KEP_PER_S = 0.5
-"""Five times what the fastest tumours have: above it a rate per minute was meant."""
+"""Five times the kep of the fastest tumours: a larger value was probably given per minute."""
 
-# Gauss-Legendre panels of 5 s with 12 nodes: the input's nearest singularity (the sigmoid's
-# pole, 5 s off the real axis) leaves a relative error of 1e-14, the allowed kep even less.
+# Gauss-Legendre quadrature on intervals of 5 s with 12 nodes each. The nearest singularity of
+# the input function, the pole of its sigmoid, is 5 s off the real axis: the relative error is
+# 1e-14, and the error from the allowed kep is smaller.
 PANEL_S = 5.0
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(12)
 
@@ -38,9 +40,9 @@ def blood_concentration(
     """Return the concentration in arterial whole blood in mmol/L, of the shape of ``times_s``.
 
     C_b(t) = sum_n A_n / (s_n sqrt(2 pi)) exp(-(t - T_n)^2 / (2 s_n^2))
-    + a exp(-b t) / (1 + exp(-s (t - tau))), 0 before ``arrival_s``, in proportion to the
-    dose. A population's mean after an injection at 3 ml/s; the published fit ends at 6 min.
-    Raises RequestError for a dose below 0.
+    + a exp(-b t) / (1 + exp(-s (t - tau))), with t counted from ``arrival_s`` and C_b = 0
+    before it. C_b is proportional to the dose. It is the average of a population after an
+    injection at 3 ml/s; the published fit ends at 6 min. Raises RequestError for a dose below 0.
     """
     if not 0 <= dose_mmol_per_kg < np.inf:
         raise RequestError(
@@ -69,10 +71,10 @@ def tofts_concentration(
     """Return the concentration in tissue in mmol/L, shape (times, *shape of the maps).
 
     The extended Tofts model, C(t) = vp C_p(t) + Ktrans integral_0^t C_p(u) exp(-kep (t - u)) du
-    with kep = Ktrans / ve and C_p = C_b / (1 - haematocrit); ``vp`` = 0 is the standard one
-    (Tofts et al., J Magn Reson Imaging 1999;10:223-232). ``ve`` and ``vp`` are shares of the
-    tissue's volume; they and ``ktrans_per_s`` are numbers or maps of one shape. ``times_s`` (n,)
-    may come in any order. Raises RequestError for values that no tissue has.
+    with kep = Ktrans / ve and C_p = C_b / (1 - haematocrit); ``vp`` = 0 is the standard
+    Tofts model (Tofts et al., J Magn Reson Imaging 1999;10:223-232). ``ve`` and ``vp`` are volume
+    fractions, 0 to 1; they and ``ktrans_per_s`` are numbers or maps of one shape. ``times_s``
+    (n,) may come in any order. Raises RequestError for values that no tissue has.
     """
     times = np.asarray(times_s, dtype=np.float64)
     maps = np.broadcast_arrays(*(np.asarray(m, np.float64) for m in (ktrans_per_s, ve, vp)))
@@ -81,14 +83,14 @@ def tofts_concentration(
     kep = np.divide(ktrans, ve_, out=np.zeros(ktrans.shape), where=ktrans > 0)
     if kep.size and kep.max() > HIGHEST_KEP_PER_S:
         raise RequestError(
-            f"kep = Ktrans / ve is {kep.max():.3g} per s, more than any tissue's: give Ktrans per "
-            "second. A rate per minute is to be divided by 60."
+            f"kep = Ktrans / ve is {kep.max():.3g} per s, more than that of any tissue: give "
+            "Ktrans per second. Divide a rate per minute by 60."
         )
     response = np.empty((len(times), *ktrans.shape))
     so_far, now = np.zeros(ktrans.shape), 0.0
     for index in np.argsort(times):
         after = max(float(times[index]) - arrival_s, 0.0)
-        so_far = _advanced(so_far, kep, now, after)
+        so_far = _continued(so_far, kep, now, after)
         response[index], now = so_far, after
     blood = blood_concentration(times, arrival_s=arrival_s, dose_mmol_per_kg=dose_mmol_per_kg)
     inside = blood.reshape(-1, *(1,) * ktrans.ndim) * vp_
@@ -96,10 +98,10 @@ def tofts_concentration(
     return np.asarray((inside + outside) / (1.0 - haematocrit))
 
 
-def _advanced(
+def _continued(
     so_far: Float64Array, kep_per_s: Float64Array, start_s: float, end_s: float
 ) -> Float64Array:
-    """Carry integral_0^t C_b(u) exp(-kep (t - u)) du from one time to a later one."""
+    """Return integral_0^t C_b(u) exp(-kep (t - u)) du at ``end_s``, given it at ``start_s``."""
     panels = int(np.ceil((end_s - start_s) / PANEL_S))
     if panels == 0:
         return so_far
@@ -128,10 +130,11 @@ def _check(
         raise RequestError(f"A haematocrit of {haematocrit:g} is not possible: give 0 to below 1.")
     for name, values in (("ve", ve), ("vp", vp)):
         if not ((values >= 0) & (values <= 1)).all():
-            raise RequestError(f"{name} is a share of the tissue's volume: give 0 to 1.")
+            raise RequestError(f"{name} is a volume fraction of the tissue: give 0 to 1.")
     if not ((ktrans >= 0) & (ktrans < np.inf)).all():
         raise RequestError("Ktrans, in 1/s, must be 0 or more and finite.")
     if (ve[ktrans > 0] == 0).any():
         raise RequestError(
-            "Where Ktrans is above 0, ve must be too: the agent that leaves the blood needs room."
+            "Where Ktrans is above 0, ve must be above 0 too: agent that leaves the blood needs a "
+            "volume to enter."
         )

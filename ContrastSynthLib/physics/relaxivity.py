@@ -1,4 +1,4 @@
-"""How much a contrast agent speeds up relaxation: SPHERE, eq. 7."""
+"""Relaxivity: how a contrast agent increases the relaxation rate R1. SPHERE, eq. 7."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ RELAXIVITY_PER_MMOL_S = {
     "gadoversetamide": {1.5: 4.7, 3.0: 4.5},
     "gadoxetate": {1.5: 6.9, 3.0: 6.2},
 }
-"""Longitudinal relaxivity r1 in L/(mmol s) at 37 degrees C by generic name and field in T.
+"""Longitudinal relaxivity r1 in L/(mmol s) at 37 degrees C, by generic name and field in T.
 
-Bovine plasma: Rohrer et al., Invest Radiol 2005;40:715-724, doi
-10.1097/01.rli.0000184756.66360.d3. Only gadopiclenol is from human serum, and its 1.5 T
-stands for 1.41 T: Robic et al., Invest Radiol 2019;54:475-484.
+In bovine plasma: Rohrer et al., Invest Radiol 2005;40:715-724, doi
+10.1097/01.rli.0000184756.66360.d3. Gadopiclenol is the exception: in human serum, and measured
+at 1.41 T instead of 1.5 T (Robic et al., Invest Radiol 2019;54:475-484).
 
-r1 hangs on the medium, and so does every concentration computed with it: human whole blood
+r1 depends on the medium, and so does every concentration computed with it: human whole blood
 differs by up to 12 % in Shen et al., Invest Radiol 2015;50:330-338; human plasma by up to 14 %
 and blood at 3 T by up to 31 % in Szomolanyi et al., Invest Radiol 2019;54:559-564. In liver
 cells the r1 of gadoxetate is up to twice that of blood (Ziemian et al., NMR Biomed 2020;e4401).
@@ -35,9 +35,10 @@ cells the r1 of gadoxetate is up to twice that of blood (Ziemian et al., NMR Bio
 def relaxivity(agent: str, field_strength_t: float) -> float:
     """Return the longitudinal relaxivity of ``agent`` in L/(mmol s).
 
-    ``agent`` is a generic name, with or without its salt ("gadoterate meglumine"). Linear
-    between the tabulated 1.5 and 3 T; the nearest of the two from 1 to 1.5 T and from 3 to
-    3.5 T. Raises RequestError for an unknown agent and for a field outside 1-3.5 T.
+    ``agent`` is a generic name, with or without its salt ("gadoterate meglumine"). Values are
+    tabulated at 1.5 and 3 T: interpolated linearly in between, and the nearer one from 1 to
+    1.5 T and from 3 to 3.5 T. Raises RequestError for an unknown agent and for a field outside
+    1-3.5 T.
     """
     words = agent.lower().split()
     name = words[0] if words else ""
@@ -46,8 +47,8 @@ def relaxivity(agent: str, field_strength_t: float) -> float:
     low, high = FIELD_STRENGTH_RANGE_T
     if not low <= field_strength_t <= high:
         raise RequestError(
-            f"No relaxivity is known here at {field_strength_t:g} T: the table holds 1.5 and 3 T "
-            f"and serves from {low:g} to {high:g} T. Give a field strength in that range."
+            f"No relaxivity is known at {field_strength_t:g} T: values at 1.5 and 3 T are used "
+            f"from {low:g} to {high:g} T. Give a field strength in that range."
         )
     row = RELAXIVITY_PER_MMOL_S[name]
     return float(np.interp(field_strength_t, list(row), list(row.values())))
@@ -56,9 +57,9 @@ def relaxivity(agent: str, field_strength_t: float) -> float:
 def r1_with_agent(
     r1_per_s: Values, concentration_mmol_per_l: Values, relaxivity_per_mmol_s: float
 ) -> Values:
-    """Return the relaxation rate in 1/s after the agent came: eq. 7, R1 + r1 [Gd].
+    """Return the relaxation rate in 1/s with contrast agent: eq. 7, R1 + r1 [Gd].
 
-    Of any shape. A negative concentration takes agent away.
+    Of any shape. A negative concentration removes agent.
     """
     _, (r1, concentration_) = common_arrays(r1_per_s, concentration_mmol_per_l)
     return r1 + float(relaxivity_per_mmol_s) * concentration_

@@ -1,6 +1,6 @@
 """The spoiled gradient echo (SPGR) in the steady state, and its inverse: SPHERE, eq. 1-6.
 
-The equation knows neither an inversion pulse (MPRAGE) nor imperfect spoiling.
+The equation does not model an inversion pulse (MPRAGE) or imperfect spoiling.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ from ContrastSynthLib.physics.arrays import Values, common_arrays
 from ContrastSynthLib.physics.constants import FLIP_ANGLE_RANGE_DEG, REPETITION_TIME_RANGE_S
 
 SOLVABLE_MARGIN = 1e-6
-"""Signals this share of rho sin(a) away from 0 or from rho sin(a) still tell R1.
+"""R1 is computed for signals from this share of rho sin(a) up to 1 minus this share of it.
 
-T1 of 0.1-5 s over all settings allowed here lies between 1.7e-3 and 1 - 2.7e-3 of it. The
-margin is far outside of that, and single precision still resolves it.
+For T1 of 0.1-5 s and all settings allowed here, signals lie between 1.7e-3 and 1 - 2.7e-3 of
+rho sin(a): well inside these limits, which single precision still resolves.
 """
 
 
 HIGHEST_R1_PER_S = 50.0
-"""A T1 of 20 ms, that of blood with about 10 mmol/l: signals above are within 2 % of the largest
-that eq. 1 can give, where its inverse says nothing any more."""
+"""Upper limit of a meaningful R1: a T1 of 20 ms, that of blood with about 10 mmol/l of agent.
+
+Signals above it are within 2 % of the maximum of eq. 1, where its inverse is ill-conditioned.
+"""
 
 
 def check_spgr_settings(repetition_time_s: float, flip_angle_deg: float) -> None:
@@ -53,12 +55,12 @@ def spgr_signal(
     flip_angle_deg: float,
     proton_density: Values = 1.0,
 ) -> Values:
-    """Return the signal of the longitudinal relaxation rate ``r1_per_s`` (1/s), eq. 1-2.
+    """Return the signal for the longitudinal relaxation rate ``r1_per_s`` (1/s), eq. 1-2.
 
-    Of any shape; in the units of ``proton_density``, which may be one number or a map.
-    S = rho sin(a) x / (1 - cos(a) + cos(a) x) with x = 1 - exp(-TR R1): the paper's equation
-    without its difference of two numbers close to 1. Raises RequestError for settings
-    outside :func:`check_spgr_settings`.
+    Of any shape; in the units of ``proton_density``, which is a number or a map.
+    S = rho sin(a) x / (1 - cos(a) + cos(a) x) with x = 1 - exp(-TR R1). This equals the paper's
+    equation but avoids its difference of two numbers close to 1. Raises RequestError for TR
+    or a flip angle out of range, see :func:`check_spgr_settings`.
     """
     check_spgr_settings(repetition_time_s, flip_angle_deg)
     xp, (r1, density) = common_arrays(r1_per_s, proton_density)
@@ -76,11 +78,11 @@ def spgr_r1(
 ) -> Values:
     """Return the relaxation rate R1 in 1/s that gives ``signal``: eq. 3 and 6 solved for R1.
 
-    With s = S / (rho sin(a)): R1 = log1p((1 - cos(a)) s / (1 - s)) / TR, which is eq. 3
-    without its cancellations. Only 0 < s < 1 has a solution. What is outside, or nearer to an
-    end than SOLVABLE_MARGIN, is clamped to the margin: finite (at most about 6200 per s), with
-    a gradient of 0; :func:`spgr_has_solution` tells which. Where a map of the proton density
-    is 0 or below, 1 stands in its place. Raises RequestError as :func:`spgr_signal` does.
+    With s = S / (rho sin(a)): R1 = log1p((1 - cos(a)) s / (1 - s)) / TR, a numerically stable
+    form of eq. 3. Only 0 < s < 1 has a solution. Values outside, or nearer to an end than
+    SOLVABLE_MARGIN, are clamped to that margin: the result is finite (at most about 6200 per s)
+    and its gradient is 0; :func:`spgr_has_solution` returns where this does not happen. A
+    proton density of 0 or below is replaced by 1. Raises RequestError as :func:`spgr_signal` does.
     """
     check_spgr_settings(repetition_time_s, flip_angle_deg)
     xp, (values, density) = common_arrays(signal, proton_density)
@@ -97,7 +99,7 @@ def spgr_has_solution(
     flip_angle_deg: float,
     proton_density: Values = 1.0,
 ) -> Values:
-    """Tell, as booleans of the signal's shape, which signals :func:`spgr_r1` inverts unclamped."""
+    """Return where :func:`spgr_r1` needs no clamping, as booleans of the signal's shape."""
     check_spgr_settings(repetition_time_s, flip_angle_deg)
     _, (values, density) = common_arrays(signal, proton_density)
     limit = density * math.sin(math.radians(flip_angle_deg))
@@ -105,6 +107,6 @@ def spgr_has_solution(
 
 
 def _trigonometry(flip_angle_deg: float) -> tuple[float, float, float]:
-    """Return sin, cos and 1 - cos, the last one without cancellation."""
+    """Return sin, cos and 1 - cos of the angle; the last is accurate for small angles too."""
     angle = math.radians(flip_angle_deg)
     return math.sin(angle), math.cos(angle), 2 * math.sin(angle / 2) ** 2

@@ -1,8 +1,9 @@
-"""Several scans on one grid: by their headers, or registered to one of them.
+"""Bring several scans onto one grid: by their headers, or by registration to one of them.
 
 Registration maximises Mattes' mutual information, from coarse to fine. It runs on one thread
-and with a fixed seed: in which order threads add up the metric changes the last bits, and the
-optimiser makes more of them. One thread is no slower here, for the images are small.
+and with a fixed seed to be reproducible: the order in which several threads sum the metric
+changes its last bits, and the optimiser amplifies the difference. One thread is not slower,
+because the images are small.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from ContrastSynthLib.volumes import Volume, check_same_grid
 MODES = ("none", "resample", "rigid", "affine")
 REGISTERING = ("rigid", "affine")
 
-# The two levels of the pyramid: voxels along the reference's longest side (4 and 2 mm in a
-# head; voxels and not millimetres, so that a mouse is registered as well), and the sigma in
-# such voxels by which the images are smoothed.
+# The two levels of the pyramid: the number of voxels along the reference's longest side (of 4 and
+# 2 mm in a head; a number, so that small animals can be registered too), and the sigma of the
+# smoothing in these voxels.
 PYRAMID = ((64, 1.0), (128, 0.5))
 HEAD_MARGIN_VOXELS = 3
 SAMPLES = 60_000
@@ -34,23 +35,25 @@ SEED = 20240917
 HISTOGRAM_BINS = 32
 STEPS = 200
 
-# Long first steps that shrink slowly. With steps that were halved, rotations of 10 degrees were
-# left 2 mm short at the corners of a head; with first steps of 5 voxels some heads were lost.
+# Long first steps that shrink slowly. With steps that are halved, rotations of 10 degrees were
+# recovered with an error of 2 mm at the corners of a head; with first steps of 5 voxels the
+# registration of some heads failed.
 FIRST_STEP_VOXELS = 2.5
 RELAXATION = 0.9
 
-# With fewer slices a scan does not say how it is tilted.
+# With fewer slices the rotation out of the slice plane cannot be determined.
 FEWEST_SLICES = 4
 
-# Below this share of the reference that a scan covers, the user is told.
+# A scan that covers less than this share of the reference causes a warning.
 LITTLE_COVERED = 0.5
 
 
 @dataclass(frozen=True)
 class _Level:
-    """Both images at one level of the pyramid; ``sampled`` is the share of voxels looked at.
+    """Both images at one level of the pyramid.
 
-    ``mask`` is the reference's head with a margin: air would take the samples otherwise.
+    ``mask`` is the reference's head with a margin; without it most samples would lie in air.
+    ``sampled`` is the share of its voxels at which the metric is computed.
     """
 
     fixed: sitk.Image
@@ -64,8 +67,9 @@ class _Level:
 class _Registration:
     """``transform`` maps points of the reference to points of the other scan, LPS mm.
 
-    Its centre is the head's. The mutual information, in nats, is that of the headers' alignment
-    and of this one, never less: what made it worse was dropped.
+    It rotates about the centre of the head. ``before`` and ``after`` are the mutual information in
+    nats with the alignment by the headers and with ``transform``; ``after`` is never smaller,
+    because otherwise the alignment by the headers is kept.
     """
 
     transform: sitk.Transform
@@ -80,17 +84,16 @@ def align(
 
     ``mode`` is ``none`` (differing grids are refused), ``resample`` (by the headers), ``rigid``
     or ``affine`` (registered, even where the grids are the same: patients move between series).
-    A scan is interpolated once, linearly, and is 0 outside its own field of view. The roles
-    in ``masks`` are taken as drawn on the reference's anatomy: they are never registered, and
-    resampled, where their grid differs, to the nearest voxel.
+    A scan is interpolated once, linearly, and is 0 outside its own field of view. Roles in
+    ``masks`` are assumed to match the reference's anatomy: they are not registered, only
+    resampled to the nearest voxel where their grid differs.
 
-    Returns the volumes and, for each role, what was done, ready for JSON: ``mode``;
-    ``covered``, the share of the reference's bright voxels inside the scan's field of view;
-    for a registration ``rotation_deg``, ``translation_mm`` (R, A, S: how far the centre of the
-    head was moved), for an affine one ``stretch`` along three axes,
-    ``reference_to_scan_ras_mm`` (4x4, from a point of the reference to where it was found),
-    ``mutual_information_before`` and ``mutual_information_after``; and ``note`` where there is
-    something to tell the user.
+    Returns the volumes and, for each role, a JSON-able report: ``mode``; ``covered``, the share
+    of the reference's bright voxels inside the scan's field of view; for a registration
+    ``rotation_deg``, ``translation_mm`` (R, A, S: the displacement of the centre of the head), for
+    an affine one ``stretch`` along three axes, ``reference_to_scan_ras_mm`` (4x4, from points of
+    the reference to points of the scan), ``mutual_information_before`` and
+    ``mutual_information_after``; and ``note`` where there is a warning.
 
     Raises RequestError for an unknown mode or reference, for differing grids under ``none``,
     for a scan that does not overlap the reference and for registering fewer than 4 slices.
@@ -126,7 +129,7 @@ def _registered(pair: Mapping[str, Volume], mode: str) -> tuple[Volume, dict[str
             raise RequestError(
                 f"'{name}' has {min(volume.grid.size)} slice(s): too few to register in 3D "
                 f"(--align {mode}), {FEWEST_SLICES} are needed. Resample it (--align resample), or "
-                "register the whole series before the slice is taken from it."
+                "register the whole series before taking the slice from it."
             )
     with _one_thread():
         found = _register(to_sitk(pair[reference]), to_sitk(pair[role]), mode)
@@ -134,8 +137,8 @@ def _registered(pair: Mapping[str, Volume], mode: str) -> tuple[Volume, dict[str
     notes = []
     if found.after == found.before:
         notes.append(
-            f"No registration matched '{role}' better with '{reference}' than the headers do: "
-            "their alignment is kept. Check it by eye."
+            f"No registration of '{role}' to '{reference}' was better than the alignment by the "
+            "headers, which is kept. Check it by eye."
         )
     if covered < LITTLE_COVERED:
         notes.append(f"'{role}' covers only {covered:.0%} of '{reference}'; the rest is 0.")
@@ -152,7 +155,7 @@ def _registered(pair: Mapping[str, Volume], mode: str) -> tuple[Volume, dict[str
 def _resampled(
     pair: Mapping[str, Volume], transform: sitk.Transform, *, nearest: bool
 ) -> tuple[Volume, float]:
-    """Return the second volume on the first one's grid, and the share of that it covers."""
+    """Return the second volume on the grid of the first, and the share of the first it covers."""
     fixed, moving = pair.values()
     target, image = to_sitk(fixed), to_sitk(moving)
     how = sitk.sitkNearestNeighbor if nearest else sitk.sitkLinear
@@ -172,9 +175,9 @@ def _resampled(
 
 
 def _register(fixed: sitk.Image, moving: sitk.Image, mode: str) -> _Registration:
-    """Register from each start at the coarse level and refine the best at the fine one.
+    """Register from each start at the coarse level, and refine the best at the fine level.
 
-    Kept is whichever of the headers, the rigid and the affine alignment matches best.
+    The best of the alignments by the headers, rigid and (in that mode) affine is returned.
     """
     longest = max(n * mm for n, mm in zip(fixed.GetSize(), fixed.GetSpacing(), strict=True))
     coarse, fine = (_level(fixed, moving, longest / n, s) for n, s in PYRAMID)
@@ -207,9 +210,9 @@ def _level(fixed: sitk.Image, moving: sitk.Image, mm: float, sigma_voxels: float
 
 
 def _shrunk(image: sitk.Image, mm: float) -> sitk.Image:
-    """Average voxels up to about ``mm`` and cut off the extremes.
+    """Downsample to voxels of about ``mm`` and clip the extreme intensities.
 
-    A few bright vessel voxels would otherwise leave the brain one bin of the histogram.
+    Otherwise a few bright vessel voxels would leave a single bin of the histogram to the brain.
     """
     low, high = np.percentile(sitk.GetArrayViewFromImage(image), (0.5, 99.5))
     factors = [
@@ -221,7 +224,7 @@ def _shrunk(image: sitk.Image, mm: float) -> sitk.Image:
 
 
 def _starts(level: _Level) -> list[sitk.Transform]:
-    """Return three rigid starts: the headers, the centres of mass, the centres of the fields."""
+    """Return three rigid starts: headers, centres of mass, centres of the fields of view."""
     shifts = [
         sitk.Euler3DTransform(
             sitk.CenteredTransformInitializer(
@@ -254,13 +257,13 @@ def _metric(level: _Level, share: float) -> sitk.ImageRegistrationMethod:
 
 
 def _refine(level: _Level, transform: sitk.Transform) -> None:
-    """The second run takes up where the steps of the first one became too short."""
+    """Optimise twice: the second run starts again with long steps."""
     for _ in range(2):
         _optimise(level, transform)
 
 
 def _optimise(level: _Level, transform: sitk.Transform) -> None:
-    """Improve ``transform`` in place; one whose images do not overlap stays as it is."""
+    """Optimise ``transform`` in place; it stays as it is when the images do not overlap."""
     method = _metric(level, level.sampled)
     method.SetOptimizerAsRegularStepGradientDescent(
         learningRate=1.0,
@@ -288,7 +291,7 @@ def _information(level: _Level, transform: sitk.Transform) -> float:
 
 
 def _movement(transform: sitk.Transform) -> dict[str, Any]:
-    """Return how the scan was moved: the inverse of the map from reference to scan."""
+    """Return the movement of the scan: the inverse of the transform from reference to scan."""
     matrix = np.reshape(transform.GetMatrix(), (3, 3))
     shift, centre = np.array(transform.GetTranslation()), np.array(transform.GetCenter())
     left, stretch, right = np.linalg.svd(matrix)
@@ -305,7 +308,7 @@ def _movement(transform: sitk.Transform) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """The metric takes its number of threads from ITK's global setting only."""
+    """Set ITK to one thread; the metric reads only this global setting."""
     before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     try:

@@ -1,4 +1,4 @@
-"""Noise of a scan: how much there is, and the scan with less of it, slice by slice."""
+"""Estimate the noise of a scan, and reduce it, slice by slice."""
 
 from __future__ import annotations
 
@@ -10,35 +10,34 @@ from scipy.ndimage import binary_erosion, convolve
 from ContrastSynthLib.errors import MissingError, unknown_name
 from ContrastSynthLib.volumes import BoolArray, FloatArray
 
-# The difference of two discrete Laplacians: edges and ramps cancel, noise does not (Immerkaer,
+# The difference of two discrete Laplacians: it removes edges and ramps but not noise (Immerkaer,
 # Comput Vis Image Underst 1996;64:300-302).
 EDGE_FREE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
 MAD_OF_NORMAL = 0.6745
-"""Median absolute deviation of a normal distribution of deviation 1."""
+"""Median absolute deviation of a normal distribution with standard deviation 1."""
 
 NLM_PATCH, NLM_DISTANCE = 5, 4
 NLM_STRENGTH = 0.8
-"""h of non-local means over the noise, as scikit-image recommends for its fast variant."""
-
+"""h of non-local means as a multiple of the noise: scikit-image's advice for its fast mode."""
 
 LAG_OF_DIFFERENCES = 3
-"""Pixels over which noise is no longer correlated, where a scan was interpolated."""
+"""Distance in pixels at which the noise of an interpolated scan is no longer correlated."""
 
 
 def noise_sigma(stack: FloatArray, inside: BoolArray, lag: int = 1) -> float:
     """Return the standard deviation of the noise of slices (n, rows, columns), in their unit.
 
-    It is the robust one (by the median absolute deviation) of the slices after the mask
-    EDGE_FREE, over the pixels ``inside`` (n, rows, columns); 0 where there are none. ``lag`` is
-    the distance in pixels of what the mask compares: with 1 the noise of interpolated scans,
-    which is correlated, looks smaller than it is; with more, anatomy looks like noise.
+    The slices are filtered with the kernel EDGE_FREE; a robust standard deviation (from the median
+    absolute deviation) is taken over the pixels ``inside`` (n, rows, columns), 0 when there are
+    none. ``lag`` is the distance in pixels between the kernel's elements. With 1 the noise of
+    interpolated scans, which is correlated, is underestimated; larger lags count anatomy as noise.
     """
     if not inside.any():
         return 0.0
     mask = np.zeros((1, 2 * lag + 1, 2 * lag + 1), dtype=np.float32)
     mask[:, ::lag, ::lag] = EDGE_FREE
     response = convolve(stack, mask, mode="nearest")
-    # At the rim of a masked scan the response is that of the mask.
+    # At the border of a masked scan the filter responds to the edge of the mask.
     core = binary_erosion(inside, np.ones(mask.shape), border_value=1)
     deviation = float(np.median(np.abs(response[core if core.any() else inside])))
     deviation /= MAD_OF_NORMAL
@@ -46,19 +45,20 @@ def noise_sigma(stack: FloatArray, inside: BoolArray, lag: int = 1) -> float:
 
 
 def noise_of_pair(stack: FloatArray, other: FloatArray, inside: BoolArray) -> float:
-    """Return the noise of each of two scans of one anatomy, gain and shading, as slices.
+    """Return the root mean square noise of two scans with the same anatomy, gain and shading.
 
-    In their difference the anatomy is gone, so that noise can be told at a distance at which
-    that of interpolated scans is not correlated. It is the root mean square of the two.
+    Both are slices (n, rows, columns). Their difference contains no anatomy, so the noise can be
+    measured at a lag at which that of interpolated scans is not correlated.
     """
     return noise_sigma(stack - other, inside, LAG_OF_DIFFERENCES) / float(np.sqrt(2))
 
 
 def denoise(stack: FloatArray, sigma: float, kind: str = "nlm") -> FloatArray:
-    """Return slices (n, rows, columns) with less noise; ``sigma`` is that of the noise.
+    """Return denoised slices (n, rows, columns); ``sigma`` is the noise's standard deviation.
 
-    ``kind`` is a key of DENOISERS. Without noise, or with ``none``, nothing changes. Raises
-    RequestError for an unknown kind and MissingError for ``bm3d`` where that is not installed.
+    ``kind`` is a key of DENOISERS. With a ``sigma`` of 0 or with ``none`` the slices are returned
+    as they are. Raises RequestError for an unknown kind, and MissingError for ``bm3d`` when that
+    package is not installed.
     """
     if kind not in DENOISERS:
         raise unknown_name("denoiser", kind, DENOISERS)
@@ -83,7 +83,7 @@ def _nlm(image: FloatArray, sigma: float) -> FloatArray:
 
 
 def _bm3d(image: FloatArray, sigma: float) -> FloatArray:
-    """BM3D (Dabov et al. 2007), what the paper uses; its package is not free for all uses."""
+    """BM3D (Dabov et al. 2007), as in LIP-CAR; its package allows non-commercial use only."""
     try:
         from bm3d import bm3d
     except ImportError:

@@ -1,9 +1,9 @@
-"""Which voxels are the patient: the given mask, else what the scans themselves tell.
+"""Find the voxels of the patient: the given mask, or else an estimate from the scans.
 
-A skull-stripped scan tells it: the voxels above 0 are the brain. A whole head does not. There
-the head is found, the brain is not, and the answer says that it is a guess. The two are told
-apart by what lies under the surface: in a stripped scan cortex, which looks like the tissue
-further in, in a head bright fat and dark bone, which do not.
+In a skull-stripped scan the voxels above 0 are the brain. In a scan of the whole head only the
+outline of the head is found, not the brain, and the result is marked as a guess. The two kinds
+of scans are distinguished by the layer under the surface: in a stripped scan it is cortex, with
+intensities like those of the tissue further in; in a head it is bright fat and dark bone.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
 
-# Pieces smaller than this share of the largest one are stray voxels. A low slice of a brain
-# may hold temporal lobes and cerebellum as pieces of their own.
+# Connected components smaller than this share of the largest one are removed. It is small because
+# in a low slice the temporal lobes and the cerebellum are separate components.
 STRAY_SHARE = 0.1
 
-# A stripped brain lies inside the field of view. A neck, a chest wall or noisy air is cut off
-# by it: such a face of the volume is covered to a fifth or more.
+# A stripped brain lies inside the field of view. A neck, a chest wall or noisy air extends beyond
+# it and covers a fifth or more of a face of the volume.
 CUT_FACE_SHARE = 0.15
 
-# The layer under the surface, and the core, in shares of the depth of the deepest voxel: 2 to
-# 10 mm in a brain, 4 to 15 mm in a head. On real T1 scans 89 to 99 % of the layer lies within
-# half and one and a half of the core's median in stripped scans, 50 to 73 % in heads whose
-# air was set to 0 in various ways.
+# The layer under the surface, and the core, as shares of the depth of the deepest voxel. The layer
+# is 2 to 10 mm deep in a brain, 4 to 15 mm in a head. In real T1 scans the share of the layer whose
+# intensity is 0.5 to 1.5 times the core's median was 89 to 99 % in stripped scans and 50 to 73 % in
+# heads whose air was set to 0 in various ways.
 LAYER = (0.06, 0.22)
 CORE = 0.35
 LIKE_THE_CORE = (0.5, 1.5)
 STRIPPED_SHARE = 0.8
 
-# One slice through the crown of a head shows little of it: 62 to 87 % were seen there.
+# In a single slice near the top of a head this share is higher: 62 to 87 % were measured.
 FEW_SLICES = 8
 STRIPPED_SHARE_FEW_SLICES = 0.9
 
-# Depths are measured on about this grid: a brain has 30 such voxels from surface to centre.
+# Depths are computed on a grid of about this spacing, which is fine enough for a brain.
 COARSE_MM = 2.0
 
-# Gaps in the outline of a head that are closed before it is filled: nostrils, ear canals,
-# signal-free bone at the edge of the field.
+# Gaps up to this width in the outline of a head are closed before it is filled: nostrils, ear
+# canals, bone without signal at the edge of the field of view.
 CLOSING_MM = 8.0
 
 GUESS_MESSAGE = (
@@ -57,9 +57,9 @@ GUESS_MESSAGE = (
 
 @dataclass(frozen=True)
 class Foreground:
-    """The voxels that count, shape (k, j, i), and how they were found.
+    """The mask of the patient's voxels, shape (k, j, i), and how it was found.
 
-    ``source`` is ``given``, ``skull-stripped`` or ``guess``; ``message`` is what to tell the
+    ``source`` is ``given``, ``skull-stripped`` or ``guess``; ``message`` is a warning for the
     user about a guess, else None.
     """
 
@@ -71,12 +71,12 @@ class Foreground:
 def foreground(volumes: Sequence[Volume], mask: Volume | None = None) -> Foreground:
     """Return the patient's voxels in scans that share one grid.
 
-    A given ``mask`` is taken as it is. Without one, a skull-stripped set gives the voxels above
-    0 in all scans. Those at or below 0 inside the brain (interpolation in the ventricles, under
-    1 %) stay out: they have no ratio and no logarithm. Anything else gives the filled outline
-    of the head or body, with a message that it is a guess.
+    A given ``mask`` is used as it is. Without one, skull-stripped scans give the voxels above 0 in
+    all scans; voxels at or below 0 inside the brain (under 1 %, from interpolation in the
+    ventricles) are excluded, because ratios and logarithms are not defined there. Other scans
+    give the filled outline of the head or body, with a message that it is a guess.
 
-    Raises RequestError when nothing is left.
+    Raises RequestError when no voxel is left.
     """
     positive = np.logical_and.reduce([volume.array > 0 for volume in volumes])
     if mask is not None:
@@ -99,9 +99,9 @@ def foreground(volumes: Sequence[Volume], mask: Volume | None = None) -> Foregro
 
 
 def _is_stripped(brain: BoolArray, volumes: Sequence[Volume]) -> bool:
-    """Tell whether ``brain`` looks like a brain without its head in at least one scan.
+    """Return whether ``brain`` looks like a skull-stripped brain in at least one scan.
 
-    One is enough: T2 and ADC are not as even as T1, and a head is uneven in all of them.
+    One scan is enough: T2 and ADC are less uniform than T1, and a head is not uniform in any.
     """
     grid = volumes[0].grid
     if _is_cut_by_the_field(brain, grid):
@@ -125,7 +125,7 @@ def _share_like_core(array: FloatArray, layer: BoolArray, core: BoolArray) -> fl
 
 
 def _is_cut_by_the_field(brain: BoolArray, grid: Grid) -> bool:
-    """Tell whether a face of the volume is covered; the faces of a slab's stack may be."""
+    """Return whether ``brain`` covers a face of the volume, except those along the slice axis."""
     faces = [brain.take(end, axis) for axis in _in_plane_axes(grid) for end in (0, -1)]
     return max(float(face.mean()) for face in faces) > CUT_FACE_SHARE
 
@@ -135,7 +135,7 @@ def _guess(volumes: Sequence[Volume]) -> Foreground:
     from skimage.filters import threshold_otsu
 
     grid = volumes[0].grid
-    # The square root keeps bright fat from lifting the threshold above the brain.
+    # With the square root, bright fat does not raise the threshold above the brain.
     scans = [np.maximum(volume.array, 0) for volume in volumes]
     combined = sum(np.sqrt(scan / np.percentile(scan[scan > 0], 99)) for scan in scans)
     bright = np.asarray(combined > threshold_otsu(np.minimum(combined, len(scans))))
@@ -157,7 +157,7 @@ def _without_strays(mask: BoolArray) -> BoolArray:
 
 
 def _filled_slices(mask: BoolArray, grid: Grid) -> BoolArray:
-    """Fill what is enclosed in a slice of the stack: in 3D the neck leaves the skull open."""
+    """Fill holes slice by slice: in 3D the skull is open at the neck."""
     axes = _in_plane_axes(grid)
     in_plane = np.zeros((3, 3, 3), dtype=bool)
     in_plane[1, 1, 1] = True
@@ -172,13 +172,13 @@ def _filled_slices(mask: BoolArray, grid: Grid) -> BoolArray:
 
 
 def _in_plane_axes(grid: Grid) -> list[int]:
-    """Return the two array axes other than that of the stack, which is the shortest."""
+    """Return the two array axes within a slice; the slice axis is that of the smallest extent."""
     extents = _spacing_kji(grid) * grid.shape
     return [axis for axis in range(3) if axis != int(extents.argmin())]
 
 
 def _depth(mask: BoolArray, spacing_kji_mm: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the distance to the surface in mm; where the field cuts, there is no surface."""
+    """Return the distance to the surface in mm; the faces of the volume are no surface."""
     padded = np.pad(mask, 1, mode="edge")
     distances = ndi.distance_transform_edt(padded, sampling=spacing_kji_mm)
     return np.asarray(distances[1:-1, 1:-1, 1:-1])

@@ -1,10 +1,11 @@
-"""Intensities of a scan in the units that a method was made for, and back.
+"""Intensity normalisation of a scan, as in each paper, and its inverse.
 
-Each paper has its own normalisation; all of them are one affine map
+All of the papers' normalisations are an affine map
 
     normalised = (intensity - offset) / scale
 
-and can be undone. Where a paper does not say over which voxels, it is the mask: our choice.
+Where a paper does not state the voxels, those in the mask of the brain or breast are used (our
+choice).
 """
 
 from __future__ import annotations
@@ -21,35 +22,38 @@ from ContrastSynthLib.physics.constants import ROBUST_MAXIMUM_PERCENTILE
 from ContrastSynthLib.volumes import BoolArray, FloatArray
 
 Intensities = TypeVar("Intensities")
-"""A numpy array or a torch tensor: what goes in comes out."""
+"""A numpy array or a torch tensor; the result has the type of the input."""
 
 HEADROOM = 3.0
-"""What becomes 1 in ``low_dose``, in medians: our choice. A low dose does not tell how bright the
-full one is at its brightest; of the brain, hardly a voxel is above this."""
+"""The intensity that becomes 1 in ``low_dose``, in medians of the brain: our choice.
 
-# The mode needs no more voxels than this to be known to 0.1 %.
+The maximum of the full-dose image is not known from the low dose. Hardly any voxel of a brain
+exceeds this value.
+"""
+
+# This many voxels are enough to estimate the mode to 0.1 %.
 ENOUGH_RATIOS = 200_000
 
-# Width of the kernel that finds the mode, as a share of the shortest interval that holds half
-# of the ratios. On simulated pairs 0.15 was noisier and 0.4 drawn further to the enhancement.
+# Width of the kernel of the mode estimate, as a share of the shortest interval with half of the
+# ratios. In simulated pairs 0.15 was noisier, and 0.4 more biased by the enhancement.
 KERNEL_SHARE = 0.25
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """The affine map of one scan; ``scale`` and ``offset`` are in the units of that scan."""
+    """The normalisation of one scan; ``scale`` and ``offset`` are in the units of that scan."""
 
     name: str
     scale: float
     offset: float = 0.0
 
     def apply(self, array: Intensities) -> Intensities:
-        """Return normalised intensities; float32 for numpy, the tensor's own type for torch."""
+        """Return normalised intensities: float32 for numpy, the tensor's own dtype for torch."""
         normalised: Intensities = (_numbers(array) - self.offset) / self.scale
         return normalised
 
     def undo(self, array: Intensities) -> Intensities:
-        """Return normalised intensities in the units of the scan again."""
+        """Return normalised intensities converted back to the units of the scan."""
         restored: Intensities = _numbers(array) * self.scale + self.offset
         return restored
 
@@ -70,7 +74,7 @@ def _unit(inside: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _median(inside: NDArray[np.float64]) -> tuple[float, float]:
-    """What results are measured in: the median becomes 1."""
+    """Used for measures of results: the median becomes 1."""
     return float(np.median(inside)), 0.0
 
 
@@ -80,7 +84,7 @@ def _low_dose(inside: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _ti(inside: NDArray[np.float64]) -> tuple[float, float]:
-    """iterU-Net, its eq. 1: mean 0, deviation 1; fit on the first post-contrast phase."""
+    """iterU-Net, eq. 1: mean 0, standard deviation 1; fitted to the first post-contrast phase."""
     return float(inside.std()), float(inside.mean())
 
 
@@ -98,18 +102,18 @@ def fit(kind: str, array: FloatArray, mask: BoolArray) -> Normalisation:
     """Return the normalisation of that kind for the voxels of ``array`` inside ``mask``.
 
     Both have the shape (k, j, i). ``kind`` is ``mean``, ``p95``, ``unit``, ``median``,
-    ``low_dose`` or ``ti``. A pair or a series is fitted once, on the scan that the paper
-    names, and the result applied to all its scans. ``unit`` does not clip: what is brighter
-    than the 99.9th percentile lies above 1, so that nothing is lost when it is undone.
+    ``low_dose`` or ``ti``. For a pair or a series, fit the scan that the paper names and apply
+    the result to all scans. ``unit`` does not clip: values above the 99.9th percentile become
+    larger than 1, so that the inverse restores them.
 
-    Raises RequestError for an unknown kind, an empty mask, or a scan whose level is 0 there.
+    Raises RequestError for an unknown kind, an empty mask, and a scale that is not above 0.
     """
     if kind not in KINDS:
         raise unknown_name("normalisation", kind, KINDS)
     inside = np.asarray(array[mask], dtype=np.float64)
     if inside.size == 0:
         raise RequestError(
-            f"The mask is empty: there is nothing to fit the normalisation '{kind}' to. "
+            f"The mask is empty: the normalisation '{kind}' has no voxels to be fitted to. "
             "Give a mask that covers the brain or breast."
         )
     scale, offset = KINDS[kind](inside)
@@ -125,15 +129,15 @@ def fit(kind: str, array: FloatArray, mask: BoolArray) -> Normalisation:
 def radiometric_gain(pre: FloatArray, post: FloatArray, mask: BoolArray) -> float:
     """Return the factor between the post and the pre scan in tissue that does not enhance.
 
-    All three have the shape (k, j, i). It is the most frequent ratio post / pre: voxels that
-    enhance have a larger one and do not shift it as they would shift a mean or a median. Only
-    voxels of at least half the median intensity count, because noise spreads the ratio of dark
-    ones. The low-dose cGAN's "radiometric registration" is published without a formula: this
-    one is our choice.
+    All three have the shape (k, j, i). The gain is the mode of the ratio post / pre: unlike a mean
+    or a median it is hardly changed by enhancing voxels, whose ratios are larger. Only voxels of
+    at least half the median intensity are used, because noise makes the ratios of dark voxels
+    unreliable. The "radiometric registration" of the low-dose cGAN has no published formula;
+    this one is our choice.
 
-    On simulated pairs with 30 % enhancing voxels the error stays below 2 % when the noise is
-    at most 1/20 of the tissue. It grows to 5 % at 1/10, and to 3 % for enhancement as weak as
-    the noise, which no histogram can tell from a gain.
+    In simulated pairs with 30 % enhancing voxels the error is below 2 % for noise up to 1/20 of
+    the tissue's signal, and 5 % at 1/10. It is 3 % for enhancement as weak as the noise, which
+    cannot be distinguished from a gain.
 
     Raises RequestError when no voxel of the mask is above 0 in both scans.
     """
@@ -149,7 +153,7 @@ def radiometric_gain(pre: FloatArray, post: FloatArray, mask: BoolArray) -> floa
 
 
 def _mode(values: NDArray[np.float64]) -> float:
-    """Return the mode: the mean shift of a Gaussian kernel from the shortest half."""
+    """Return the mode: mean shift with a Gaussian kernel, started in the shortest half."""
     values = np.sort(values)[:: 1 + values.size // ENOUGH_RATIOS]
     half = values.size // 2
     widths = values[half:] - values[: values.size - half]
