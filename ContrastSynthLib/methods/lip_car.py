@@ -140,7 +140,16 @@ class LipCarParameters:
         int,
         Param("Iterate to keep", "", 0, 2000, help="0: the last one.", lowest_means="the last one"),
     ] = 0
-    dose: Annotated[float, Param("Dose of the low scan", "of the full dose", 0.02, 1.0)] = 0.25
+    dose: Annotated[
+        float,
+        Param(
+            "Dose of the low scan",
+            "of the full dose",
+            0.02,
+            1.0,
+            from_acquisition=("low", "dose_fraction"),
+        ),
+    ] = 0.25
     repetition_time_s: Annotated[float, repetition_time("low")] = DEFAULT_REPETITION_TIME_S
     flip_angle_deg: Annotated[float, flip_angle("low")] = DEFAULT_FLIP_ANGLE_DEG
     field_strength_t: Annotated[float, field_strength("low")] = DEFAULT_FIELD_STRENGTH_T

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import isfinite
 from typing import Any
 
 from ContrastSynthLib.registry.bundles import fits
 from ContrastSynthLib.registry.declaration import TASKS, Method
 from ContrastSynthLib.registry.parameters import Declared, declared_parameters
+from ContrastSynthLib.registry.volumes import LABELS, MAP, Output
 from ContrastSynthLib.weights.bundles import shipped_and_imported
 
 SCHEMA_VERSION = 2
@@ -81,7 +83,9 @@ def method_as_text(method: Method) -> str:
         lines.append(f"  {_role(role, given.optional, given.series):<22} {given.title}")
     lines.append("  [mask]                 The brain or breast; guessed when it is not given")
     lines.append("Outputs")
-    lines += [f"  {name:<22} {given.title}" for name, given in method.outputs.items()]
+    lines += [
+        f"  {name:<22} {given.title}{_kind_of(given)}" for name, given in method.outputs.items()
+    ]
     lines.append("Parameters")
     for entry in declared_parameters(method).values():
         lines.append(f"  {entry.name:<22} {_parameter_text(entry)}")
@@ -112,6 +116,19 @@ def _weights_lines(method: Method) -> list[str]:
     return [
         f"  {bundle.id:<22}{virtual[bundle.trained_on_virtual_patients]}" for bundle in there
     ] or ["  none of them are on this machine"]
+
+
+def _kind_of(output: Output) -> str:
+    parts = []
+    if output.kind == MAP:
+        low, high = output.range
+        limits = f" from {low:g} to {high:g}" if isfinite(high - low) else ""
+        parts.append(f"a map{limits} {output.unit}".strip())
+    elif output.kind == LABELS:
+        parts.append("labels: " + ", ".join(f"{n} {t}" for n, t in output.labels.items()))
+    if output.series:
+        parts.append("a series")
+    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def _parameter_as_dict(entry: Declared) -> dict[str, Any]:
