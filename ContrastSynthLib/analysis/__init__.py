@@ -1,1 +1,1 @@
-"""What a pair of scans shows: uptake, line profiles, and how good a synthetic one is."""
+"""Analysis of scans: uptake, lesions, line profiles, kinetics, evaluation of synthetic scans."""

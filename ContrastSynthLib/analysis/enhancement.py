@@ -1,22 +1,22 @@
-"""Missed and invented enhancement: lesion by lesion, what a synthetic scan hides or makes up.
+"""Missed and invented enhancement: a comparison of lesions in real and synthetic scans.
 
-A radiologist reads the difference of two scans, post - pre. When one of the two is synthetic,
-so is the difference, and lesions can vanish from it or appear in it. Errors of intensity say
-little about that; a list of lesions does.
+Radiologists read the difference of two scans, post - pre. When one of the two is synthetic,
+lesions can disappear from the difference or appear in it. Measures of intensity hardly show
+that; a list of lesions does.
 
-The real difference is that of the two scans. The synthetic one has the synthetic scan in the
-place of the scan that it imitates, with everything else alike, the normalisation too:
+The real difference is that of the two real scans. In the synthetic difference the synthetic scan
+replaces the scan that it imitates; everything else, including the normalisation, is the same:
 
-- post from pre, or full dose from low dose: synthetic - pre, against post - pre;
-- pre from post: post - synthetic, against post - pre. A synthetic pre scan that keeps some of
-  the agent hides a lesion, one that is too dark makes one up;
-- a dose d: synthetic - pre, against low - pre, with d times the threshold, since there is
-  less to see;
-- a phase of a series: synthetic - pre, against that phase - pre.
+- post from pre, or full dose from low dose: synthetic - pre, compared with post - pre;
+- pre from post: post - synthetic, compared with post - pre. If some agent is left in a synthetic
+  pre scan, a lesion is missed; where that scan is too dark, a lesion is invented;
+- a dose d: synthetic - pre, compared with low - pre, at d times the threshold, because the
+  enhancement is weaker;
+- a phase of a series: synthetic - pre, compared with that phase - pre.
 
-On real scans most of what exceeds a threshold of 0.1 is one region: vessels, dura and what
-they touch. It counts as one lesion, which is found as soon as a tenth of it is, so that the
-parts of found lesions that are lost have a value in the map and a total of their own.
+In real scans most of what exceeds a threshold of 0.1 is one connected region of vessels, dura and
+the tissue next to them. It is one lesion, which is found when a tenth of it is. Therefore the
+parts of found lesions that are missing have a value of their own in the map, and a total volume.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ from ContrastSynthLib.volumes import BoolArray
 
 SCHEMA_VERSION = 1
 
-# Thresholded uptake of real scans falls into thousands of regions of a few voxels.
+# Without these limits, the uptake of real scans has thousands of regions of a few voxels.
 DEFAULT_MINIMUM_VOLUME_MM3 = 30.0
 DEFAULT_MINIMUM_OVERLAP = 0.1
 
 NONE, FOUND, MISSED, INVENTED, LOST_PART, ADDED_PART = range(6)
-"""Values of the map; see :class:`EnhancementReport`."""
+"""Values of the map, see :class:`EnhancementReport`."""
 
 KINDS = {FOUND: "found", MISSED: "missed", INVENTED: "invented"}
-"""Values of the map that are lesions of their own, with their names in the table."""
+"""Values of the map that are lesions, with their names in the table."""
 
 CONNECTIVITIES = {6: 1, 18: 2, 26: 3}
-"""How many neighbours a voxel has: those that share a face, an edge too, or a corner too."""
+"""Number of neighbours of a voxel (with a common face, edge, corner) to scipy's connectivity."""
 
-# Spacings may come from single precision: 30 voxels of 0.9 mm3 are 27 mm3.
+# Tolerance for spacings stored in single precision: 30 voxels of 0.9 mm3 must be 27 mm3.
 ROUNDING_VOXELS = 1e-3
 
 
@@ -57,12 +57,12 @@ ROUNDING_VOXELS = 1e-3
 class Lesion:
     """A connected region of enhancement.
 
-    ``kind``: ``found`` and ``missed`` ones are regions of the real difference, ``invented``
-    ones of the synthetic. ``overlap`` is the share of the region that enhances in the other
-    difference as well, ``mean_error`` the mean of synthetic - real in it, in the unit of the
-    differences. ``centre_ras_mm`` is the centroid, which may lie outside the region, as that of
-    a ring does; ``inside_ras_mm`` is the region's voxel nearest to it. ``bounds_kji`` holds the
-    first index and the one after the last, along k, j and i.
+    ``kind`` is ``found`` or ``missed`` for a region of the real difference, ``invented`` for one
+    of the synthetic difference. ``overlap`` is the share of the region that enhances in the other
+    difference too; ``mean_error`` is the mean of synthetic - real in it, in the unit of the
+    differences. ``centre_ras_mm`` is the centroid, which can lie outside the region, for example
+    in a ring; ``inside_ras_mm`` is the region's voxel nearest to it. ``bounds_kji`` holds the first
+    index and the last index plus 1, along k, j and i.
     """
 
     id: int
@@ -77,14 +77,14 @@ class Lesion:
 
 @dataclass(frozen=True)
 class EnhancementReport:
-    """Missed and invented enhancement.
+    """The result of :func:`missed_and_invented`.
 
-    ``map`` uint8 (k, j, i): FOUND and MISSED lesions of the real difference, LOST_PART where a
-    found one does not enhance in the synthetic difference, INVENTED lesions of the synthetic
-    difference, ADDED_PART where one that is not invented does not enhance in the real
-    difference; NONE elsewhere. Where a real and an invented lesion share voxels, the real one
-    shows. ``lesions`` come by kind (found, missed, invented) and then by size, numbered from
-    1. ``lost_part_ml`` and ``added_part_ml`` are the volumes of the two kinds of parts.
+    ``map`` uint8 (k, j, i): FOUND and MISSED lesions of the real difference; LOST_PART where a
+    found lesion does not enhance in the synthetic difference; INVENTED lesions of the synthetic
+    difference; ADDED_PART where another lesion of it does not enhance in the real difference; NONE
+    elsewhere. Voxels in both a real and an invented lesion have the value of the real one.
+    ``lesions`` are sorted by kind (found, missed, invented), then by size, and numbered from 1.
+    ``lost_part_ml`` and ``added_part_ml`` are the volumes of these parts.
     """
 
     map: NDArray[np.uint8]
@@ -98,16 +98,16 @@ class EnhancementReport:
 
     @property
     def missed_ml(self) -> float:
-        """Volume of the real lesions that were missed."""
+        """Total volume in ml of the real lesions that were missed."""
         return self._volume_ml("missed")
 
     @property
     def invented_ml(self) -> float:
-        """Volume of the synthetic lesions that were invented."""
+        """Total volume in ml of the synthetic lesions that were invented."""
         return self._volume_ml("invented")
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all but the map, for JSON."""
+        """Return everything except the map, JSON-able."""
         return {
             "schema_version": SCHEMA_VERSION,
             "threshold": self.threshold,
@@ -130,7 +130,7 @@ class EnhancementReport:
 
 @dataclass(frozen=True)
 class _Region:
-    """A value of the map, the voxels (within a box of the volume) and the overlap of a region."""
+    """A region: its value in the map, its box, its voxels within the box, and its overlap."""
 
     value: int
     box: tuple[slice, ...]
@@ -151,13 +151,14 @@ def missed_and_invented(
 ) -> EnhancementReport:
     """Compare the lesions of a synthetic difference with those of the real one, ``reference``.
 
-    Both differences and ``brain`` are (k, j, i) on ``grid``, in the unit of ``threshold``; the
-    head of this file says which they are for each kind of synthetic scan. A lesion is a
-    connected region of the brain above the threshold of at least ``minimum_volume_mm3``. A
-    real one is found when at least the share ``minimum_overlap`` of it exceeds the threshold
-    in the synthetic difference too, else missed; a synthetic one is invented when less than
-    that share of it does in the real difference. A smaller region is no lesion, but counts as
-    overlap. Raises RequestError for differing shapes, an empty brain and impossible values.
+    Both differences and ``brain`` are (k, j, i) on ``grid``; the differences are in the unit of
+    ``threshold``. The docstring of this module lists the differences for each kind of synthetic
+    scan. A lesion is a connected region of the brain above the threshold, with at least
+    ``minimum_volume_mm3``. A real lesion is found when at least the share ``minimum_overlap`` of it
+    exceeds the threshold in the synthetic difference too, else missed. A synthetic lesion is
+    invented when less than that share of it exceeds the threshold in the real difference. Smaller
+    regions are not lesions but are included in the overlap. Raises RequestError for different
+    shapes, an empty brain and values out of range.
     """
     _check(threshold, minimum_volume_mm3, minimum_overlap, connectivity)
     real, made, inside = _on_grid(reference, synthetic, brain, grid)
@@ -245,16 +246,18 @@ def _check(
         )
     if not (math.isfinite(minimum_volume_mm3) and minimum_volume_mm3 >= 0):
         raise RequestError(
-            f"The smallest lesion has {minimum_volume_mm3:g} mm3. It must have 0 or more, for "
-            f"example {DEFAULT_MINIMUM_VOLUME_MM3:g}."
+            f"The minimum volume of a lesion is {minimum_volume_mm3:g} mm3. It must be 0 or more, "
+            f"for example {DEFAULT_MINIMUM_VOLUME_MM3:g}."
         )
     if not 0 < minimum_overlap <= 1:
         raise RequestError(
-            f"The smallest overlap is {minimum_overlap:g}. It is a share above 0 and up to 1, for "
-            f"example {DEFAULT_MINIMUM_OVERLAP:g}."
+            f"The minimum overlap is {minimum_overlap:g}. It must be a share above 0 and up to 1, "
+            f"for example {DEFAULT_MINIMUM_OVERLAP:g}."
         )
     if connectivity not in CONNECTIVITIES:
-        raise RequestError(f"{connectivity} neighbours: a voxel has 6, 18 or 26.")
+        raise RequestError(
+            f"A connectivity of {connectivity} neighbours is not possible: give 6, 18 or 26."
+        )
 
 
 def _on_grid(
@@ -268,5 +271,5 @@ def _on_grid(
                 f"The {name} has the shape {array.shape}, the grid {grid.shape}. They must agree."
             )
     if not inside.any():
-        raise RequestError("The brain mask is empty: there is nothing to look for lesions in.")
+        raise RequestError("The brain mask is empty: there is no voxel to search for lesions.")
     return real, made, inside

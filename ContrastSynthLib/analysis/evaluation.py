@@ -1,8 +1,7 @@
-"""The numbers beside a synthetic volume, each with what it was measured by.
+"""Evaluation of a synthetic volume: all measures of the papers, with the settings they depend on.
 
-Two scans of one patient differ by a gain, so intensities are compared in medians of the
-brain unless told otherwise. Where agent goes is a small part of a brain, so the region
-that matters is measured by itself.
+Two scans of one patient differ by a gain; by default intensities are therefore compared in
+medians of the brain. Uptake is a small part of a brain, so it is measured separately as well.
 """
 
 from __future__ import annotations
@@ -25,21 +24,20 @@ from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume, check_same_g
 
 SCHEMA_VERSION = 1
 
-
 NORMALISATIONS = {
     "median": "median of the brain: each volume divided by its own and clipped at 0",
     "none": "as in the files",
 }
-"""How intensities are made comparable, and the unit that the errors then have."""
+"""Normalisations by name, with the resulting unit of intensities and errors."""
 
-# A synthetic volume that is 0 where the real one is not loses those voxels from the
-# default brain; beyond this share, tell it.
-TOLD_SHARE_LEFT_OUT = 0.02
+# Where the synthetic volume is 0 and the real one is not, voxels are outside of the default brain.
+# A note is added when they are more than this share.
+LARGEST_SHARE_EXCLUDED = 0.02
 
 
 @dataclass(frozen=True)
 class _Pair:
-    """Two comparable images, the brain to compare them in, and the span of intensities."""
+    """Two normalised images, the brain to compare them in, and the data range."""
 
     reference: FloatArray
     synthetic: FloatArray
@@ -60,20 +58,23 @@ def evaluate(
     normalise: str = "median",
     threshold: float = UPTAKE_THRESHOLD,
     convention: str = "real_scans",
-    progress: Callable[[float, str], None] = lambda share, said: None,
+    progress: Callable[[float, str], None] = lambda share, message: None,
 ) -> dict[str, Any]:
-    """Return every measure of the papers for ``synthetic``, in the brain and where it matters.
+    """Return every measure of the papers for ``synthetic``, compared with ``reference``.
 
-    That is the uptake when ``pre`` and ``post`` are given, and ``mask`` when it is. ``brain``
-    defaults to the voxels above 0 in pre and post, without those in reference and synthetic:
-    right for skull-stripped scans, a guess for whole heads. The data range is the 99.9th
-    percentile, in the brain, of the reference; with the medians, of pre where given. With pre
-    and post, ``contrast`` sets the uptake against the rest and ``enhancement`` lists what was
-    missed and invented; when the reference is the pre scan, ``scale`` places the result
-    between doing nothing and what can be reached. ``noise`` is the radial noise power spectrum
-    of the residual. All is JSON: a number that is not finite is None and has a line in
-    ``notes``. Raises RequestError for differing grids, empty regions, unknown names, pre
-    without post.
+    Regions are the brain, the uptake (when ``pre`` and ``post`` are given) and ``mask`` (when
+    given). ``brain`` defaults to the voxels above 0 in pre and post, or else in reference and
+    synthetic: right for skull-stripped scans, a guess for whole heads. The data range is the 99.9th
+    percentile, in the brain, of the reference, or of pre when it is given and ``normalise`` is
+    "median". ``noise`` is the radial noise power spectrum of the residual.
+
+    With pre and post, ``contrast`` compares the uptake with the rest of the brain, and
+    ``enhancement`` lists missed and invented lesions. If the reference is the pre scan, ``scale``
+    compares the result with the unchanged post scan and with a perfect removal of the uptake.
+
+    The report is JSON-able: a number that is not finite is None and is explained in ``notes``.
+    Raises RequestError for different grids, empty regions, unknown names, and only one of pre and
+    post.
     """
     _check(normalise, reference=reference, synthetic=synthetic, pre=pre, post=post)
     inside, brain_from, notes = _brain(brain, reference, synthetic, pre, post)
@@ -95,18 +96,11 @@ def evaluate(
         progress(0.4, "Measuring in the uptake")
         found = uptake(pre, post, inside, threshold=threshold, convention=convention)
         regions["uptake"] = _measured(images, found.binary)
-        report["uptake"] = _told(found)
-        # The scan of the pair that is not the one that was synthesised.
-        other = post if is_pre(reference, pre) else pre
-        native = _comparable(other, inside, normalise, "other scan")
-        report["contrast"] = _contrast(images, found, pre, post, native)
         progress(0.6, "Looking for missed and invented enhancement")
-        report["enhancement"] = enhancement_of(
+        lesions = enhancement_of(
             reference, synthetic, pre=pre, post=post, brain=inside, threshold=threshold
-        ).as_dict()
-        if is_pre(reference, pre):
-            nothing = _comparable(post, inside, normalise, "post scan")
-            report["scale"] = _scale(images, nothing, found.binary)
+        )
+        report |= _with_uptake(images, found, lesions, reference, pre, post, normalise)
     if mask is not None:
         progress(0.8, "Measuring in the mask")
         regions["mask"] = _measured(images, _region(mask, "mask", reference))
@@ -123,10 +117,10 @@ def enhancement_of(
     brain: BoolArray | None = None,
     threshold: float = UPTAKE_THRESHOLD,
 ) -> EnhancementReport:
-    """Return missed and invented enhancement, in medians, with its map (k, j, i).
+    """Return missed and invented enhancement, in medians of the brain, with its map (k, j, i).
 
-    ``brain`` is by default that of :func:`evaluate`; ``threshold`` is a share of the pre
-    scan's 99.9th percentile in the brain, as in the uptake convention ``real_scans``.
+    ``brain`` defaults to that of :func:`evaluate`. ``threshold`` is a share of the pre scan's
+    99.9th percentile in the brain, as in the uptake convention ``real_scans``.
     """
     brain = _brain(brain, reference, synthetic, pre, post)[0]
     scans = [_comparable(v, brain, "median", "scan") for v in (reference, synthetic, pre, post)]
@@ -146,10 +140,10 @@ def enhancement_of(
 def onto_reference(
     volumes: Mapping[str, Volume], mode: str
 ) -> tuple[dict[str, Volume], dict[str, Any]]:
-    """Return the volumes by role on the grid of ``reference``, and what was done, as ``align``.
+    """Return the volumes by role on the grid of ``reference``, and the report of ``align``.
 
-    A scan that is the reference itself stays it: by itself it would be interpolated, and not
-    be known again.
+    A scan that equals the reference is replaced by it, not interpolated: :func:`is_pre` must
+    still recognise it.
     """
     known = volumes["reference"].sha256()
     same = [role for role, volume in volumes.items() if volume.sha256() == known]
@@ -160,21 +154,39 @@ def onto_reference(
 
 
 def is_pre(reference: Volume, pre: Volume) -> bool:
-    """Tell whether the reference is the pre scan itself: then a pre scan was synthesised."""
+    """Return whether the reference is the pre scan itself: then a pre scan was synthesised."""
     return reference.sha256() == pre.sha256()
 
 
-def _contrast(
-    images: _Pair, found: UptakeResult, pre: Volume, post: Volume, native: FloatArray
-) -> dict[str, float]:
-    return measure_contrast(
+def _with_uptake(
+    images: _Pair,
+    found: UptakeResult,
+    lesions: EnhancementReport,
+    reference: Volume,
+    pre: Volume,
+    post: Volume,
+    normalise: str,
+) -> dict[str, Any]:
+    """Return the parts of the report that need both a pre and a post scan."""
+    of_pre = is_pre(reference, pre)
+    # The scan of the pair that was not synthesised.
+    other = _comparable(post if of_pre else pre, images.brain, normalise, "other scan")
+    contrast = measure_contrast(
         images.reference,
         images.synthetic,
-        native=native,
+        native=other,
         brain=images.brain,
         uptake=found.binary,
         enhancing=uptake(pre, post, images.brain, convention="cgan").binary,
     )
+    parts = {
+        "uptake": _settings_and_size(found),
+        "contrast": contrast,
+        "enhancement": lesions.as_dict(),
+    }
+    if of_pre:
+        parts["scale"] = _scale(images, other, found.binary)
+    return parts
 
 
 def _check(normalise: str, **volumes: Volume | None) -> None:
@@ -193,28 +205,28 @@ def _brain(
     pre: Volume | None,
     post: Volume | None,
 ) -> tuple[BoolArray, str, list[str]]:
-    """Return the brain, where it is from, and what has to be noted about it."""
+    """Return the brain, its source, and notes about it."""
     if brain is not None:
         return _region(brain, "brain mask", reference), "given", []
     if pre is not None and post is not None:
-        inside, told = (pre.array > 0) & (post.array > 0), "voxels above 0 in pre and post"
+        inside, source = (pre.array > 0) & (post.array > 0), "voxels above 0 in pre and post"
     else:
         inside = (reference.array > 0) & (synthetic.array > 0)
-        told = "voxels above 0 in reference and synthetic"
+        source = "voxels above 0 in reference and synthetic"
     if not inside.any():
-        raise RequestError(f"The {told} are none. Give the brain as a mask.")
+        raise RequestError(f"There are no {source}. Give the brain as a mask.")
     left_out = 1 - inside.sum() / max(int((reference.array > 0).sum()), 1)
     notes = []
-    if left_out > TOLD_SHARE_LEFT_OUT:
+    if left_out > LARGEST_SHARE_EXCLUDED:
         notes.append(
-            f"{left_out:.1%} of the voxels above 0 in the reference are not in the brain as "
-            "guessed, and not measured. Give a brain mask to measure them."
+            f"{left_out:.1%} of the voxels above 0 in the reference are outside of the estimated "
+            "brain and were not measured. Give a brain mask to measure them."
         )
-    return inside, told, notes
+    return inside, source, notes
 
 
 def _region(region: Volume | BoolArray, name: str, reference: Volume) -> BoolArray:
-    """Return a region as a boolean array on the reference's grid; refuse an empty one."""
+    """Return a region as booleans. Raises RequestError for a wrong grid or an empty region."""
     if isinstance(region, Volume):
         check_same_grid({"reference": reference, name: region})
         region = region.array > 0
@@ -224,7 +236,7 @@ def _region(region: Volume | BoolArray, name: str, reference: Volume) -> BoolArr
             f"The {name} has the shape {inside.shape}, the reference {reference.array.shape}."
         )
     if not inside.any():
-        raise RequestError(f"The {name} is empty: there is nothing to measure in it.")
+        raise RequestError(f"The {name} is empty: there is no voxel to measure.")
     return inside
 
 
@@ -252,9 +264,9 @@ def _comparable(volume: Volume, inside: BoolArray, normalise: str, name: str) ->
     median = float(np.median(volume.array[inside]))
     if not median > 0:
         raise RequestError(
-            f"The median of the {name} inside the brain is {median:g}, so it cannot be compared "
-            "in medians. Check that it is an image of the head, or compare the values as they "
-            "are (normalisation 'none')."
+            f"The median of the {name} inside the brain is {median:g}, so it cannot be "
+            "normalised by it. Check that it is an image of the head, or compare the values as "
+            "they are (normalisation 'none')."
         )
     return np.asarray(np.maximum(volume.array / np.float32(median), np.float32(0)))
 
@@ -269,7 +281,7 @@ def _measured(images: _Pair, where: BoolArray) -> dict[str, Any]:
     )
 
 
-def _told(found: UptakeResult) -> dict[str, Any]:
+def _settings_and_size(found: UptakeResult) -> dict[str, Any]:
     return {
         "convention": found.convention,
         "threshold": found.threshold,
@@ -279,11 +291,11 @@ def _told(found: UptakeResult) -> dict[str, Any]:
     }
 
 
-def _scale(images: _Pair, nothing: FloatArray, where: BoolArray) -> dict[str, float]:
-    """Place a synthetic pre scan between post taken for pre and a perfect uptake.
+def _scale(images: _Pair, unchanged: FloatArray, where: BoolArray) -> dict[str, float]:
+    """Compare a synthetic pre scan with the ``unchanged`` post scan and with a perfect result.
 
-    Perfect is the true pre scan inside the uptake and the post scan outside: what differs
-    there is noise and shading of two scans, which no method can know.
+    The perfect result is the true pre scan inside the uptake ``where`` and the post scan outside:
+    there the two scans differ only by noise and shading, which no method can predict.
     """
     true, brain = images.reference, images.brain
 
@@ -291,10 +303,10 @@ def _scale(images: _Pair, nothing: FloatArray, where: BoolArray) -> dict[str, fl
         return psnr(true, image, mask=brain, data_range=images.data_range)
 
     result, none, best = (
-        decibel(image) for image in (images.synthetic, nothing, np.where(where, true, nothing))
+        decibel(image) for image in (images.synthetic, unchanged, np.where(where, true, unchanged))
     )
     left = mae(true, images.synthetic, mask=where) if where.any() else math.nan
-    before = mae(true, nothing, mask=where) if where.any() else math.nan
+    before = mae(true, unchanged, mask=where) if where.any() else math.nan
     return {
         "do_nothing_psnr_db": none,
         "reachable_psnr_db": best,
@@ -305,7 +317,7 @@ def _scale(images: _Pair, nothing: FloatArray, where: BoolArray) -> dict[str, fl
 
 
 def _finite(values: dict[str, Any], notes: list[str], name: str = "") -> dict[str, Any]:
-    """Return ``values`` with None for each number that JSON cannot hold, and note those."""
+    """Return ``values`` with None for each number that is not finite, and add notes about them."""
     result: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict):

@@ -1,7 +1,7 @@
-"""The numbers of :func:`~ContrastSynthLib.analysis.evaluation.evaluate` as rows of a table.
+"""The report of :func:`~ContrastSynthLib.analysis.evaluation.evaluate` as rows of a table.
 
-Each row says what a number is: region, measure, unit, whether less or more of it is better, and
-what it was measured by, so that none has to be read beside a manual.
+Each row explains a number: region, measure, unit, whether lower or higher is better, data range,
+normalisation, and a description.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any
 LESS, MORE = "lower", "higher"
 IMAGES = "images"
 UNITS = {"median": "medians", "none": "file units"}
-"""By normalisation: the unit of images, which stands for IMAGES below."""
+"""The unit of images for each normalisation; it replaces IMAGES in the units below."""
 
 COLUMNS = ("region", "measure", "value", "unit", "better", "data_range", "normalisation", "about")
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a number of the report is; ``in_range`` where the data range is part of it."""
+    """Description of a number of the report; ``in_range`` if it depends on the data range."""
 
     title: str
     unit: str = ""
@@ -36,54 +36,64 @@ IN_A_REGION = {
     "volume_ml": Meaning("Volume", "ml", about="Size of the region."),
     "mae": Meaning("MAE", IMAGES, LESS, "Mean absolute error."),
     "rmse": Meaning("RMSE", IMAGES, LESS, "Root of the mean squared error."),
-    "relative_error": Meaning("Relative error", "", LESS, "Norm of the error / of the true one."),
+    "relative_error": Meaning(
+        "Relative error", "", LESS, "Norm of the error / norm of the reference."
+    ),
     "psnr_db": Meaning("PSNR", "dB", MORE, "Peak signal-to-noise ratio.", in_range=True),
     "ssim": Meaning("SSIM", "", MORE, "Structural similarity; 1 at best.", in_range=True),
-    "ssim_dimensions": Meaning("SSIM dimensions", about="3: in space; 2: slice by slice."),
+    "ssim_dimensions": Meaning("SSIM dimensions", about="3: in 3D; 2: slice by slice."),
     "cfs": Meaning("CFS", "", MORE, "Contrast fidelity score of SPHERE, of means; 1 at best."),
     "irc": Meaning("IRC", "", MORE, "Intensity range consistency of SPHERE; 1 at best."),
     "eis": Meaning("EIS", "", MORE, "Edge intensity similarity of SPHERE; -1 to 1."),
     "gradient_magnitude_rmse": Meaning(
-        "Edge RMSE", IMAGES, LESS, "RMSE of gradient magnitudes a voxel, called GMSD in SPHERE."
+        "Edge RMSE", IMAGES, LESS, "RMSE of gradient magnitudes, per voxel; called GMSD in SPHERE."
     ),
     "gmsd": Meaning("GMSD", "", LESS, "Deviation of gradient similarity, Xue 2014.", in_range=True),
 }
 CONTRAST = {
     "cnr_error": Meaning("CNR error", "", LESS, "Error of the contrast-to-noise ratio."),
-    "mae_ce": Meaning("MAE_CE", IMAGES, LESS, "Mean absolute error where the agent is."),
-    "mae_sigma": Meaning("MAE_sigma", IMAGES, LESS, "Error of the noise where no agent is."),
+    "mae_ce": Meaning("MAE_CE", IMAGES, LESS, "Mean absolute error in enhancing voxels."),
+    "mae_sigma": Meaning(
+        "MAE_sigma", IMAGES, LESS, "Error of the noise's standard deviation elsewhere."
+    ),
 }
 ENHANCEMENT = {
-    "found_count": Meaning("Found", "lesions", "", "Real ones that the synthetic scan shows."),
-    "missed_count": Meaning("Missed", "lesions", LESS, "Real ones that it does not show."),
-    "invented_count": Meaning("Invented", "lesions", LESS, "Ones that only it shows."),
+    "found_count": Meaning("Found", "lesions", "", "Real lesions that the synthetic scan shows."),
+    "missed_count": Meaning("Missed", "lesions", LESS, "Real lesions that it does not show."),
+    "invented_count": Meaning("Invented", "lesions", LESS, "Lesions that only it shows."),
     "found_ml": Meaning("Found", "ml", "", "Volume of the real lesions that it shows."),
     "missed_ml": Meaning("Missed", "ml", LESS, "Volume of the real lesions that it does not show."),
     "invented_ml": Meaning("Invented", "ml", LESS, "Volume of the lesions that only it shows."),
     "lost_part_ml": Meaning("Lost parts", "ml", LESS, "Parts of found lesions that are missing."),
-    "added_part_ml": Meaning("Added parts", "ml", LESS, "What was added to lesions."),
-    "threshold": Meaning("Threshold", IMAGES, "", "What exceeds it counts as enhancement."),
+    "added_part_ml": Meaning("Added parts", "ml", LESS, "Parts added to real lesions."),
+    "threshold": Meaning("Threshold", IMAGES, "", "Differences above it are enhancement."),
 }
 UPTAKE = {
     "share_of_brain": Meaning("Share of brain", about="Size of the uptake."),
-    "threshold": Meaning("Threshold", about="A share of the level that the convention names."),
+    "threshold": Meaning("Threshold", about="As a share of the convention's reference level."),
 }
 SCALE = {
-    "do_nothing_psnr_db": Meaning("Doing nothing", "dB", "", "PSNR of the post scan itself."),
-    "reachable_psnr_db": Meaning("Within reach", "dB", "", "PSNR of a perfect uptake."),
-    "gain_db": Meaning("Gain", "dB", MORE, "PSNR of the result above that of doing nothing."),
-    "share_of_reachable": Meaning("Share reached", "", MORE, "Of what is within reach; 1: all."),
+    "do_nothing_psnr_db": Meaning("Input unchanged", "dB", "", "PSNR of the post scan."),
+    "reachable_psnr_db": Meaning(
+        "Reachable", "dB", "", "PSNR if the uptake were removed perfectly."
+    ),
+    "gain_db": Meaning("Gain", "dB", MORE, "PSNR of the result minus that of the post scan."),
+    "share_of_reachable": Meaning(
+        "Share of gain", "", MORE, "Gain / reachable gain; 1: all of it."
+    ),
     "uptake_mae_of_do_nothing": Meaning(
-        "Error left", "", LESS, "In the uptake, as a share of that of doing nothing."
+        "Error left", "", LESS, "MAE in the uptake / that of the unchanged post scan."
     ),
 }
 NOISE = {
-    "variance": Meaning("Variance", f"{IMAGES}²", LESS, "Of the error, less the slice's mean.")
+    "variance": Meaning(
+        "Variance", f"{IMAGES}²", LESS, "Variance of the error about its mean in each slice."
+    )
 }
 
 
 def evaluation_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the numbers of a report as rows with the keys COLUMNS; what is undefined is None."""
+    """Return the numbers of a report as rows with the keys COLUMNS; undefined values are None."""
     normalisation = report["normalisation"]
     rows = []
     for region, values, meanings in _groups(report):
@@ -106,7 +116,7 @@ def evaluation_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def measured_by(report: Mapping[str, Any]) -> str:
-    """Return what all numbers of a report were measured by, as sentences."""
+    """Return, as sentences, the settings that all numbers of a report depend on."""
     return (
         f"Intensities: {report['unit']}. Data range: {report['data_range']:.4g}, the "
         f"{report['data_range_from']}. Brain: {report['brain_from']}."
@@ -125,7 +135,7 @@ def rows_as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 def _groups(
     report: Mapping[str, Any],
 ) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Meaning]]]:
-    """Yield the title, the numbers and their meanings of each part of a report."""
+    """Yield title, numbers and their descriptions for each part of a report."""
     regions = report["regions"]
     titles = {"brain": "Brain", "mask": "Mask", "uptake": "Uptake"}
     for key, title in titles.items():
@@ -134,8 +144,8 @@ def _groups(
     parts = {
         "uptake": ("Uptake", UPTAKE),
         "enhancement": ("Lesions", ENHANCEMENT),
-        "contrast": ("Uptake beside the rest", CONTRAST),
-        "scale": ("Between doing nothing and perfect", SCALE),
+        "contrast": ("Uptake and the rest", CONTRAST),
+        "scale": ("Compared with the input", SCALE),
         "noise": ("Noise", NOISE),
     }
     for key, (title, meanings) in parts.items():

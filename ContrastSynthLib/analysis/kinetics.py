@@ -1,22 +1,22 @@
-"""How tissue takes up agent and loses it: kinetic curves of a region, and of every voxel.
+"""Kinetic curves: uptake and washout of agent in a region, and in every voxel.
 
-All measures are taken from the signal, as radiologists take them; none is a concentration.
-With S0 the mean of the frames before the agent:
+All measures are taken from the signal, as in radiology, not from the concentration. S0 is the mean
+signal of the frames before the agent arrives.
 
-- arrival: the agent comes between two frames, and time counts from the earlier of them, or
-  from the injection at 0 s where that lies between them;
+- arrival: agent arrives between two frames; times count from the earlier of them, or from the
+  injection at 0 s if that lies between them;
 - initial enhancement = (S1 - S0) / S0, with S1 the highest signal within 120 s of arrival;
-- delayed change = (S2 - S1) / S1, with S2 the mean of the last 60 s of the series (one frame
-  in most protocols), as long as they come later than the 120 s;
+- delayed change = (S2 - S1) / S1, with S2 the mean of those of the last 60 s of the series (one
+  frame in most protocols) that are later than the 120 s;
 - type: I (persistent) above +10 % of delayed change, III (washout) below -10 %, II (plateau)
   in between (Kuhl et al., Radiology 1999;211:101-110; the shares of the breast lexicon);
-- signal enhancement ratio SER = (S1 - S0) / (S2 - S0): below 1 where it still rises, above 1
-  where it washes out (Li et al., Radiology 2008;248:79-87);
+- signal enhancement ratio SER = (S1 - S0) / (S2 - S0): below 1 for persistent enhancement, above
+  1 for washout (Li et al., Radiology 2008;248:79-87);
 - time to peak: from arrival to the highest signal of the whole series;
 - area: under (S - S0) / S0 from arrival to the last frame, by trapezoids, in seconds.
 
-Maps take a voxel's S1 where the whole region has its own: the highest of several noisy frames
-lies above the truth, and would make washout of half the voxels of a plateau.
+In maps, S1 of every voxel is the mean of the frames within 30 s of the region's peak. The maximum
+of several noisy frames is biased: half of the voxels of a plateau would be classified as washout.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.files.series import checked_times
-from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume, check_same_grid
+from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume, check_same_grid, checked_times
 
 SCHEMA_VERSION = 1
 
@@ -40,12 +39,12 @@ DELAYED_WINDOW_S = 60.0
 PEAK_WINDOW_S = 30.0
 PLATEAU_SHARE = 0.10
 TYPES = {1: "I", 2: "II", 3: "III"}
-"""Values of the map of types; 0 is a voxel that does not enhance enough to have one."""
+"""Values of the map of types; 0 is a voxel that does not enhance enough to have a type."""
 
-# The agent is there from the first frame on that has this share of the whole rise.
+# Agent has arrived in the first frame that reaches this share of the total increase.
 ARRIVAL_SHARE = 0.10
-# A region that never rises by this share of S0 holds no agent; a voxel needs more to stand
-# out of its noise, and maps of breast lesions usually begin at a half.
+# Minimum enhancement as a share of S0: of a region to contain agent, and of a voxel to have a type.
+# It is larger for a voxel because of its noise; maps of breast lesions usually begin at a half.
 MINIMUM_OF_CURVE, MINIMUM_OF_VOXEL = 0.10, 0.50
 
 MEASURES = (
@@ -56,10 +55,10 @@ MEASURES = (
 
 @dataclass(frozen=True)
 class Timing:
-    """When the agent came to a region, on the clock of ``times_s``, and when it peaked.
+    """When agent arrived in a region and when the signal peaked; all times in s as in ``times_s``.
 
-    ``baseline_frames`` counts the frames before; the frame of that number, counted from 0, is
-    the first with agent. ``peak_frame`` has the highest signal within 120 s of ``arrival_s``.
+    ``baseline_frames`` is the number of frames before the agent, which is also the index of the
+    first frame with agent. ``peak_frame`` has the highest signal within 120 s of ``arrival_s``.
     """
 
     times_s: tuple[float, ...]
@@ -69,14 +68,14 @@ class Timing:
 
     @property
     def peak_frames(self) -> list[int]:
-        """Frames whose mean is a voxel's S1: within 30 s of the region's peak, initial ones."""
+        """Frames whose mean is a voxel's S1: initial frames within 30 s of the region's peak."""
         peak_s = self.times_s[self.peak_frame]
         initial = initial_frames(self.times_s, self.baseline_frames, self.arrival_s)
         return [n for n in initial if abs(self.times_s[n] - peak_s) <= PEAK_WINDOW_S]
 
     @property
     def delayed_frames(self) -> list[int]:
-        """Frames of the last 60 s that come after the initial ones; none in a short series."""
+        """Frames of the last 60 s that are later than the initial ones; none in a short series."""
         start = self.times_s[-1] - DELAYED_WINDOW_S
         initial = initial_frames(self.times_s, self.baseline_frames, self.arrival_s)
         frames = range(initial[-1] + 1, len(self.times_s))
@@ -85,11 +84,11 @@ class Timing:
 
 @dataclass(frozen=True)
 class KineticCurve:
-    """The curve of a region and its measures; see the top of this file.
+    """The curve of a region and its measures, which the docstring of this module defines.
 
-    ``values`` are mean signals in the unit of the series. Without agent, ``timing`` and all
-    measures are None; in a series that ends too early, those of the delayed phase are.
-    ``type`` is "I", "II" or "III".
+    ``values`` are mean signals in the unit of the series. ``type`` is "I", "II" or "III". Without
+    agent, ``timing`` and all measures are None; in a series that ends too early, the measures of
+    the delayed phase are None.
     """
 
     times_s: tuple[float, ...]
@@ -104,7 +103,7 @@ class KineticCurve:
     area_s: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold."""
+        """Return the curve and its measures, JSON-able."""
         content = asdict(self)
         timing = content.pop("timing") or {}
         return {
@@ -118,7 +117,7 @@ class KineticCurve:
 
 
 def initial_frames(times_s: Sequence[float], baseline_frames: int, arrival_s: float) -> list[int]:
-    """Return the frames within 120 s of arrival, at least the first with agent."""
+    """Return the frames within 120 s of arrival, at least the first frame with agent."""
     frames = range(baseline_frames, len(times_s))
     end_s = arrival_s + INITIAL_WINDOW_S
     return [n for n in frames if times_s[n] <= end_s] or [baseline_frames]
@@ -127,7 +126,7 @@ def initial_frames(times_s: Sequence[float], baseline_frames: int, arrival_s: fl
 def mean_curve(series: Sequence[Volume], mask: Volume | BoolArray) -> NDArray[np.float64]:
     """Return the mean signal in the mask, frame by frame, shape (n,).
 
-    Raises RequestError for differing grids and for a mask of another grid or without a voxel.
+    Raises RequestError for different grids, and for a mask on another grid or without voxels.
     """
     return np.asarray(curves_in(series, mask).mean(axis=1, dtype=np.float64))
 
@@ -141,17 +140,17 @@ def curves_in(series: Sequence[Volume], mask: Volume | BoolArray) -> FloatArray:
     check_same_grid(volumes)
     if mask.shape != series[0].array.shape or not mask.any():
         raise RequestError(
-            f"A mask of {mask.shape} with {int(mask.sum())} voxels for volumes of "
-            f"{series[0].array.shape}: it must lie on their grid and hold at least one voxel."
+            f"The mask has the shape {mask.shape} and {int(mask.sum())} voxels, the volumes have "
+            f"the shape {series[0].array.shape}. It must be on their grid, with at least one voxel."
         )
     return np.stack([volume.array[mask] for volume in series])
 
 
 def find_arrival(values: ArrayLike) -> int | None:
-    """Return the first frame, counted from 0, with agent in a curve (n,); None without any.
+    """Return the index of the first frame with agent in a curve (n,); None without agent.
 
-    It and all later ones up to the highest exceed the mean of those before it by 10 % of the
-    whole rise, and that rise is at least 10 % of the mean.
+    This frame and all later ones up to the maximum exceed the baseline, the mean of the frames
+    before, by 10 % of the total increase, and that increase is at least 10 % of the baseline.
     """
     curve = np.asarray(values, dtype=np.float64)
     highest = int(curve.argmax())
@@ -171,10 +170,10 @@ def curve_timing(
     baseline_frames: int | None = None,
     arrival_s: float | None = None,
 ) -> Timing | None:
-    """Return when the agent came, found in a curve (n,) or as given; None without agent.
+    """Return when agent arrived, detected in a curve (n,) or as given; None without agent.
 
-    ``arrival_s`` alone tells the frames before the agent too: those not later than it. Raises
-    RequestError for wrong times and for an arrival that leaves no frame before or after it.
+    If only ``arrival_s`` is given, the frames up to it are those before the agent. Raises
+    RequestError for wrong times, and for an arrival without a frame before or after it.
     """
     curve = np.asarray(values, dtype=np.float64)
     times = checked_times(times_s, curve.size, "The curve")
@@ -185,8 +184,8 @@ def curve_timing(
         return None
     if not 0 < first < len(times):
         raise RequestError(
-            f"{first} of {len(times)} frames before the agent: a curve needs at least one before "
-            "and one after its arrival."
+            f"{first} of {len(times)} frames are before the agent: a curve needs at least one "
+            "before and one after its arrival."
         )
     if arrival_s is None:
         before, after = times[first - 1], times[first]
@@ -203,7 +202,7 @@ def measure_curve(
     baseline_frames: int | None = None,
     arrival_s: float | None = None,
 ) -> KineticCurve:
-    """Return a curve (n,) of mean signals with its measures; errors as in :func:`curve_timing`."""
+    """Return the measures of a curve (n,) of mean signals; errors as in :func:`curve_timing`."""
     curve = np.asarray(values, dtype=np.float64)
     timing = curve_timing(times_s, curve, baseline_frames=baseline_frames, arrival_s=arrival_s)
     times = tuple(float(time) for time in times_s)
@@ -225,14 +224,14 @@ def kinetic_maps(
 ) -> dict[str, NDArray[Any]]:
     """Return the measures of every voxel of signals (n, ...), as maps of shape (...).
 
-    By the names of :class:`KineticCurve`: float32 with NaN where the measure has no meaning
-    (S0 not above 0, S2 = S0), and ``type`` as uint8, 0 where neither S1 nor S2 exceeds S0 by
-    ``minimum_enhancement``. All voxels share the region's ``timing``; S1 is their mean within
-    30 s of the region's peak.
+    Maps have the names of :class:`KineticCurve`. They are float32, with NaN where a measure is not
+    defined (S0 not above 0, or S2 = S0); ``type`` is uint8, 0 where neither S1 nor S2 exceeds S0 by
+    the share ``minimum_enhancement``. All voxels have the region's ``timing``; S1 is the mean
+    within 30 s of the region's peak. Raises RequestError for a wrong number of frames.
     """
     signals = np.asarray(values)
     if len(signals) != len(timing.times_s):
-        raise RequestError(f"{len(signals)} frames, but {len(timing.times_s)} times.")
+        raise RequestError(f"There are {len(signals)} frames but {len(timing.times_s)} times.")
     found = _measures(signals, timing, timing.peak_frames, minimum_enhancement)
     return {
         name: map_.astype(np.uint8 if name == "type" else np.float32)

@@ -1,4 +1,4 @@
-"""Kinetic curves of a region as numbers: one series alone, or a synthetic one beside it."""
+"""Report of the kinetics of a region: of one series, or of a real and a synthetic series."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ from ContrastSynthLib.analysis.kinetics import (
     measure_curve,
 )
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.files.series import checked_times, times_of
-from ContrastSynthLib.volumes import FloatArray, Volume, check_same_grid
+from ContrastSynthLib.volumes import FloatArray, Volume, check_same_grid, checked_times, times_of
 
-# Frames of two series are the same phase when their times differ by no more than this.
+# Frames of two series are the same phase when their times differ by at most this.
 SAME_TIME_S = 1.0
 
 
@@ -32,9 +31,9 @@ SAME_TIME_S = 1.0
 class BlandAltman:
     """Agreement of paired measurements: Bland and Altman, Lancet 1986;327:307-310.
 
-    ``bias`` is the mean of synthetic - real; 95 % of the differences lie within ``lower`` and
-    ``upper``, bias -+ 1.96 standard deviations, if they are normally distributed. ``deviation``
-    and the limits are None for a single pair.
+    ``bias`` is the mean of synthetic - real and ``deviation`` the standard deviation. ``lower`` and
+    ``upper`` are the limits of agreement, bias -+ 1.96 deviations, which contain 95 % of normally
+    distributed differences. ``deviation`` and the limits are None for a single pair.
     """
 
     pairs: int
@@ -45,9 +44,9 @@ class BlandAltman:
 
 
 def bland_altman(real: ArrayLike, synthetic: ArrayLike) -> BlandAltman:
-    """Return how paired measurements (n,) agree; pairs with a NaN do not count.
+    """Return the agreement of paired measurements (n,); pairs with a NaN are left out.
 
-    Raises RequestError for different lengths or no pair.
+    Raises RequestError for different lengths and when no pair is left.
     """
     first, second = _paired(real, synthetic)
     difference = (second - first)[np.isfinite(first) & np.isfinite(second)]
@@ -64,13 +63,13 @@ def bland_altman(real: ArrayLike, synthetic: ArrayLike) -> BlandAltman:
 def cohens_kappa(real: ArrayLike, synthetic: ArrayLike) -> float:
     """Return Cohen's kappa of paired classes (n,) of any kind, unweighted.
 
-    kappa = (p_o - p_e) / (1 - p_e), the agreement beyond that of chance (Cohen, Educ Psychol
-    Meas 1960;20:37-46); NaN when both always name the same one class. Raises RequestError for
-    different lengths or no pair.
+    kappa = (p_o - p_e) / (1 - p_e), the agreement beyond chance (Cohen, Educ Psychol Meas
+    1960;20:37-46); NaN when there is only one class. Raises RequestError for different lengths and
+    without pairs.
     """
     first, second = np.asarray(real), np.asarray(synthetic)
     if first.shape != second.shape or first.size == 0:
-        raise RequestError(f"{first.size} and {second.size} classes: kappa needs pairs of them.")
+        raise RequestError(f"There are {first.size} and {second.size} classes: kappa needs pairs.")
     agreement = float((first == second).mean())
     classes = np.unique(np.concatenate([first, second]))
     chance = float(sum((first == c).mean() * (second == c).mean() for c in classes))
@@ -80,13 +79,13 @@ def cohens_kappa(real: ArrayLike, synthetic: ArrayLike) -> float:
 def compare_curves(
     real: KineticCurve, synthetic: KineticCurve, frames: Sequence[int] | None = None
 ) -> dict[str, Any]:
-    """Return how alike two curves at the same times are, JSON-able.
+    """Return the agreement of two curves at the same times, JSON-able.
 
     Over ``frames`` (all by default): Spearman's rho (None for a constant curve or fewer than 2
-    frames), the DTW distance and the enhancement error of each frame, all on signals divided by
-    the real baseline, so that they have no unit. Then the difference, synthetic - real, of each
-    measure, and whether the types agree. Raises RequestError for curves of different lengths and
-    for a real baseline that is not above 0.
+    frames), the dynamic time warping (DTW) distance, and the enhancement error of each frame, all
+    computed from signals divided by the real baseline (no unit). Also the difference
+    synthetic - real of each measure, and whether the types agree. Raises RequestError for curves
+    of different lengths and for a real baseline that is not above 0.
     """
     from ContrastSynthLib.metrics.contrast import enhancement_error
     from ContrastSynthLib.metrics.curves import dtw, spearman_rho
@@ -95,7 +94,7 @@ def compare_curves(
     if real.baseline <= 0:
         raise RequestError(
             f"The mean signal before the agent is {real.baseline:g} in the real series: curves are "
-            "compared in units of it. Does the mask lie in tissue?"
+            "divided by it, so it must be above 0. Does the mask lie in tissue?"
         )
     chosen = list(range(len(first))) if frames is None else list(frames)
     first, second = first[chosen] / real.baseline, second[chosen] / real.baseline
@@ -121,14 +120,14 @@ def kinetics_report(
     baseline_frames: int | None = None,
     arrival_s: float | None = None,
 ) -> dict[str, Any]:
-    """Return the kinetics of the mask in a series, JSON-able, and how a synthetic one agrees.
+    """Return the kinetics of the mask in a series and the agreement with a synthetic series.
 
-    ``times_s`` replaces the times of the series, and of ``compare`` if it has as many volumes.
-    ``compare`` may hold only some phases: each must have the time of one of the series, and
-    the other phases are taken from the series, which the report tells. Curves of the whole
-    mask are compared over the synthetic phases; the delayed change (Bland-Altman) and the
-    type (kappa) voxel by voxel, with the timing of the real series. Raises RequestError for
-    wrong times, grids or masks.
+    The report is JSON-able. ``times_s`` (s) replaces the times of the series, and those of
+    ``compare``, the synthetic series, if it has as many volumes. ``compare`` may contain only some
+    phases: each must have the time of a phase of the series. The other phases are taken from the
+    series, with a note in the report. Curves of the whole mask are compared over the synthetic
+    phases; the delayed change (Bland-Altman) and the type (kappa) are compared voxel by voxel, with
+    the timing of the real series. Raises RequestError for wrong times, grids or masks.
     """
     times = times_of(series) if times_s is None else checked_times(times_s, len(series), "--times")
     check_same_grid({"series": series[0], "mask": mask})
@@ -141,7 +140,7 @@ def kinetics_report(
         "times_from": "the file" if times_s is None else "given",
         "mask": {"voxels": voxels.shape[1], "ml": voxels.shape[1] * mask.grid.voxel_volume_ml},
         "curve": curve.as_dict(),
-        "voxels": _told_voxels(voxels, curve),
+        "voxels": _voxel_summary(voxels, curve),
         "notes": _notes(curve),
     }
     if compare is not None:
@@ -153,8 +152,8 @@ def kinetics_report(
         missing = [f"{times[n]:g}" for n in range(len(times)) if n not in frames]
         if missing:
             report["notes"].append(
-                f"The synthetic series has no phase at {', '.join(missing)} s: the real ones "
-                "stand in for them."
+                f"The synthetic series has no phase at {', '.join(missing)} s: the real phases "
+                "are used there."
             )
     return report
 
@@ -162,7 +161,7 @@ def kinetics_report(
 def _compared(
     curve: KineticCurve, real: FloatArray, synthetic: FloatArray, frames: list[int]
 ) -> dict[str, Any]:
-    """Return the synthetic curve, measured with the timing of the real one, and the agreement."""
+    """Return the synthetic curve, measured with the timing of the real curve, and the agreement."""
     timing = curve.timing
     other = measure_curve(
         curve.times_s,
@@ -171,7 +170,7 @@ def _compared(
         arrival_s=timing.arrival_s if timing else None,
     )
     return {
-        "synthetic": {"curve": other.as_dict(), "voxels": _told_voxels(synthetic, other)},
+        "synthetic": {"curve": other.as_dict(), "voxels": _voxel_summary(synthetic, other)},
         "agreement": compare_curves(curve, other, frames) | _by_voxel(real, synthetic, curve),
     }
 
@@ -179,7 +178,7 @@ def _compared(
 def _matching_frames(
     times: NDArray[np.float64], compare: Sequence[Volume], times_given: bool
 ) -> list[int]:
-    """Return which frames of the real series the synthetic volumes stand for."""
+    """Return the frames of the real series to which the synthetic volumes correspond."""
     if times_given and len(compare) == len(times):
         return list(range(len(times)))
     wanted = times_of(compare)
@@ -188,13 +187,13 @@ def _matching_frames(
         if abs(times[frame] - time) > SAME_TIME_S:
             listed = ", ".join(f"{t:g}" for t in times)
             raise RequestError(
-                f"The synthetic series has a phase at {time:g} s, the real one has none there but "
-                f"at {listed} s. Give --times for both, or compare the same phases."
+                f"The synthetic series has a phase at {time:g} s, the real one only at {listed} s. "
+                "Give --times for both, or compare the same phases."
             )
     return frames
 
 
-def _told_voxels(voxels: FloatArray, curve: KineticCurve) -> dict[str, Any] | None:
+def _voxel_summary(voxels: FloatArray, curve: KineticCurve) -> dict[str, Any] | None:
     """Return the medians of the measures over the mask, and the share of each type."""
     if curve.timing is None:
         return None
@@ -211,7 +210,7 @@ def _told_voxels(voxels: FloatArray, curve: KineticCurve) -> dict[str, Any] | No
 
 
 def _by_voxel(real: FloatArray, synthetic: FloatArray, curve: KineticCurve) -> dict[str, Any]:
-    """Return the voxelwise agreement of the delayed change and the type, None without agent."""
+    """Return the voxelwise agreement of delayed change and type; None without agent."""
     if curve.timing is None or curve.delayed_change is None:
         return {"delayed_change_by_voxel": None, "type_kappa_by_voxel": None}
     first, second = (kinetic_maps(values, curve.timing) for values in (real, synthetic))
@@ -225,7 +224,7 @@ def _by_voxel(real: FloatArray, synthetic: FloatArray, curve: KineticCurve) -> d
 
 def _notes(curve: KineticCurve) -> list[str]:
     if curve.timing is None:
-        return ["No agent arrives in the mask: its mean signal rises by less than 10 %."]
+        return ["No agent arrives in the mask: its mean signal increases by less than 10 %."]
     if curve.delayed_change is None:
         return [
             "The series ends within 120 s of the agent's arrival: there is no delayed phase, and "
@@ -249,6 +248,6 @@ def _paired(
     first, second = np.asarray(real, np.float64), np.asarray(synthetic, np.float64)
     if first.shape != second.shape:
         raise RequestError(
-            f"{first.size} real and {second.size} synthetic values: they must come in pairs."
+            f"There are {first.size} real and {second.size} synthetic values: they must be pairs."
         )
     return first.ravel(), second.ravel()

@@ -1,7 +1,6 @@
-"""All measures of the papers between two images, by region; numbers only, no words.
+"""The measures of the papers for two images in a region; ``metrics`` defines each measure.
 
-What a measure is, and from which paper, stands in ``metrics``; here is only where each one
-is taken. What has no meaning in a region is NaN.
+A measure that is not defined in a region is NaN.
 """
 
 from __future__ import annotations
@@ -42,13 +41,13 @@ IN_A_REGION: dict[str, Callable[..., float]] = {
 """Measures of two images and a mask."""
 
 IN_A_RANGE: dict[str, Callable[..., float]] = {"psnr_db": psnr, "gmsd": gmsd}
-"""Measures that need the span of the intensities too."""
+"""Measures that need the data range too."""
 
 
 def measure_region(
     real: FloatArray, made: FloatArray, where: BoolArray, *, data_range: float, voxel_ml: float
 ) -> dict[str, Any]:
-    """Return the size of a region and the measures of two images (k, j, i) inside it."""
+    """Return the size of a region and the measures of two images (k, j, i) in it."""
     voxels = int(where.sum())
     dimensions = 3 if min(where.shape) >= SSIM_WINDOW_VOXELS else 2
     wide_enough = min(where.shape[1:]) >= SSIM_WINDOW_VOXELS
@@ -75,10 +74,10 @@ def measure_contrast(
     uptake: BoolArray,
     enhancing: BoolArray,
 ) -> dict[str, float]:
-    """Return the measures that set the uptake against the rest of the brain.
+    """Return the measures that compare the uptake with the rest of the brain.
 
-    ``uptake`` is SPHERE's region, ``enhancing`` the voxels of the low-dose cGAN; ``native`` is
-    the scan of the pair that is not synthesised.
+    ``uptake`` is the region of SPHERE, ``enhancing`` that of the low-dose cGAN; ``native`` is the
+    scan of the pair that was not synthesised. All are (k, j, i).
     """
     rest = brain & ~uptake
     defined = {
@@ -104,10 +103,11 @@ def compare_enhancement(
     grid: Grid,
     threshold: float,
 ) -> EnhancementReport:
-    """Return missed and invented enhancement of ``made`` beside the scan it does not imitate.
+    """Return missed and invented enhancement of the synthetic image ``made``.
 
-    ``other`` is the post scan when a pre scan was synthesised, else the pre scan.
-    ``threshold`` is in the unit of the images.
+    ``real`` is the image that it imitates, and ``other`` the second image of the differences: the
+    post scan when a pre scan was synthesised (``real_is_pre``), else the pre scan. ``threshold`` is
+    in the unit of the images.
     """
     sign = -1.0 if real_is_pre else 1.0
     return missed_and_invented(

@@ -16,7 +16,7 @@ from ContrastSynthLib.volumes import FloatArray, Volume
 
 MAX_SAMPLES = 100_000
 
-# Rounding must not push a point off the face of the outermost voxels.
+# Tolerance for points on the outer face of the outermost voxels.
 FACE_TOLERANCE_VOXELS = 1e-6
 
 
@@ -24,8 +24,8 @@ FACE_TOLERANCE_VOXELS = 1e-6
 class Profile:
     """Intensities at points evenly spaced along a line.
 
-    ``distance_mm`` (n,) from the start, ``ras_mm`` (n, 3) where the points lie, ``values``
-    (n,) float32 in the unit of the volume, NaN outside of it.
+    ``distance_mm`` (n,) is the distance from the start, ``ras_mm`` (n, 3) the position of the
+    points, and ``values`` (n,) float32 the intensity in the unit of the volume, NaN outside of it.
     """
 
     distance_mm: NDArray[np.float64]
@@ -49,23 +49,24 @@ def line_profile(
 ) -> Profile:
     """Return the intensities from one RAS point to another, both included, in millimetres.
 
-    Values are interpolated linearly; between the centre and the outer face of the outermost
-    voxels they stay those of the centre, so a volume of one slice is as thick as its slice.
-    ``samples`` is the number of points, by default one every half of the smallest spacing.
-    Raises RequestError for a line without length or wholly outside the volume, and for
-    fewer than 2 or more than 100,000 points.
+    Values are interpolated linearly; from the centre of the outermost voxels to their outer face
+    the value of the centre is used, so a volume of one slice can be sampled over its thickness.
+    ``samples`` is the number of points; by default their distance is half of the smallest spacing.
+    Raises RequestError for a line without length or outside of the volume, and for fewer than 2
+    or more than 100,000 points.
     """
     start, end = _point(from_ras_mm), _point(to_ras_mm)
     length = float(np.linalg.norm(end - start))
     if length == 0:
         raise RequestError(
-            f"The line has no length: both its ends are at {_told(start)}. Give two points."
+            f"The line has no length: both ends are at {_as_text(start)}. Give two points."
         )
     if samples is None:
         samples = max(2, math.ceil(length / (min(volume.grid.spacing_mm) / 2)) + 1)
     if not 2 <= samples <= MAX_SAMPLES:
         raise RequestError(
-            f"A profile of {length:g} mm with {samples} points: 2 to {MAX_SAMPLES} are possible."
+            f"A profile of {length:g} mm with {samples} points is not possible: give 2 to "
+            f"{MAX_SAMPLES}."
         )
     share = np.linspace(0.0, 1.0, samples)
     points = start + share[:, None] * (end - start)
@@ -73,8 +74,8 @@ def line_profile(
     if np.isnan(values).all():
         middle = volume.grid.ras_from_index((np.array(volume.grid.shape) - 1) / 2)
         raise RequestError(
-            f"The line from {_told(start)} to {_told(end)} does not meet the volume, whose "
-            f"centre is at {_told(middle)}."
+            f"The line from {_as_text(start)} to {_as_text(end)} does not meet the volume, whose "
+            f"centre is at {_as_text(middle)}."
         )
     return Profile(share * length, points, values)
 
@@ -82,15 +83,15 @@ def line_profile(
 def profile_error(reference: Profile, synthetic: Profile) -> float:
     """Return the mean absolute error between two profiles along the same line (SPHERE, fig. 9).
 
-    Points outside either volume do not count. Raises RequestError when the profiles have
-    different points or share none with a value.
+    Points outside of either volume are left out. Raises RequestError when the profiles have
+    different points, or no point with a value in both.
     """
     if reference.ras_mm.shape != synthetic.ras_mm.shape or not np.allclose(
         reference.ras_mm, synthetic.ras_mm, rtol=0.0, atol=1e-3
     ):
         raise RequestError(
-            "The profiles run along different points. Take both from the same two ends with "
-            "the same number of samples."
+            "The profiles have different points. Take both between the same two points, with the "
+            "same number of samples."
         )
     difference = np.abs(synthetic.values.astype(np.float64) - reference.values)
     if np.isnan(difference).all():
@@ -112,10 +113,10 @@ def _point(ras_mm: Sequence[float]) -> NDArray[np.float64]:
     point = np.asarray(ras_mm, dtype=np.float64)
     if point.shape != (3,) or not np.isfinite(point).all():
         raise RequestError(
-            f"{ras_mm}: not a point. Give three finite numbers R, A, S in millimetres."
+            f"{ras_mm} is not a point. Give three finite numbers R, A, S in millimetres."
         )
     return point
 
 
-def _told(point: NDArray[np.float64]) -> str:
+def _as_text(point: NDArray[np.float64]) -> str:
     return f"({', '.join(f'{x:g}' for x in np.round(point, 3))}) mm RAS"

@@ -1,7 +1,7 @@
-"""Where contrast agent went: the voxels that a post-contrast scan shows brighter (eq. 22).
+"""Uptake of contrast agent: voxels that are brighter in the post-contrast scan (SPHERE, eq. 22).
 
-The papers agree on subtracting two scans and on a threshold of a tenth, and differ in what
-that is a tenth of. Each habit is a named convention; a mask means little without its name.
+All papers threshold the difference of two scans at 0.1, but of different reference levels. Each
+way is a named convention, which is part of the result.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from ContrastSynthLib.preprocessing.normalisation import fit, radiometric_gain
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume, check_same_grid
 
-# Our choice: the soft mask falls from 0.98 at twice the threshold to 0.02 at no difference.
+# Width of the soft mask's sigmoid, our choice: it is 0.98 at twice the threshold and 0.02 at 0.
 SOFT_WIDTH_OF_THRESHOLD = 0.25
 
 BELOW_HALF = np.nextafter(np.float32(0.5), np.float32(0.0))
@@ -25,11 +25,11 @@ BELOW_HALF = np.nextafter(np.float32(0.5), np.float32(0.0))
 
 @dataclass(frozen=True)
 class UptakeResult:
-    """Uptake of contrast agent and the convention that it was measured by.
+    """Uptake of contrast agent, and the convention of its measurement.
 
-    All arrays are (k, j, i) and empty outside the brain. ``difference`` float32 is post - pre
-    in units of the reference level; ``binary`` is where it exceeds ``threshold``; ``soft``
-    float32 in [0, 1] is at least 0.5 exactly there. ``reference_level`` says what counts as 1.
+    All arrays are (k, j, i) and 0 outside the brain. ``difference`` float32 is post - pre in units
+    of the reference level; ``binary`` is where it exceeds ``threshold``; ``soft`` float32 in [0, 1]
+    is at least 0.5 in the same voxels. ``reference_level`` names the level of 1.
     """
 
     binary: BoolArray
@@ -64,7 +64,7 @@ def _of_peak(pre: FloatArray, post: FloatArray, brain: BoolArray) -> FloatArray:
 
 @dataclass(frozen=True)
 class Convention:
-    """What a difference is measured in; ``difference`` takes pre, post and brain, (k, j, i)."""
+    """A way to normalise the difference; ``difference`` takes pre, post and brain, (k, j, i)."""
 
     reference_level: str
     source: str
@@ -98,7 +98,7 @@ CONVENTIONS = {
 }
 
 REFERENCE_LEVELS = {"mean": "sphere", "p95": "cgan", "p99.9": "real_scans"}
-"""The convention behind each name of the command line's ``--reference-level``."""
+"""Reference level, as on the command line (``--reference-level``), to its convention."""
 
 
 def uptake(
@@ -112,10 +112,11 @@ def uptake(
 ) -> UptakeResult:
     """Return where ``post`` exceeds ``pre`` by more than ``threshold`` (SPHERE, eq. 22).
 
-    ``brain`` (k, j, i) bounds both the normalisation and the result. ``convention`` is a key
-    of CONVENTIONS; ``reference_level`` (mean, p95 or p99.9), when given, picks it instead.
-    Raises RequestError for differing grids, an unknown name, an empty or wrongly shaped
-    mask, a threshold that is not above 0, and scans that cannot be normalised.
+    ``threshold`` has the unit of the reference level. ``brain`` (k, j, i) limits both the
+    normalisation and the result. ``convention`` is a key of CONVENTIONS; ``reference_level`` (mean,
+    p95 or p99.9), when given, selects it instead. Raises RequestError for different grids, an
+    unknown name, an empty mask or one of another shape, a threshold that is not above 0, and
+    scans that cannot be normalised.
     """
     if reference_level is not None:
         if reference_level not in REFERENCE_LEVELS:
@@ -129,8 +130,8 @@ def uptake(
         )
     check_same_grid({"pre": pre, "post": post})
     inside = _brain_of(brain, pre)
-    habit = CONVENTIONS[convention]
-    difference = np.where(inside, habit.difference(pre.array, post.array, inside), np.float32(0))
+    chosen = CONVENTIONS[convention]
+    difference = np.where(inside, chosen.difference(pre.array, post.array, inside), np.float32(0))
     binary = difference > np.float32(threshold)
     return UptakeResult(
         binary=binary,
@@ -138,7 +139,7 @@ def uptake(
         difference=difference,
         threshold=float(threshold),
         convention=convention,
-        reference_level=habit.reference_level,
+        reference_level=chosen.reference_level,
         volume_ml=float(binary.sum()) * pre.grid.voxel_volume_ml,
         share_of_brain=float(binary.sum() / inside.sum()),
     )
@@ -149,7 +150,7 @@ def _soft(
 ) -> FloatArray:
     steps = (difference - np.float32(threshold)) / np.float32(SOFT_WIDTH_OF_THRESHOLD * threshold)
     soft = np.where(inside, expit(steps), np.float32(0))
-    # A difference of exactly the threshold, and rounding below it, must not tell otherwise.
+    # Rounding must not put voxels at or just below the threshold at 0.5 or more.
     return np.asarray(np.where(binary, soft, np.minimum(soft, BELOW_HALF)), dtype=np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Measures of how close a synthetic image is to the real one, under the papers' names."""
+"""Measures of the agreement of a synthetic image with the real one, named as in the papers."""
 
 from ContrastSynthLib.metrics.contrast import (
     cfs,

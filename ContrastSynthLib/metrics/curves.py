@@ -1,4 +1,4 @@
-"""How alike two kinetic curves are: two sequences of intensities over time."""
+"""Similarity of two kinetic curves, sequences of intensities over time."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ContrastSynthLib.errors import RequestError
 def spearman_rho(reference: ArrayLike, synthetic: ArrayLike) -> float:
     """Return Spearman's rank correlation of two curves (n,) at the same times (iterU-Net, 4.3).
 
-    The Pearson correlation of the ranks, ties sharing their mean rank: 1 when both rise and
-    fall in the same order. NaN when a curve is constant. Raises RequestError for curves of
+    The Pearson correlation of the ranks, with the mean rank for ties: 1 when both curves have
+    the same order of intensities. NaN when a curve is constant. Raises RequestError for curves of
     different lengths or fewer than 2 points.
     """
     from scipy.stats import ConstantInputWarning, spearmanr
@@ -22,8 +22,8 @@ def spearman_rho(reference: ArrayLike, synthetic: ArrayLike) -> float:
     real, made = _curve(reference, "reference"), _curve(synthetic, "synthetic")
     if real.size != made.size or real.size < 2:
         raise RequestError(
-            f"Curves of {real.size} and {made.size} points: a rank correlation needs the same "
-            "times in both, at least 2."
+            f"Curves of {real.size} and {made.size} points: a rank correlation needs curves of "
+            "equal length, with at least 2 points."
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConstantInputWarning)
@@ -33,11 +33,11 @@ def spearman_rho(reference: ArrayLike, synthetic: ArrayLike) -> float:
 def dtw(reference: ArrayLike, synthetic: ArrayLike) -> float:
     """Return the dynamic time warping distance of two curves (n,) and (m,) (iterU-Net, 4.3).
 
-    The least sum of |reference[a] - synthetic[b]| over the pairs (a, b) of a warping path: from
-    the first points to the last ones, each step one on in a, in b or in both (Sakoe and Chiba
-    1978, without a window). The paper gives no formula; our choice: absolute differences, not
-    divided by the path's length, in the unit of the curves. 0 for equal curves; time itself
-    plays no part.
+    The minimum, over all warping paths, of the sum of |reference[a] - synthetic[b]| over the pairs
+    (a, b) of the path. A path leads from the first points to the last ones, and each step advances
+    a, b or both by one (Sakoe and Chiba 1978, without a window). The paper gives no formula; our
+    choice: absolute differences in the unit of the curves, not divided by the path's length. 0 for
+    equal curves. The times of the points are not used.
     """
     real, made = _curve(reference, "reference"), _curve(synthetic, "synthetic")
     cost = np.abs(real[:, None] - made[None, :])

@@ -1,9 +1,9 @@
-"""How alike the edges of two images are.
+"""Similarity of the edges of two images (k, j, i).
 
-Images are (k, j, i); the operators are those of the papers, which are two-dimensional, so
-edges are those within each slice along k unless ``dimensions=3`` is asked for. A kernel at the
-border of a mask sees what lies outside of it, and the volume mirrored at its faces. All
-functions raise RequestError for differing shapes, an empty mask and arrays that are no volumes.
+As in the papers the operators are two-dimensional, within each slice along k, unless
+``dimensions=3`` is given. At the border of a mask the kernels use the voxels outside of it; at
+the faces of the volume they use mirrored voxels. All functions raise RequestError for different
+shapes, an empty mask and arrays that are not three-dimensional.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ DERIVATIVE = (-0.5, 0.0, 0.5)
 SOBEL_SMOOTHING = (0.25, 0.5, 0.25)
 PREWITT_SMOOTHING = (1 / 3, 1 / 3, 1 / 3)
 
-# Xue et al. 2014: 170 for images of 8 bits, which is 0.0026 for images in [0, 1].
+# c of Xue et al. 2014: 170 for 8-bit images, which is 0.0026 for images in [0, 1].
 GMSD_CONSTANT_OF_SQUARED_RANGE = 170 / 255**2
 
-# Edges that differ by less are rounding: images are stored in single precision.
+# Relative variation of edges below which it is rounding: images are in single precision.
 FLAT_EDGES = 1e-6
 
 
@@ -30,8 +30,8 @@ def gradient_magnitude(
 ) -> Array:
     """Return the magnitude of the gradient (k, j, i), float64, in intensity per voxel.
 
-    The kernels are scaled so that a ramp of 1 per voxel gives 1 (our choice; the integer
-    kernels of Sobel's operator give 8 in 2D). Voxels count as cubes.
+    The kernels are scaled so that a ramp of 1 per voxel gives 1 (our choice; Sobel's integer
+    kernels give 8 in 2D). The spacing of the voxels is not used.
     """
     values = np.asarray(image)
     axes = axes_of(values.shape, dimensions)
@@ -54,8 +54,8 @@ def gradient_magnitude_rmse(
 ) -> float:
     """Return sqrt(mean((g - g')^2)) of Sobel gradient magnitudes, in intensity per voxel.
 
-    SPHERE's eq. 26, which calls this "GMSD"; what the literature calls so is :func:`gmsd`.
-    0 is best, also for an image and its negative, whose edges have the same magnitudes.
+    SPHERE's eq. 26, where it is called "GMSD"; the GMSD of the literature is :func:`gmsd`. 0 is
+    best; an image and its negative also give 0, because their edges have equal magnitudes.
     """
     real, made = _edges(reference, synthetic, mask, dimensions)
     return float(np.sqrt(np.mean(np.square(real - made))))
@@ -70,8 +70,8 @@ def eis(
 ) -> float:
     """Return SPHERE's edge intensity similarity, the Pearson correlation of Sobel edges (eq. 28).
 
-    From -1 to 1, 1 is best; gain and offset of either image do not matter, nor does its sign.
-    NaN when either image has the same gradient magnitude everywhere in the mask.
+    From -1 to 1; 1 is best. It does not depend on the gain, offset or sign of either image. NaN
+    when the gradient magnitude of an image is constant in the mask.
     """
     real, made = _edges(reference, synthetic, mask, dimensions)
     norms = []
@@ -94,15 +94,15 @@ def gmsd(
     """Return the gradient magnitude similarity deviation of Xue et al. 2014; 0 is best.
 
     Each slice is averaged over blocks of 2 x 2, g and g' are Prewitt gradient magnitudes, and
-    GMSD is the standard deviation of (2 g g' + c) / (g^2 + g'^2 + c) with c = 170 for 8 bits,
-    scaled to ``data_range``. Of a volume, our choice: the mean over slices, each with the
-    weight of its blocks that touch the mask.
+    GMSD is the standard deviation of (2 g g' + c) / (g^2 + g'^2 + c), with c = 170 for 8-bit
+    images, scaled to ``data_range``. For a volume (our choice): the mean over slices, weighted by
+    the number of blocks that touch the mask.
     """
     check_range(data_range)
     real, made = pair_of(reference, synthetic)
     axes_of(real.shape, 2)
     blocks = _halved(mask_of(mask, real.shape)) > 0
-    # The Prewitt kernel of the paper does not halve the difference of the two neighbours.
+    # The paper's Prewitt kernel does not divide the difference of the two neighbours by 2.
     g, h = (
         2.0 * gradient_magnitude(_halved(image), smoothing=PREWITT_SMOOTHING)
         for image in (real, made)
@@ -130,7 +130,7 @@ def _edges(
 
 
 def _halved(image: Array) -> Array:
-    """Return means over blocks of 2 x 2 in each slice; an odd last row or column is doubled."""
+    """Return means over blocks of 2 x 2 in each slice; an odd last row or column is repeated."""
     odd = [(0, size % 2) for size in image.shape[1:]]
     even = np.pad(image.astype(np.float64), [(0, 0), *odd], mode="edge")
     rows = even[:, ::2] + even[:, 1::2]

@@ -1,8 +1,8 @@
-"""How far a synthetic image is from the real one, voxel by voxel.
+"""Voxelwise agreement of a synthetic image with the real one.
 
-Every function takes two arrays of one shape and one unit, the real image first, and
-returns one number. ``mask`` is a boolean array of the same shape: only its voxels count.
-All raise RequestError when shapes differ, the mask is empty or the range is not positive.
+All functions take two arrays of one shape and one unit, the real image first, and return one
+number. ``mask`` is a boolean array of the same shape that selects the voxels; None means all.
+All raise RequestError for different shapes, an empty mask and a data range that is not positive.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SKIMAGE_HINT = (
     "Slicer 'PythonSlicer -m pip install scikit-image'."
 )
 
-# The window of Wang et al. 2004: a Gaussian of sigma 1.5, cut off at 11 voxels.
+# The window of Wang et al. 2004: a Gaussian with a sigma of 1.5, 11 voxels wide.
 SSIM_SIGMA_VOXELS = 1.5
 SSIM_WINDOW_VOXELS = 11
 SSIM_RADIUS_VOXELS = SSIM_WINDOW_VOXELS // 2
@@ -50,7 +50,7 @@ def relative_error(
 ) -> float:
     """Return ||synthetic - reference|| / ||reference||, Euclidean norms (LIP-CAR, sec. 4.3).
 
-    A reference of zeros gives infinity, unless the synthetic image is 0 as well.
+    A reference of zeros gives infinity, or 0 when the synthetic image is zero too.
     """
     real, made = voxels_of(reference, synthetic, mask)
     return relative(float(np.linalg.norm(made - real)), float(np.linalg.norm(real)))
@@ -65,10 +65,9 @@ def psnr(
 ) -> float:
     """Return the peak signal-to-noise ratio in dB: 20 log10(data_range / RMSE).
 
-    ``data_range`` is the span of intensities that counts as full scale, in the unit of the
-    images: HR-FCN (sec. IV-A) and LIP-CAR (sec. 4.3, which prints the norm where the RMSE is
-    meant) take the maximum of the reference. Images that are equal in every voxel of the mask
-    give infinity.
+    ``data_range`` is the peak value, in the unit of the images: HR-FCN (sec. IV-A) and LIP-CAR
+    (sec. 4.3, which prints the norm instead of the RMSE) use the maximum of the reference. Infinite
+    when the images are equal in the mask.
     """
     check_range(data_range)
     error = rmse(reference, synthetic, mask=mask)
@@ -85,12 +84,11 @@ def ssim(
 ) -> float:
     """Return the mean structural similarity (Wang et al. 2004) of two (k, j, i) arrays.
 
-    The window is a Gaussian with a sigma of 1.5 voxels, 11 voxels wide; ``dimensions=2``
-    compares slice by slice along k. With a mask, the map of local similarities is averaged
-    over the voxels of the mask; a window that reaches past the mask sees what lies there,
-    and one that reaches past the volume sees it mirrored. Without a mask, only windows
-    that lie inside the volume count. Raises RequestError when the volume is smaller than
-    the window.
+    The window is a Gaussian with a sigma of 1.5 voxels, 11 voxels wide; ``dimensions=2`` compares
+    slice by slice along k. With a mask, the local similarities are averaged over its voxels;
+    windows at its border use the voxels outside, and mirrored ones outside of the volume. Without
+    a mask, only windows inside the volume are averaged. Raises RequestError when the volume is
+    smaller than the window, and MissingError without scikit-image.
     """
     check_range(data_range)
     real, made = pair_of(reference, synthetic)
@@ -129,7 +127,7 @@ def _difference(reference: ArrayLike, synthetic: ArrayLike, mask: ArrayLike | No
 
 
 def _window_axes(shape: tuple[int, ...], dimensions: int) -> tuple[int, ...]:
-    """Return the array axes that the window spans, once the volume is known to hold it."""
+    """Return the array axes of the window. Raises RequestError for a volume smaller than it."""
     axes = axes_of(shape, dimensions)
     if min(shape[axis] for axis in axes) < SSIM_WINDOW_VOXELS:
         along = "k, j and i" if dimensions == 3 else "j and i"
@@ -142,7 +140,7 @@ def _window_axes(shape: tuple[int, ...], dimensions: int) -> tuple[int, ...]:
 
 
 def _interior(shape: tuple[int, ...], axes: tuple[int, ...]) -> BoolArray:
-    """Return where the whole window lies inside the volume."""
+    """Return the voxels whose whole window lies inside the volume."""
     inside = np.zeros(shape, dtype=bool)
     margin = slice(SSIM_RADIUS_VOXELS, -SSIM_RADIUS_VOXELS)
     inside[tuple(margin if axis in axes else slice(None) for axis in range(len(shape)))] = True
@@ -150,10 +148,10 @@ def _interior(shape: tuple[int, ...], axes: tuple[int, ...]) -> BoolArray:
 
 
 def _box_around(inside: BoolArray, axes: tuple[int, ...]) -> tuple[slice, ...]:
-    """Return the smallest box that gives the same similarities in the mask as the volume.
+    """Return the smallest box that gives the same similarities in the mask as the whole volume.
 
-    It holds the windows of all voxels of the mask, as far as the volume goes, and is never
-    thinner than a window.
+    It contains the windows of all voxels of the mask, within the volume, and is at least as large
+    as one window.
     """
     box = []
     for axis, size in enumerate(inside.shape):

@@ -1,4 +1,4 @@
-"""What noise a synthetic image has left, and how it is spread over spatial frequencies."""
+"""Noise of a synthetic image: its standard deviation and its power spectrum."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def mae_sigma(
 ) -> float:
     """Return |s' - s|, the error of the noise's standard deviation (low-dose cGAN, sec. 3).
 
-    s is that of ``reference - native`` over the voxels of ``mask`` that do not enhance, s' that
-    of ``synthetic - native``: where no agent goes, the residual that the paper's network
-    predicts holds nothing but noise. ``native`` is the scan before the agent; where that is
-    what is synthesised, the post scan takes its place. The paper's MAE is the mean of this
-    over patients. Raises RequestError for differing shapes and when no voxel is left.
+    s is the standard deviation of ``reference - native`` over the voxels of ``mask`` that do not
+    enhance, s' that of ``synthetic - native``: without uptake these differences contain only noise.
+    ``native`` is the pre-contrast scan, or the post-contrast scan when the pre-contrast scan is
+    the one that was synthesised. The paper's MAE is the mean of this over patients. Raises
+    RequestError for different shapes and when no voxel is left.
     """
     real, made = pair_of(reference, synthetic)
     scan, _ = pair_of(native, real, ("native scan", "reference"))
@@ -43,10 +43,10 @@ def mae_sigma(
 class NoisePower:
     """A noise power spectrum; u is the unit of the residual.
 
-    ``map`` (j, i) in u^2 mm^2 has frequency 0 in the middle, at the zeros of the axes
-    ``frequency_j_per_mm`` (j,) and ``frequency_i_per_mm`` (i,), cycles per mm. ``radial`` (n,)
-    is the mean over rings around it, at ``radial_frequency_per_mm`` (n,). ``variance`` in u^2
-    is the integral of the map: its sum times the area of one of its pixels.
+    ``map`` (j, i), in u^2 mm^2, has frequency 0 in the middle; its axes ``frequency_j_per_mm`` (j,)
+    and ``frequency_i_per_mm`` (i,) are in cycles per mm. ``radial`` (n,) is the mean over rings
+    around the middle, at ``radial_frequency_per_mm`` (n,). ``variance``, in u^2, is the integral of
+    the map: its sum times the area of one of its pixels.
     """
 
     map: Float64Array
@@ -70,14 +70,14 @@ def nps(
 ) -> NoisePower:
     """Return the noise power spectrum of the slices of a residual (k, j, i) (SPHERE, fig. 5).
 
-    NPS = di dj / N sum over slices |FFT(r)|^2, with r the residual (synthetic - reference) in
-    the mask and 0 outside, N the number of voxels in the mask, and the voxel's ``spacing_mm``
-    along i, j (and k, unused), as a Grid holds it. Detrending: from each slice its own mean in
-    the mask is subtracted, and nothing else, so that shading stays, at the lowest frequencies.
-    White noise of deviation s gives s^2 di dj at all frequencies; a mask smooths the spectrum
-    by the mask's own. Rings are as wide as the coarser frequency step, and end at the
-    lower Nyquist frequency. Raises RequestError for slices of fewer than 2 x 2 voxels, an empty
-    mask and spacings that are not positive.
+    NPS = di dj / N sum over slices |FFT(r)|^2, where r is the residual (synthetic - reference) in
+    the mask and 0 outside, N the number of voxels in the mask, and di, dj the voxel's
+    ``spacing_mm`` along i and j (the third one, along k, is not used). From each slice its own mean
+    in the mask is subtracted and no other trend, so shading remains, at the lowest frequencies.
+    White noise of standard deviation s gives s^2 di dj at all frequencies; with a mask, the
+    spectrum is smoothed by that of the mask. Rings are as wide as the larger frequency step and end
+    at the lower Nyquist frequency. Raises RequestError for slices of fewer than 2 x 2 voxels, an
+    empty mask and spacings that are not positive.
     """
     values = np.asarray(residual)
     axes_of(values.shape, 2)
@@ -86,7 +86,7 @@ def nps(
     if min(rows, columns) < 2 or not min(di_mm, dj_mm) > 0:
         raise RequestError(
             f"Slices of {columns} x {rows} voxels of {di_mm:g} x {dj_mm:g} mm: a spectrum needs "
-            "at least 2 x 2 of a positive size."
+            "at least 2 x 2 voxels of a positive size."
         )
     inside = mask_of(mask, values.shape)
     power, squares = np.zeros((rows, columns)), 0.0
@@ -114,7 +114,7 @@ def nps(
 def _radial(
     spectrum: Float64Array, frequency_j: Float64Array, frequency_i: Float64Array
 ) -> tuple[Float64Array, Float64Array]:
-    """Return the frequencies of the rings (frequency 0 is none) and the mean power in each."""
+    """Return the frequencies of the rings, without frequency 0, and the mean power in each."""
     width = max(f[1] - f[0] for f in (frequency_j, frequency_i))
     nyquist = min(-f[0] if f.size % 2 == 0 else f[-1] for f in (frequency_j, frequency_i))
     ring = np.rint(np.hypot(frequency_j[:, None], frequency_i[None, :]) / width).astype(int)

@@ -1,4 +1,4 @@
-"""A measure by a network that was trained on what people call alike; needs torch."""
+"""LPIPS: similarity by a network trained on human judgements of similarity; needs torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ContrastSynthLib.metrics.common import Array, axes_of, check_range, mask_of
 NETWORKS = ("alex", "squeeze", "vgg")
 PACKAGES = ("torch", "torchmetrics", "torchvision")
 
-# The networks halve a slice several times; on less there is nothing left to compare.
+# The networks halve the resolution several times, so smaller slices cannot be compared.
 SMALLEST_SLICE_VOXELS = 64
 
 
@@ -29,11 +29,11 @@ def lpips(
 ) -> float:
     """Return the learned perceptual image patch similarity (Zhang et al. 2018); 0 is best.
 
-    The mean over slices of images (k, j, i): intensities from 0 to ``data_range`` are clipped
-    and become grey levels from 0 to 1. With a mask, both images are 0 outside of it and
-    slices that it does not meet are left out. ``network`` is alex (the papers' default),
-    squeeze or vgg; its weights are torchvision's, downloaded on first use. Raises MissingError
-    when a package or the weights are not there, RequestError for slices of fewer than 64 x 64
+    The mean over the slices of images (k, j, i). Intensities are clipped to 0-``data_range`` and
+    scaled to grey levels from 0 to 1. With a mask, both images are set to 0 outside of it, and
+    slices without a voxel of it are left out. ``network`` is alex (the papers' default), squeeze
+    or vgg, with the weights of torchvision, which are downloaded on first use. Raises MissingError
+    when a package or the weights are missing, and RequestError for slices of fewer than 64 x 64
     voxels and wrong input.
     """
     if network not in NETWORKS:
@@ -57,7 +57,7 @@ def lpips(
 
 
 def _distance(network: Any) -> Callable[[Array, Array], float]:
-    """Return the function from two grey slices (j, i) in [0, 1] to their distance."""
+    """Return a function that computes the distance of two slices (j, i) in [0, 1]."""
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise MissingError(

@@ -341,9 +341,9 @@ def test_the_report_is_json_and_adds_up(real, synthetic):
     [
         ({"threshold": 0.0}, "threshold of enhancement is 0"),
         ({"threshold": np.nan}, "threshold of enhancement is nan"),
-        ({"minimum_volume_mm3": -1.0}, "smallest lesion has -1 mm3"),
-        ({"minimum_overlap": 0.0}, "smallest overlap is 0"),
-        ({"minimum_overlap": 1.1}, "smallest overlap is 1.1"),
+        ({"minimum_volume_mm3": -1.0}, "minimum volume of a lesion is -1 mm3"),
+        ({"minimum_overlap": 0.0}, "minimum overlap is 0"),
+        ({"minimum_overlap": 1.1}, "minimum overlap is 1.1"),
         ({"connectivity": 8}, "8 neighbours"),
         ({"brain": ~BRAIN}, "brain mask is empty"),
         ({"brain": BRAIN[1:]}, "brain mask has the shape"),

@@ -8,8 +8,6 @@ import json
 
 import numpy as np
 import pytest
-from ContrastSynthLib.files.images import read_volume, write_volume
-from ContrastSynthLib.files.writing import write_text
 from skimage.metrics import peak_signal_noise_ratio
 
 from ContrastSynthLib.analysis.enhancement import KINDS
@@ -22,6 +20,8 @@ from ContrastSynthLib.analysis.evaluation_rows import (
 )
 from ContrastSynthLib.cli import main
 from ContrastSynthLib.errors import MissingError, RequestError
+from ContrastSynthLib.files.images import read_volume, write_volume
+from ContrastSynthLib.files.writing import write_text
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.metrics import image
 from ContrastSynthLib.volumes import Volume
@@ -188,7 +188,7 @@ def test_the_default_brain_is_where_both_scans_are_positive(pre, post):
     report = evaluate(pre, post.with_array(half))
     assert report["regions"]["brain"]["voxels"] == ((pre.array > 0) & (half > 0)).sum()
     assert report["brain_from"] == "voxels above 0 in reference and synthetic"
-    assert "not in the brain as guessed" in report["notes"][0]
+    assert "outside of the estimated brain" in report["notes"][0]
     # With both scans, a synthetic volume cannot choose where it is measured.
     report = evaluate(pre, post.with_array(half), pre=pre, post=post, normalise="none")
     assert report["regions"]["brain"]["voxels"] == (pre.array > 0).sum()
@@ -234,7 +234,7 @@ def test_wrong_requests_are_named(pre, post):
         evaluate(pre, post, mask=np.zeros(GRID.shape, bool))
     with pytest.raises(RequestError, match="brain mask has the shape"):
         evaluate(pre, post, brain=np.ones((2, 2, 2), bool))
-    with pytest.raises(RequestError, match="are none"):
+    with pytest.raises(RequestError, match="There are no"):
         evaluate(pre, pre.with_array(-pre.array))
     with pytest.raises(RequestError, match="data range is -"):
         evaluate(pre.with_array(-pre.array), pre, brain=pre.array > 0, normalise="none")

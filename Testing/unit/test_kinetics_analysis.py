@@ -167,7 +167,7 @@ def test_each_voxel_has_its_own_type():
     assert np.isnan(maps["initial_enhancement"][1, 1:]).all()
     lenient = kinetic_maps(voxels.reshape(6, 2, 3), timing, minimum_enhancement=0.1)
     np.testing.assert_array_equal(lenient["type"], [[1, 2, 3], [2, 0, 0]])
-    with pytest.raises(RequestError, match="5 frames, but 6 times"):
+    with pytest.raises(RequestError, match="5 frames but 6 times"):
         kinetic_maps(voxels[:5], timing)
 
 
@@ -222,7 +222,7 @@ def test_bland_altman_limits():
     assert (shifted.bias, shifted.lower, shifted.upper) == pytest.approx((0.25, 0.25, 0.25))
     with pytest.raises(RequestError, match="no pair"):
         bland_altman([np.nan], [1.0])
-    with pytest.raises(RequestError, match="come in pairs"):
+    with pytest.raises(RequestError, match="must be pairs"):
         bland_altman([1.0, 2.0], [1.0])
 
 

@@ -108,9 +108,9 @@ def test_maps_are_taken_voxel_by_voxel():
     [
         ({"ktrans_per_s": 0.25, "ve": 0.3}, "per minute"),
         ({"ktrans_per_s": -0.001}, "Ktrans"),
-        ({"ve": 1.2}, "ve is a share"),
+        ({"ve": 1.2}, "ve is a volume fraction"),
         ({"ve": 0.0}, "needs a volume"),
-        ({"vp": np.nan}, "vp is a share"),
+        ({"vp": np.nan}, "vp is a volume fraction"),
         ({"haematocrit": 1.0}, "haematocrit"),
         ({"dose_mmol_per_kg": -0.1}, "dose"),
     ],
