@@ -6,7 +6,6 @@ import json
 from argparse import Namespace
 from typing import Any
 
-import ContrastSynthLib.methods  # noqa: F401 - declares the methods
 from ContrastSynthLib.commands.measures import write_plot
 from ContrastSynthLib.commands.printing import print_json
 from ContrastSynthLib.errors import RequestError
@@ -40,6 +39,8 @@ def history(options: Namespace, lines: JsonLines | None) -> None:
 
 def _read(options: Namespace) -> tuple[Method, dict[str, Any]]:
     """Return the method that made a result, and the record of its run."""
+    import ContrastSynthLib.methods  # noqa: F401 - declares the methods
+
     path = options.result / PROVENANCE
     try:
         provenance = json.loads(path.read_text(encoding="utf-8"))

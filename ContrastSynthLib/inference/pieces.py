@@ -23,8 +23,8 @@ Answers = Iterable[tuple[slice, Mapping[str, FloatArray]]]
 BLENDINGS = ("gaussian", "constant")
 GAUSSIAN_SIGMA = 0.125
 """Standard deviation of the Gaussian weights as a share of a tile's side, as nnU-Net has it."""
-SMALLEST_WEIGHT = 1e-3
-"""Of the middle's weight: a voxel that only corners of tiles reach still gets their mean."""
+SMALLEST_WEIGHT = 1e-2
+"""Along one side, of the middle's weight: a voxel that only corners reach gets their mean."""
 
 
 class Pieces(Protocol):
@@ -191,9 +191,9 @@ class Tiles:
         sides = []
         for n in self.box:
             distance = (np.arange(n) - (n - 1) / 2) / (GAUSSIAN_SIGMA * n)
-            sides.append(np.exp(-0.5 * distance**2))
+            sides.append(np.maximum(np.exp(-0.5 * distance**2), SMALLEST_WEIGHT))
         weights = sides[0][:, None, None] * sides[1][:, None] * sides[2]
-        return np.asarray(np.maximum(weights, SMALLEST_WEIGHT), dtype=np.float32)
+        return np.asarray(weights, dtype=np.float32)
 
     def _place(self, corner: Sequence[int]) -> tuple[slice, ...]:
         return tuple(slice(c, c + n) for c, n in zip(corner, self.box, strict=True))

@@ -196,9 +196,13 @@ PAPER = {"solver": "adam", "iterations": 150, "tolerance": 0.0, "start": "low"}
     networks={
         "h2l": Network(when={"forward": ("h2l",)}),
         "ph2l": Network(when={"forward": ("ph2l",)}),
-        "l2h": Network(when={"forward": ("h2l",), "prior": WITH_GUESS, "guess": ("direct",)}),
+        "l2h": Network(
+            of="direct_low_to_full",
+            when={"forward": ("h2l",), "prior": WITH_GUESS, "guess": ("direct",)},
+        ),
         "pl2h": Network(
-            when={"forward": ("ph2l", "physics"), "prior": WITH_GUESS, "guess": ("direct",)}
+            of="direct_low_to_full",
+            when={"forward": ("ph2l", "physics"), "prior": WITH_GUESS, "guess": ("direct",)},
         ),
     },
     requires=("torch",),

@@ -20,8 +20,10 @@ Wanted = str | Mapping[str, str] | None
 
 def fits(bundle: Bundle, method: Method) -> bool:
     """Return whether one of the method's networks may have these weights."""
-    named = {network.weights or name for name, network in method.networks.items()}
-    return bool(named) and (bundle.method == method.key or bundle.name in named)
+    if bundle.method == method.key:
+        return bool(method.networks)
+    borrowed = {(n.of, n.weights or name) for name, n in method.networks.items() if n.of}
+    return (bundle.method, bundle.name) in borrowed
 
 
 def choose_bundles(
@@ -38,10 +40,11 @@ def choose_bundles(
     found = {}
     for name, own in needed.items():
         bundle = look_up(asked.get(name, own))
-        if bundle.method != method.key and bundle.name != own:
+        owner = method.networks[name].of or method.key
+        if bundle.method != owner:
             raise RequestError(
                 f"The weights {bundle.id} belong to the method '{bundle.method}', not to "
-                f"'{method.key}'. 'contrastsynth weights list' shows which belong to which."
+                f"'{owner}'. 'contrastsynth weights list' shows which belong to which."
             )
         refuse_newer(bundle.metadata, bundle.folder)
         if verify:
@@ -63,8 +66,9 @@ def _by_network(method: Method, needed: Mapping[str, str], wanted: Wanted) -> di
                 raise unknown_name(f"network of {method.key} with these parameters", name, needed)
         return dict(wanted)
     bundle = look_up(wanted)
+    networks = method.networks
     places = [name for name, own in needed.items() if own == bundle.name]
-    if not places and len(needed) == 1:
+    if not places and len(needed) == 1 and (bundle.method == method.key or len(networks) == 1):
         places = list(needed)
     if not places:
         raise RequestError(

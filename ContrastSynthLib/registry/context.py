@@ -40,6 +40,7 @@ class Context:
     when the user gave up, so that a method which reports can be stopped.
     ``measured`` takes numbers of the step that ``progress`` tells of next, such as an objective.
     ``bundles`` are the checked weights of the networks that this run needs, by their names.
+    ``builders`` are the functions that make a method's own networks.
     ``seed`` starts the ``generator`` of a method that declares itself ``random``.
     """
 
@@ -49,6 +50,7 @@ class Context:
     measured: MeasuresFunction = no_measures
     bundles: Mapping[str, Bundle] = field(default_factory=dict)
     seed: int | None = None
+    builders: Mapping[str, Callable[..., Any] | None] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     record: dict[str, Any] = field(default_factory=dict)
     _networks: dict[str, nn.Module] = field(default_factory=dict, repr=False)
@@ -72,7 +74,8 @@ class Context:
         if name not in self._networks:
             from ContrastSynthLib.inference.networks import load_network
 
-            self._networks[name] = load_network(self.bundles[name]).eval().requires_grad_(False)
+            self._networks[name] = load_network(self.bundles[name], self.builders.get(name))
+            self._networks[name].eval().requires_grad_(False)
         return self._networks[name]
 
     def predict(

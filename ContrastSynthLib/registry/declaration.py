@@ -81,11 +81,15 @@ class Network:
 
     ``weights`` names others. ``when`` tells that it is needed only where all the parameters named
     have one of the values: ``Network(when={"forward": ("ph2l",)})``. It computes with the packages
-    of the group ``networks`` in ``requirements.py``.
+    of the group ``networks`` in ``requirements.py``. ``build`` makes it from the arguments that
+    its model card tells; without it the card names one of the library's own networks. ``of`` is the
+    key of another method, to which the weights belong.
     """
 
     weights: str = ""
+    of: str = ""
     when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    build: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True)

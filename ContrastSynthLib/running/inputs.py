@@ -39,11 +39,12 @@ def _read_role(
     method: Method, role: str, given: Source | Sequence[Source], times_s: Sequence[float]
 ) -> list[Volume]:
     sources = [given] if isinstance(given, (Volume, Series, str, Path)) else list(given)
+    series = role != MASK_ROLE and method.inputs[role].series
+    if not series and len(sources) != 1:
+        raise RequestError(f"{method.key} takes one volume as '{role}', not {len(sources)}.")
     with _naming(role):
-        if role != MASK_ROLE and method.inputs[role].series:
+        if series:
             return _read_series(sources, times_s)
-        if len(sources) != 1:
-            raise RequestError(f"{method.key} takes one volume here, not {len(sources)}.")
         read = read_mask if role == MASK_ROLE else read_volume
         return _with_times([_read_one(sources[0], read)], times_s)
 

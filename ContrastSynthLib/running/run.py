@@ -78,6 +78,7 @@ def run(
         measured,
         bundles,
         seed if method.random else None,
+        {name: network.build for name, network in method.networks.items()},
     )
     notes = [done["note"] for done in alignment.values() if "note" in done]
     _warn(context, method, inputs, found, [*resolved.stated, *notes])

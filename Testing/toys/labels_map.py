@@ -47,7 +47,7 @@ class LabelsMapParameters:
         "distance": Column("Mean distance", "medians", plot="Distance"),
     },
     citation="sphere2025",
-    intended_use="A test of the software.",
+    intended_use="Research. A test of the software.",
 )
 def labels_map(
     post: Volume, *, parameters: LabelsMapParameters, context: Context

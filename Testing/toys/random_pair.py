@@ -33,7 +33,7 @@ def smoother(width: int) -> nn.Module:
 
 
 def dropper(share: float) -> nn.Module:
-    """Return a network that drops pixels at random, in use too: (b, 1, rows, columns) to ``kept``."""
+    """Return a network that drops pixels at random, in use too; its output is ``kept``."""
     from torch import nn
 
     class Dropper(nn.Module):
@@ -69,7 +69,7 @@ class RandomPairParameters:
     },
     random=True,
     citation="sphere2025",
-    intended_use="A test of the software.",
+    intended_use="Research. A test of the software.",
 )
 def random_pair(
     post: Volume, *, parameters: RandomPairParameters, context: Context

@@ -30,7 +30,7 @@ class SeriesTimesParameters:
     parameters=SeriesTimesParameters,
     reference="phase",
     citation="sphere2025",
-    intended_use="A test of the software.",
+    intended_use="Research. A test of the software.",
 )
 def series_times(
     phase: Series, *, parameters: SeriesTimesParameters, context: Context

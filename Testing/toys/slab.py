@@ -53,7 +53,7 @@ class SlabParameters:
     reference="pre",
     networks={"toy_slab": Network(build=slab_network)},
     citation="sphere2025",
-    intended_use="A test of the software.",
+    intended_use="Research. A test of the software.",
 )
 def slab(
     pre: Volume, t2: Volume | None = None, *, parameters: SlabParameters, context: Context

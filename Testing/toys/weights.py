@@ -56,7 +56,7 @@ def _card(name: str, method: str, function: str, arguments: dict[str, Any]) -> d
             **{"data": "none", "data_licence": "none", "commit": "none", "command": "none"},
             **{"seed": 1, "steps": 0, "hours": 0, "hardware": "none"},
         },
-        **{"licence": "Apache-2.0", "trained_on_virtual_patients": True},
+        **{"licence": "Apache-2.0", "trained_on_virtual_patients": False},
     }
 
 

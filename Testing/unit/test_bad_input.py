@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from ContrastSynthLib.files.images import write_volume
 
 from ContrastSynthLib.cli import main
+from ContrastSynthLib.files.images import write_volume
 from ContrastSynthLib.phantom.sample import sample_patient
 
 SIZE = (32, 38, 26)
@@ -165,7 +165,7 @@ def test_differing_grids_are_refused_with_a_table(capfd, tmp_path, files, scans)
         (["--align", "rigidly"], "invalid choice"),
         (["--device", "tpu"], "Unknown device"),
         (["--weights", "some"], "has no weights"),
-        (["--time", "60"], "1 times for 0 volumes"),
+        (["--time", "60"], "belong to a series or a phase; physics_dose was given no series"),
     ],
 )
 def test_a_wrong_request_is_refused(capfd, tmp_path, files, extra, message):

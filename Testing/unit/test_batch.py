@@ -3,13 +3,14 @@
 import csv
 
 import pytest
-from ContrastSynthLib.files.images import read_volume, write_volume
 
 from ContrastSynthLib.cli import main
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.images import read_volume, write_volume
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.running.batch import read_cases
-from ContrastSynthLib.running.run import Request, run
+from ContrastSynthLib.running.request import Request
+from ContrastSynthLib.running.run import run
 
 
 @pytest.fixture

@@ -178,7 +178,7 @@ def test_nothing_imports_the_command_line():
     assert users <= {("__main__",)}
 
 
-@pytest.mark.parametrize("module", ["", ".cli", ".methods", ".run", ".jobs"])
+@pytest.mark.parametrize("module", ["", ".cli", ".methods", ".running.run", ".running.jobs"])
 def test_a_fresh_interpreter_loads_nothing_heavy(module, tmp_path):
     code = f"import json, sys, {PACKAGE}{module}; print(json.dumps(list(sys.modules)))"
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The same result on every rung of the memory ladder, and every rung told.
+"""The same result on every step of the memory ladder, and a warning of every failed attempt.
 
 There is no GPU here: tensors stay where they are, and CUDA's own answers are made up.
 """
@@ -12,7 +12,8 @@ from ContrastSynthLib.errors import Cancelled, RequestError
 
 torch = pytest.importorskip("torch")
 
-from ContrastSynthLib.inference.ladder import run_batches
+from ContrastSynthLib.inference.ladder import run_pieces
+from ContrastSynthLib.inference.pieces import Slices, Tiles
 
 COUNT = 11
 STACK = np.random.default_rng(5).normal(size=(COUNT, 3, 16, 24)).astype(np.float32)
@@ -52,14 +53,13 @@ class Greedy(Middle):
 
 
 class Run:
-    """Runs a network and keeps all that is told on the way."""
+    """Runs a network and keeps warnings, progress and record."""
 
-    def __init__(self, network, device="cpu", *, count=COUNT, progress=None):
+    def __init__(self, network, device="cpu", *, count=COUNT, progress=None, pieces=None):
         self.warnings, self.record, self.progress = [], {}, []
-        self.outputs = run_batches(
+        self.outputs = run_pieces(
             network,
-            STACK[:count].__getitem__,
-            count,
+            pieces or Slices(STACK[:count].__getitem__, count),
             device=device,
             progress=progress or (lambda *told: self.progress.append(told)),
             warn=self.warnings.append,
@@ -129,7 +129,7 @@ def test_slices_may_be_a_flipped_read_only_view():
     flipped = STACK[:, :, ::-1]
     flipped.flags.writeable = False
     quiet = {"device": "cpu", "progress": lambda *told: None, "warn": pytest.fail, "record": {}}
-    outputs = run_batches(Middle(), flipped.__getitem__, COUNT, **quiet)
+    outputs = run_pieces(Middle(), Slices(flipped.__getitem__, COUNT), **quiet)
     np.testing.assert_array_equal(outputs["pre"], STACK[:, 1, ::-1])
 
 
@@ -215,7 +215,7 @@ def test_another_error_is_not_taken_for_a_lack_of_memory():
 
 
 def test_no_memory_for_one_slice_says_what_would_help():
-    with pytest.raises(RequestError, match=r"one slice.*tighter mask"):
+    with pytest.raises(RequestError, match=r"one piece.*tighter mask"):
         Run(Greedy({"cpu": 0}))
 
 
@@ -283,7 +283,7 @@ def test_from_cuda_down_to_the_cpu(monkeypatch):
     assert cuda.emptied
 
 
-def test_no_slice_of_a_rung_that_failed_is_in_the_result(monkeypatch):
+def test_no_slice_of_an_attempt_that_failed_is_in_the_result(monkeypatch):
     """CUDA runs out of memory late; half precision must not end beside full."""
 
     class Late(Middle):
@@ -298,7 +298,7 @@ def test_no_slice_of_a_rung_that_failed_is_in_the_result(monkeypatch):
     Cuda(monkeypatch, free=300 * MIB)
     done = Run(Late(), "cuda")
     assert_right(done.outputs)
-    assert [rung["batch"] for rung in done.memory["too_large"]] == [2, 1]
+    assert [attempt["batch"] for attempt in done.memory["too_large"]] == [2, 1]
     assert len(done.warnings) == 2
 
 
@@ -367,3 +367,42 @@ def test_the_network_goes_home_on_every_way_out(monkeypatch, most):
         Run(network, "cuda")
     assert moves[0] == "cuda"
     assert moves[-1] == "cpu"
+
+
+# Tiles
+
+
+class Small(torch.nn.Module):
+    """Has memory for tiles of at most ``most`` voxels; returns them."""
+
+    def __init__(self, most):
+        super().__init__()
+        self.most, self.seen = most, []
+
+    def forward(self, tiles):
+        self.seen.append(tuple(tiles.shape))
+        if tiles[0].numel() > self.most:
+            raise torch.cuda.OutOfMemoryError("simulated")
+        return {"same": tiles}
+
+
+VOLUME = np.random.default_rng(2).normal(size=(1, 16, 32, 32)).astype(np.float32)
+
+
+def test_smaller_tiles_are_tried_where_the_network_takes_them():
+    tiles = Tiles(VOLUME, (16, 32, 32), (2, 4, 4), least=(8, 8, 8))
+    done = Run(Small(16 * 16 * 16), pieces=tiles)
+    np.testing.assert_allclose(done.outputs["same"], VOLUME[0], atol=1e-5)
+    assert done.memory["tile"] == [16, 16, 16]
+    assert [attempt["tile"] for attempt in done.memory["too_large"]] == [
+        [16, 32, 32],
+        [16, 32, 16],
+        [16, 32, 16],
+    ]
+    assert done.warnings[0] == (
+        "The memory of cpu did not suffice for one tile at a time; smaller tiles are tried."
+    )
+    with pytest.raises(RequestError, match="one piece of the volume"):
+        Run(Small(100), pieces=tiles)
+    with pytest.raises(RequestError, match="one piece of the volume"):
+        Run(Small(100), pieces=Tiles(VOLUME, (16, 32, 32)))

@@ -9,9 +9,9 @@ import sys
 import time
 
 import pytest
-from ContrastSynthLib.files.images import write_volume
 
 from ContrastSynthLib.cli import main
+from ContrastSynthLib.files.images import write_volume
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.running.jobs import JsonLines
 
@@ -29,7 +29,7 @@ def inputs(tmp_path_factory):
 
 NOISY = """
 import os, sys
-import ContrastSynthLib.run as module
+import ContrastSynthLib.running.inputs as module
 from ContrastSynthLib.cli import main
 kept = module.foreground
 def loud(*given):
@@ -112,7 +112,7 @@ def test_an_error_is_a_line_too(inputs, tmp_path):
 
 SLOW = """
 import sys, time
-import ContrastSynthLib.run as module
+import ContrastSynthLib.running.inputs as module
 from ContrastSynthLib.cli import main
 kept = module.foreground
 def slow(*given):

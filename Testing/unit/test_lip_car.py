@@ -8,16 +8,17 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from ContrastSynthLib.files.images import write_volume
 
 from ContrastSynthLib.cli import main
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.images import write_volume
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.inversion.alpha import alpha_for_noise
 from ContrastSynthLib.metrics import mae, ssim
 from ContrastSynthLib.phantom.brain.slices import brain_slabs
 from ContrastSynthLib.preprocessing.shading import gain_field
-from ContrastSynthLib.running.run import Request, run
+from ContrastSynthLib.running.request import Request
+from ContrastSynthLib.running.run import run
 from ContrastSynthLib.volumes import Volume
 from ContrastSynthLib.weights.bundles import find_bundle
 
@@ -133,7 +134,7 @@ def check_operator(patient, forward, bundle):
     seen = [full] if forward == "h2l" else [scaled_difference(patient)[0], full]
     channels = torch.from_numpy(np.stack([i / unit * brain for i in seen], axis=1).astype("f4"))
     with torch.inference_mode():
-        made = load_network(bundle).eval()(channels)[:, 0].numpy() * unit
+        made = load_network(bundle).eval()(channels)["image"][:, 0].numpy() * unit
     for most, region in ((MOST_LEFT_BY_OPERATOR, where), (MOST_LEFT_IN_BRAIN, brain)):
         assert mae(low, made, mask=region) < most[forward] * mae(low, full, mask=region)
 
@@ -166,7 +167,7 @@ def test_the_physics_needs_no_weights(patient, monkeypatch):
     def refuse(*given):
         raise AssertionError("weights were looked for")
 
-    monkeypatch.setattr("ContrastSynthLib.running.run.find_bundle", refuse)
+    monkeypatch.setattr("ContrastSynthLib.registry.bundles.look_up", refuse)
     result = run(request(patient, parameters={**PHYSICS, **FEW}))
     assert result.provenance["weights"] == []
 

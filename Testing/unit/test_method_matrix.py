@@ -1,5 +1,6 @@
 """One matrix over every declared method: what must hold for all of them, whoever adds one."""
 
+import csv
 import functools
 import json
 from dataclasses import replace
@@ -7,25 +8,34 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from ContrastSynthLib.files.images import read_volume, write_volume
 
 from ContrastSynthLib.cli import main
+from ContrastSynthLib.files.images import read_volume, write_volume
+from ContrastSynthLib.files.series import read_series, write_series
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.phantom.sample import sample_patient
-from ContrastSynthLib.registry import METHODS, ROLES, declared_parameters, resolve_parameters
+from ContrastSynthLib.registry import (
+    IMAGE,
+    METHODS,
+    ROLES,
+    declared_parameters,
+    resolve_parameters,
+)
 from ContrastSynthLib.registry.parameters import parse
 from ContrastSynthLib.resources import resource
-from ContrastSynthLib.running.run import Request, run
-from ContrastSynthLib.volumes import Volume
+from ContrastSynthLib.running.batch import run_batch
+from ContrastSynthLib.running.request import Request
+from ContrastSynthLib.running.result import output_role
+from ContrastSynthLib.running.run import run
+from ContrastSynthLib.volumes import Series, Volume
+from ContrastSynthLib.weights.bundles import shipped_and_imported
 
 SIZE = (32, 38, 26)
 CUT = (14, 16, 8)
+SEED = 11
 HAS_NETWORKS = all(find_spec(name) for name in ("torch", "monai", "safetensors"))
-READY = sorted(
-    key
-    for key, method in METHODS.items()
-    if method.ready and (not method.needs_torch or HAS_NETWORKS)
-)
+READY = sorted(key for key, method in METHODS.items() if not method.needs_torch or HAS_NETWORKS)
+RANDOM = [key for key in READY if METHODS[key].random]
 
 
 @pytest.fixture(scope="module")
@@ -35,20 +45,30 @@ def scans():
 
 def sample_scans():
     found = sample_patient(seed=3, size=SIZE).scans
-    return {**found, "guess": found["post"]}
+    phases = zip(("pre", "low", "post"), (0.0, 60.0, 120.0), strict=True)
+    return {
+        **found,
+        "guess": found["post"],
+        "t2": found["pre"],
+        "phase": Series(tuple(at(found[role], time_s) for role, time_s in phases)),
+    }
+
+
+def at(volume, time_s):
+    return replace(volume, acquisition=replace(volume.acquisition, time_s=time_s))
 
 
 @pytest.fixture(scope="module")
 def made(scans):
     """What a method makes of the sample patient, computed once: ``made(key)``."""
-    return functools.cache(lambda key: run(Request(key, inputs_of(key, scans))))
+    return functools.cache(lambda key: run(Request(key, inputs_of(key, scans), seed=SEED)))
 
 
 @pytest.fixture(scope="module")
 def made_small(scans):
     """What a method makes of few voxels with its quick preset, computed once."""
     return functools.cache(
-        lambda key: run(Request(key, small(key, scans), preset=fastest(key))).outputs
+        lambda key: run(Request(key, small(key, scans), preset=fastest(key), seed=SEED)).outputs
     )
 
 
@@ -64,7 +84,7 @@ def test_the_folder_and_the_registry_agree():
 
     folder = resource("Citations.json").parents[1] / "ContrastSynthLib" / "methods"
     files = {path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")}
-    assert files == set(METHODS) == set(package.__all__)
+    assert files == set(package.METHOD_FILES) <= set(METHODS)
 
 
 @pytest.mark.parametrize("key", sorted(METHODS))
@@ -85,95 +105,163 @@ def test_declaration_is_complete(key):
 
 
 @pytest.mark.parametrize("key", sorted(METHODS))
-def test_weights_are_there_or_declared_as_pending(key):
-    method = METHODS[key]
-    if not method.needs_torch or method.weights_pending:
-        return
-    shipped = json.loads(resource("Weights.json").read_text("utf-8"))["weights"]
-    needed = {method.weights} - {None} | set(method.weights_when)
-    assert needed <= {entry["name"] for entry in shipped}
+def test_weights_of_all_networks_are_there(key):
+    there = {bundle.name for bundle in shipped_and_imported()}
+    assert {network.weights or name for name, network in METHODS[key].networks.items()} <= there
 
 
 @pytest.mark.parametrize("key", READY)
-def test_outputs_lie_on_the_reference_grid_and_are_finite(key, scans, made):
+def test_outputs_are_what_is_declared(key, scans, made):
     method = METHODS[key]
     result = made(key)
     assert set(result.outputs) == set(method.outputs)
-    for name, volume in result.outputs.items():
-        assert volume.grid == scans[method.reference].grid
-        assert volume.array.dtype == np.float32
-        assert np.isfinite(volume.array).all()
-        assert volume.array.std() > 0, name
-        assert key in volume.synthetic
-        if method.outputs[name].units_of is None:
-            assert volume.array.min() >= 0
-            assert volume.array.max() <= 1
+    for name, output in result.outputs.items():
+        declared = method.outputs[name]
+        assert isinstance(output, Series) == declared.series
+        for volume in volumes_of(output):
+            assert volume.grid == scans[method.reference].grid
+            assert volume.array.dtype == np.float32
+            assert volume.array.std() > 0, name
+            assert key in volume.synthetic
+        described = result.provenance["outputs"][name]
+        assert described["kind"] == declared.kind
+        assert described.get("unit", "") == declared.unit
+
+
+def volumes_of(output):
+    """Return the volumes of a series, or the one volume."""
+    return list(output) if isinstance(output, Series) else [output]
+
+
+def arrays(outputs):
+    return {name: [v.array for v in volumes_of(output)] for name, output in outputs.items()}
+
+
+def bits(outputs):
+    return {name: [a.tobytes() for a in found] for name, found in arrays(outputs).items()}
 
 
 @pytest.mark.parametrize("key", READY)
-def test_inputs_are_not_written_into_and_bits_repeat(key, scans, made):
+def test_inputs_are_not_written_into_and_the_same_seed_gives_the_same_bits(key, scans, made):
     given = inputs_of(key, scans)
     # Earlier tests ran on these scans too, so that they are compared with a new sample.
-    before = {role: v.array.tobytes() for role, v in inputs_of(key, sample_scans()).items()}
-    first, second = made(key).outputs, run(Request(key, given)).outputs
-    assert {role: volume.array.tobytes() for role, volume in given.items()} == before
-    for name in first:
-        assert first[name].array.tobytes() == second[name].array.tobytes()
+    before = bits(inputs_of(key, sample_scans()))
+    first, second = made(key).outputs, run(Request(key, given, seed=SEED)).outputs
+    assert bits(given) == before
+    assert bits(first) == bits(second)
+    assert made(key).provenance["seed"] == SEED
+
+
+@pytest.mark.parametrize("key", READY)
+def test_another_seed_gives_other_bits_where_the_method_is_random(key, scans, made_small):
+    other = Request(key, small(key, scans), preset=fastest(key), seed=SEED + 1)
+    assert (bits(run(other).outputs) != bits(made_small(key))) is METHODS[key].random
 
 
 @pytest.mark.parametrize("key", READY)
 def test_command_line_gives_the_bits_of_the_library(key, scans, made, tmp_path):
     given = inputs_of(key, scans)
     arguments = ["run", key, "--out", str(tmp_path / "out"), "--progress", "none"]
-    for role, volume in given.items():
-        write_volume(volume, tmp_path / f"{role}.nrrd")
-        arguments += ["--in", f"{role}={tmp_path / role}.nrrd"]
-    assert main(arguments) == 0
-    for name, volume in made(key).outputs.items():
-        written = read_volume(tmp_path / "out" / f"{name}.nrrd")
-        assert written.array.tobytes() == volume.array.tobytes()
-        np.testing.assert_allclose(
-            written.grid.index_to_lps, volume.grid.index_to_lps, rtol=0, atol=1e-9
+    arguments += ["--seed", str(SEED)]
+    for role, value in given.items():
+        suffix = ".seq.nrrd" if isinstance(value, Series) else ".nrrd"
+        (write_series if isinstance(value, Series) else write_volume)(
+            value, tmp_path / f"{role}{suffix}"
         )
-        assert written.synthetic == volume.synthetic
-    names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {f"{name}.nrrd" for name in METHODS[key].outputs} | {"provenance.json"}
+        arguments += ["--in", f"{role}={tmp_path / role}{suffix}"]
+    assert main(arguments) == 0
+    expected = {"provenance.json"}
+    for name, output in made(key).outputs.items():
+        series = isinstance(output, Series)
+        path = tmp_path / "out" / (f"{name}.seq.nrrd" if series else f"{name}.nrrd")
+        expected.add(path.name)
+        for written, volume in zip(
+            read_series(path) if series else [read_volume(path)], volumes_of(output), strict=True
+        ):
+            assert written.array.tobytes() == volume.array.tobytes()
+            np.testing.assert_allclose(
+                written.grid.index_to_lps, volume.grid.index_to_lps, rtol=0, atol=1e-9
+            )
+            assert written.synthetic == volume.synthetic
+            assert written.acquisition.time_s == volume.acquisition.time_s
+    assert {path.name for path in (tmp_path / "out").iterdir()} == expected
+
+
+@pytest.mark.parametrize("key", READY)
+def test_a_batch_gives_the_bits_of_the_library(key, scans, made_small, tmp_path):
+    given, row = small(key, scans), {"case": "one", "seed": str(SEED)}
+    for role, value in given.items():
+        names = []
+        for number, volume in enumerate(volumes_of(value)):
+            names.append(f"{role}{number}.nrrd")
+            write_volume(volume, tmp_path / names[-1])
+        row[role] = ";".join(names)
+        if isinstance(value, Series):
+            row["time"] = ";".join(str(time_s) for time_s in value.times_s)
+    table = tmp_path / "cases.csv"
+    with table.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, row)
+        writer.writeheader()
+        writer.writerow(row)
+    preset = {"preset": fastest(key)}
+    run_batch(key, table, tmp_path / "out", parameters={}, common=preset, say=lambda text: None)
+    for name, output in made_small(key).items():
+        series = isinstance(output, Series)
+        path = tmp_path / "out" / "one" / (f"{name}.seq.nrrd" if series else f"{name}.nrrd")
+        written = read_series(path) if series else [read_volume(path)]
+        assert [v.array.tobytes() for v in written] == bits({name: output})[name]
 
 
 @pytest.mark.parametrize("key", READY)
 def test_any_grid_will_do(key, scans, made_small, tmp_path):
-    """200 random grids (8 for a network), oblique, flipped, anisotropic: the result lies where its
-    input did, in memory and on the disk. A network knows how large and which way up a head is; the
-    values of all other methods do not depend on where the voxels lie."""
+    """Random grids, oblique, flipped, anisotropic: the result lies where its input did, in memory
+    and on the disk: 200 of them where the method works voxel by voxel, and its values do not
+    depend on the grid; 8 for a method that knows how large a voxel is."""
     rng = np.random.default_rng(0)
-    has_network = METHODS[key].needs_torch
+    voxelwise = METHODS[key].voxelwise
     given = small(key, scans)
     fast = fastest(key)
-    here = made_small(key)
-    for _ in range(8 if has_network else 200):
+    here = arrays(made_small(key))
+    for _ in range(200 if voxelwise else 8):
         grid = random_grid(rng, CUT)
-        moved = {role: replace(volume, grid=grid) for role, volume in given.items()}
-        result = run(Request(key, moved, preset=fast))
+        moved = {
+            role: each(value, lambda v: replace(v, grid=grid)) for role, value in given.items()
+        }
+        result = run(Request(key, moved, preset=fast, seed=SEED))
+        there = arrays(result.outputs)
         for path in result.write(tmp_path)[:-1]:
-            name = path.stem
-            assert result.outputs[name].grid == grid
-            if not has_network:
-                np.testing.assert_array_equal(here[name].array, result.outputs[name].array)
-            written = read_volume(path).grid.index_to_lps
+            name = output_role(path)
+            assert volumes_of(result.outputs[name])[0].grid == grid
+            if voxelwise:
+                np.testing.assert_array_equal(here[name], there[name])
+            read = read_series if METHODS[key].outputs[name].series else read_volume
+            written = volumes_in(read(path))[0].grid.index_to_lps
             np.testing.assert_allclose(written, grid.index_to_lps, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("key", READY)
+def volumes_in(read):
+    return read if isinstance(read, list) else [read]
+
+
+def each(value, change):
+    """Return a volume, or each volume of a series, changed."""
+    if isinstance(value, Series):
+        return Series(tuple(change(volume) for volume in value))
+    return change(value)
+
+
+@pytest.mark.parametrize("key", sorted(set(READY) - set(RANDOM)))
 @pytest.mark.parametrize("order", [(2, 0, 1), (1, 2, 0), (0, 2, 1)])
 def test_the_order_of_the_voxels_in_the_file_does_not_matter(key, scans, made_small, order):
     """The same head, stored sagittally or from the top down, gives the same result."""
-    turned = {role: stored(v, order) for role, v in small(key, scans).items()}
+    turned = {
+        role: each(value, lambda v: stored(v, order)) for role, value in small(key, scans).items()
+    }
     here = made_small(key)
     there = run(Request(key, turned, preset=fastest(key))).outputs
     for name in here:
-        np.testing.assert_allclose(
-            there[name].array, stored(here[name], order).array, rtol=1e-5, atol=1e-4
-        )
+        for one, other in zip(volumes_of(there[name]), volumes_of(here[name]), strict=True):
+            np.testing.assert_allclose(one.array, stored(other, order).array, rtol=1e-5, atol=1e-4)
 
 
 def fastest(key):
@@ -198,9 +286,15 @@ def small(key, scans):
     """Return a method's inputs cut to few voxels, with a mask: whether a stretched head still
     looks like one is not asked here."""
     reference = scans[METHODS[key].reference]
-    given = inputs_of(key, scans) | {"mask": reference.with_array(reference.array > 0)}
+    given = inputs_of(key, scans) | {"mask": head_of(reference)}
     grid = Grid(CUT, spacing_mm=(6.0, 6.0, 6.0))
-    return {role: cut(volume, grid) for role, volume in given.items()}
+    return {role: each(value, lambda v: cut(v, grid)) for role, value in given.items()}
+
+
+def head_of(reference, inside=True):
+    """Return the mask of the head in a volume, or in the first of a series."""
+    first = volumes_of(reference)[0]
+    return first.with_array((first.array > 0) & inside)
 
 
 def cut(volume, grid):
@@ -221,30 +315,33 @@ def random_grid(rng, size):
 def test_one_slice_is_a_volume(key, scans):
     grid = Grid(size=(SIZE[0], SIZE[1], 1))
     given = {
-        role: Volume(volume.array[15:16], grid, volume.acquisition)
-        for role, volume in inputs_of(key, scans).items()
+        role: each(value, lambda v: Volume(v.array[15:16], grid, v.acquisition))
+        for role, value in inputs_of(key, scans).items()
     }
-    for volume in run(Request(key, given)).outputs.values():
-        assert volume.grid == grid
+    for output in run(Request(key, given)).outputs.values():
+        assert volumes_of(output)[0].grid == grid
 
 
 @pytest.mark.parametrize("key", READY)
 def test_a_given_mask_is_used(key, scans):
     given = inputs_of(key, scans)
     reference = scans[METHODS[key].reference]
-    half = (reference.array > 0) & (np.arange(SIZE[0]) < SIZE[0] // 2)
-    result = run(Request(key, given | {"mask": reference.with_array(half)}))
-    assert result.provenance["mask"] == {"source": "given", "voxels": int(half.sum())}
+    half = head_of(reference, np.arange(SIZE[0]) < SIZE[0] // 2)
+    result = run(Request(key, given | {"mask": half}))
+    assert result.provenance["mask"] == {"source": "given", "voxels": int(half.array.sum())}
 
 
 @pytest.mark.parametrize("key", READY)
 def test_intensities_scale_with_the_input(key, scans, made):
     """Result in the units of the input: a scan in other units gives the result in those."""
     given = inputs_of(key, scans)
-    scaled = {role: volume.with_array(volume.array * 8) for role, volume in given.items()}
-    here, there = made(key).outputs, run(Request(key, scaled)).outputs
+    scaled = {
+        role: each(value, lambda v: v.with_array(v.array * 8)) for role, value in given.items()
+    }
+    here, there = made(key).outputs, run(Request(key, scaled, seed=SEED)).outputs
     for name, declared in METHODS[key].outputs.items():
-        factor = 8 if declared.units_of else 1
-        np.testing.assert_allclose(
-            there[name].array, factor * here[name].array, rtol=1e-4, atol=1e-4 * factor
-        )
+        factor = 8 if declared.kind == IMAGE else 1
+        for one, other in zip(volumes_of(there[name]), volumes_of(here[name]), strict=True):
+            np.testing.assert_allclose(
+                one.array, factor * other.array, rtol=1e-4, atol=1e-4 * factor
+            )

@@ -10,6 +10,7 @@ from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.registry import (
     Input,
+    Network,
     Output,
     Param,
     check_roles,
@@ -182,15 +183,6 @@ def test_a_parameter_without_a_description_is_a_defect(toy):
         resolve_parameters(module.METHODS["bare"], {})
 
 
-def test_pending_weights_are_counted_and_shown(toy):
-    declare(key="later", weights="later", weights_pending=True)
-    listed = list(module.METHODS.values())
-    assert describe.methods_as_dict(listed)["weights_pending"] == 1
-    text = describe.methods_as_text(listed)
-    assert "2 methods, 1 of them without their weights yet" in text
-    assert "(weights pending)" in text
-
-
 def test_a_method_is_shown_with_everything_that_is_declared(toy):
     text = describe.method_as_text(toy)
     for part in ("[t2]", "0.002 to 0.02 s", "default 0.5", "read from 'post'", "one of tv, gentv"):
@@ -234,7 +226,7 @@ def test_titles_of_what_cannot_be_chosen_are_refused(toy):
 
 def test_only_what_goes_voxel_by_voxel_without_torch_can_be_previewed(toy):
     declare(key="local", measure=lambda **_: None)
-    declare(key="net", measure=lambda **_: None, weights="net")
+    declare(key="net", measure=lambda **_: None, networks={"net": Network()})
     told = {key: describe.method_as_dict(one) for key, one in module.METHODS.items()}
     assert {key: one["can_preview"] for key, one in told.items()} == {
         "toy": False,

@@ -1,12 +1,11 @@
-"""Weights that a method needs only with some of its parameters: declared, found, told, replaced."""
+"""The networks that a method needs, some only with some of its parameters, and their weights."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,10 +14,20 @@ import pytest
 
 from ContrastSynthLib import resources
 from ContrastSynthLib.cli import main
-from ContrastSynthLib.errors import MissingError, RequestError
+from ContrastSynthLib.errors import MethodError, MissingError, RequestError
 from ContrastSynthLib.phantom.sample import sample_patient
-from ContrastSynthLib.registry import Context, Input, Output, Param, declaration, describe, method
-from ContrastSynthLib.running.run import Request, run
+from ContrastSynthLib.registry import (
+    Context,
+    Input,
+    Network,
+    Output,
+    Param,
+    declaration,
+    describe,
+    method,
+)
+from ContrastSynthLib.running.request import Request
+from ContrastSynthLib.running.run import run
 from ContrastSynthLib.weights.bundles import import_bundle, look_up
 
 NEEDED = {
@@ -41,9 +50,11 @@ class Parameters:
     guess: Annotated[str, Param("Guess", choices=("direct", "both", "pre"))] = "direct"
 
 
-WHEN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "forward": {"engine": ("net",)},
-    "direct": {"guess": ("direct", "both"), "engine": ("net", "hybrid")},
+NETWORKS = {
+    "forward": Network(when={"engine": ("net",)}),
+    "direct": Network(
+        of="another", when={"guess": ("direct", "both"), "engine": ("net", "hybrid")}
+    ),
 }
 
 
@@ -117,7 +128,7 @@ def declare(function=lambda **_: {}, **changes) -> declaration.Method:
         **{"key": "toy", "title": "A toy", "task": "pre", "inputs": {"post": Input("Post")}},
         **{"outputs": {"pre": Output("Pre", units_of="post")}, "parameters": Parameters},
         **{"reference": "post", "citation": "none", "intended_use": "Research."},
-        "weights_when": WHEN,
+        "networks": NETWORKS,
     }
     method(**(declared | changes))(function)
     return declaration.METHODS["toy"]
@@ -158,52 +169,71 @@ def asked(post, engine: str, guess: str, weights: object = None) -> Request:
 
 
 @pytest.mark.parametrize(("values", "needed"), NEEDED.items())
-def test_weights_are_needed_where_all_conditions_hold(values, needed):
-    assert declare().weights_for(Parameters(*values)) == needed
+def test_networks_are_needed_where_all_conditions_hold(values, needed):
+    assert list(declare().networks_for(Parameters(*values))) == needed
 
 
-def test_weights_without_a_condition_are_always_needed_and_come_first():
+def test_networks_without_a_condition_are_always_needed_with_weights_of_their_name():
     for values, needed in NEEDED.items():
         declaration.METHODS.pop("toy", None)
-        toy = declare(weights="own", weights_when={**WHEN, "last": {}})
-        assert toy.weights_for(Parameters(*values)) == ["own", *needed, "last"]
-    declaration.METHODS.pop("toy")
-    assert declare(weights="own", weights_when={}).weights_for(Parameters()) == ["own"]
-    assert declaration.METHODS["physics_pre"].weights_for(object()) == []
+        toy = declare(networks={"own": Network(), **NETWORKS, "last": Network("another")})
+        wanted = {"own": "own", **{name: name for name in needed}, "last": "another"}
+        assert toy.networks_for(Parameters(*values)) == wanted
+    assert declaration.METHODS["physics_pre"].networks_for(object()) == {}
 
 
 @pytest.mark.parametrize(
-    ("weights", "when", "wanted"),
-    [(None, {}, False), ("own", {}, True), (None, WHEN, True), ("own", WHEN, True)],
-)
-def test_what_may_need_weights_computes_with_torch(weights, when, wanted):
-    assert declare(weights=weights, weights_when=when).needs_torch is wanted
-
-
-@pytest.mark.parametrize(
-    "when",
+    ("declared", "torch", "packages"),
     [
-        {"forward": {"engin": ("net",)}},
-        {"direct": WHEN["direct"], "forward": {"engine": ("net",), "gess": ("pre",)}},
+        ({"networks": {}}, False, ["", ""]),
+        ({"networks": {"own": Network()}}, True, ["networks", "networks"]),
+        ({}, True, ["networks", ""]),
+        ({"networks": {}, "requires": ("torch",)}, True, ["torch", "torch"]),
+        ({"requires": ("torch",)}, True, ["torch networks", "torch"]),
     ],
 )
-def test_a_condition_on_what_is_no_parameter_is_refused(when):
-    with pytest.raises(ValueError, match="toy: the weights 'forward' depend on unknown parameters"):
-        declare(weights_when=when)
+def test_what_has_to_be_installed_is_declared(declared, torch, packages):
+    toy = declare(**declared)
+    assert toy.needs_torch is torch
+    needs = [toy.packages_for(Parameters(*v)) for v in (("net", "direct"), ("formula", "pre"))]
+    assert [" ".join(groups) for groups in needs] == packages
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"networks": {"forward": Network(when={"engin": ("net",)})}}, "'forward' depends on"),
+        (
+            {
+                "networks": {
+                    "direct": NETWORKS["direct"],
+                    "forward": Network(when={"engine": ("net",), "gess": ("pre",)}),
+                }
+            },
+            "the network 'forward' depends on unknown parameters",
+        ),
+        ({"networks": {"forward": Network(when={"engine": "net"})}}, "needs tuples of values"),
+        ({"requires": ("netwerks",)}, "unknown groups of packages: netwerks"),
+    ],
+)
+def test_a_declaration_that_cannot_be_met_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        declare(**changes)
     assert "toy" not in declaration.METHODS
 
 
-def test_conditions_are_told_as_data_and_as_text(shipped, tmp_path):
+def test_conditions_are_listed_as_data_and_as_text(shipped, tmp_path):
     toy = declare()
-    told = describe.method_as_dict(toy)
-    assert json.loads(json.dumps(told)) == told
-    assert told["weights"] is None
-    assert told["weights_when"] == {
-        "forward": {"engine": ["net"]},
-        "direct": {"guess": ["direct", "both"], "engine": ["net", "hybrid"]},
+    listed = describe.method_as_dict(toy)
+    assert json.loads(json.dumps(listed)) == listed
+    assert listed["networks"] == {
+        "forward": {"weights": "forward", "when": {"engine": ["net"]}},
+        "direct": {
+            "weights": "direct",
+            "when": {"guess": ["direct", "both"], "engine": ["net", "hybrid"]},
+        },
     }
-    assert list(told["weights_when"]) == ["forward", "direct"]
-    assert describe.method_as_dict(declaration.METHODS["physics_pre"])["weights_when"] == {}
+    assert describe.method_as_dict(declaration.METHODS["physics_pre"])["networks"] == {}
     lines = describe.method_as_text(toy).splitlines()
     assert "  forward                when engine = net" in lines
     assert (
@@ -233,6 +263,7 @@ def test_a_run_lends_the_weights_that_it_needs_and_tells_of_them(
     (path,) = (path for path in result.write(tmp_path / "out") if path.suffix == ".json")
     told = json.loads(path.read_text("utf-8"))["weights"]
     assert [entry["card"]["name"] for entry in told] == needed
+    assert [entry["network"] for entry in told] == needed
     for entry in told:
         bundle = look_up(entry["card"]["name"])
         assert (entry["id"], entry["sha256"]) == (bundle.id, bundle.sha256)
@@ -277,7 +308,9 @@ def test_the_parameters_of_a_preset_count(shipped, post):
 def test_other_weights_take_the_place_of_those_of_their_name(
     contexts, shipped, post, tmp_path, name, by
 ):
-    folder = make(tmp_path / "mine" / name, (7.0,), trained_on_virtual_patients=False)
+    owner = {"forward": "toy", "direct": "another"}[name]
+    mine = tmp_path / "mine" / name
+    folder = make(mine, (7.0,), trained_on_virtual_patients=False, method=owner)
     mine = import_bundle(folder)
     result = run(asked(post, "net", "direct", folder if by == "path" else mine.id))
     lent = contexts[0].bundles
@@ -322,7 +355,7 @@ def test_the_command_line_replaces_them_as_well(contexts, shipped, post, tmp_pat
     from ContrastSynthLib.files.images import write_volume
 
     write_volume(post, tmp_path / "post.nrrd")
-    folder = make(tmp_path / "mine" / "direct", (7.0,))
+    folder = make(tmp_path / "mine" / "direct", (7.0,), method="another")
     words = ["run", "toy", "--in", f"post={tmp_path / 'post.nrrd'}", "--device", "cpu"]
     words += ["--out", str(tmp_path / "out"), "--weights"]
     assert main([*words, str(folder)]) == 0
@@ -331,27 +364,42 @@ def test_the_command_line_replaces_them_as_well(contexts, shipped, post, tmp_pat
     assert "toy needs weights named forward and direct" in capsys.readouterr().err
 
 
-# The weights of a method that declares one name
+# Weights by the name of their network
 
 
-def test_a_method_of_one_name_gets_them_without_asking_for_the_name(contexts, shipped, post):
+def test_weights_of_any_name_are_given_to_the_network_that_is_named(
+    contexts, shipped, post, tmp_path, capsys
+):
+    mine = make(tmp_path / "mine", (7.0,))
+    by_network = {"forward": str(mine), "direct": "direct"}
+    request = replace(asked(post, "net", "direct"), weights=by_network)
+    result = run(request)
+    assert contexts[0].bundles["forward"].folder == mine
+    assert [entry["network"] for entry in result.provenance["weights"]] == ["forward", "direct"]
+    with pytest.raises(RequestError, match=r"Unknown network of toy .* 'forwards'.*'forward'"):
+        run(replace(request, weights={"forwards": str(mine)}))
+    with pytest.raises(RequestError, match="belong to the method 'another', not to 'toy'"):
+        run(replace(request, weights={"forward": "direct"}))
+
+    from ContrastSynthLib.files.images import write_volume
+
+    write_volume(post, tmp_path / "post.nrrd")
+    words = ["run", "toy", "--in", f"post={tmp_path / 'post.nrrd'}", "--out", str(tmp_path / "o")]
+    assert main([*words, "--weights", f"forward={mine}", "--weights", "direct=direct"]) == 0
+    assert contexts[-1].bundles["forward"].folder == mine
+    assert main([*words, "--weights", f"forward={mine}", "--weights", "direct"]) == 2
+    assert "--weights NETWORK=ID" in capsys.readouterr().err
+
+
+def test_weights_of_another_name_are_those_of_the_only_network(contexts, shipped, post, tmp_path):
+    mine = make(tmp_path / "mine", (7.0,))
+    run(asked(post, "net", "pre", mine))
+    assert contexts[0].bundles["forward"].folder == mine
+    with pytest.raises(RequestError, match=r"Say for which network .*--weights forward="):
+        run(asked(post, "net", "direct", mine))
+
+
+def test_a_network_that_was_not_declared_is_a_fault_of_the_method(contexts, shipped, post):
     run(asked(post, "net", "pre"))
-    assert contexts[0].weights == look_up("forward")
-    run(asked(post, "formula", "pre"))
-    assert contexts[1].weights is None
-    run(asked(post, "net", "direct"))
-    # There is no telling which of two is meant.
-    with pytest.raises(ValueError, match="too many"):
-        _ = contexts[2].weights
-    declaration.METHODS.pop("toy")
-    seen = []
-
-    def toy(*, post, parameters, context):
-        seen.append(context)
-        return {"pre": post.array}
-
-    declare(toy, weights="own", weights_when={})
-    run(asked(post, "net", "direct"))
-    assert seen[0].weights == look_up("own")
-    assert seen[0].bundles == {"own": look_up("own")}
-    assert Context(np.ones((1, 1, 1), bool)).weights is None
+    with pytest.raises(MethodError, match="asks for the network 'direct'"):
+        contexts[0].network("direct")

@@ -6,11 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from ContrastSynthLib.files.images import read_volume, write_volume
 
-from ContrastSynthLib.errors import Cancelled, MissingError, RequestError
+from ContrastSynthLib.cli import main
+from ContrastSynthLib.errors import Cancelled, MethodError, MissingError, RequestError
+from ContrastSynthLib.files.images import read_volume, write_volume
 from ContrastSynthLib.phantom.sample import sample_patient
-from ContrastSynthLib.running.run import Request, run
+from ContrastSynthLib.registry import Output
+from ContrastSynthLib.running.request import Request
+from ContrastSynthLib.running.run import run
 
 SIZE = (32, 38, 26)
 
@@ -145,7 +148,7 @@ def test_provenance_is_complete_and_tells_nothing_of_the_patient(pair, tmp_path)
     assert content["software"]["numpy"] == np.__version__
     assert content["software"]["SimpleITK"] == sitk.Version_VersionString()
     assert content["threads"]["simpleitk"] >= 1
-    assert "seed" in content
+    assert isinstance(content["seed"], int)
     assert content["inputs"]["pre"][0]["sha256"] == pair["pre"].sha256()
     assert content["outputs"]["low"]["sha256"] == read_volume(written[0]).sha256()
     assert content["parameters"]["dose"] == {"value": 0.33, "source": "default"}
@@ -159,8 +162,15 @@ def test_results_are_marked_and_keep_what_is_true_of_the_acquisition(pair, tmp_p
     assert "research only" in header.GetMetaData("SYNTHETIC")
     acquisition = read_volume(written[0]).acquisition
     assert acquisition.repetition_time_s == pair["post"].acquisition.repetition_time_s
-    assert acquisition.dose_mmol_per_kg is None
-    assert acquisition.agent is None
+    assert acquisition.dose_fraction == 0.33
+    post = pair["post"].acquisition
+    assert acquisition.dose_mmol_per_kg == pytest.approx(0.33 * post.dose_mmol_per_kg)
+    assert acquisition.agent == post.agent
+    assert acquisition.time_s is None
+    pre = run(Request("physics_pre", {"post": pair["post"]})).outputs
+    assert pre["pre"].acquisition.dose_fraction == 0
+    assert pre["pre"].acquisition.agent is None
+    assert pre["uptake"].acquisition.dose_fraction is None
 
 
 def test_a_run_can_be_cancelled_at_every_report(pair):
@@ -193,14 +203,86 @@ def test_grids_are_brought_together_on_request(pair):
     assert result.provenance["alignment"]["mode"] == "resample"
 
 
-def test_a_method_that_returns_something_else_than_it_declared_is_a_defect(pair, monkeypatch):
+SHAPE = SIZE[::-1]
+TWO = Output("Classes", kind="labels", labels={1: "one", 2: "two"})
+SHARE = Output("Share", kind="map", low=0, high=1)
+IMAGE = Output("Image", units_of="post")
+PHASES = Output("Phases", units_of="post", series=True)
+
+
+@pytest.mark.parametrize(
+    ("declared", "returned", "message"),
+    [
+        (IMAGE, {}, "declares the outputs low, but returned nothing"),
+        (IMAGE, {"low": np.ones(SHAPE), "high": np.ones(SHAPE)}, "but returned high, low"),
+        (IMAGE, {"low": np.full(SHAPE, np.nan)}, "'low' holds values that are not finite"),
+        (IMAGE, {"low": np.ones(SIZE)}, "'low' has the shape"),
+        (SHARE, {"low": np.full(SHAPE, 999)}, "goes from 999 to 999; it declares 0 to 1"),
+        (SHARE, {"low": np.full(SHAPE, -1e-3)}, "goes from -0.001"),
+        (TWO, {"low": np.full(SHAPE, 3)}, "holds the labels 3, which it does not declare"),
+        (TWO, {"low": np.full(SHAPE, 0.5)}, "holds the labels 0.5"),
+        (PHASES, {"low": np.ones(SHAPE)}, "is no Series, but it declares one"),
+    ],
+)
+def test_a_method_that_returns_what_it_does_not_declare_is_stopped(
+    pair, monkeypatch, tmp_path, capsys, declared, returned, message
+):
     from ContrastSynthLib.registry import METHODS
 
-    for wrong in ({}, {"low": np.full(pair["pre"].grid.shape, np.nan)}):
-        broken = replace(METHODS["physics_dose"], function=lambda wrong=wrong, **_: wrong)
-        monkeypatch.setitem(METHODS, "physics_dose", broken)
-        with pytest.raises(AssertionError, match="physics_dose"):
-            run(Request("physics_dose", pair))
+    broken = replace(
+        METHODS["physics_dose"], function=lambda **_: returned, outputs={"low": declared}
+    )
+    monkeypatch.setitem(METHODS, "physics_dose", broken)
+    with pytest.raises(MethodError, match=message):
+        run(Request("physics_dose", pair))
+    words = ["run", "physics_dose", "--out", str(tmp_path / "out"), "--progress", "none"]
+    for role, volume in pair.items():
+        write_volume(volume, tmp_path / f"{role}.nrrd")
+        words += ["--in", f"{role}={tmp_path / role}.nrrd"]
+    assert main(words) == 1
+    assert "This is a fault in the method" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_map_may_miss_its_range_by_a_rounding(pair, monkeypatch):
+    from ContrastSynthLib.registry import METHODS
+
+    values = np.full(SHAPE, 1 + 1e-6)
+    rounded = replace(
+        METHODS["physics_dose"], function=lambda **_: {"low": values}, outputs={"low": SHARE}
+    )
+    monkeypatch.setitem(METHODS, "physics_dose", rounded)
+    assert run(Request("physics_dose", pair)).outputs["low"].array.max() > 1
+
+
+# Seeds
+
+
+def test_the_seed_is_in_the_provenance_whether_given_or_drawn(pair):
+    assert run(Request("physics_dose", pair, seed=7)).provenance["seed"] == 7
+    assert run(Request("physics_dose", pair, {"seed": "8"})).provenance["seed"] == 8
+    drawn = [run(Request("physics_dose", pair)).provenance["seed"] for _ in range(2)]
+    assert drawn[0] != drawn[1]
+    assert "seed" not in run(Request("physics_dose", pair, {"seed": 8})).provenance["parameters"]
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, "many", True])
+def test_a_seed_that_is_none_is_refused(pair, seed):
+    with pytest.raises(RequestError, match=r"is not one whole number from 0 to 4294967295"):
+        run(Request("physics_dose", pair, seed=seed))
+    with pytest.raises(RequestError, match="3 and 4 is not one"):
+        run(Request("physics_dose", pair, {"seed": 4}, seed=3))
+
+
+def test_a_method_that_is_random_without_saying_so_is_stopped(pair, monkeypatch):
+    from ContrastSynthLib.registry import METHODS
+
+    def noise(*, post, context, **_):
+        return {"low": context.generator.normal(size=post.array.shape)}
+
+    monkeypatch.setitem(METHODS, "physics_dose", replace(METHODS["physics_dose"], function=noise))
+    with pytest.raises(MethodError, match="does not declare random=True"):
+        run(Request("physics_dose", pair))
 
 
 def test_a_device_without_torch_is_something_to_install(monkeypatch):

@@ -13,9 +13,10 @@ from scipy.spatial.transform import Rotation
 
 from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.files.series import read_series, times_of, write_series
+from ContrastSynthLib.files.images import write_volume
+from ContrastSynthLib.files.series import holds_series, read_series, write_series
 from ContrastSynthLib.geometry import Grid
-from ContrastSynthLib.volumes import Volume
+from ContrastSynthLib.volumes import Series, Volume, times_of
 
 TIMES_S = [0.0, 85.0, 155.0, 225.25, 1e3 / 3]
 ARRAY = np.random.default_rng(3).normal(100, 20, (5, 4, 3, 6)).astype(np.float32)
@@ -247,8 +248,8 @@ def test_a_damaged_sequence_is_refused(tmp_path):
 def test_what_cannot_be_written_is_told(tmp_path):
     with pytest.raises(RequestError, match=r"written as \.seq\.nrrd"):
         write_series(series(), tmp_path / "a.nii.gz")
-    with pytest.raises(RequestError, match="two volumes or more, not 1"):
-        write_series(series()[:1], tmp_path / "a.seq.nrrd")
+    with pytest.raises(RequestError, match="one volume at least"):
+        write_series([], tmp_path / "a.seq.nrrd")
     with pytest.raises(RequestError, match="do not increase"):
         write_series(series()[::-1], tmp_path / "a.seq.nrrd")
     unknown = series()
@@ -263,3 +264,54 @@ def test_what_cannot_be_written_is_told(tmp_path):
     with pytest.raises(RequestError, match="could not be written"):
         write_series(series(), tmp_path / "file" / "a.seq.nrrd")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_series_of_one_volume_is_a_series(tmp_path):
+    write_series(series()[3:4], tmp_path / "a.seq.nrrd")
+    (back,) = read_series(tmp_path / "a.seq.nrrd")
+    np.testing.assert_array_equal(back.array, ARRAY[3])
+    assert back.acquisition.time_s == TIMES_S[3]
+    assert holds_series(tmp_path / "a.seq.nrrd")
+
+
+def test_a_series_is_known_by_its_header(tmp_path):
+    write_series(series(), tmp_path / "a.seq.nrrd")
+    write_volume(series()[0], tmp_path / "b.nrrd")
+    (tmp_path / "c.nrrd").write_text("no image")
+    found = {name: holds_series(tmp_path / name) for name in ("a.seq.nrrd", "b.nrrd", "c.nrrd", "")}
+    assert found == {"a.seq.nrrd": True, "b.nrrd": False, "c.nrrd": False, "": False}
+
+
+# The value
+
+
+def test_a_series_holds_volumes_and_times():
+    made = Series(tuple(series()))
+    assert len(made) == 5
+    assert made.times_s.tolist() == TIMES_S
+    assert made.grid == GRID
+    np.testing.assert_array_equal(made.array, ARRAY)
+    assert [volume.acquisition.time_s for volume in made] == TIMES_S
+
+
+def test_other_frames_at_other_times():
+    made = Series(tuple(series(synthetic="by a test"))).with_frames(ARRAY[:2] * 2, [10, 20])
+    assert made.times_s.tolist() == [10, 20]
+    np.testing.assert_array_equal(made.array, ARRAY[:2] * 2)
+    with pytest.raises(RequestError, match="do not increase"):
+        made.with_frames(ARRAY[:2], [20, 10])
+    with pytest.raises(RequestError, match="3 times for 2 volumes"):
+        made.with_frames(ARRAY[:2], [1, 2, 3])
+
+
+def test_volumes_that_make_no_series_are_refused():
+    with pytest.raises(RequestError, match="there is none"):
+        Series(())
+    with pytest.raises(RequestError, match="do not increase"):
+        Series(tuple(series()[::-1]))
+    timeless = [replace(volume, acquisition=ACQUISITION) for volume in series()]
+    with pytest.raises(RequestError, match="Volume 0 of the series has no time"):
+        Series(tuple(timeless))
+    moved = replace(series()[1], grid=replace(GRID, origin_mm=(0.0, 0.0, 0.0)))
+    with pytest.raises(RequestError, match="different grids"):
+        Series((series()[0], moved))

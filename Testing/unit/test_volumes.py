@@ -13,6 +13,9 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
+from ContrastSynthLib.acquisition import Acquisition
+from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.images import (
     SYNTHETIC_KEY,
     WRITABLE,
@@ -20,9 +23,6 @@ from ContrastSynthLib.files.images import (
     read_volume,
     write_volume,
 )
-
-from ContrastSynthLib.acquisition import Acquisition
-from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.volumes import Volume
 
@@ -382,7 +382,8 @@ sys.path.insert(0, sys.argv[1])
 import numpy as np
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import Grid
-from ContrastSynthLib.volumes import WRITABLE, Volume, read_volume, write_volume
+from ContrastSynthLib.files.images import WRITABLE, read_volume, write_volume
+from ContrastSynthLib.volumes import Volume
 
 folder = Path(sys.argv[2])
 array = np.random.default_rng(0).normal(size=(20, 30, 40)).astype(np.float32)

@@ -17,9 +17,10 @@ from ContrastSynthLib import __version__, resources
 from ContrastSynthLib.cli import main
 from ContrastSynthLib.errors import MissingError, RequestError
 from ContrastSynthLib.phantom.sample import sample_patient
-from ContrastSynthLib.registry import Input, Output, declaration, describe, method
+from ContrastSynthLib.registry import Input, Network, Output, declaration, describe, method
 from ContrastSynthLib.resources import resource
-from ContrastSynthLib.running.run import Request, run
+from ContrastSynthLib.running.request import Request
+from ContrastSynthLib.running.run import run
 from ContrastSynthLib.weights import bundles as weights
 from ContrastSynthLib.weights.bundles import (
     find_bundle,
@@ -616,7 +617,7 @@ def contexts(monkeypatch):
         reference="post",
         citation="none",
         intended_use="Research.",
-        weights="toy",
+        networks={"toy": Network()},
     )(toy)
     return seen
 
@@ -629,7 +630,7 @@ def post():
 def test_a_run_lends_the_weights_and_tells_of_them(contexts, shipped, post, tmp_path):
     result = run(Request("toy", {"post": post}, device="cpu"))
     bundle = look_up("toy")
-    assert contexts[0].weights == bundle
+    assert contexts[0].bundles == {"toy": bundle}
     told = json.loads(result.write(tmp_path / "out")[-1].read_text("utf-8"))["weights"]
     (told,) = told
     assert (told["id"], told["sha256"]) == (bundle.id, bundle.sha256)
@@ -642,7 +643,7 @@ def test_a_run_lends_the_weights_and_tells_of_them(contexts, shipped, post, tmp_
 def test_a_run_takes_other_weights_by_path(contexts, shipped, post, tmp_path):
     folder = make(tmp_path / "own", (5.0,), name="own", trained_on_virtual_patients=False)
     result = run(Request("toy", {"post": post}, weights=str(folder), device="cpu"))
-    assert contexts[0].weights.name == "own"
+    assert contexts[0].bundles["toy"].name == "own"
     assert result.provenance["weights"][0]["card"]["name"] == "own"
     assert not any("virtual" in warning for warning in result.warnings)
 
@@ -670,7 +671,7 @@ def test_a_method_without_weights_has_none_in_its_provenance(post):
 def test_a_method_is_shown_with_its_weights(contexts, shipped, tmp_path):
     other = import_bundle(make(tmp_path / "stick", (2.0,), method="sphere"))
     told = describe.method_as_text(declaration.METHODS["toy"])
-    assert "Weights: toy" in told
+    assert "\nNetworks\n  toy\n" in told
     assert other.id not in told
     assert f"{look_up('toy').id}" in told
     assert "trained on virtual patients" in told
