@@ -21,10 +21,12 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/scene/phases.py
   ContrastSynthPanel/scene/profile_line.py
   ContrastSynthPanel/scene/profile_values.py
+  ContrastSynthPanel/scene/run_results.py
   ContrastSynthPanel/scene/sample_data.py
   ContrastSynthPanel/scene/saved_state.py
   ContrastSynthPanel/scene/series_names.py
   ContrastSynthPanel/scene/slice_preview.py
+  ContrastSynthPanel/scene/tables.py
   ContrastSynthPanel/scene/uptake_results.py
   ContrastSynthPanel/scene/views.py
   ContrastSynthPanel/tabs/__init__.py
@@ -42,15 +44,18 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/widgets/dependency_box.py
   ContrastSynthPanel/widgets/device_box.py
   ContrastSynthPanel/widgets/forms.py
+  ContrastSynthPanel/widgets/history_view.py
   ContrastSynthPanel/widgets/input_selectors.py
   ContrastSynthPanel/widgets/kinetics_results.py
   ContrastSynthPanel/widgets/lesion_table.py
   ContrastSynthPanel/widgets/message.py
+  ContrastSynthPanel/widgets/method_list.py
   ContrastSynthPanel/widgets/node_selectors.py
   ContrastSynthPanel/widgets/notice.py
   ContrastSynthPanel/widgets/parameter_widgets.py
   ContrastSynthPanel/widgets/phase_box.py
   ContrastSynthPanel/widgets/run_section.py
+  ContrastSynthPanel/widgets/seed_box.py
   ContrastSynthPanel/widgets/tab_buttons.py
   ContrastSynthPanel/widgets/value_table.py
   ContrastSynthPanel/widgets/weights_box.py

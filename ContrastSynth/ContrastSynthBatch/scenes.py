@@ -10,16 +10,16 @@ from pathlib import Path
 
 import slicer
 import slicer.util
-from ContrastSynthLib.files.images import read_mask, read_volume
-from ContrastSynthPanel.scene import bridge
+from ContrastSynthPanel.scene import bridge, run_results
 
 from ContrastSynthLib import cli
 from ContrastSynthLib.errors import ContrastSynthError, RequestError
+from ContrastSynthLib.files.images import read_mask, read_volume
+from ContrastSynthLib.files.series import holds_series, read_series
 from ContrastSynthLib.registry import MASK_ROLE, find_method
 from ContrastSynthLib.running.batch import CASE, RECORD, case_inputs, read_cases, read_record
 
 SUFFIXES = ("mrb", "mrml")
-UPTAKE = "uptake"
 
 
 def run(arguments: list[str], scene, most_workers: int | None = None) -> int:
@@ -35,7 +35,7 @@ def run(arguments: list[str], scene, most_workers: int | None = None) -> int:
         own, others = parser.parse_known_args(arguments)
         batch = ["batch", *others]
         options = cli.build_parser().parse_args(batch)
-    except SystemExit as stop:  # told already; an application does not end by it
+    except SystemExit as stop:  # said already; an application does not end by it
         return int(stop.code or 0)
     if most_workers and options.workers > most_workers:
         print("Slicer runs one case at a time; run_in_pythonslicer.py more.", file=sys.stderr)
@@ -72,26 +72,30 @@ def scene_path(folder: Path, case: str, suffix: str) -> Path:
 def fill(scene, case: str, method_key: str, inputs: dict, results: Path) -> None:
     """Put the inputs and results of one case into the scene, which holds nothing else then."""
     scene.Clear(0)
-    nodes = {}
+    method, nodes = find_method(method_key), {}
     for role, paths in inputs.items():
-        read = read_mask if role == MASK_ROLE else read_volume
-        for path in paths:
-            name = scene.GenerateUniqueName(f"{case} {role}")
-            node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-            volume = read(path)
-            bridge.fill_node(node, volume, volume.grid.index_to_ras, None)
-            node.CreateDefaultDisplayNodes()
-            nodes.setdefault(role, node)
-    reference = nodes[find_method(method_key).reference]
-    added = bridge.add_result(scene, results, reference)
+        added = [_add_input(scene, f"{case} {role}", role, path) for path in paths]
+        nodes[role] = added[0]
+    reference = bridge.volume_of_sequence(nodes[method.reference])
+    added = run_results.add_result(scene, results, reference)
     # PythonSlicer may come without the Segmentations module; the map itself is there then.
-    if UPTAKE in added and hasattr(slicer, "vtkSlicerSegmentationsModuleLogic"):
-        name = f"{added[UPTAKE].GetName()} mask"
-        mask = bridge.mask_to_segmentation(scene, added[UPTAKE], reference, name)
-        mask.SetAttribute(bridge.SYNTHETIC, added[UPTAKE].GetAttribute(bridge.SYNTHETIC))
+    if hasattr(slicer, "vtkSlicerSegmentationsModuleLogic"):
+        run_results.add_uptake_mask(added, reference)
+    over = bridge.volume_of_sequence(next(iter(added.values())))
     for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode", scene):
         composite.SetBackgroundVolumeID(reference.GetID())
-        composite.SetForegroundVolumeID(next(iter(added.values())).GetID())
+        composite.SetForegroundVolumeID(over.GetID())
+
+
+def _add_input(scene, name: str, role: str, path: Path):
+    """Add an input of a case: a sequence where its file holds a series, else a volume."""
+    if holds_series(path):
+        return bridge.sequence_from_series(scene, read_series(path), name)
+    node = scene.AddNewNodeByClass(bridge.VOLUME, scene.GenerateUniqueName(name))
+    volume = (read_mask if role == MASK_ROLE else read_volume)(path)
+    bridge.fill_node(node, volume, volume.grid.index_to_ras, None)
+    node.CreateDefaultDisplayNodes()
+    return node
 
 
 def save(scene, path: Path) -> None:

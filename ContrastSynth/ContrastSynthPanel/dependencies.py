@@ -16,7 +16,6 @@ import slicer
 from slicer.i18n import tr as _
 
 from ContrastSynthLib.errors import MissingError
-from ContrastSynthLib.registry import Method
 from ContrastSynthLib.requirements import REQUIREMENTS, requirement_name
 
 TORCH = "torch"
@@ -26,17 +25,8 @@ KEPT = ("numpy", "scipy", "SimpleITK", TORCH, "torchvision")
 
 def lacking(*groups: str) -> list[str]:
     """Return the requirements of these groups that are not installed, or too old."""
-    return [one for group in groups for one in REQUIREMENTS[group] if not _satisfied(one)]
-
-
-def lacking_for(method: Method, needed_weights: list[str], device: str) -> list[str]:
-    """Return what a run cannot do without: all for networks, torch for another device."""
-    if not method.needs_torch:
-        return []
-    missing = lacking("networks")
-    if needed_weights:
-        return missing
-    return [one for one in missing if requirement_name(one) == TORCH and device != "cpu"]
+    wanted = dict.fromkeys(one for group in groups for one in REQUIREMENTS[group])
+    return [one for one in wanted if not _satisfied(one)]
 
 
 def names(requirements: list[str]) -> str:

@@ -27,7 +27,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 import ContrastSynthLib
 
 if TYPE_CHECKING:
-    from ContrastSynthLib.running.run import Request
+    from ContrastSynthLib.running.request import Request
 
 PROTOCOL = 1  # schema_version of the JSON lines, see ContrastSynthLib.running.jobs
 GRACE_S = 1.0  # for a cancelled worker to end by itself
@@ -276,10 +276,20 @@ def run_arguments(request: Request, results: Path) -> list[str]:
     for role, source in request.inputs.items():
         several = [source] if isinstance(source, str | os.PathLike) else source
         given += [f"--in={role}={os.path.abspath(path)}" for path in several]
-    given += [f"--set={name}={value}" for name, value in request.parameters.items()]
+    given += [f"--set={name}={_as_text(value)}" for name, value in request.parameters.items()]
     given += [f"--time={seconds}" for seconds in request.times_s]
-    chosen = {name: getattr(request, name) for name in ("preset", "align", "weights", "device")}
+    weights = request.weights or ()
+    by_network = weights.items() if isinstance(weights, Mapping) else ()
+    given += [f"--weights={network}={wanted}" for network, wanted in by_network]
+    given += [f"--weights={weights}"] if isinstance(weights, str) else []
+    given += [f"--seed={request.seed}"] if request.seed is not None else []
+    chosen = {name: getattr(request, name) for name in ("preset", "align", "device")}
     return given + [f"--{name}={value}" for name, value in chosen.items() if value]
+
+
+def _as_text(value: Any) -> str:
+    """Return a parameter as it is typed; a list of numbers has commas."""
+    return ",".join(str(one) for one in value) if isinstance(value, list | tuple) else str(value)
 
 
 def worker_environment(environment: Mapping[str, str], python: str, folder: Path) -> dict[str, str]:

@@ -8,12 +8,11 @@ from slicer.i18n import tr as _
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.running.estimate import estimate, remembered
 from ContrastSynthPanel.scene import bridge
-from ContrastSynthPanel.widgets.input_selectors import SEQUENCE
 
 SETTING = "ContrastSynth/Timings"  # users' settings hold this name: it is never changed
 
 
-def told(method, values, reference, device: str) -> str:
+def expected(method, values, reference, device: str) -> str:
     """Return how long a run with this reference node takes, as far as it is known."""
     try:
         voxels = voxels_of(reference)
@@ -39,10 +38,9 @@ def told(method, values, reference, device: str) -> str:
     return _("A run takes about {parts} ({where}).").format(parts=parts, where=where)
 
 
-def remember(method, result_node) -> None:
-    """Keep what the run took that made this node."""
+def remember(method, provenance: dict) -> None:
+    """Keep how long a run took, from its provenance."""
     try:
-        provenance = json.loads(result_node.GetAttribute(bridge.PROVENANCE))
         kept = remembered(known_timings(), method, provenance)
     except (ValueError, KeyError, TypeError):
         return  # a worker of another version: there is nothing to learn from it
@@ -60,9 +58,7 @@ def known_timings() -> list:
 
 def voxels_of(node) -> int:
     """Return how many voxels a volume, or the first of a series, has. Raises RequestError."""
-    if node is not None and node.IsA(SEQUENCE):
-        node = node.GetNthDataNode(0)
-    columns, rows, slices = bridge.world_grid(node).size
+    columns, rows, slices = bridge.world_grid(bridge.volume_of_sequence(node)).size
     return columns * rows * slices
 
 

@@ -15,10 +15,10 @@ pytest.importorskip("vtk", reason="slicer-core is not installed")
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 from ContrastSynthLib.files.images import read_volume, write_volume
-
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.running.batch import read_record
-from ContrastSynthLib.running.run import Request, run
+from ContrastSynthLib.running.request import Request
+from ContrastSynthLib.running.run import run
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
@@ -29,7 +29,7 @@ READ_AGAIN = """
 import json, sys
 from conftest import new_scene
 import slicer
-from ContrastSynthPanel import bridge
+from ContrastSynthPanel.scene import bridge
 scene = new_scene()
 if sys.argv[1].endswith(".mrb"):
     assert scene.ReadFromMRB(sys.argv[1])

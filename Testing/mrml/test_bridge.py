@@ -21,16 +21,17 @@ from scipy.spatial.transform import Rotation
 pytest.importorskip("vtk", reason="slicer-core is not installed")
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 import vtk
-from ContrastSynthPanel.scene import bridge, saved_state, series_names
+from ContrastSynthPanel.scene import bridge, run_results, saved_state, series_names, tables
 from vtk.util.numpy_support import numpy_to_vtk
 
 from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.images import read_volume, write_volume
-from ContrastSynthLib.files.series import write_series
+from ContrastSynthLib.files.series import read_series, write_series
 from ContrastSynthLib.geometry import Grid
+from ContrastSynthLib.running.request import Request
 from ContrastSynthLib.running.result import Result
-from ContrastSynthLib.running.run import Request, run
+from ContrastSynthLib.running.run import run
 from ContrastSynthLib.volumes import Volume
 
 HERE = Path(__file__).resolve().parent
@@ -194,7 +195,7 @@ def test_an_extent_that_does_not_start_at_0_counts(scene):
     image.SetExtent(7, 12, -2, 2, 3, 6)
     volume = bridge.volume_from_node(node)
     assert_close(volume.grid.ras_from_index((0, 0, 0)), (OBLIQUE @ (7, -2, 3, 1))[:3])
-    added = bridge.add_result(scene, result_of(like=volume, pre=volume.array), node)["pre"]
+    added = run_results.add_result(scene, result_of(like=volume, pre=volume.array), node)["pre"]
     assert_close(matrix_of(added)[:3, 3], volume.grid.ras_from_index((0, 0, 0)))
 
 
@@ -336,7 +337,7 @@ def test_200_random_results_lie_exactly_on_their_reference(scene, tmp_path):
         result.write(tmp_path / "out", compress=False)
         assert_close(read_volume(tmp_path / "out" / "pre.nrrd").array, made, 0)
         source = (result, tmp_path / "out", str(tmp_path / "out"))[int(rng.integers(3))]
-        node = bridge.add_result(scene, source, reference)["pre"]
+        node = run_results.add_result(scene, source, reference)["pre"]
         np.testing.assert_array_equal(slicer.util.arrayFromVolume(node), made)
         assert_close(matrix_of(node), matrix)
         assert node.GetParentTransformNode() is parent
@@ -349,7 +350,7 @@ def test_a_result_moves_with_its_reference_and_else_stays(scene):
     reference, transform = add_volume(scene), add_transform(scene, FIRST)
     reference.SetAndObserveTransformNodeID(transform.GetID())
     result = result_of(like=bridge.volume_from_node(reference), pre=voxels(seed=4))
-    beside = bridge.add_result(scene, result, reference)["pre"]
+    beside = run_results.add_result(scene, result, reference)["pre"]
     transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(SECOND))
     assert_close(world_matrix_of(beside), SECOND @ OBLIQUE)
     # This one comes back after the user moved the reference, or made it what no run takes.
@@ -359,7 +360,7 @@ def test_a_result_moves_with_its_reference_and_else_stays(scene):
     ]
     for change in changes:
         change()
-        late = bridge.add_result(scene, result, reference)["pre"]
+        late = run_results.add_result(scene, result, reference)["pre"]
         assert late.GetParentTransformNode() is None
         assert_close(matrix_of(late), FIRST @ OBLIQUE)
 
@@ -368,14 +369,14 @@ def test_a_result_says_what_it_is(scene):
     reference = add_volume(scene, name=PATIENT)
     like = replace(bridge.volume_from_node(reference), acquisition=Acquisition(flip_angle_deg=9.0))
     result = result_of(like=like, pre=voxels())
-    node = bridge.add_result(scene, result, reference)["pre"]
+    node = run_results.add_result(scene, result, reference)["pre"]
     assert node.GetName() == f"{PATIENT} pre SYNTHETIC"
     assert node.GetAttribute("ContrastSynth.Synthetic") == MARK
     assert node.GetAttribute("ContrastSynth.Method") == "sphere"
     assert json.loads(node.GetAttribute("ContrastSynth.Provenance")) == result.provenance
     assert bridge.volume_from_node(node).synthetic == MARK
     assert bridge.volume_from_node(node).acquisition.flip_angle_deg == 9.0
-    second = bridge.add_result(scene, result, reference)["pre"]
+    second = run_results.add_result(scene, result, reference)["pre"]
     assert second is not node
     assert second.GetName() == f"{PATIENT} pre SYNTHETIC_1"
 
@@ -386,12 +387,12 @@ def test_a_result_is_shown_as_its_reference_and_maps_from_0_to_1(scene):
         like=bridge.volume_from_node(reference),
         pre=voxels(), uptake=np.zeros(SHAPE), hyperintensity=voxels() / 100,
     )  # fmt: skip
-    bare = bridge.add_result(scene, result, reference)
+    bare = run_results.add_result(scene, result, reference)
     assert bare["pre"].GetDisplayNode().GetAutoWindowLevel()
     reference.CreateDefaultDisplayNodes()
     reference.GetDisplayNode().SetAutoWindowLevel(False)
     reference.GetDisplayNode().SetWindowLevel(321, 123)
-    nodes = bridge.add_result(scene, result, reference)
+    nodes = run_results.add_result(scene, result, reference)
     shown = {
         role: (display.GetWindow(), display.GetLevel(), display.GetAutoWindowLevel())
         for role, node in nodes.items()
@@ -407,11 +408,11 @@ def test_a_result_stands_beside_its_reference_in_the_subject_hierarchy(scene):
     reference = add_volume(scene)
     result = result_of(like=bridge.volume_from_node(reference), pre=voxels())
     tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-    unlisted = bridge.add_result(scene, result, reference)["pre"]  # nor is the reference listed
+    unlisted = run_results.add_result(scene, result, reference)["pre"]
     assert not tree.GetItemByDataNode(unlisted)
     study = tree.CreateStudyItem(tree.GetSceneItemID(), "study")
     tree.CreateItem(study, reference)
-    node = bridge.add_result(scene, result, reference)["pre"]
+    node = run_results.add_result(scene, result, reference)["pre"]
     assert tree.GetItemParent(tree.GetItemByDataNode(node)) == study
 
 
@@ -428,7 +429,7 @@ def test_a_result_is_moved_to_its_reference_where_slicer_has_listed_it_already(s
 
     scene.AddObserver(slicer.vtkMRMLScene.NodeAddedEvent, list_it)
     result = result_of(like=bridge.volume_from_node(reference), pre=voxels())
-    item = tree.GetItemByDataNode(bridge.add_result(scene, result, reference)["pre"])
+    item = tree.GetItemByDataNode(run_results.add_result(scene, result, reference)["pre"])
     assert tree.GetItemParent(item) == study
     assert tree.GetNumberOfItems() == 3
 
@@ -450,7 +451,7 @@ def test_of_a_damaged_run_nothing_is_added(scene, tmp_path, damage):
         os.truncate(tmp_path / "uptake.nrrd", (tmp_path / "uptake.nrrd").stat().st_size - 9)
     before = scene.GetNumberOfNodes()
     with pytest.raises(RequestError):
-        bridge.add_result(scene, tmp_path, reference)
+        run_results.add_result(scene, tmp_path, reference)
     assert scene.GetNumberOfNodes() == before
 
 
@@ -463,7 +464,7 @@ def test_a_real_run_goes_there_and_back(scene, tmp_path):
     mask = bridge.mask_to_segmentation(scene, pre, pre, "brain", 10.0)
     paths = bridge.write_inputs({"pre": pre, "post": post, "mask": mask}, tmp_path / "in")
     run(Request("physics_dose", paths, {"dose": 1.0})).write(tmp_path / "out")
-    node = bridge.add_result(scene, tmp_path / "out", post)["low"]
+    node = run_results.add_result(scene, tmp_path / "out", post)["low"]
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(node), voxels() * 1.2 + 5)
     assert_close(world_matrix_of(node), FIRST @ OBLIQUE)
     assert node.GetAttribute(bridge.METHOD) == "physics_dose"
@@ -645,8 +646,11 @@ def test_a_series_becomes_a_sequence_and_a_series_again(scene, tmp_path):
         np.testing.assert_array_equal(one.array, two.array)
         assert_close(two.grid.index_to_ras, OBLIQUE)
         assert (two.acquisition, two.synthetic) == (one.acquisition, MARK)
-    paths = bridge.write_inputs({"phase": node}, tmp_path)["phase"]
-    assert [read_volume(path).acquisition.time_s for path in paths] == times
+    (path,) = bridge.write_inputs({"phase": node}, tmp_path)["phase"]
+    assert path.name == "phase.seq.nrrd"
+    written = read_series(path)
+    assert [volume.acquisition.time_s for volume in written] == times
+    np.testing.assert_array_equal(written[2].array, series[2].array)
     browser = scene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode")
     assert browser.GetMasterSequenceNode() is node
     second = bridge.sequence_from_series(scene, series, "phases SYNTHETIC")
@@ -734,7 +738,7 @@ def test_numbers_are_numbers_in_a_table(scene):
         {"lesion": "1", "volume, ml": 2.5, "voxels": 3, "found": True},
         {"lesion": None, "volume, ml": None, "voxels": np.int64(4), "found": False, "late": 1},
     ]
-    table = bridge.table_from_rows(scene, "lesions", rows).GetTable()
+    table = tables.table_from_rows(scene, "lesions", rows).GetTable()
     columns = [table.GetColumn(n) for n in range(table.GetNumberOfColumns())]
     kinds = {column.GetName(): column.GetDataTypeAsString() for column in columns}
     assert kinds == {
@@ -761,13 +765,13 @@ def count_by_class(scene):
 def test_a_plot_is_drawn_again_with_the_same_nodes(scene):
     x = [0, 1, 2]
     first = {"real": [1, 2, 3], "synthetic": np.array([1, 2.5, np.nan])}
-    chart = bridge.plot_lines(scene, "curve", x, first, "time, s", "signal")
+    chart = tables.plot_lines(scene, "curve", x, first, "time, s", "signal")
     assert count_by_class(scene) == [1, 2, 1]
     names = [chart.GetNthPlotSeriesNode(n).GetName() for n in range(2)]
     assert names == ["real", "synthetic"]
     chart.GetNthPlotSeriesNode(0).SetColor(0.1, 0.2, 0.3)
     lines = {"other": [7, 8], "real": [5, 6]}
-    assert bridge.plot_lines(scene, "curve", [0, 9], lines, "time, min", "y") is chart
+    assert tables.plot_lines(scene, "curve", [0, 9], lines, "time, min", "y") is chart
     assert count_by_class(scene) == [1, 2, 1]
     assert chart.GetNumberOfPlotSeriesNodes() == 2
     real = chart.GetNthPlotSeriesNode(1)
@@ -778,13 +782,13 @@ def test_a_plot_is_drawn_again_with_the_same_nodes(scene):
     column = table.GetColumnByName(real.GetXColumnName())
     assert [column.GetValue(n) for n in range(2)] == [0, 9]
     assert (chart.GetXAxisTitle(), chart.GetYAxisTitle()) == ("time, min", "y")
-    bridge.plot_lines(scene, "another", x, first, "time, s", "signal")
+    tables.plot_lines(scene, "another", x, first, "time, s", "signal")
     assert count_by_class(scene) == [2, 4, 2]
 
 
 def test_lines_of_differing_length_are_refused(scene):
     with pytest.raises(ValueError, match="shorter"):
-        bridge.plot_lines(scene, "curve", [0, 1], {"real": [1]}, "x", "y")
+        tables.plot_lines(scene, "curve", [0, 1], {"real": [1]}, "x", "y")
 
 
 # Names
@@ -878,7 +882,7 @@ READ_AGAIN = """
 import json, sys
 from conftest import new_scene
 import slicer
-from ContrastSynthPanel import bridge, saved_state
+from ContrastSynthPanel.scene import bridge, run_results, saved_state, tables
 scene = new_scene()
 if sys.argv[1].endswith(".mrb"):
     assert scene.ReadFromMRB(sys.argv[1])
@@ -902,7 +906,7 @@ brain = scene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
 told["mask"] = bridge.mask_from_segmentation(brain, pre).array.tolist()
 count = scene.GetNumberOfNodes()
 again = bridge.mask_to_segmentation(scene, pre, pre, "brain", 10.0)
-bridge.plot_lines(scene, "curve", [0, 1], {"real": [1, 2]}, "x", "y")
+tables.plot_lines(scene, "curve", [0, 1], {"real": [1, 2]}, "x", "y")
 told["in place"] = again is brain and scene.GetNumberOfNodes() == count
 sequence = scene.GetFirstNodeByClass("vtkMRMLSequenceNode")
 series = bridge.series_from_sequence_node(sequence)
@@ -921,9 +925,9 @@ def test_a_scene_is_saved_and_read_in_another_process(scene, tmp_path, suffix):
     scan.GetDisplayNode().SetAutoWindowLevel(False)
     scan.GetDisplayNode().SetWindowLevel(77, 33)
     result = result_of(like=bridge.volume_from_node(scan), low=voxels(seed=9))
-    low = bridge.add_result(scene, result, scan)["low"]
+    low = run_results.add_result(scene, result, scan)["low"]
     bridge.mask_to_segmentation(scene, scan, scan, "brain", 10.0)
-    bridge.plot_lines(scene, "curve", [0, 1], {"real": [1, 2]}, "x", "y")
+    tables.plot_lines(scene, "curve", [0, 1], {"real": [1, 2]}, "x", "y")
     series = [
         replace(result.outputs["low"], acquisition=Acquisition(time_s=time)) for time in (0.5, 2.25)
     ]

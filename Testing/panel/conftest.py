@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from ContrastSynthLib.phantom.sample import sample_patient
-from ContrastSynthLib.running.run import Request, run
+from ContrastSynthLib.running.request import Request
+from ContrastSynthLib.running.run import run
 
 # For "from host import press" and "from scans import add_volume".
 sys.path.append(str(Path(__file__).resolve().parent))

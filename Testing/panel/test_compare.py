@@ -28,10 +28,10 @@ def tab(panel):
 @pytest.fixture
 def nodes(tab, patient, result):
     """Input, result and reference, picked, and slice views that show something else."""
-    from ContrastSynthPanel.scene import bridge
+    from ContrastSynthPanel.scene import run_results
 
     post, pre = (add_volume(f"T1 {role}", patient.scans[role]) for role in ("post", "pre"))
-    made = bridge.add_result(slicer.mrmlScene, result, post)
+    made = run_results.add_result(slicer.mrmlScene, result, post)
     pump(lambda: not tab.inputs.timer.active)
     slicer.util.setSliceViewerLayers(pre, made["uptake"], foregroundOpacity=0.3)
     for number, (view, composite) in enumerate(views()):

@@ -168,14 +168,12 @@ def test_slicer_before_5_11_is_asked_by_us(host, tab, versions, monkeypatch):
     assert tab.run.apply_button.enabled
 
 
-def test_lip_car_by_the_signal_equation_needs_torch_for_a_gpu_only(versions):
-    from ContrastSynthPanel import dependencies
-
-    method = METHODS["lip_car"]
-    assert dependencies.lacking_for(method, [], "auto") == ["torch>=2.4"]
-    assert dependencies.lacking_for(method, [], "cpu") == []
-    assert len(dependencies.lacking_for(method, ["h2l"], "cpu")) == 3
-    assert dependencies.lacking_for(METHODS["physics_dose"], [], "auto") == []
+def test_lip_car_by_the_signal_equation_needs_torch_and_no_more(tab, versions):
+    show(tab, "lip_car")
+    assert tab.dependencies.label.text.startswith("Not installed: torch, monai, safetensors.")
+    pick(tab.parameters.preset_combo, "Signal equation")
+    assert tab.dependencies.label.text == "Not installed: torch. Needed for this method."
+    assert not tab.run.apply_button.enabled
 
 
 def test_versions_and_devices_are_copied(host, tab):

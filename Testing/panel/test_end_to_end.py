@@ -16,10 +16,10 @@ pytest.importorskip("PySide6", reason="PySide6-Essentials is not installed")
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
-from ContrastSynthLib.files.images import read_volume, write_volume
 from host import can_render, pick, press, pump, render_slices, type_text
 
 from ContrastSynthLib.analysis.profiles import line_profile, profile_error
+from ContrastSynthLib.files.images import read_volume, write_volume
 from ContrastSynthLib.registry import METHODS
 from ContrastSynthLib.running.run import run  # noqa: F401 - declares the methods
 
@@ -44,7 +44,7 @@ tab = made.open_module().panel.synthesise
 pump(lambda: tab.run.apply_button.enabled)
 import slicer
 from ContrastSynthLib.volumes import read_volume
-from ContrastSynthPanel import bridge
+from ContrastSynthPanel.scene import bridge, tables
 equal = {}
 for name, file in json.loads(sys.argv[2]).items():
     node, expected = scene.GetFirstNodeByName(name), read_volume(file)
@@ -223,13 +223,13 @@ def see_the_mask_on(views, mask, uptake, picture):
 
 def plot_a_profile(nodes, uptake):
     """Plot a line through pre, post and the synthetic pre; return how many points it has."""
-    from ContrastSynthPanel.scene import bridge
+    from ContrastSynthPanel.scene import bridge, tables
 
     ends = through_the_uptake(uptake)
     pre, post, made = (line_profile(bridge.volume_from_node(node), *ends) for node in nodes)
     lines = {n.GetName(): p.values for n, p in zip(nodes, (pre, post, made), strict=True)}
     titles = ("Distance, mm", "Intensity")
-    bridge.plot_lines(slicer.mrmlScene, "Profile", pre.distance_mm, lines, *titles)
+    tables.plot_lines(slicer.mrmlScene, "Profile", pre.distance_mm, lines, *titles)
     assert profile_error(pre, made) < profile_error(pre, post)
     return len(pre.distance_mm)
 

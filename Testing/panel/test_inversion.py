@@ -27,7 +27,7 @@ WIDTH = 400
 VOLUME = "vtkMRMLScalarVolumeNode"
 SIZE = (40, 46, 10)
 COLUMNS = ("iteration", "evaluations", "objective", "fidelity", "regulariser", "change")
-INK = {"Objective": "#0072b2", "Fidelity (residual)": "#d55e00", "Prior, weighted": "#009e73"}
+INK = {"Objective": "#0072b2", "Fidelity (residual)": "#d55e00", "Prior x alpha": "#009e73"}
 
 
 def history_of(count, lowest=1e-4):
@@ -86,10 +86,10 @@ def result(tab, nodes, scans):
 
 
 def add_result(nodes, scans, told):
-    from ContrastSynthPanel.scene import bridge
+    from ContrastSynthPanel.scene import run_results
 
     made = Result({"post": scans["low"].with_array(scans["low"].array, "by a test")}, told)
-    return bridge.add_result(slicer.mrmlScene, made, nodes["low"])["post"]
+    return run_results.add_result(slicer.mrmlScene, made, nodes["low"])["post"]
 
 
 def start(panel, preset="Signal equation", method="lip_car"):
@@ -175,15 +175,15 @@ def test_the_curves_grow_while_it_runs(panel, tab, nodes, worker):
         if count and count not in seen:
             seen.append(count)
             assert tab.history["objective"] == history["objective"][:count]
-            assert tab.status.text == f"Under way. Iteration {count}."
+            assert tab.status.text == f"Running. Iteration {count}."
         return count == 12
 
     took = pump(grown, 30.0)
     assert len(seen) > 4, "it is drawn as it goes"
     assert took.longest_block_s < 0.5
-    assert tab.legend.isVisible()
-    assert tab.picture.isVisible()
-    assert set(INK.values()) <= colours_in(tab.picture)
+    assert tab.plots.legends[0].isVisible()
+    assert tab.plots.pictures[0].isVisible()
+    assert {INK["Objective"], INK["Fidelity (residual)"]} <= colours_in(tab.plots.pictures[0])
     assert ["Iteration", "1", "12"] in read_table(tab.table)
     assert not tab.intro.isVisible()
     assert not tab.again_button.isVisible()
@@ -239,7 +239,7 @@ def test_the_result_of_a_run_is_shown(panel, tab, nodes, scans, worker):
 def test_without_an_inversion_it_says_what_to_do(panel, tab):
     assert METHODS["lip_car"].title in tab.intro.text
     assert METHODS["physics_pre"].title not in tab.intro.text
-    for widget in (tab.picture, tab.table, tab.again_button, tab.chart_button):
+    for widget in (tab.plots.widget, tab.table, tab.again_button, tab.chart_button):
         assert not widget.isVisible()
 
 
@@ -248,21 +248,21 @@ def test_a_result_tells_how_it_was_solved(tab, result):
     rows = {name: (start, end) for name, start, end in read_table(tab.table)}
     first, last = history["objective"][0], history["objective"][-1]
     assert rows["Objective"] == (f"{first:.2e}", f"{last:.2e}")
-    assert rows["Prior, weighted"][1] == f"{0.05 * history['regulariser'][-1]:.2e}"
+    assert rows["Prior x alpha"][1] == f"{0.05 * history['regulariser'][-1]:.2e}"
     assert rows["Evaluations"] == ("2", "40")
     assert "Solver: lbfgs." in tab.facts.text
     assert "the objective fell by less than the tolerance" in tab.facts.text
-    assert "alpha: 0.05 mm, from the noise of the scan" in tab.facts.text
-    assert set(INK.values()) <= colours_in(tab.picture)
+    assert "alpha: 0.05 mm, derived from the noise of the scan" in tab.facts.text
+    assert set(INK.values()) <= colours_in(tab.plots.pictures[0])
 
 
 def test_an_iterate_is_marked_and_told(tab, result):
-    before = tab.picture.pixmap.toImage()
+    before = tab.plots.pictures[0].pixmap.toImage()
     tab.iterate.value = 5.0
     objective = history_of(20)["objective"]
-    told = f"Iterate 5 of 20: objective {objective[4]:.2e}; that of the last: {objective[-1]:.2e}."
+    told = f"Iterate 5 of 20: objective {objective[4]:.2e}, in the last one {objective[-1]:.2e}."
     assert tab.iterate_label.text == told
-    assert tab.picture.pixmap.toImage() != before
+    assert tab.plots.pictures[0].pixmap.toImage() != before
 
 
 def test_run_again_asks_for_the_iterate_and_keeps_the_history(panel, tab, result, scans, worker):
@@ -285,7 +285,7 @@ def test_run_again_asks_for_the_iterate_and_keeps_the_history(panel, tab, result
     assert tab.status.text == f"'{kept.GetName()}' keeps iterate 5."
     assert tab.again_button.enabled
     pick(tab.selector, kept)
-    assert "iterate 5 was asked for" in tab.facts.text
+    assert "Stopped at iterate 5, as asked." in tab.facts.text
     assert panel.synthesise.parameters.given == {"dose": 0.33, "iterate": 5}
 
 
@@ -308,7 +308,7 @@ def test_the_curves_go_into_a_plot_view(host, tab, result):
     press(tab.chart_button)
     view = host.app.layoutManager().plotWidget(0).mrmlPlotViewNode()
     chart = view.GetPlotChartNode()
-    assert chart.GetTitle() == f"Inversion of {result.GetName()}"
+    assert chart.GetTitle() == f"Objective: {result.GetName()}"
     assert chart.GetYAxisLogScale()
     names = [chart.GetNthPlotSeriesNode(n).GetName() for n in range(3)]
     assert names == list(INK)
@@ -321,7 +321,7 @@ def test_a_result_without_a_solver_is_told(panel, tab, nodes, scans):
     assert plain.GetName() in entries(tab.selector)
     assert "T1 pre" not in entries(tab.selector)
     pick(tab.selector, plain)
-    told = f"'{plain.GetName()}' was not made by a solver: there is nothing to show."
+    told = f"'{plain.GetName()}' was not made by an iterative method: there is nothing to show."
     assert tab.status.text == told
     assert tab.intro.isVisible()
 

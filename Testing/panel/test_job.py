@@ -19,13 +19,14 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "ContrastSynth"))
 
-from ContrastSynthLib.files.images import read_volume, write_volume
 from ContrastSynthPanel import job as module
 from ContrastSynthPanel.job import Job, find_python, run_arguments, worker_environment
 
+from ContrastSynthLib.files.images import read_volume, write_volume
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.running import jobs
-from ContrastSynthLib.running.run import Request, run
+from ContrastSynthLib.running.request import Request
+from ContrastSynthLib.running.run import run
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="the workers here use signals, /proc and /dev/full"

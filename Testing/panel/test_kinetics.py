@@ -252,13 +252,13 @@ def test_a_label_map_marks_the_region_too(tab, series, patient):
 
 def test_the_series_is_measured_where_it_is_shown(tab, series, patient):
     """A moved series and an unmoved segmentation: the region lies elsewhere in the series."""
-    from ContrastSynthPanel.scene import phases
+    from ContrastSynthPanel.scene import bridge
 
     move = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     matrix = np.eye(4)
     matrix[0, 3] = 1000.0
     move.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
-    phases.shown_volume(series).SetAndObserveTransformNodeID(move.GetID())
+    bridge.shown_volume(series).SetAndObserveTransformNodeID(move.GetID())
     assert "holds no voxel of 'dynamic'" in measure(tab)
     named("vtkMRMLSegmentationNode", "lesion").SetAndObserveTransformNodeID(move.GetID())
     assert measure(tab) == ""
@@ -268,13 +268,13 @@ def test_the_series_is_measured_where_it_is_shown(tab, series, patient):
 
 
 def test_the_slider_moves_all_views(tab, series, patient):
-    from ContrastSynthPanel.scene import phases
+    from ContrastSynthPanel.scene import bridge
 
     made = add_synthetic(tab, patient, PERSISTENT[1:], TIMES[1:])
     assert tab.phases.label.text == "Phase 1 of 5: 0 s"
     tab.phases.slider.setValue(3)
     assert tab.phases.label.text == "Phase 4 of 5: 240 s"
-    shown, other = phases.shown_volume(series), phases.shown_volume(made)
+    shown, other = bridge.shown_volume(series), bridge.shown_volume(made)
     assert backgrounds() == {shown.GetID()}
     expected, synthetic = phases_of(patient, WASHOUT)[3], phases_of(patient, PERSISTENT)[3]
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(shown), expected.array)
@@ -284,9 +284,9 @@ def test_the_slider_moves_all_views(tab, series, patient):
 
 
 def test_the_slider_follows_the_browser_and_the_table_the_slider(tab, series):
-    from ContrastSynthPanel.scene import phases
+    from ContrastSynthPanel.scene import bridge, phases
 
-    phases.browser_of(series).SetSelectedItemNumber(2)
+    bridge.browser_of(series).SetSelectedItemNumber(2)
     assert tab.phases.slider.value == 2
     assert tab.phases.label.text == "Phase 3 of 5: 120 s"
     assert tab.phases.table.currentRow() == 2
@@ -324,7 +324,7 @@ def test_a_wrong_time_is_corrected(tab, series, patient):
         1
     ] == 92.5
     phases.show_phase(series, 1)
-    assert bridge.told_by(phases.shown_volume(series))[0].time_s == 92.5
+    assert bridge.acquisition_of(bridge.shown_volume(series))[0].time_s == 92.5
     assert measure(tab) == ""
     assert tab._found["report"]["curve"]["times_s"][1] == 92.5
 

@@ -65,11 +65,9 @@ FAULTS = {
         f"{SYNTHESISE}::test_cancel_leaves_nothing_and_another_run_is_possible",
     ),
     "result in the wrong node": Fault(
-        f"{PANEL}/scene/bridge.py",
-        "        fill_node(node, volume, *_place(volume.grid, reference_node))\n"
-        "        node.SetAttribute(METHOD",
-        "        fill_node(reference_node, volume, *_place(volume.grid, reference_node))\n"
-        "        node.SetAttribute(METHOD",
+        f"{PANEL}/scene/run_results.py",
+        "bridge.fill_node(node, volume, *bridge.place_of(volume.grid, reference))",
+        "bridge.fill_node(reference, volume, *bridge.place_of(volume.grid, reference))",
         f"{SYNTHESISE}::test_a_dose_is_what_the_library_makes_of_it",
     ),
     "threshold ignored": Fault(

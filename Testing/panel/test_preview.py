@@ -18,7 +18,8 @@ from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.registry import METHODS
 from ContrastSynthLib.running.preview import voxels_near_plane
-from ContrastSynthLib.running.run import Request, run
+from ContrastSynthLib.running.request import Request
+from ContrastSynthLib.running.run import run
 from ContrastSynthLib.volumes import Volume
 
 VOLUME = "vtkMRMLScalarVolumeNode"

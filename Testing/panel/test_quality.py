@@ -17,7 +17,8 @@ from scans import add_volume, show_tab
 from ContrastSynthLib.analysis.evaluation import evaluate
 from ContrastSynthLib.analysis.evaluation_rows import COLUMNS, evaluation_rows
 from ContrastSynthLib.phantom.sample import sample_patient
-from ContrastSynthLib.running.run import Request, run
+from ContrastSynthLib.running.request import Request
+from ContrastSynthLib.running.run import run
 
 WIDTH = 400
 RUN_S = 60.0
@@ -33,11 +34,11 @@ def tab(panel):
 @pytest.fixture
 def nodes(tab, patient, result):
     """The patient's scans, and what was made of them."""
-    from ContrastSynthPanel.scene import bridge
+    from ContrastSynthPanel.scene import run_results
 
     found = {"pre": add_volume("T1 pre", patient.scans["pre"])}
     found["post"] = add_volume("T1 post Gd", patient.scans["post"])
-    made = bridge.add_result(slicer.mrmlScene, result, found["post"])
+    made = run_results.add_result(slicer.mrmlScene, result, found["post"])
     settle(tab)
     return found | {"synthetic": made["pre"], "uptake": made["uptake"]}
 
@@ -171,11 +172,11 @@ def test_the_newest_synthetic_scan_and_what_it_should_be_are_picked(tab, nodes, 
     chosen = {role: nodes[role] for role in ("synthetic", "pre", "post")}
     assert tab.inputs.nodes() == chosen | {"reference": nodes["pre"]}
     assert next(iter(tab.inputs.nodes())) == "reference", "what the others are brought onto"
-    from ContrastSynthPanel.scene import bridge
+    from ContrastSynthPanel.scene import run_results
 
     given = {role: patient.scans[role] for role in ("pre", "post")}
     newer = run(Request("physics_dose", given, {"dose": 0.25}))
-    made = bridge.add_result(slicer.mrmlScene, newer, nodes["pre"])["low"]
+    made = run_results.add_result(slicer.mrmlScene, newer, nodes["pre"])["low"]
     settle(tab)
     assert tab.inputs.nodes()["synthetic"] is made
     assert "reference" not in tab.inputs.nodes(), "no scan is named as a low dose"

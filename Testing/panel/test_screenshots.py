@@ -21,8 +21,9 @@ from scans import show_tab
 from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.phantom.sample import TUMOUR, sample_patient
 from ContrastSynthLib.registry import METHODS
+from ContrastSynthLib.running.request import Request
 from ContrastSynthLib.running.result import Result
-from ContrastSynthLib.running.run import Request, run
+from ContrastSynthLib.running.run import run
 
 pytestmark = pytest.mark.slow  # they are for people: make screenshots
 
@@ -57,11 +58,11 @@ def widget(host):
 @pytest.fixture
 def compared(widget):
     """The panel with a synthetic pre scan beside the true one."""
-    from ContrastSynthPanel.scene import bridge
+    from ContrastSynthPanel.scene import bridge, run_results
 
     post = slicer.util.getNode(NAMES["post"])
     made = run(Request("physics_pre", {"post": bridge.volume_from_node(post)}, {}))
-    bridge.add_result(slicer.mrmlScene, made, post)
+    run_results.add_result(slicer.mrmlScene, made, post)
     panel = widget.panel
     for tab in (panel.tabs["uptake"], panel.tabs["compare"]):
         pump(lambda tab=tab: not tab.inputs.timer.active)
@@ -189,7 +190,7 @@ def test_the_quality_tab(widget, folder):
 
 def test_the_inversion_tab(widget, folder):
     from ContrastSynthPanel.job import Event
-    from ContrastSynthPanel.scene import bridge
+    from ContrastSynthPanel.scene import bridge, run_results
 
     tab = show_tab(widget.panel, "inversion")
     take(widget, folder / "inversion_empty.png")
@@ -202,7 +203,7 @@ def test_the_inversion_tab(widget, folder):
     low = slicer.util.getNode("T1 low dose")
     scan = bridge.volume_from_node(low)
     result = Result({"post": scan.with_array(scan.array, "for a picture")}, told)
-    bridge.add_result(slicer.mrmlScene, result, low)
+    run_results.add_result(slicer.mrmlScene, result, low)
     tab.heard(Event("finished"))
     tab.iterate.value = 8.0
     take(widget, folder / "inversion_done.png")

@@ -20,7 +20,8 @@ from scans import add_volume
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.registry import METHODS, declared_parameters
 from ContrastSynthLib.running import devices
-from ContrastSynthLib.running.run import Request, run
+from ContrastSynthLib.running.request import Request
+from ContrastSynthLib.running.run import run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WIDTH = 400
@@ -272,10 +273,10 @@ def test_another_method_is_chosen_while_it_runs(tab, nodes):
 
 
 def test_what_goes_wrong_with_a_result_is_told(host, tab, nodes, monkeypatch):
-    from ContrastSynthPanel.scene import bridge
+    from ContrastSynthPanel.scene import run_results
 
     choose_dose(tab, nodes)
-    monkeypatch.setattr(bridge, "add_result", lambda *given: 1 / 0)
+    monkeypatch.setattr(run_results, "add_result", lambda *given: 1 / 0)
     told = apply(tab)
     assert told == "The result could not be taken into the scene: division by zero"
     assert tab.run.apply_button.enabled
@@ -348,16 +349,21 @@ def test_names_pick_volumes_but_not_over_a_persons_choice(tab, nodes, patient):
 @pytest.mark.parametrize("key", list(METHODS))
 def test_every_declared_parameter_has_a_widget_with_its_default(tab, key):
     show(tab, key)
-    classes = {float: "ctkSliderWidget", int: "QSpinBox", bool: "QCheckBox", str: "QComboBox"}
+    classes = {
+        "float": "ctkSliderWidget",
+        "int": "QSpinBox",
+        "bool": "QCheckBox",
+        "str": "QComboBox",
+    }
     declared = declared_parameters(METHODS[key])
     assert list(tab.parameters.fields) == list(declared)
     for name, entry in declared.items():
         field = tab.parameters.fields[name]
         assert field.value() == entry.default
         spin = (key, name) == ("lip_car", "alpha")  # from 1e-5 to 1: no slider is that long
-        assert field.widget.inherits("QDoubleSpinBox" if spin else classes[entry.type])
+        assert field.widget.inherits("QDoubleSpinBox" if spin else classes[entry.kind])
         assert entry.param.help in field.widget.toolTip
-        if entry.type is float:
+        if entry.kind == "float":
             assert (field.widget.minimum, field.widget.maximum) == (
                 entry.param.low,
                 entry.param.high,
@@ -429,7 +435,7 @@ def test_weights_are_listed_with_what_they_were_trained_on(tab):
     assert not tab.weights.widget.isVisible()
     show(tab, "sphere")
     assert tab.weights.widget.isVisible()
-    own, *listed = entries(tab.weights.combo)
+    own, *listed = entries(tab.weights.combos["sphere"])
     assert own == "The method's own"
     assert listed
     assert all(text.startswith("sphere ") for text in listed)
@@ -438,14 +444,18 @@ def test_weights_are_listed_with_what_they_were_trained_on(tab):
     press(tab.weights.card_button)
     assert tab.weights.card.isVisible()
     assert "Not for diagnosis" in tab.weights.card.plainText
-    pick(tab.weights.combo, listed[0])
-    assert tab.weights.chosen.startswith("sphere-")
+    pick(tab.weights.combos["sphere"], listed[0])
+    assert tab.weights.chosen["sphere"].startswith("sphere-")
 
 
 def test_weights_that_are_not_there_are_told(tab, nodes, monkeypatch):
     from ContrastSynthPanel.widgets import weights_box
 
-    monkeypatch.setattr(weights_box, "shipped_and_imported", list)
+    from ContrastSynthLib.weights import bundles
+
+    monkeypatch.setattr(bundles, "known_weights", dict)
+    for module in (bundles, weights_box):
+        monkeypatch.setattr(module, "shipped_and_imported", list)
     show(tab, "lip_car")
     told = "The weights 'ph2l', 'pl2h' are not on this machine."
     assert tab.weights.label.text.startswith(told)

@@ -149,34 +149,34 @@ def zipped(folder):
 @pytest.mark.parametrize("kind", ["zip", "folder"])
 def test_imported_weights_are_listed_and_chosen(host, tab, tmp_path, kind):
     show(tab, "sphere")
-    before = entries(tab.weights.combo)
+    before = entries(tab.weights.combos["sphere"])
     folder = bundle(tmp_path / "given")
     given = zipped(folder) if kind == "zip" else folder / "metadata.json"
     host.record.answer(str(given))
     press(tab.weights.import_button)
     added = "sphere 9.9, trained on virtual patients"
-    assert entries(tab.weights.combo) == [*before, added]
-    assert tab.weights.chosen.startswith("sphere-9.9-")
+    assert entries(tab.weights.combos["sphere"]) == [*before, added]
+    assert tab.weights.chosen["sphere"].startswith("sphere-9.9-")
     assert tab.run.message.plainText == f"Imported: {added}."
     assert tab.weights.label.text == f"Used: {added}."
     assert tab.state()["weights"] == tab.weights.chosen
     host.record.answer(str(given))
     press(tab.weights.import_button)
     assert "are there already" in tab.run.message.plainText
-    assert entries(tab.weights.combo) == [*before, added]
+    assert entries(tab.weights.combos["sphere"]) == [*before, added]
 
 
 def test_weights_of_another_method_are_imported_and_it_is_said_of_which(host, tab, tmp_path):
     show(tab, "sphere_art")
-    before = entries(tab.weights.combo)
+    before = entries(tab.weights.combos["sphere_art"])
     host.record.answer(str(zipped(bundle(tmp_path / "given"))))
     press(tab.weights.import_button)
-    assert entries(tab.weights.combo) == before
+    assert entries(tab.weights.combos["sphere_art"]) == before
     assert tab.weights.chosen is None
     told = tab.run.message.plainText
     assert told.endswith("They belong to the method 'SPHERE: pre-contrast from post-contrast'.")
     show(tab, "sphere")
-    assert "sphere 9.9, trained on virtual patients" in entries(tab.weights.combo)
+    assert "sphere 9.9, trained on virtual patients" in entries(tab.weights.combos["sphere"])
 
 
 def damaged(folder):
@@ -196,11 +196,11 @@ def no_archive(folder):
 )
 def test_what_is_no_bundle_is_told_and_changes_nothing(host, tab, tmp_path, make, told):
     show(tab, "sphere")
-    before = entries(tab.weights.combo)
+    before = entries(tab.weights.combos["sphere"])
     host.record.answer(str(make(bundle(tmp_path / "given"))), "")
     press(tab.weights.import_button)
     assert told in tab.run.message.plainText
-    assert entries(tab.weights.combo) == before
+    assert entries(tab.weights.combos["sphere"]) == before
     tab.run.tell("told", "")
     press(tab.weights.import_button)  # and then nothing is chosen in the dialog
     assert not tab.run.message.isVisible()
@@ -215,8 +215,8 @@ def test_weights_that_vanish_before_a_run_are_told(host, tab, nodes, tmp_path):
     (folder / "model.safetensors").unlink()
     told = apply(tab)
     assert "sphere-9.9-" in told
-    assert "are not there" in told
-    pick(tab.weights.combo, "The method's own")
+    assert "are not on this machine" in told
+    pick(tab.weights.combos["sphere"], "The method's own")
     assert tab.run.apply_button.enabled
 
 

@@ -38,9 +38,9 @@ def nodes(tab, patient):
 @pytest.fixture
 def synthetic(tab, nodes, result):
     """The scene with a synthetic pre scan; the tab has picked it."""
-    from ContrastSynthPanel.scene import bridge
+    from ContrastSynthPanel.scene import run_results
 
-    made = bridge.add_result(slicer.mrmlScene, result, nodes["post"])
+    made = run_results.add_result(slicer.mrmlScene, result, nodes["post"])
     settled(tab)
     return made["pre"]
 
@@ -252,10 +252,10 @@ def test_a_result_is_looked_at_and_the_scan_is_its_reference(tab, nodes, synthet
 
 
 def test_a_person_s_choice_is_kept(tab, nodes, result):
-    from ContrastSynthPanel.scene import bridge
+    from ContrastSynthPanel.scene import run_results
 
     pick(tab.inputs.selectors["pre"], nodes["pre"])
-    bridge.add_result(slicer.mrmlScene, result, nodes["post"])
+    run_results.add_result(slicer.mrmlScene, result, nodes["post"])
     settled(tab)
     assert tab.inputs.nodes() == nodes
 

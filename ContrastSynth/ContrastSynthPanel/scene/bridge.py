@@ -7,7 +7,6 @@ transform: it lies where the reference lies, and moves with it. If the reference
 changed meanwhile, the result stays where it lay, without a parent.
 """
 
-import json
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,23 +16,21 @@ import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
-import ContrastSynthLib.methods  # noqa: F401  (declares them)
 from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files import images
-from ContrastSynthLib.files.series import SECONDS_PER, checked_times, times_of
+from ContrastSynthLib.files.series import SECONDS_PER, SEQUENCE_SUFFIX, write_series
 from ContrastSynthLib.geometry import LPS_TO_RAS, Grid
-from ContrastSynthLib.registry import METHODS
-from ContrastSynthLib.running import result
-from ContrastSynthLib.volumes import Volume
+from ContrastSynthLib.registry import MASK_ROLE
+from ContrastSynthLib.volumes import Volume, checked_times, times_of
 
 # Saved scenes hold these names: they are never changed.
 SYNTHETIC, METHOD = "ContrastSynth.Synthetic", "ContrastSynth.Method"
 PROVENANCE, OWN_NAME = "ContrastSynth.Provenance", "ContrastSynth.Name"
-OUTPUT = "ContrastSynth.Output"
+OUTPUT, UNIT = "ContrastSynth.Output", "ContrastSynth.Unit"
 
 VOLUME, LABEL_MAP = "vtkMRMLScalarVolumeNode", "vtkMRMLLabelMapVolumeNode"
-MAP_COLOURS = "vtkMRMLColorTableNodeIron"  # in every Slicer; black at 0
+SEQUENCE, SEGMENTATION = "vtkMRMLSequenceNode", "vtkMRMLSegmentationNode"
 SEGMENT_ID, SEGMENT_COLOUR = "mask", (1.0, 0.55, 0.26)
 
 
@@ -48,20 +45,25 @@ def volume_from_node(node, mask: bool = False, parent_of=None) -> Volume:
     grid = world_grid(node, mask, parent_of)
     array = np.array(slicer.util.arrayFromVolume(node), np.float32)  # a copy: the user works on
     images.refuse_not_finite(node.GetName(), int((~np.isfinite(array)).sum()))
-    return Volume(array > 0 if mask else array, grid, *told_by(node))
+    return Volume(array > 0 if mask else array, grid, *acquisition_of(node))
 
 
 def write_inputs(nodes_by_role: dict, folder: str | Path) -> dict[str, list[Path]]:
-    """Write the nodes of all roles as uncompressed NRRD; return the files of each role.
+    """Write the nodes of all roles as NRRD; return the files of each role.
 
-    A role has a volume node, a list of them, or a sequence node; ``mask`` may be a segmentation
-    too, taken onto the grid of the first scan. Files are named by role and number only: a node
-    often bears the patient's name. Raises RequestError, naming the role.
+    A role has a volume node, a list of them, or a sequence node, which becomes one file that
+    holds all times; ``mask`` may be a segmentation too, taken onto the grid of the first scan.
+    Files are named by role and number only: a node often bears the patient's name. Raises
+    RequestError, naming the role.
     """
     paths = {}
-    for role in nodes_by_role:
+    for role, given in nodes_by_role.items():
         try:
             found = volumes_of_role(nodes_by_role, role)
+            if isinstance(given, slicer.vtkMRMLSequenceNode):
+                paths[role] = [Path(folder) / f"{role}{SEQUENCE_SUFFIX}"]
+                write_series(found, paths[role][0])
+                continue
             paths[role] = [Path(folder) / f"{role}_{n}.nrrd" for n in range(len(found))]
             for volume, path in zip(found, paths[role], strict=True):
                 images.write_volume(volume, path, compress=False)
@@ -73,13 +75,13 @@ def write_inputs(nodes_by_role: dict, folder: str | Path) -> dict[str, list[Path
 def volumes_of_role(nodes_by_role: dict, role: str) -> list[Volume]:
     """Return the volumes of a role as write_inputs writes them. Raises RequestError."""
     given = nodes_by_role[role]
-    if role == "mask" and isinstance(given, slicer.vtkMRMLSegmentationNode):
+    if role == MASK_ROLE and isinstance(given, slicer.vtkMRMLSegmentationNode):
         scan = next((node for other, node in nodes_by_role.items() if other != role), None)
-        return [mask_from_segmentation(given, scan)]
+        return [mask_from_segmentation(given, volume_of_sequence(scan))]
     if isinstance(given, slicer.vtkMRMLSequenceNode):
         return series_from_sequence_node(given)
     several = given if isinstance(given, (list, tuple)) else [given]
-    return [volume_from_node(node, mask=role == "mask") for node in several]
+    return [volume_from_node(node, mask=role == MASK_ROLE) for node in several]
 
 
 def world_grid(node, mask: bool = False, parent_of=None) -> Grid:
@@ -87,7 +89,7 @@ def world_grid(node, mask: bool = False, parent_of=None) -> Grid:
     if node is None:
         raise RequestError("No volume is chosen.")
     name, parent = node.GetName(), (parent_of or node).GetParentTransformNode()
-    if not node.IsA("vtkMRMLScalarVolumeNode"):
+    if not node.IsA(VOLUME):
         raise RequestError(f"{name} is a {node.GetNodeTagName()}, not a volume. Choose a scan.")
     if node.IsA(LABEL_MAP) and not mask:
         raise RequestError(f"{name} is a label map. Choose a scan, or use it as the mask.")
@@ -113,7 +115,7 @@ def _index_to_ras(node) -> np.ndarray:
     return matrix
 
 
-def told_by(node) -> tuple[Acquisition, str | None]:
+def acquisition_of(node) -> tuple[Acquisition, str | None]:
     """Return the acquisition, and what made a synthetic volume, as node, file or name tell."""
     import SimpleITK as sitk
 
@@ -132,49 +134,7 @@ def told_by(node) -> tuple[Acquisition, str | None]:
     return replace(in_file, **Acquisition.from_header(header).known()), synthetic or by_name
 
 
-def add_result(scene, source: str | Path | result.Result, reference_node) -> dict:
-    """Add the outputs of a run, its folder or its Result, as volume nodes; return them by role.
-
-    They are named "<name of the reference> <role> SYNTHETIC", lie where the reference lies, get
-    its window and level (maps: 0 to 1 in colours) and its place in the subject hierarchy;
-    attributes tell what made them. Raises RequestError, adding nothing, unless the run is whole.
-    """
-    outputs, provenance = _read_run(source)
-    key = provenance.get("method", {}).get("key", "")
-    declared = METHODS[key].outputs if key in METHODS else {}
-    nodes = {}
-    for role, volume in outputs.items():
-        name = scene.GenerateUniqueName(f"{reference_node.GetName()} {role} SYNTHETIC")
-        node = nodes[role] = scene.AddNewNodeByClass(VOLUME, name)
-        fill_node(node, volume, *_place(volume.grid, reference_node))
-        node.SetAttribute(METHOD, key)
-        node.SetAttribute(OUTPUT, role)
-        node.SetAttribute(PROVENANCE, json.dumps(provenance))
-        _show(node, reference_node, role in declared and declared[role].units_of is None)
-    return nodes
-
-
-def _read_run(source: str | Path | result.Result) -> tuple[dict[str, Volume], dict]:
-    """Return outputs and provenance. A map may be all 0, which ``read_volume`` would refuse."""
-    import SimpleITK as sitk
-
-    if isinstance(source, result.Result):
-        return source.outputs, source.provenance
-    outputs = {}
-    try:
-        provenance = json.loads((Path(source) / result.PROVENANCE).read_text(encoding="utf-8"))
-        paths = {role: Path(source) / f"{role}.nrrd" for role in provenance["outputs"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        raise RequestError(f"{source}: no {result.PROVENANCE} of a whole run; run again.") from None
-    for role, path in paths.items():
-        image, header = images.read_whole_image(path, f"the output '{role}' of a run")
-        array, grid = sitk.GetArrayFromImage(image), images.grid_in_file(path, image, header)
-        told = Acquisition.from_header(header), images.synthetic_in_file(header)
-        outputs[role] = Volume(array, grid, *told)
-    return outputs, provenance
-
-
-def _place(grid: Grid, reference) -> tuple[np.ndarray, str | None]:
+def place_of(grid: Grid, reference) -> tuple[np.ndarray, str | None]:
     """Return IJKToRAS and the ID of the parent transform that put a grid into the scene."""
     with suppress(RequestError):  # By now the reference may be what no run would take.
         if world_grid(reference).is_same(grid):
@@ -184,26 +144,20 @@ def _place(grid: Grid, reference) -> tuple[np.ndarray, str | None]:
 
 def fill_node(node, volume: Volume, index_to_ras: np.ndarray, parent_id: str | None) -> None:
     """Give a volume node the voxels and marks of ``volume``, lying by IJKToRAS in its parent."""
-    array = volume.array.astype(np.uint8) if node.IsA(LABEL_MAP) else volume.array
+    array = volume.array
+    if node.IsA(LABEL_MAP):
+        array = array.astype(np.uint8 if array.max() < 256 else np.int16)
     slicer.util.updateVolumeFromArray(node, array)
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(index_to_ras))
     node.SetAndObserveTransformNodeID(parent_id)
-    for name, value in (volume.acquisition.to_header() | {SYNTHETIC: volume.synthetic}).items():
-        node.SetAttribute(name, value)  # None sets nothing
+    set_attributes(node, volume.acquisition.to_header() | {SYNTHETIC: volume.synthetic})
 
 
-def _show(node, reference, is_map: bool) -> None:
-    """Show a node as its reference is shown, and list it beside it, where Slicer lists them."""
-    node.CreateDefaultDisplayNodes()
-    display, like = node.GetDisplayNode(), reference.GetDisplayNode()
-    if is_map:
-        display.SetAndObserveColorNodeID(MAP_COLOURS)
-    if is_map or like:
-        display.SetAutoWindowLevel(False)
-        display.SetWindowLevel(*((1.0, 0.5) if is_map else (like.GetWindow(), like.GetLevel())))
-    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
-    if item := tree.GetItemByDataNode(reference):
-        tree.CreateItem(tree.GetItemParent(item), node)
+def set_attributes(node, values: dict) -> None:
+    """Set attributes of a node; None sets nothing."""
+    for name, value in values.items():
+        if value is not None:
+            node.SetAttribute(name, value)
 
 
 def window_like(node, *scans) -> None:
@@ -214,7 +168,7 @@ def window_like(node, *scans) -> None:
         node.GetDisplayNode().SetWindowLevel(like.GetWindow(), like.GetLevel())
 
 
-def _own_node(scene, class_name: str, name: str):
+def own_node(scene, class_name: str, name: str):
     """Return the node made under this name before, however renamed, or a new one: never a pile."""
     for node in slicer.util.getNodesByClass(class_name, scene):
         if node.GetAttribute(OWN_NAME) == name:
@@ -226,8 +180,8 @@ def _own_node(scene, class_name: str, name: str):
 
 def own_volume(scene, volume: Volume, reference_node, name: str, class_name: str = VOLUME):
     """Return a node of ``volume``, placed as a result is. The same ``name`` changes it in place."""
-    node = _own_node(scene, class_name, name)
-    fill_node(node, volume, *_place(volume.grid, reference_node))
+    node = own_node(scene, class_name, name)
+    fill_node(node, volume, *place_of(volume.grid, reference_node))
     if node.GetDisplayNode() is None:
         node.CreateDefaultDisplayNodes()
     return node
@@ -235,7 +189,7 @@ def own_volume(scene, volume: Volume, reference_node, name: str, class_name: str
 
 def colour_table(scene, name: str, entries: list[tuple]):
     """Return a colour table of titles and colours (red, green, blue); None is nothing to see."""
-    node = _own_node(scene, "vtkMRMLColorTableNode", name)
+    node = own_node(scene, "vtkMRMLColorTableNode", name)
     node.SetTypeToUser()
     node.SetNumberOfColors(len(entries))
     for number, (title, colour) in enumerate(entries):
@@ -256,13 +210,13 @@ def mask_to_segmentation(scene, mask, reference_node, name: str, threshold: floa
     ``mask`` is a node or a Volume, placed as a result is. The same ``name`` changes it in place.
     """
     volume = mask if isinstance(mask, Volume) else volume_from_node(mask, mask.IsA(LABEL_MAP))
-    index_to_ras, parent_id = _place(volume.grid, reference_node)
+    index_to_ras, parent_id = place_of(volume.grid, reference_node)
     labels = slicer.vtkOrientedImageData()
     labels.SetDimensions(volume.grid.size)
     inside = (volume.array > threshold).astype(np.uint8)
     labels.GetPointData().SetScalars(numpy_to_vtk(inside.ravel(), deep=True))
     labels.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(index_to_ras))
-    node = _own_node(scene, "vtkMRMLSegmentationNode", name)
+    node = own_node(scene, "vtkMRMLSegmentationNode", name)
     node.CreateDefaultDisplayNodes()
     node.SetAndObserveTransformNodeID(parent_id)
     node.SetReferenceImageGeometryParameterFromVolumeNode(reference_node)
@@ -294,15 +248,24 @@ def series_from_sequence_node(node) -> list[Volume]:
     Raises RequestError unless its index is an increasing time, and as volume_from_node.
     """
     times = times_of_sequence_node(node)
-    browsers = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode", node.GetScene())
-    shown = next(filter(None, (browser.GetProxyNode(node) for browser in browsers)), None)
-    told, synthetic = told_by(node)  # Once saved, its data nodes do not tell any more.
+    shown = volume_of_sequence(node)
+    # Once a scene is saved, the data nodes have no attributes any more.
+    whole, synthetic = acquisition_of(node)
     series = []
     for n, time_s in enumerate(times):
         frame = volume_from_node(node.GetNthDataNode(n), parent_of=shown)
-        known = Acquisition(**told.known() | frame.acquisition.known() | {"time_s": time_s})
+        known = Acquisition(**whole.known() | frame.acquisition.known() | {"time_s": time_s})
         series.append(Volume(frame.array, frame.grid, known, frame.synthetic or synthetic))
     return series
+
+
+def volume_of_sequence(node):
+    """Return the volume through which a sequence is seen, else its first; others as they are."""
+    if node is None or not node.IsA(SEQUENCE):
+        return node
+    browsers = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode", node.GetScene())
+    shown = next(filter(None, (browser.GetProxyNode(node) for browser in browsers)), None)
+    return shown or node.GetNthDataNode(0)
 
 
 def times_of_sequence_node(node) -> list[float]:
@@ -315,68 +278,43 @@ def times_of_sequence_node(node) -> list[float]:
     return checked_times(index, count, name).tolist()
 
 
-def sequence_from_series(scene, series: list[Volume], name: str):
-    """Return a new sequence node, with a browser, of volumes whose times are known and increase."""
-    times = times_of(series).tolist()  # raises RequestError where they are not
-    node = scene.AddNewNodeByClass("vtkMRMLSequenceNode", scene.GenerateUniqueName(name))
+def sequence_from_series(scene, series, name: str, reference_node=None, marks=None):
+    """Return a new sequence node, with a browser, of volumes whose times are known and increase.
+
+    It lies in the frame of the reference, where it lies on its grid. ``marks`` are attributes
+    of the sequence and of each volume. Raises RequestError where times are missing.
+    """
+    volumes = list(series)
+    times = times_of(volumes).tolist()
+    node = scene.AddNewNodeByClass(SEQUENCE, scene.GenerateUniqueName(name))
     node.SetIndexUnit("s")
-    node.SetAttribute(SYNTHETIC, next(filter(None, (v.synthetic for v in series)), None))
-    for volume, time_s in zip(series, times, strict=True):
+    marks = {SYNTHETIC: next(filter(None, (v.synthetic for v in volumes)), None), **(marks or {})}
+    set_attributes(node, marks)
+    index_to_ras, _parent = place_of(volumes[0].grid, reference_node)
+    for volume, time_s in zip(volumes, times, strict=True):
         frame = slicer.vtkMRMLScalarVolumeNode()
-        fill_node(frame, volume, volume.grid.index_to_ras, None)
+        fill_node(frame, volume, index_to_ras, None)
+        set_attributes(frame, marks)
         node.SetDataNodeAtValue(frame, repr(time_s))
     browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", f"{name} browser")
     browser.SetAndObserveMasterSequenceNodeID(node.GetID())
     return node
 
 
-def table_from_rows(scene, name: str, rows: list[dict]):
-    """Return a table node with a column for each key; numbers are numbers, None is NaN or ""."""
-    table = vtk.vtkTable()
-    for key in dict.fromkeys(key for row in rows for key in row):
-        values = [row.get(key) for row in rows]
-        if any(isinstance(value, (str, bool, np.bool_)) for value in values):
-            column = vtk.vtkStringArray()
-            for value in values:
-                column.InsertNextValue("" if value is None else str(value))
-        else:
-            column = numpy_to_vtk(np.array(values, dtype=np.float64), deep=True)
-        column.SetName(key)
-        table.AddColumn(column)
-    node = _own_node(scene, "vtkMRMLTableNode", name)
-    node.SetAndObserveTable(table)
-    return node
+def browser_of(sequence):
+    """Return the browser that shows a sequence; a new one where none does."""
+    logic = slicer.modules.sequences.logic()
+    browser = logic.GetFirstBrowserNodeForSequenceNode(sequence)
+    if browser is None:
+        scene, name = sequence.GetScene(), f"{sequence.GetName()} browser"
+        browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", name)
+        browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    return browser
 
 
-def plot_lines(
-    scene, name: str, x, lines: dict, x_title: str, y_title: str, *, markers: bool = True
-):
-    """Return a chart node of ``lines``, label to values, over ``x``; no label is ``x_title``.
-
-    What the label calls SYNTHETIC is dashed. Without ``markers`` there are only the lines.
-    """
-    columns = [x_title, *lines]
-    rows = [dict(zip(columns, row, strict=True)) for row in zip(x, *lines.values(), strict=True)]
-    table = table_from_rows(scene, name, rows)
-    chart = _own_node(scene, "vtkMRMLPlotChartNode", name)
-    chart.SetTitle(name)
-    chart.SetXAxisTitle(x_title)
-    chart.SetYAxisTitle(y_title)
-    chart.RemoveAllPlotSeriesNodeIDs()
-    for label in lines:
-        series = _own_node(scene, "vtkMRMLPlotSeriesNode", f"{name}: {label}")
-        if series.GetTableNode() is None:  # New: later the user may have chosen a colour.
-            series.SetUniqueColor()
-            dashed = images.SYNTHETIC_KEY in label
-            series.SetLineStyle(series.LineStyleDash if dashed else series.LineStyleSolid)
-            series.SetMarkerStyle(series.MarkerStyleCircle if markers else series.MarkerStyleNone)
-        series.SetName(label)
-        series.SetPlotType(series.PlotTypeScatter)
-        series.SetAndObserveTableNodeID(table.GetID())
-        series.SetXColumnName(x_title)
-        series.SetYColumnName(label)
-        chart.AddAndObservePlotSeriesNodeID(series.GetID())
-    for series in slicer.util.getNodesByClass("vtkMRMLPlotSeriesNode", scene):
-        if series.GetTableNode() is table and series.GetYColumnName() not in lines:
-            scene.RemoveNode(series)
-    return chart
+def shown_volume(sequence):
+    """Return the volume node of the scene through which a sequence's phases are seen."""
+    browser = browser_of(sequence)
+    if browser.GetProxyNode(sequence) is None:
+        slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    return browser.GetProxyNode(sequence)

@@ -14,34 +14,15 @@ TIME = f"{HEADER_PREFIX}time_s"
 LAYERS = ("BackgroundVolumeID", "ForegroundVolumeID")
 
 
-def browser_of(sequence):
-    """Return the browser that shows a sequence; a new one where none does."""
-    logic = slicer.modules.sequences.logic()
-    browser = logic.GetFirstBrowserNodeForSequenceNode(sequence)
-    if browser is None:
-        scene, name = sequence.GetScene(), f"{sequence.GetName()} browser"
-        browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", name)
-        browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
-    return browser
-
-
-def shown_volume(sequence):
-    """Return the volume node of the scene through which a sequence's phases are seen."""
-    browser = browser_of(sequence)
-    if browser.GetProxyNode(sequence) is None:
-        slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
-    return browser.GetProxyNode(sequence)
-
-
 def shown_phase(sequence) -> int:
     """Return the number, from 0, of the phase that the browser shows."""
-    browser = browser_of(sequence)
+    browser = bridge.browser_of(sequence)
     return _same_place(browser.GetMasterSequenceNode(), browser.GetSelectedItemNumber(), sequence)
 
 
 def show_phase(sequence, number: int) -> None:
     """Let the browser show a phase: all views that show the sequence follow."""
-    browser = browser_of(sequence)
+    browser = bridge.browser_of(sequence)
     browser.SetSelectedItemNumber(_same_place(sequence, number, browser.GetMasterSequenceNode()))
 
 
@@ -87,7 +68,7 @@ def set_time(sequence, number: int, time_s: float) -> None:
     frame = sequence.GetNthDataNode(number)
     if frame.GetAttribute(TIME) is not None:
         frame.SetAttribute(TIME, f"{time_s:.12g}")
-    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser_of(sequence))
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(bridge.browser_of(sequence))
 
 
 class SliceLayers:

@@ -16,15 +16,16 @@ from slicer.util import VTKObservationMixin
 
 from ContrastSynthLib import __version__
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.registry import MASK_ROLE
+from ContrastSynthLib.registry import IMAGE, MAP, MASK_ROLE
 from ContrastSynthLib.running.preview import prepare, voxels_near_plane
 from ContrastSynthLib.volumes import Volume
-from ContrastSynthPanel.scene import bridge
+from ContrastSynthPanel.scene import bridge, run_results
 from ContrastSynthPanel.scene.views import slice_views
 
 PAUSE_MS = 30  # between two pictures, and between two looks at the thread
 NOT_COMPUTED = -1e30  # transparent: far below what any scan holds
 LOWEST_SHOWN, HIGHEST_SHOWN = -1e29, 1e30
+GREY = "vtkMRMLColorTableNodeGrey"
 
 
 class SlicePreview(VTKObservationMixin):
@@ -133,7 +134,7 @@ class SlicePreview(VTKObservationMixin):
         if not slicer.mrmlScene.IsNodePresent(self.node):  # somebody deleted it
             self.end()
             return
-        values, role = self._values, image_role(self._method)
+        values, role = self._values, previewed_output(self._method)
         places, shown = [], []
         for view, _composite in slice_views():
             places.append(voxels_near_plane(self._grid, *plane_of(view)))
@@ -148,8 +149,10 @@ class SlicePreview(VTKObservationMixin):
         if not self._layers:
             self._show_node()
             self._tell(_("Shown now, SYNTHETIC, until Apply."))
-        own_units = self._nodes[self._method.outputs[role].units_of]
-        bridge.window_like(self.node, own_units, self._nodes[self._method.reference])
+        declared = self._method.outputs[role]
+        if declared.kind == IMAGE:
+            scan, reference = declared.units_of, self._method.reference
+            bridge.window_like(self.node, self._nodes.get(scan), self._nodes[reference])
 
     def _add_node(self) -> None:
         scene, like = slicer.mrmlScene, self._nodes[self._method.reference]
@@ -157,7 +160,7 @@ class SlicePreview(VTKObservationMixin):
         for one in (node, display):
             one.SetSaveWithScene(False)
             one.SetHideFromEditors(True)
-        role = image_role(self._method)
+        role = previewed_output(self._method)
         node.SetName(f"{like.GetName()} {role} preview SYNTHETIC")
         mark = f"preview by ContrastSynth {__version__} {self._method.key}, for research only"
         empty = np.broadcast_to(np.float32(NOT_COMPUTED), self._grid.shape)
@@ -167,7 +170,8 @@ class SlicePreview(VTKObservationMixin):
         display.SetAutoWindowLevel(False)
         display.SetThreshold(LOWEST_SHOWN, HIGHEST_SHOWN)
         display.SetApplyThreshold(True)
-        display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
+        display.SetAndObserveColorNodeID(GREY)
+        run_results.show_as_map(display, self._method.outputs[role])
         scene.AddNode(display)
         scene.AddNode(node)
         node.SetAndObserveDisplayNodeID(display.GetID())
@@ -210,9 +214,14 @@ class Preparation(threading.Thread):
         return self._preview
 
 
-def image_role(method) -> str:
-    """Return the output that is an image, not a map: the first one."""
-    return next(role for role, out in method.outputs.items() if out.units_of is not None)
+def previewed_output(method) -> str | None:
+    """Return the output that is previewed: the first image, else the first map; None without."""
+    series = any(one.series for one in (*method.inputs.values(), *method.outputs.values()))
+    if series or method.random or not method.can_preview:
+        return None
+    kinds = {role: declared.kind for role, declared in method.outputs.items()}
+    ordered = [role for kind in (IMAGE, MAP) for role in kinds if kinds[role] == kind]
+    return ordered[0] if ordered else None
 
 
 def identity_of(method, nodes: dict) -> tuple:
@@ -222,7 +231,7 @@ def identity_of(method, nodes: dict) -> tuple:
 
 def content_of(node, role: str) -> tuple:
     """Return a node's id, when its voxels were changed and where they lie."""
-    if node.IsA("vtkMRMLSegmentationNode"):
+    if node.IsA(bridge.SEGMENTATION):
         return node.GetID(), node.GetMTime()
     grid = bridge.world_grid(node, mask=role == MASK_ROLE)
     return node.GetID(), node.GetImageData().GetMTime(), grid

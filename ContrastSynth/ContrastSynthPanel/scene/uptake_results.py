@@ -13,7 +13,7 @@ from ContrastSynthLib.errors import MissingError, RequestError
 from ContrastSynthLib.preprocessing.foreground import Foreground, foreground
 from ContrastSynthLib.preprocessing.input_checks import warnings_for_pair
 from ContrastSynthLib.volumes import Volume
-from ContrastSynthPanel.scene import bridge, colours
+from ContrastSynthPanel.scene import bridge, colours, run_results, tables
 from ContrastSynthPanel.widgets.notice import on_one_grid
 
 PAIR = ("pre", "post")
@@ -92,7 +92,7 @@ def state_of(node) -> tuple:
 
 def mask_volume(node, reference_node) -> Volume:
     """Return a label map, or a segmentation on the grid of a scan, as a mask."""
-    if node.IsA("vtkMRMLSegmentationNode"):
+    if node.IsA(bridge.SEGMENTATION):
         return bridge.mask_from_segmentation(node, reference_node)
     return bridge.volume_from_node(node, mask=True)
 
@@ -153,7 +153,7 @@ def added(soft, binary, place, name: str, source: str | None, told: str) -> Show
     made = Volume(soft, volume.grid, synthetic=mark)
     overlay = bridge.own_volume(scene, made, reference_node, name)
     display = overlay.GetDisplayNode()
-    display.SetAndObserveColorNodeID(bridge.MAP_COLOURS)
+    display.SetAndObserveColorNodeID(run_results.MAP_COLOURS)
     display.SetAutoWindowLevel(False)
     display.SetWindowLevel(1.0, 0.5)
     display.AutoThresholdOff()
@@ -209,7 +209,7 @@ def show_enhancement(scans: Scans, nodes: dict, threshold: float) -> tuple:
     colour_node = colours.kind_colours(slicer.mrmlScene)
     node.GetDisplayNode().SetAndObserveColorNodeID(colour_node.GetID())
     rows = lesion_rows(report)
-    bridge.table_from_rows(slicer.mrmlScene, _("{name} lesions").format(name=name), rows)
+    tables.table_from_rows(slicer.mrmlScene, _("{name} lesions").format(name=name), rows)
     return node, rows, told_of(report)
 
 

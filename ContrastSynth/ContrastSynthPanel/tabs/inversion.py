@@ -1,6 +1,4 @@
-"""The tab that watches an inversion: its curves as they grow, and the iterate to keep of them."""
-
-import json
+"""The tab of an iterative method: its curves as they grow, and the iterate to keep of them."""
 
 import ctk
 import qt
@@ -8,16 +6,26 @@ import slicer
 from slicer.i18n import tr as _
 
 from ContrastSynthLib.registry import METHODS, declared_parameters
-from ContrastSynthPanel.scene import bridge
-from ContrastSynthPanel.scene.bridge import VOLUME
+from ContrastSynthPanel.scene import tables
+from ContrastSynthPanel.scene.bridge import LABEL_MAP, PROVENANCE, SEQUENCE, VOLUME
+from ContrastSynthPanel.scene.run_results import provenance_of
 from ContrastSynthPanel.tabs.tab import Tab
-from ContrastSynthPanel.widgets.curves import draw_curves, legend
-from ContrastSynthPanel.widgets.forms import add_row, let_shrink, new_form, node_selector, show_text
+from ContrastSynthPanel.widgets.forms import add_row, new_form, node_selector, show_text
+from ContrastSynthPanel.widgets.history_view import (
+    ITERATION,
+    HistoryPlots,
+    columns_of,
+    history_of,
+    history_of_node,
+    number_text,
+    plots_of,
+    table_rows,
+)
 from ContrastSynthPanel.widgets.value_table import fill, fit_height, new_table
 
 ITERATE = "iterate"  # the parameter of a method that takes the number of an iterate
 MARGIN = 10  # of the tab, in pixels
-COLUMNS = ("iteration", "evaluations", "objective", "fidelity", "regulariser", "change")
+RESULTS = [VOLUME, LABEL_MAP, SEQUENCE]
 AGAIN = _(
     "Runs the method again under 'Synthesise', with the same parameters, up to this iterate, and "
     "keeps that in place of the last one."
@@ -29,9 +37,10 @@ STOPPED = {
 
 
 class InversionTab(Tab):
-    """Shows how a solver goes, and went: curves, table; and runs it again up to an iterate.
+    """Shows the iterations of a run, under way or over, and runs it again up to one of them.
 
-    A history is what the library records: a list of numbers for each of COLUMNS.
+    A history is what the library records: a list of numbers for each column that the method
+    declares.
     """
 
     title = _("Inversion")
@@ -43,17 +52,15 @@ class InversionTab(Tab):
         self._live = None  # the history of a run under way
         self._before = None  # the newest result when that run started
         self._from_here = False  # whether the run under way was started with the button here
-        self.history, self._provenance = {}, {}
+        self.history, self._columns, self._numbers = {}, {}, {}
+        self._provenance = {}
         self._build()
         self._show_node()
 
     def _build(self) -> None:
         self.intro = qt.QLabel()
         self.selector = self._result_selector()
-        self.status, self.legend, self.picture = qt.QLabel(), qt.QLabel(), qt.QLabel()
-        self.picture.scaledContents = True
-        let_shrink(self.picture)
-        self.facts = qt.QLabel()
+        self.status, self.plots, self.facts = qt.QLabel(), HistoryPlots(), qt.QLabel()
         self.table = new_table([_("Measure"), _("First"), _("Last")])
         self.iterate = ctk.ctkSliderWidget()
         self.iterate.decimals = 0
@@ -69,9 +76,9 @@ class InversionTab(Tab):
         add_row(rows, _("Result"), self.selector)
         self._iterate_box = qt.QWidget()
         add_row(new_form(self._iterate_box), _("Iterate to keep"), self.iterate)
-        for label in (self.intro, self.status, self.legend, self.facts, self.iterate_label):
+        for label in (self.intro, self.status, self.facts, self.iterate_label):
             label.wordWrap = True
-        widgets = (form, self.intro, self.status, self.legend, self.picture, self.table)
+        widgets = (form, self.intro, self.status, self.plots.widget, self.table)
         for widget in (*widgets, self.facts, self._iterate_box, self.iterate_label):
             self.column.addWidget(widget)
         self.column.addWidget(self.again_button)
@@ -83,9 +90,10 @@ class InversionTab(Tab):
         self.chart_button.connect("clicked(bool)", self._show_chart)
 
     def _result_selector(self):
-        tip = _("A synthetic volume that an inversion made.")
-        selector = node_selector("result", [VOLUME], _("Choose a result"), tip)
-        selector.addAttribute(VOLUME, bridge.PROVENANCE)
+        tip = _("A synthetic volume that an iterative method made.")
+        selector = node_selector("result", RESULTS, _("Choose a result"), tip)
+        for kind in RESULTS:
+            selector.addAttribute(kind, PROVENANCE)
         return selector
 
     # What the scene, and the other tabs, do
@@ -100,7 +108,7 @@ class InversionTab(Tab):
         self._draw()
 
     def scene_changed(self) -> None:
-        """Nodes came or went: where nothing is chosen, choose the newest result of a solver."""
+        """Nodes came or went: where nothing is chosen, choose the newest one with a history."""
         if self.selector.currentNode() is None and self._live is None:
             self._choose(newest_with_history())
 
@@ -122,36 +130,38 @@ class InversionTab(Tab):
             self._show_buttons()
 
     def _grow(self, event) -> None:
-        measures = [one for one in event.measures if set(COLUMNS) <= set(one)]
+        method = self._synthesise.running_method
+        columns = method.history if method is not None else {}
+        measures = [one for one in event.measures if columns and set(columns) <= set(one)]
         if not measures:
             return
-        live = self._live or {name: [] for name in COLUMNS}
+        live = self._live or {name: [] for name in columns}
         for one in measures:
-            if live["iteration"] and one["iteration"] <= live["iteration"][-1]:
-                live = {name: [] for name in COLUMNS}  # began again, with less memory
-            for name in COLUMNS:
+            if live[ITERATION] and one[ITERATION] <= live[ITERATION][-1]:
+                live = {name: [] for name in columns}  # began again, with less memory
+            for name in columns:
                 live[name].append(one[name])
         self._live = live
-        show_text(self.status, _("Under way. {text}.").format(text=event.text))
-        self._show(live, {})
+        show_text(self.status, _("Running. {text}.").format(text=event.text))
+        self._show(live, {}, columns, measures[-1])
 
     def _end(self, finished: bool) -> None:
-        done = len(self._live["iteration"]) if self._live else 0
+        done = len(self._live[ITERATION]) if self._live else 0
         chosen, found = self.selector.currentNode(), newest_with_history()
         stays, self._from_here, self._live = self._from_here and chosen is not None, False, None
         made = finished and found is not self._before
         if made and not stays:
             self._choose(found)
             return
-        if history_of(provenance_of(chosen)):
+        if history_of_node(chosen):
             self._show_node(self.kept)  # to try another iterate of the same history
         else:
             self._provenance = {}  # the curves so far stay in view
             self._show_buttons()
-        told = _("'{name}' keeps iterate {number}.")
+        text = _("'{name}' keeps iterate {number}.")
         if not made:
-            told = _("The run ended after iteration {number}, without a result.")
-        show_text(self.status, told.format(name=found.GetName() if made else "", number=done))
+            text = _("The run ended after iteration {number}, without a result.")
+        show_text(self.status, text.format(name=found.GetName() if made else "", number=done))
 
     # What is shown
 
@@ -175,22 +185,27 @@ class InversionTab(Tab):
         history = history_of(self._provenance)
         show_text(self.status, "")
         if node is not None and not history:
-            told = _("'{name}' was not made by a solver: there is nothing to show.")
-            show_text(self.status, told.format(name=node.GetName()))
-        self._show(history, self._provenance)
+            text = _("'{name}' was not made by an iterative method: there is nothing to show.")
+            show_text(self.status, text.format(name=node.GetName()))
+        columns, record = columns_of(self._provenance), self._provenance.get("record", {})
+        self._show(history, self._provenance, columns, record)
         self.iterate.value = self.iterate.maximum if kept is None else float(kept)
 
-    def _show(self, history: dict, provenance: dict) -> None:
-        """Show a history, that of ``provenance`` or, without one, of a run under way."""
-        self.history, last = history, len(history.get("iteration", ()))
+    def _show(self, history: dict, provenance: dict, columns, numbers) -> None:
+        """Show a history, that of ``provenance`` or, without one, of a run under way.
+
+        ``numbers`` holds the factors that its ``columns`` name.
+        """
+        self.history, last = history, len(history.get(ITERATION, ()))
+        self._columns, self._numbers = columns, numbers
         if self._live is None:
             self.iterate.maximum = float(max(last, 1))
-        fill(self.table, table_rows(history) if history else [])
+        fill(self.table, table_rows(history, columns, numbers) if history else [])
         fit_height(self.table)
         self.table.visible = bool(history)
         show_text(self.facts, facts(provenance) if history else "")
         show_text(self.intro, "" if history else what_to_do())
-        self.picture.visible = self.legend.visible = bool(history)
+        self.plots.widget.visible = bool(history)
         self._draw()
         self._show_buttons()
 
@@ -209,22 +224,21 @@ class InversionTab(Tab):
     def _draw(self) -> None:
         if not self.history:
             return
-        lines, iterations = curves(self.history), self.history["iteration"]
-        points = {name: list(zip(iterations, y, strict=True)) for name, y in lines.items()}
-        width = self.widget.width - 2 * MARGIN
         running = self._live is not None
-        mark = None if running else self.kept
-        self.picture.setPixmap(draw_curves(width, points, _("Iteration"), mark))
-        self.legend.text = legend(lines)
-        if not running:
-            objective = self.history["objective"]
-            told = _("Iterate {number} of {count}: objective {value}; that of the last: {last}.")
-            self.iterate_label.text = told.format(
-                number=self.kept,
-                count=len(iterations),
-                value=number_text(objective[self.kept - 1]),
-                last=number_text(objective[-1]),
-            )
+        plots = plots_of(self.history, self._columns, self._numbers)
+        width = self.widget.width - 2 * MARGIN
+        self.plots.show(width, self.history, plots, None if running else self.kept)
+        if running or not plots:
+            return
+        title, values = next(iter(next(iter(plots.values())).items()))
+        text = _("Iterate {number} of {count}: {title} {value}, in the last one {last}.")
+        self.iterate_label.text = text.format(
+            number=self.kept,
+            count=len(values),
+            title=title[:1].lower() + title[1:],
+            value=number_text(values[self.kept - 1]),
+            last=number_text(values[-1]),
+        )
 
     @property
     def kept(self) -> int:
@@ -245,19 +259,22 @@ class InversionTab(Tab):
         refused = self._synthesise.run_again(key, preset, {**given, ITERATE: self.kept})
         if refused:
             self._from_here = False
-        told = _("Not run. {reason}").format(reason=refused)
-        show_text(self.status, told if refused else _("Under way: see 'Synthesise' to cancel it."))
+        text = _("Not run. {reason}").format(reason=refused)
+        show_text(self.status, text if refused else _("Running: see 'Synthesise' to cancel it."))
 
     def _show_chart(self, *_signal) -> None:
-        node = self.selector.currentNode()
-        name = _("Inversion of {name}").format(name=node.GetName() if node else _("a run"))
-        lines = curves(self.history)
-        iterations = self.history["iteration"]
-        chart = bridge.plot_lines(
-            slicer.mrmlScene, name, iterations, lines, _("Iteration"), _("Objective")
-        )
-        chart.SetYAxisLogScale(all(value > 0 for values in lines.values() for value in values))
-        slicer.modules.plots.logic().ShowChartInLayout(chart)
+        node, charts = self.selector.currentNode(), []
+        iterations = self.history[ITERATION]
+        made = node.GetName() if node else _("a run")
+        for plot, lines in plots_of(self.history, self._columns, self._numbers).items():
+            name = _("{plot}: {name}").format(plot=plot, name=made)
+            chart = tables.plot_lines(
+                slicer.mrmlScene, name, iterations, lines, _("Iteration"), plot
+            )
+            chart.SetYAxisLogScale(all(y > 0 for values in lines.values() for y in values))
+            charts.append(chart)
+        if charts:
+            slicer.modules.plots.logic().ShowChartInLayout(charts[0])
 
     # What a saved scene keeps
 
@@ -277,37 +294,27 @@ class InversionTab(Tab):
 
 
 def what_to_do() -> str:
-    """Return what to do for something to be here, by the methods that have a solver."""
-    methods = [m for m in METHODS.values() if ITERATE in declared_parameters(m)]
-    told = _(
-        "No inversion is shown. To run one, choose under 'Synthesise' a method with a solver, and "
-        "press Apply:\n{titles}\nIts objective is drawn here while it runs, and then how the "
-        "result came about. To see that of an earlier result, choose it above."
+    """Return what to do for something to be here, by the methods that iterate."""
+    methods = [method for method in METHODS.values() if method.history]
+    text = _(
+        "No iterations are shown. Choose under 'Synthesise' a method that iterates, and press "
+        "Apply:\n{titles}\nWhat it measures is drawn here while it runs. To see the iterations of "
+        "an earlier result, choose it above."
     )
-    return told.format(titles="\n".join(f"\N{BULLET} {method.title}" for method in methods))
-
-
-def provenance_of(node) -> dict:
-    """Return what a result tells of how it was made; {} where it tells nothing."""
-    text = node.GetAttribute(bridge.PROVENANCE) if node is not None else None
-    try:
-        found = json.loads(text or "{}")
-    except ValueError:
-        found = {}
-    return found if isinstance(found, dict) else {}
-
-
-def history_of(provenance: dict) -> dict:
-    """Return the solver's history, {} where there is none or not the whole of it."""
-    history = provenance.get("record", {}).get("history", {})
-    whole = all(history.get(name) for name in COLUMNS)
-    return history if whole else {}
+    return text.format(titles="\n".join(f"\N{BULLET} {method.title}" for method in methods))
 
 
 def newest_with_history():
-    """Return the newest result of a solver in the scene, or None."""
-    nodes = reversed(slicer.util.getNodesByClass(VOLUME))
-    return next((node for node in nodes if history_of(provenance_of(node))), None)
+    """Return the newest result of an iterative method in the scene, or None."""
+    nodes = [node for kind in RESULTS for node in slicer.util.getNodesByClass(kind)]
+    found = [node for node in nodes if history_of_node(node)]
+    return max(found, key=number_in_scene, default=None)
+
+
+def number_in_scene(node) -> int:
+    """Return the place of a node among all of its scene: newer ones come later."""
+    scene = node.GetScene()
+    return next(n for n in range(scene.GetNumberOfNodes()) if scene.GetNthNode(n) is node)
 
 
 def asked_for(provenance: dict) -> tuple:
@@ -319,47 +326,20 @@ def asked_for(provenance: dict) -> tuple:
     return (presets[0] if presets else None), given
 
 
-def curves(history: dict) -> dict:
-    """Return the objective and its two parts, by their names; the parts' sum is the objective."""
-    pairs = zip(history["objective"], history["fidelity"], strict=True)
-    return {
-        _("Objective"): history["objective"],
-        _("Fidelity (residual)"): history["fidelity"],
-        _("Prior, weighted"): [objective - fidelity for objective, fidelity in pairs],
-    }
-
-
-def table_rows(history: dict) -> list:
-    """Return the table's rows: the first and the last of all numbers."""
-    lines = {
-        **curves(history),
-        _("Relative change"): history["change"],
-        _("Evaluations"): history["evaluations"],
-        _("Iteration"): history["iteration"],
-    }
-    return [
-        [name, number_text(values[0]), number_text(values[-1])] for name, values in lines.items()
-    ]
-
-
 def facts(provenance: dict) -> str:
-    """Return what a result tells of its solver besides numbers; nothing for a run under way."""
+    """Return what a result says of its solver besides numbers; nothing for a run under way."""
     record = provenance.get("record", {})
-    if not record:
-        return ""
-    values = {name: entry["value"] for name, entry in provenance["parameters"].items()}
-    stopped = STOPPED.get(record.get("stopped_by"), str(record.get("stopped_by")))
-    if values.get(ITERATE) == len(record["history"]["iteration"]):
-        stopped = _("iterate {number} was asked for").format(number=values[ITERATE])
-    told = _("Solver: {solver}.\nStopped by: {stopped}.\nalpha: {alpha:.3g} mm, {source}.")
-    return told.format(
-        solver=values.get("solver"),
-        stopped=stopped,
-        alpha=record["alpha_mm"],
-        source=_("as given") if values.get("alpha") else _("from the noise of the scan"),
-    )
-
-
-def number_text(value: float) -> str:
-    """Return a number as the table and the texts show it."""
-    return f"{value:.2e}" if isinstance(value, float) and value % 1 else f"{value:g}"
+    values = {name: one["value"] for name, one in provenance.get("parameters", {}).items()}
+    lines = []
+    if "solver" in values:
+        lines.append(_("Solver: {name}.").format(name=values["solver"]))
+    if values.get(ITERATE) and values[ITERATE] == len(record.get("history", {}).get(ITERATION, ())):
+        lines.append(_("Stopped at iterate {number}, as asked.").format(number=values[ITERATE]))
+    elif "stopped_by" in record:
+        why = STOPPED.get(record["stopped_by"], str(record["stopped_by"]))
+        lines.append(_("Stopped: {why}.").format(why=why))
+    if "alpha_mm" in record:
+        source = _("as set") if values.get("alpha") else _("derived from the noise of the scan")
+        text = _("Weight of the prior, alpha: {alpha:.3g} mm, {source}.")
+        lines.append(text.format(alpha=record["alpha_mm"], source=source))
+    return "\n".join(lines)

@@ -9,6 +9,7 @@ from ContrastSynthLib.analysis.kinetics_report import SAME_TIME_S, kinetics_repo
 from ContrastSynthLib.errors import ContrastSynthError, RequestError
 from ContrastSynthLib.geometry import grid_table
 from ContrastSynthPanel.scene import bridge, phases
+from ContrastSynthPanel.scene.bridge import SEGMENTATION, SEQUENCE
 from ContrastSynthPanel.scene.chart_view import ChartView
 from ContrastSynthPanel.tabs.tab import Tab
 from ContrastSynthPanel.widgets import kinetics_results as results
@@ -21,10 +22,8 @@ from ContrastSynthPanel.widgets.forms import (
     once_after,
 )
 from ContrastSynthPanel.widgets.message import Message
-from ContrastSynthPanel.widgets.node_selectors import MASKS, PICK_AFTER_MS, SEQUENCE, unsettled
+from ContrastSynthPanel.widgets.node_selectors import MASKS, PICK_AFTER_MS, unsettled
 from ContrastSynthPanel.widgets.phase_box import PhaseBox
-
-SEGMENTATION = "vtkMRMLSegmentationNode"
 
 
 class KineticsTab(Tab, VTKObservationMixin):
@@ -282,7 +281,7 @@ class KineticsTab(Tab, VTKObservationMixin):
         name = region.GetName()
         if self.segment:
             name = self.segment_combo.itemText(self.segment_combo.currentIndex)
-        scan = phases.shown_volume(self.node("series"))
+        scan = bridge.shown_volume(self.node("series"))
         return bridge.mask_from_segmentation(region, scan, self.segment), name
 
     def _show_found(self) -> None:

@@ -8,7 +8,7 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from ContrastSynthLib.errors import ContrastSynthError
-from ContrastSynthPanel.scene import bridge, profile_line
+from ContrastSynthPanel.scene import profile_line, tables
 from ContrastSynthPanel.scene.bridge import VOLUME
 from ContrastSynthPanel.scene.chart_view import ChartView
 from ContrastSynthPanel.scene.profile_values import VolumeCache, values_along, write_csv
@@ -263,7 +263,7 @@ class ProfileTab(Tab, VTKObservationMixin):
         self._values_timer.start()
         lines = {one.label: one.profile.values for one in plotted}
         titles = _("Distance along the line (mm)"), _("Intensity (a.u.)")
-        chart = bridge.plot_lines(
+        chart = tables.plot_lines(
             slicer.mrmlScene, NAME, first.distance_mm, lines, *titles, markers=False
         )
         if chart is not self.chart.chart:

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 
 import qt
 import slicer
-from ContrastSynthLib.files.writing import write_text
 from slicer.i18n import tr as _
 
 from ContrastSynthLib.analysis.evaluation_rows import evaluation_rows, measured_by, rows_as_csv
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.writing import write_text
 from ContrastSynthLib.metrics.image import SKIMAGE_HINT
-from ContrastSynthLib.registry import METHODS, Input
-from ContrastSynthPanel.scene import bridge, series_names
+from ContrastSynthLib.registry import IMAGE, METHODS, Input
+from ContrastSynthPanel.scene import bridge, series_names, tables
 from ContrastSynthPanel.tabs.tab import Tab
 from ContrastSynthPanel.widgets.forms import (
     add_row,
@@ -255,13 +255,13 @@ class QualityTab(Tab):
 
     def _add_table(self, *_signal) -> None:
         name = _("Quality of {title}").format(title=self.measured["title"])
-        node = bridge.table_from_rows(slicer.mrmlScene, name, self.measured["rows"])
+        node = tables.table_from_rows(slicer.mrmlScene, name, self.measured["rows"])
         self.run.tell("done", _("'{name}' is in the scene.").format(name=node.GetName()))
 
     def _show_noise(self, *_signal) -> None:
         noise = self.measured["noise"]
         name = _("Noise of {title}").format(title=self.measured["title"])
-        chart = bridge.plot_lines(
+        chart = tables.plot_lines(
             slicer.mrmlScene,
             name,
             noise["radial_frequency_per_mm"],
@@ -297,7 +297,7 @@ def is_synthetic_image(node) -> bool:
         return False
     method = METHODS.get(node.GetAttribute(bridge.METHOD))
     declared = method.outputs.get(node.GetAttribute(bridge.OUTPUT)) if method else None
-    return declared is None or declared.units_of is not None
+    return declared is None or declared.kind == IMAGE
 
 
 def table_rows(rows: list) -> tuple[list, list]:

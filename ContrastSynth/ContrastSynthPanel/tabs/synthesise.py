@@ -8,24 +8,26 @@ import slicer
 from slicer.i18n import tr as _
 
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.registry import MASK_ROLE, METHODS, TASKS, find_method, resolve_parameters
-from ContrastSynthLib.running.run import Request
+from ContrastSynthLib.registry import MASK_ROLE, METHODS, find_method, resolve_parameters
+from ContrastSynthLib.running.request import Request
 from ContrastSynthPanel import timings
 from ContrastSynthPanel.citations import citation_html
 from ContrastSynthPanel.job import run_arguments
-from ContrastSynthPanel.scene import bridge, views
-from ContrastSynthPanel.scene.slice_preview import SlicePreview
+from ContrastSynthPanel.scene import bridge, run_results
+from ContrastSynthPanel.scene.bridge import SEQUENCE
+from ContrastSynthPanel.scene.slice_preview import SlicePreview, previewed_output
 from ContrastSynthPanel.tabs.tab import Tab
 from ContrastSynthPanel.widgets.dependency_box import DependencyBox
-from ContrastSynthPanel.widgets.device_box import ITEM_FLAGS_ROLE, DeviceBox
-from ContrastSynthPanel.widgets.forms import let_shrink, new_section, once_after
+from ContrastSynthPanel.widgets.device_box import DeviceBox
+from ContrastSynthPanel.widgets.forms import new_section, once_after
 from ContrastSynthPanel.widgets.input_selectors import InputSelectors
-from ContrastSynthPanel.widgets.node_selectors import PICK_AFTER_MS, SEQUENCE
+from ContrastSynthPanel.widgets.method_list import about, method_combo
+from ContrastSynthPanel.widgets.node_selectors import PICK_AFTER_MS
 from ContrastSynthPanel.widgets.parameter_widgets import ParameterWidgets
 from ContrastSynthPanel.widgets.run_section import RunSection
+from ContrastSynthPanel.widgets.seed_box import SeedBox
 from ContrastSynthPanel.widgets.weights_box import WeightsBox
 
-UPTAKE = "uptake"
 OVER = ("finished", "failed", "cancelled")  # the last event of a run
 
 
@@ -38,13 +40,14 @@ class SynthesiseTab(Tab):
         """Make the tab."""
         super().__init__(changed)
         self.method, self._restoring = None, False
+        self.running_method, self._running_nodes = None, {}
         self._given = {}  # what was set by hand, and the preset, by method
         self._pick_timer = once_after(PICK_AFTER_MS, self._pick)
         self.inputs = InputSelectors(self._edited)
         self.run = RunSection(self._apply, self._finished)
         self.run.listeners.append(self._heard)
         self.weights = WeightsBox(self._edited, self.run.tell)
-        self.device = DeviceBox(self._edited)
+        self.device, self.seed = DeviceBox(self._edited), SeedBox(self._edited)
         self.dependencies = DependencyBox(self._edited, self.run.tell)
         self.parameters = None
         self._build()
@@ -70,6 +73,7 @@ class SynthesiseTab(Tab):
         self._parameter_section = new_section(_("Parameters"))
         column.addWidget(self._parameter_section)
         self._build_preview()
+        column.addWidget(self.seed.widget)
         column.addWidget(self.device.widget)
         self.estimate_label = qt.QLabel()
         self.estimate_label.wordWrap = True
@@ -153,7 +157,8 @@ class SynthesiseTab(Tab):
             self._show_preview()
 
     def _show_preview(self) -> None:
-        if not (self.method.can_preview and self.preview_box.checked) or self.inputs.missing():
+        wanted = self.preview_box.checked and previewed_output(self.method) is not None
+        if not wanted or self.inputs.missing():
             return
         if refused := self.inputs.moves():
             self.preview.end()
@@ -183,9 +188,10 @@ class SynthesiseTab(Tab):
         self.citation_label.text = citation_html(self.method.citation)
         self.preview.end()
         self._tell_of_preview("")
-        self.preview_box.visible = self.method.can_preview
+        self.preview_box.visible = previewed_output(self.method) is not None
         self.inputs.set_method(self.method)
         self.weights.set_method(self.method)
+        self.seed.set_method(self.method)
         if self.parameters is not None:
             self.parameters.widget.hide()
             self.parameters.widget.deleteLater()
@@ -199,19 +205,19 @@ class SynthesiseTab(Tab):
             self.run.tell("warning", str(error))
 
     def _check(self) -> None:
-        """Show what the scans tell of themselves, and what is missing for a run."""
-        told = {role: bridge.told_by(node)[0] for role, node in self._scans().items()}
-        if told != self.parameters.acquisitions:
-            self.parameters.show_scans(told)
+        """Show the settings of the scans, and what is missing for a run."""
+        settings = {role: bridge.acquisition_of(node)[0] for role, node in self._scans().items()}
+        if settings != self.parameters.acquisitions:
+            self.parameters.show_scans(settings)
         values = self.parameters.resolved().values
-        needed = self.method.weights_for(values)
-        packages = self.dependencies.show(self.method, needed, self.device.chosen)
-        weights = self.weights.missing(needed) if self.method.needs_torch else ""
-        self.run.block(self.inputs.missing() or packages or weights)
+        packages = self.dependencies.show(self.method.packages_for(values))
+        weights = self.weights.missing(values) if self.method.networks else ""
+        wrong = next(iter(self.parameters.problems.values()), "") or self.seed.problem()
+        self.run.block(self.inputs.missing() or wrong or packages or weights)
         reference = self.inputs.nodes().get(self.method.reference)
-        told = timings.told(self.method, values, reference, self.device.chosen)
-        self.estimate_label.text = told
-        self.estimate_label.visible = bool(told)
+        expected = timings.expected(self.method, values, reference, self.device.chosen)
+        self.estimate_label.text = expected
+        self.estimate_label.visible = bool(expected)
 
     def _scans(self) -> dict:
         nodes = self.inputs.nodes()
@@ -221,7 +227,10 @@ class SynthesiseTab(Tab):
 
     def _apply(self) -> None:
         self._check()  # A node may have been changed since the last look.
-        if self.run.running or not self.run.apply_button.enabled:
+        if self.run.running:
+            return
+        if not self.run.apply_button.enabled:
+            self.run.tell("warning", self.run.apply_button.toolTip)
             return
         nodes, method = self.inputs.nodes(), self.method
 
@@ -232,12 +241,13 @@ class SynthesiseTab(Tab):
                 dict(self.parameters.given),
                 preset=self.parameters.preset,
                 align=self.inputs.align,
-                weights=self.weights.chosen if method.needs_torch else None,
+                weights=self.weights.chosen,
                 device=self.device.chosen,
+                seed=self.seed.chosen,
             )
             return run_arguments(request, results)
 
-        self._running_method, self._running_nodes = method, nodes
+        self.running_method, self._running_nodes = method, nodes
         self.preview.end()
         self.run.start(nodes, nodes[method.reference], arguments)
 
@@ -270,30 +280,31 @@ class SynthesiseTab(Tab):
         return self.run.message.plainText if button.enabled else button.toolTip
 
     def _finished(self, event, results, reference) -> tuple[str, str]:
-        """Take the result into the scene and show it; return what to tell."""
+        """Take the result into the scene and show it; return a kind of message and its text."""
         scene = slicer.mrmlScene
         self.preview.end()
         if reference is None or not scene.IsNodePresent(reference):
             return "warning", _("The result was dropped: its input is gone.")
-        if reference.IsA(SEQUENCE):  # a series: the result lies where its first volume lies
-            reference = reference.GetNthDataNode(0)
-        nodes = bridge.add_result(scene, results, reference)
-        timings.remember(self._running_method, next(iter(nodes.values())))
-        declared, inputs = self._running_method.outputs, self._running_nodes
-        for role, node in nodes.items():
-            if declared[role].units_of is not None:
-                bridge.window_like(node, inputs.get(declared[role].units_of))
-        images = [node for role, node in nodes.items() if declared[role].units_of is not None]
-        background = reference if scene.IsNodePresent(reference) else "keep-current"
-        views.show_layers(background, images[0])
-        if UPTAKE in nodes:
-            name = f"{nodes[UPTAKE].GetName()} mask"
-            mask = bridge.mask_to_segmentation(scene, nodes[UPTAKE], reference, name)
-            mask.SetAttribute(bridge.SYNTHETIC, nodes[UPTAKE].GetAttribute(bridge.SYNTHETIC))
-        names = ", ".join(node.GetName() for node in nodes.values())
+        if reference.IsA(SEQUENCE):  # the result lies where the series is shown
+            reference = bridge.shown_volume(reference)
+        nodes = run_results.add_result(scene, results, reference)
+        method = self.running_method
+        provenance = run_results.provenance_of(next(iter(nodes.values())))
+        timings.remember(method, provenance)
+        self.seed.show_used(method, provenance)
+        run_results.show_nodes(nodes, method.outputs, reference, self._running_nodes)
+        run_results.add_uptake_mask(nodes, reference)
+        lines = [_("Done: {names}.").format(names=", ".join(n.GetName() for n in nodes.values()))]
+        lines += [
+            f"'{node.GetName()}': {node.GetDescription()}"
+            for node in nodes.values()
+            if node.GetDescription()
+        ]
+        if method.random:
+            lines.append(_("Seed: {number}.").format(number=provenance.get("seed")))
         warnings = list(event.report.get("warnings", ()))
-        told = _("Done: {names}.").format(names=names)
-        lines = [told, *(f"\N{BULLET} {warning}" for warning in warnings)]
+        lines += [f"\N{BULLET} {warning}" for warning in warnings]
+        self._changed()
         return "warning" if warnings else "done", "\n".join(lines)
 
     # What a saved scene keeps
@@ -309,7 +320,8 @@ class SynthesiseTab(Tab):
             "chosen": sorted(self.inputs.chosen),
             "align": self.inputs.align,
             "parameters": by_hand,
-            "weights": self.weights.chosen,
+            "weights": dict(self.weights.wanted),
+            "seeds": self.seed.state(),
             "device": self.device.chosen,
             "preview": bool(self.preview_box.checked),
         }
@@ -333,38 +345,6 @@ class SynthesiseTab(Tab):
         self._show_method(method.key)
         self.inputs.restore(state)
         self.weights.restore(state.get("weights"))
+        self.seed.restore(state.get("seeds", {}))
         self.device.restore(state.get("device", "auto"))
         self.preview_box.checked = bool(state.get("preview", True))
-
-
-def method_combo():
-    """Return a list of all methods by their titles, under the titles of their tasks."""
-    combo = let_shrink(qt.QComboBox())
-    combo.objectName = "method"
-    bold = qt.QFont()
-    bold.setBold(True)
-    for task, title in TASKS.items():
-        group = [method for method in METHODS.values() if method.task == task]
-        if group:
-            combo.addItem(title)
-            combo.setItemData(combo.count - 1, bold, qt.Qt.FontRole)
-            combo.setItemData(combo.count - 1, 0, ITEM_FLAGS_ROLE)
-        for method in group:
-            combo.addItem(method.title, method.key)
-            combo.setItemData(combo.count - 1, method.intended_use, qt.Qt.ToolTipRole)
-    combo.setCurrentIndex(1)
-    return combo
-
-
-def about(method) -> str:
-    """Return what a method is meant for, and what it needs."""
-    titles = [given.title for given in method.inputs.values() if not given.optional]
-    optional = [given.title for given in method.inputs.values() if given.optional]
-    lines = [method.intended_use, _("Needs: {titles}.").format(titles="; ".join(titles))]
-    if optional:
-        lines[-1] += " " + _("Optional: {titles}.").format(titles="; ".join(optional))
-    if method.needs_torch:
-        lines[-1] += " " + _("Computes with PyTorch.")
-    if not method.ready:
-        lines[-1] += " " + _("Its weights are not shipped yet.")
-    return "\n".join(lines)

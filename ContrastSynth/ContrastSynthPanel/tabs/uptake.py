@@ -323,7 +323,7 @@ class UptakeTab(Tab):
     def _hide(self, nodes: list) -> None:
         """Hide results of other volumes: two masks over one another tell nothing."""
         for node in filter(present, nodes):
-            if node.IsA("vtkMRMLSegmentationNode"):
+            if node.IsA(bridge.SEGMENTATION):
                 node.GetDisplayNode().SetVisibility(False)
             elif node.IsA(bridge.LABEL_MAP) and views.shows("Label", node):
                 views.show_labels(None, 1.0, False)

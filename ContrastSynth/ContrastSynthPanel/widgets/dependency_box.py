@@ -4,7 +4,6 @@ import qt
 from slicer.i18n import tr as _
 
 from ContrastSynthLib.errors import MissingError
-from ContrastSynthLib.registry import Method
 from ContrastSynthPanel import dependencies
 
 
@@ -25,10 +24,10 @@ class DependencyBox:
         self.button.connect("clicked(bool)", self._install)
         self.widget.hide()
 
-    def show(self, method: Method, needed_weights: list[str], device: str) -> str:
-        """Show what is missing for a method; return what keeps it from running, if anything."""
-        needed = dependencies.lacking_for(method, needed_weights, device)
-        useful = dependencies.lacking("scans")
+    def show(self, groups: list[str]) -> str:
+        """Show what is missing of the groups of packages that a run needs, and return it."""
+        needed = dependencies.lacking(*groups)
+        useful = [one for one in dependencies.lacking("scans") if one not in needed]
         self._missing = [*needed, *useful]
         told = _("Not installed: {names}.").format(names=dependencies.names(needed or useful))
         hint = _("Needed for this method.") if needed else _("Some scans and measures need it.")

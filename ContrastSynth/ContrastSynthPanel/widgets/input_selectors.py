@@ -8,11 +8,10 @@ from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import grid_table
 from ContrastSynthLib.registry import MASK_ROLE, Method
 from ContrastSynthPanel.scene import bridge, series_names
-from ContrastSynthPanel.scene.bridge import VOLUME
+from ContrastSynthPanel.scene.bridge import SEGMENTATION, SEQUENCE, VOLUME
 from ContrastSynthPanel.widgets.forms import add_row, choose, chosen, combo, new_form
 from ContrastSynthPanel.widgets.node_selectors import (
     MASKS,
-    SEQUENCE,
     NodeSelectors,
     scans_in_scene,
     unsettled,
@@ -191,7 +190,12 @@ def no_scan(node) -> str:
 
 
 def grid_of(node, role: str):
-    """Return the grid of an input; None for what is brought onto the others' or has several."""
-    if node.IsA(SEQUENCE) or node.IsA("vtkMRMLSegmentationNode"):
+    """Return the grid of an input; None for a segmentation, which is brought onto the others'.
+
+    Raises RequestError for what cannot be an input, such as a sequence without times.
+    """
+    if node.IsA(SEGMENTATION):
         return None
-    return bridge.world_grid(node, mask=role == MASK_ROLE)
+    if node.IsA(SEQUENCE):
+        bridge.times_of_sequence_node(node)
+    return bridge.world_grid(bridge.volume_of_sequence(node), mask=role == MASK_ROLE)

@@ -1,12 +1,12 @@
 """What was measured of a region's kinetics: the type, the measures, the agreement of two series."""
 
 import qt
-from ContrastSynthLib.files.images import SYNTHETIC_KEY
 from slicer.i18n import tr as _
 
 from ContrastSynthLib.analysis.kinetics import TYPES as TYPE_NUMBERS
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthPanel.scene import bridge
+from ContrastSynthLib.files.images import SYNTHETIC_KEY
+from ContrastSynthPanel.scene import bridge, tables
 from ContrastSynthPanel.widgets.value_table import (
     bold,
     difference,
@@ -135,9 +135,9 @@ def add_nodes(scene, found: dict):
         *agreement_rows(report.get("agreement")),
     ]
     rows = [dict(zip(columns, row, strict=False)) for row in told]
-    bridge.table_from_rows(scene, f"{NAME} measures", rows)
+    tables.table_from_rows(scene, f"{NAME} measures", rows)
     times = report["curve"]["times_s"]
-    chart = bridge.plot_lines(scene, NAME, times, lines, _("Time (s)"), _("Enhancement (%)"))
+    chart = tables.plot_lines(scene, NAME, times, lines, _("Time (s)"), _("Enhancement (%)"))
     chart.SetTitle(_("Kinetics of '{region}'").format(region=found["region"]))
     return chart
 

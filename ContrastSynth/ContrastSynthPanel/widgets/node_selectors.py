@@ -8,11 +8,10 @@ import slicer
 from slicer.i18n import tr as _
 
 from ContrastSynthPanel.scene import series_names
-from ContrastSynthPanel.scene.bridge import METHOD, VOLUME
+from ContrastSynthPanel.scene.bridge import LABEL_MAP, METHOD, SEGMENTATION, VOLUME
 from ContrastSynthPanel.widgets.forms import add_row, new_form, node_selector, once_after
 
-SEQUENCE = "vtkMRMLSequenceNode"
-MASKS = ["vtkMRMLSegmentationNode", "vtkMRMLLabelMapVolumeNode"]
+MASKS = [SEGMENTATION, LABEL_MAP]
 PICK_AFTER_MS = 100  # a node gets its name and content some moments after it is in the scene
 
 

@@ -4,7 +4,9 @@ import ctk
 import qt
 from slicer.i18n import tr as _
 
+from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.registry import Method, declared_parameters, resolve_parameters
+from ContrastSynthLib.registry.parameters import parse
 from ContrastSynthPanel.widgets.forms import add_row, let_shrink, new_form
 
 STEPS = 100  # of a slider, from its lowest value to its highest
@@ -12,6 +14,7 @@ SHORT_UNIT = 7  # letters; a longer unit stands with the title, not with the num
 MOST_DECIMALS = 6
 FINEST_SLIDER = 1000  # steps; what is finer than that is typed, or changed by tenths
 WIDEST_SPIN = 1_000_000_000
+WRONG = "background-color: #fdecea; color: #5f1a15;"  # as a failure is shown
 SOURCES = {
     "default": _("the default"),
     "given": _("set by hand"),
@@ -140,17 +143,33 @@ class Text:
         self.widget.text = str(value)
 
 
+class NumberList(Text):
+    """Numbers, separated by commas."""
+
+    def __init__(self, entry, values):
+        """Make the line."""
+        super().__init__(entry, values)
+        self.widget.placeholderText = _("such as 30, 90, 150")
+
+    def show(self, value):
+        """Show a list of numbers, or the text of one."""
+        numbers = value if isinstance(value, str) else ", ".join(f"{one:.12g}" for one in value)
+        self.widget.text = numbers
+
+
 class ParameterWidgets:
     """The form of one method's parameters.
 
     ``given`` has what the user set by hand, and nothing else goes into a request: the rest is
-    taken from the preset, from ``acquisitions``, what the scans tell by role, or from the
-    defaults, as a run does it, and so shown.
+    taken from the preset, from ``acquisitions``, the scans' own settings by role, or from the
+    defaults, as a run does it, and so shown. ``problems`` has, by name, what is wrong with a value
+    that was typed and is not in ``given`` for that reason.
     """
 
     def __init__(self, method: Method, changed):
         """Make the form; ``changed`` is called when the user changed something in it."""
         self.method, self.given, self._changed = method, {}, changed
+        self.problems = {}
         self._showing, self.acquisitions = False, {}
         self._declared = declared_parameters(method)
         self.widget = qt.QWidget()
@@ -206,7 +225,7 @@ class ParameterWidgets:
         self._showing = True
         self.preset_combo.setCurrentIndex(max(0, self.preset_combo.findData(preset or "")))
         self._showing = False
-        self.given = dict(given)
+        self.given, self.problems = dict(given), {}
         self.refresh()
 
     def refresh(self) -> None:
@@ -214,36 +233,54 @@ class ParameterWidgets:
         resolved = self.resolved()
         self._showing = True
         for name, field in self.fields.items():
-            if name not in self.given:  # what is being dragged must not jump
-                field.show(getattr(resolved.values, name))
-            elif field.value() != self.given[name]:
-                field.show(self.given[name])
-            told = tooltip(self._declared[name].param, resolved.sources[name])
-            field.widget.toolTip = self._labels[name].toolTip = told
+            value = getattr(resolved.values, name)
+            # What is being dragged or typed must not jump.
+            if name not in self.problems and self._parsed(name) != value:
+                field.show(value)
+            tip = tooltip(self._declared[name].param, resolved.sources[name])
+            field.widget.toolTip = self._labels[name].toolTip = self.problems.get(name, tip)
+            field.widget.setStyleSheet(WRONG if name in self.problems else "")
         self._showing = False
-        self.reset_button.enabled = bool(self.given)
+        self.reset_button.enabled = bool(self.given or self.problems)
+
+    def _parsed(self, name: str):
+        """Return the value that a widget shows; None for a text that is none."""
+        try:
+            return parse(self.method.key, self._declared[name], self.fields[name].value())
+        except RequestError:
+            return None
 
     def _set_by_hand(self, name: str) -> None:
-        if not self._showing:
-            self.given[name] = self.fields[name].value()
-            self.refresh()
-            self._changed()
+        if self._showing:
+            return
+        value = self.fields[name].value()
+        self.problems.pop(name, None)
+        try:
+            parse(self.method.key, self._declared[name], value)
+            self.given[name] = value
+        except RequestError as error:
+            self.problems[name] = str(error)
+        self.refresh()
+        self._changed()
 
     def _forget_given(self, *_signal) -> None:
         if not self._showing:
-            self.given = {}
+            self.given, self.problems = {}, {}
             self.refresh()
             self._changed()
+
+
+KINDS = {"float": Decimal, "int": Whole, "bool": Check, "str": Text, "numbers": NumberList}
 
 
 def kind_of(entry):
     """Return the class of widget that a declared parameter is shown in."""
     if entry.param.choices:
         return Choice
-    if entry.type is float and None not in (entry.param.low, entry.param.high):
+    if entry.kind == "float" and None not in (entry.param.low, entry.param.high):
         steps = (entry.param.high - entry.param.low) / step_for(entry.param)
         return Slider if steps <= FINEST_SLIDER else Decimal
-    return {float: Decimal, int: Whole, bool: Check, str: Text}[entry.type]
+    return KINDS[entry.kind]
 
 
 def short_unit(param) -> str:

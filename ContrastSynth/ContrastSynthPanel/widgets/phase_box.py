@@ -174,7 +174,7 @@ class PhaseBox(VTKObservationMixin):
                 phases.show_phase(self.second, nearest)
             if self.shown_combo.currentIndex == 1:
                 shown = self.second
-        self.layers.show(phases.shown_volume(shown))
+        self.layers.show(bridge.shown_volume(shown))
         self._show_phase()
 
     def _same_phase(self, time_s, within_s: float = math.inf):

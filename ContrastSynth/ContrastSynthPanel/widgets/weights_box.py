@@ -1,14 +1,16 @@
-"""The weights that a method can run with, what they were trained on, and their model card."""
+"""The weights that a method can run with, their training data, and their model card."""
 
 import html
+from contextlib import suppress
 from pathlib import Path
 
 import qt
 from slicer.i18n import tr as _
 
-from ContrastSynthLib.errors import ContrastSynthError, MissingError, RequestError
-from ContrastSynthLib.registry import METHODS, Method
-from ContrastSynthLib.weights.bundles import METADATA, import_bundle, look_up, shipped_and_imported
+from ContrastSynthLib.errors import ContrastSynthError, MissingError, without_options
+from ContrastSynthLib.registry import METHODS, Method, choose_bundles
+from ContrastSynthLib.registry.bundles import fits
+from ContrastSynthLib.weights.bundles import METADATA, import_bundle, shipped_and_imported
 from ContrastSynthPanel.widgets.forms import let_shrink
 
 CARD_HEIGHT = 220
@@ -24,20 +26,25 @@ TRAINING = {"data": _("Trained on"), "data_licence": _("Licence of the training 
 
 
 class WeightsBox:
-    """A list of the weights that fit a method; hidden for methods that have none."""
+    """A list of weights for each network that a run needs; hidden for methods that have none.
 
-    def __init__(self, changed, tell):
+    ``wanted`` holds, by network, the ids that a person chose in place of the method's own. Which
+    weights a run takes is decided by ``choose_bundles``, as for the run itself.
+    """
+
+    def __init__(self, changed, show_message):
         """Make the box; ``changed`` is called when the user chooses other weights.
 
-        ``tell`` is called with a kind and a text about an import.
+        ``show_message`` is called with a kind and a text about an import.
         """
-        self._tell = tell
+        self._show_message = show_message
         self.widget = qt.QWidget()
-        self._changed, self._setting, self._bundles, self._method = changed, False, [], None
+        self._changed, self._setting, self._method = changed, False, None
+        self.wanted, self._saved, self._needed = {}, None, {}
         column = qt.QVBoxLayout(self.widget)
         column.setContentsMargins(0, 0, 0, 0)
-        self.combo, self.card_button = let_shrink(qt.QComboBox()), qt.QPushButton(_("Model card"))
-        self.combo.objectName, self.card_button.objectName = "weights", "card"
+        self.card_button = qt.QPushButton(_("Model card"))
+        self.card_button.objectName = "card"
         self.card_button.checkable = True
         row = qt.QHBoxLayout()
         row.addWidget(qt.QLabel(_("Weights")), 1)
@@ -51,7 +58,8 @@ class WeightsBox:
         row.addWidget(self.import_button)
         row.addWidget(self.card_button)
         column.addLayout(row)
-        column.addWidget(self.combo)  # in a row of its own: nothing in it may be cut off
+        self._lists, self.combos = qt.QWidget(), {}
+        column.addWidget(self._lists)
         self.label = qt.QLabel()
         self.label.wordWrap = True
         column.addWidget(self.label)
@@ -59,61 +67,102 @@ class WeightsBox:
         self.card.setFixedHeight(CARD_HEIGHT)
         self.card.hide()
         column.addWidget(self.card)
-        self.combo.connect("currentIndexChanged(int)", self._chosen)
         self.card_button.connect("toggled(bool)", self.card.setVisible)
 
     def set_method(self, method: Method) -> None:
         """Offer the weights of another method."""
-        self._setting, self._method = True, method
-        self.widget.visible = method.needs_torch
-        self._bundles = [b for b in shipped_and_imported() if fits(b, method)]
-        self.combo.clear()
-        self.combo.addItem(_("The method's own"), "")
-        for bundle in self._bundles:
-            self.combo.addItem(bundle_title(bundle), bundle.id)
-            self.combo.setItemData(self.combo.count - 1, bundle.id, qt.Qt.ToolTipRole)
-        self._setting = False
+        self._method, self.wanted, self._saved = method, {}, None
+        self.widget.visible = bool(method.networks)
+        self._offer({})
 
     @property
-    def chosen(self) -> str | None:
-        """The id of the chosen weights; None for the method's own."""
-        return self.combo.itemData(self.combo.currentIndex) or None
+    def chosen(self) -> dict | None:
+        """The ids that a person chose, by the networks that a run needs; None for none."""
+        return {name: one for name, one in self.wanted.items() if name in self._needed} or None
 
-    def restore(self, wanted: str | None) -> None:
-        """Choose saved weights; the method's own where those are not on this machine."""
-        self._setting = True
-        self.combo.setCurrentIndex(max(0, self.combo.findData(wanted or "")))
-        self._setting = False
+    def restore(self, saved) -> None:
+        """Choose saved weights, by network, or one id as older scenes have it.
 
-    def missing(self, needed: list[str]) -> str:
-        """Show which weights a run takes, ``needed`` by name; return what keeps it from that."""
+        What is not on this machine is left out.
+        """
+        there = {bundle.id for bundle in shipped_and_imported()}
+        if isinstance(saved, str):
+            self.wanted, self._saved = {}, saved if saved in there else None
+        else:
+            self.wanted = {name: one for name, one in (saved or {}).items() if one in there}
+        self._offer({})
+
+    def missing(self, values) -> str:
+        """Show which weights a run with these parameters takes; return why it cannot, if so."""
+        needed = self._method.networks_for(values)
+        self._take_saved(values, needed)
+        if needed != self._needed:
+            self._offer(needed)
         used, missing = [], ""
         try:
-            used = self._taken(needed)
-            told = "; ".join(bundle_title(bundle) for bundle in used)
-            told = _("Used: {titles}.").format(titles=told) if used else _("None are used.")
+            used = list(choose_bundles(self._method, values, self.chosen, verify=False).values())
+            titles = "; ".join(dict.fromkeys(bundle_title(bundle) for bundle in used))
+            text = _("Used: {titles}.").format(titles=titles) if used else _("None are used.")
+        except MissingError:
+            text = missing = self._absent(needed)
         except ContrastSynthError as error:
-            told = missing = str(error)
-        self.label.text = told
+            text = missing = without_options(str(error))
+        self.label.text = text
         self.card.setHtml("<hr>".join(card_html(bundle) for bundle in used))
         self.card_button.enabled = bool(used)
         return missing
 
-    def _taken(self, needed: list[str]) -> list:
-        """Return the bundles that a run takes. RequestError, MissingError where it would not."""
-        own = next((bundle for bundle in self._bundles if bundle.id == self.chosen), None)
-        place = own and (own.name if own.name in needed else self._method.weights)
-        if own and place not in needed:
-            title = bundle_title(own)
-            told = _("{title}: not used with these parameters. Choose the method's own weights.")
-            raise RequestError(told.format(title=title))
-        there = {bundle.name for bundle in shipped_and_imported()}
-        if absent := [f"'{name}'" for name in needed if name not in there and name != place]:
-            told = _("The weights {names} are not on this machine.")
-            if self._method.weights is None:
-                told += " " + _("Import them, or choose parameters that need none.")
-            raise MissingError(told.format(names=", ".join(absent)))
-        return [own if name == place else look_up(name) for name in needed]
+    def _absent(self, needed: dict) -> str:
+        """Return which weights are not on this machine, and what to do."""
+        there = {name for b in shipped_and_imported() for name in (b.name, b.id)}
+        asked = [self.wanted.get(network, own) for network, own in needed.items()]
+        names = ", ".join(f"'{name}'" for name in asked if name not in there)
+        text = _("The weights {names} are not on this machine.").format(names=names)
+        if any(network.when for network in self._method.networks.values()):
+            return text + " " + _("Import them, or choose parameters that need none.")
+        return text + " " + _("Import them.")
+
+    def _take_saved(self, values, needed: dict) -> None:
+        """Find the networks of an id that was saved without them."""
+        if self._saved is None or not needed:
+            return
+        saved, self._saved = self._saved, None
+        with suppress(ContrastSynthError):
+            found = choose_bundles(self._method, values, saved, verify=False)
+            self.wanted = {name: saved for name, one in found.items() if one.id == saved}
+            self._needed = {}
+
+    def _offer(self, needed: dict) -> None:
+        """List the weights of each network, each list in a row of its own: nothing is cut off."""
+        self._setting, self._needed = True, dict(needed)
+        old, self._lists, self.combos = self._lists, qt.QWidget(), {}
+        column = qt.QVBoxLayout(self._lists)
+        column.setContentsMargins(0, 0, 0, 0)
+        bundles = [bundle for bundle in shipped_and_imported() if fits(bundle, self._method)]
+        for network in needed:
+            if len(needed) > 1:
+                column.addWidget(qt.QLabel(_("Network {name}").format(name=network)))
+            combo = self.combos[network] = let_shrink(qt.QComboBox())
+            combo.objectName = f"weights {network}"
+            combo.addItem(_("The method's own"), "")
+            for bundle in bundles:
+                if self._is_for(bundle, network):
+                    combo.addItem(bundle_title(bundle), bundle.id)
+                    combo.setItemData(combo.count - 1, bundle.id, qt.Qt.ToolTipRole)
+            combo.setCurrentIndex(max(0, combo.findData(self.wanted.get(network, ""))))
+            combo.connect("currentIndexChanged(int)", lambda _n, one=network: self._chosen(one))
+            column.addWidget(combo)
+        self.widget.layout().replaceWidget(old, self._lists)
+        old.hide()
+        old.deleteLater()
+        if self.widget.visible:
+            self._lists.show()
+        self._setting = False
+
+    def _is_for(self, bundle, network: str) -> bool:
+        """Return whether weights may be those of a network, rather than those of another one."""
+        own = {n: one.weights or n for n, one in self._method.networks.items()}
+        return bundle.name == own[network] or bundle.name not in own.values()
 
     def _import(self, *_signal) -> None:
         """Ask for weights, take them to the others, and choose them if they fit the method."""
@@ -129,26 +178,28 @@ class WeightsBox:
         try:
             bundle = import_bundle(chosen.parent if chosen.name == METADATA else chosen)
         except ContrastSynthError as error:
-            self._tell("failed", str(error))
+            self._show_message("failed", str(error))
             return
-        wanted = bundle.id if fits(bundle, self._method) else self.chosen
-        self.set_method(self._method)
-        self.restore(wanted)
-        told = _("Imported: {title}.").format(title=bundle_title(bundle))
-        if not fits(bundle, self._method):
+        text = _("Imported: {title}.").format(title=bundle_title(bundle))
+        if fits(bundle, self._method):
+            for network in self._needed:
+                if self._is_for(bundle, network):
+                    self.wanted[network] = bundle.id
+        else:
             title = METHODS[bundle.method].title if bundle.method in METHODS else bundle.method
-            told += " " + _("They belong to the method '{title}'.").format(title=title)
-        self._tell("done", told)
+            text += " " + _("They belong to the method '{title}'.").format(title=title)
+        self._offer(self._needed)
+        self._show_message("done", text)
         self._changed()
 
-    def _chosen(self, *_signal) -> None:
-        if not self._setting:
-            self._changed()
-
-
-def fits(bundle, method: Method) -> bool:
-    """Return whether a method may run with these weights."""
-    return bundle.method == method.key or bundle.name in method.weights_when
+    def _chosen(self, network: str) -> None:
+        if self._setting:
+            return
+        combo = self.combos[network]
+        self.wanted[network] = combo.itemData(combo.currentIndex)
+        if not self.wanted[network]:
+            del self.wanted[network]
+        self._changed()
 
 
 def bundle_title(bundle) -> str:
@@ -160,10 +211,10 @@ def bundle_title(bundle) -> str:
 
 def card_html(bundle) -> str:
     """Return the model card, for people."""
-    told = {title: bundle.metadata[key] for key, title in CARD.items()}
-    told |= {title: bundle.metadata["training"][key] for key, title in TRAINING.items()}
+    card = {title: bundle.metadata[key] for key, title in CARD.items()}
+    card |= {title: bundle.metadata["training"][key] for key, title in TRAINING.items()}
     heading = html.escape(bundle_title(bundle))
-    return f"<b>{heading}</b><p>{html.escape(bundle.id)}</p>{as_list(told)}"
+    return f"<b>{heading}</b><p>{html.escape(bundle.id)}</p>{as_list(card)}"
 
 
 def as_list(content) -> str:
