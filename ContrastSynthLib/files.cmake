@@ -44,6 +44,7 @@ set(LIBRARY_SCRIPTS
   inversion/problem.py
   inversion/regularisers.py
   inversion/solvers.py
+  itk_images.py
   losses/__init__.py
   losses/adversarial.py
   losses/image.py

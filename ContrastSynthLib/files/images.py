@@ -20,6 +20,7 @@ from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.stored_voxels import stored_voxels
 from ContrastSynthLib.geometry import Grid, refuse_shear
+from ContrastSynthLib.itk_images import grid_of, to_sitk
 from ContrastSynthLib.volumes import Volume
 
 READERS = {
@@ -106,25 +107,6 @@ def write_volume(
             f"{path}: could not be written whole ({_reason(error)}). Is the disk full, or the "
             "folder not yours to write into?"
         ) from error
-
-
-def to_sitk(volume: Volume) -> sitk.Image:
-    """Return a SimpleITK image that holds a copy of the voxels and the grid."""
-    image = sitk.GetImageFromArray(volume.array)
-    image.SetSpacing(volume.grid.spacing_mm)
-    image.SetOrigin(volume.grid.origin_mm)
-    image.SetDirection(volume.grid.direction)
-    return image
-
-
-def grid_of(image: sitk.Image) -> Grid:
-    """Return the grid of a three-dimensional SimpleITK image."""
-    direction = np.reshape(image.GetDirection(), (3, 3))
-    refuse_shear(direction / np.linalg.norm(direction, axis=0))
-    matrix = np.eye(4)
-    matrix[:3, :3] = direction * np.asarray(image.GetSpacing())
-    matrix[:3, 3] = image.GetOrigin()
-    return Grid.from_index_to_lps(image.GetSize(), matrix)
 
 
 def file_suffix(path: Path) -> str:

@@ -18,8 +18,8 @@ import scipy.ndimage as ndi
 import SimpleITK as sitk
 
 from ContrastSynthLib.errors import RequestError, unknown_name
-from ContrastSynthLib.files.images import to_sitk
 from ContrastSynthLib.geometry import LPS_TO_RAS, grid_table
+from ContrastSynthLib.itk_images import to_sitk
 from ContrastSynthLib.volumes import Volume, check_same_grid
 
 MODES = ("none", "resample", "rigid", "affine")

@@ -16,7 +16,6 @@ from torch.nn import functional
 
 from ContrastSynthLib.networks import build_network
 from ContrastSynthLib.networks.mirrored import Mirrored
-from ContrastSynthLib.networks.named import Named
 from ContrastSynthLib.networks.vnet import CONVOLUTIONS, SLOPE, SMALLEST_MULTIPLE, Residual, VNet
 from ContrastSynthLib.weights.bundles import load_state, save_bundle
 
@@ -76,7 +75,7 @@ def last_of(network: VNet, image: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("base", [None, 0, 1])
 def test_the_answer_is_one_image_of_the_size_of_the_slice(rows, cols, base):
     assert SMALLEST_MULTIPLE == 16
-    assert VNet(2, 2, base=base)(slices(2, rows, cols)).shape == (2, 1, rows, cols)
+    assert VNet(2, 2, base=base)(slices(2, rows, cols))["image"].shape == (2, 1, rows, cols)
 
 
 @pytest.mark.parametrize("size", [8, 24, 40])
@@ -164,7 +163,7 @@ def test_nothing_is_normalised():
     """Without biases twice the image is twice the answer, and a slice's neighbours do not count."""
     network = stirred(VNet(2, 3)).double()
     image = slices().double()
-    both, alone = network(image), network(image[:1])
+    both, alone = network(image)["image"], network(image[:1])["image"]
     torch.testing.assert_close(both[:1], alone)
     with torch.no_grad():
         for name, weight in network.named_parameters():
@@ -186,7 +185,7 @@ def test_no_answer_is_below_0(base):
     wanted = last_of(network, image) + (0 if base is None else image[:, base : base + 1])
     with torch.no_grad():
         network.last.bias.sub_(wanted.median())
-    answers = network(image)
+    answers = network(image)["image"]
     assert answers.min() == 0
     # Half of it was below the median.
     assert (answers > 0).float().mean().item() == pytest.approx(0.5, abs=0.01)
@@ -197,10 +196,10 @@ def test_no_answer_is_below_0(base):
 def test_a_new_network_answers_with_its_base(channels, base):
     image = slices(channels) - 0.2
     network = VNet(channels, 3, base=base)
-    torch.testing.assert_close(network(image), image[:, base : base + 1], rtol=0, atol=0)
+    torch.testing.assert_close(network(image)["image"], image[:, base : base + 1], rtol=0, atol=0)
     below = image - 0.5
     wanted = below[:, base : base + 1].clamp(min=0)
-    torch.testing.assert_close(network(below), wanted, rtol=0, atol=0)
+    torch.testing.assert_close(network(below)["image"], wanted, rtol=0, atol=0)
 
 
 def test_the_base_is_added_and_nothing_else_changes():
@@ -209,8 +208,9 @@ def test_the_base_is_added_and_nothing_else_changes():
     with torch.no_grad():
         with_base.last.bias.fill_(10.0)
     without.load_state_dict(with_base.state_dict())
-    assert without(image).min() > 0
-    torch.testing.assert_close(with_base(image) - without(image), image[:, 1:], rtol=0, atol=1e-5)
+    plain = without(image)["image"]
+    assert plain.min() > 0
+    torch.testing.assert_close(with_base(image)["image"] - plain, image[:, 1:], rtol=0, atol=1e-5)
 
 
 # ---- learning
@@ -219,7 +219,7 @@ def test_the_base_is_added_and_nothing_else_changes():
 @pytest.mark.parametrize("base", [None, 1])
 def test_every_parameter_gets_a_gradient(base):
     network = stirred(VNet(2, 3, base=base))
-    network(slices()).square().mean().backward()
+    network(slices())["image"].square().mean().backward()
     for name, weight in network.named_parameters():
         assert weight.grad.abs().max() > 0, name
 
@@ -230,7 +230,7 @@ def test_a_network_that_starts_with_its_base_learns_from_its_second_step_on():
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
     learnt, losses = [], []
     for _ in range(12):
-        loss = (network(image) - 0.5 * image[:, :1]).square().mean()
+        loss = (network(image)["image"] - 0.5 * image[:, :1]).square().mean()
         optimiser.zero_grad()
         loss.backward()
         gradients = {name: weight.grad.abs().max() for name, weight in network.named_parameters()}
@@ -289,26 +289,22 @@ def test_weights_come_back_from_a_bundle(tmp_path):
     }
     bundle = save_bundle(tmp_path / "toy", network.state_dict(), card, "L")
     again = build_network(**bundle.metadata["network"])
-    assert not torch.equal(again(image), network(image))
+    assert not torch.equal(again(image)["image"], network(image)["image"])
     again.load_state_dict(load_state(bundle))
-    torch.testing.assert_close(again(image), network(image), rtol=0, atol=0)
+    torch.testing.assert_close(again(image)["image"], network(image)["image"], rtol=0, atol=0)
 
 
-def test_a_named_network_answers_by_its_name():
+def test_it_answers_by_name_as_those_that_wrap_networks_expect():
     network, image = stirred(VNet(2, 2)).eval(), slices()
-    named = Named("low", network)
-    assert set(named(image)) == {"low"}
-    assert torch.equal(named(image)["low"], network(image))
-    assert [*named.parameters()] == [*network.parameters()]
-    # As those that wrap networks expect it.
-    wanted = (network(image) + network(image.flip(-1)).flip(-1)) / 2
-    torch.testing.assert_close(Mirrored(named)(image)["low"], wanted)
+    assert set(network(image)) == {"image"}
+    wanted = (network(image)["image"] + network(image.flip(-1))["image"].flip(-1)) / 2
+    torch.testing.assert_close(Mirrored(network)(image)["image"], wanted)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_new_network_without_base_can_learn_everywhere(seed):
     torch.manual_seed(seed)
-    assert (VNet(1, 6)(0.3 * slices(1)) > 0).all()
+    assert (VNet(1, 6)(0.3 * slices(1))["image"] > 0).all()
 
 
 @pytest.mark.parametrize("base", [-1, 2])
