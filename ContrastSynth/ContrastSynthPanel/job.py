@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import ContrastSynthLib
+from ContrastSynthLib.registry.own_methods import VARIABLE
 
 if TYPE_CHECKING:
     from ContrastSynthLib.running.request import Request
@@ -312,6 +313,9 @@ def worker_environment(environment: Mapping[str, str], python: str, folder: Path
         for name, value in environment.items()
         if (name in kept or not name.startswith("PYTHON")) and not name.startswith(left_out)
     }
+    if methods := clean.get(VARIABLE):  # a worker has a working directory of its own
+        files = (os.path.abspath(file) for file in methods.split(os.pathsep) if file)
+        clean[VARIABLE] = os.pathsep.join(files)
     temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
     return {**clean, **temporary, "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"}
 

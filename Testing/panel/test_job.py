@@ -580,7 +580,7 @@ def test_the_worker_finds_the_library_that_the_panel_uses(monkeypatch, tmp_path)
     code = "import ContrastSynthLib, sys; sys.exit(ContrastSynthLib.__file__)"
     job = Job(sys.executable, ["-S", "-c", code])
     job.start(run_arguments(REQUEST, job.results))
-    assert failure(job).text.endswith(str(Path(jobs.__file__).with_name("__init__.py")))
+    assert failure(job).text.endswith(str(Path(jobs.__file__).parents[1] / "__init__.py"))
 
 
 def test_environment_of_a_worker(tmp_path):
@@ -590,6 +590,7 @@ def test_environment_of_a_worker(tmp_path):
         "OMP_NUM_THREADS": "3",
         "CUDA_VISIBLE_DEVICES": "1",
         "CONTRASTSYNTH_WEIGHTS": "w",
+        "CONTRASTSYNTH_METHODS": os.pathsep.join(["mine.py", "/yours.py"]),
         "HTTPS_PROXY": "h",
         "PYTHONNOUSERSITE": "1",
         "PYTHONSTARTUP": "s.py",
@@ -614,6 +615,7 @@ def test_environment_of_a_worker(tmp_path):
         "OMP_NUM_THREADS": "3",
         "CUDA_VISIBLE_DEVICES": "1",
         "CONTRASTSYNTH_WEIGHTS": "w",
+        "CONTRASTSYNTH_METHODS": os.pathsep.join([str(Path.cwd() / "mine.py"), "/yours.py"]),
         "HTTPS_PROXY": "h",
         "PYTHONNOUSERSITE": "1",
         "PYTHONIOENCODING": "utf-8",
@@ -689,10 +691,25 @@ def test_a_request_as_the_command_line_takes_it(tmp_path):
         "--set=soft=True",
         "--time=-1.5",
         "--time=90",
+        "--weights=own-1",
         "--preset=paper",
         "--align=rigid",
-        "--weights=own-1",
         "--device=cpu",
+    ]
+
+
+def test_a_list_a_seed_and_weights_by_network_as_the_command_line_takes_them(tmp_path):
+    given = {"times": (45.0, 90.5), "typed": "30, 60"}
+    weights = {"first": "own-1", "second": "own-2"}
+    request = Request("any", {}, given, weights=weights, seed=0)
+    assert run_arguments(request, tmp_path)[4:] == [
+        "--set=times=45.0,90.5",
+        "--set=typed=30, 60",
+        "--weights=first=own-1",
+        "--weights=second=own-2",
+        "--seed=0",
+        "--align=none",
+        "--device=auto",
     ]
 
 

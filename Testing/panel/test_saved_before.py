@@ -1,0 +1,122 @@
+"""A scene that an earlier version saved opens with its results and settings.
+
+scenes/make_before_13.py made it, with the version before outputs said what they are.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("PySide6", reason="PySide6-Essentials is not installed")
+pytest.importorskip("slicer", reason="slicer-core is not installed")
+
+import slicer
+from host import press, pump, read_table
+from scans import show_tab
+
+from ContrastSynthLib.weights.bundles import shipped_and_imported
+
+SCENE = Path(__file__).with_name("scenes") / "before_13.mrb"
+RESULTS = {
+    "T1 pre low SYNTHETIC": ("physics_dose", "low"),
+    "T1 low dose post SYNTHETIC": ("lip_car", "post"),
+    "T1 post Gd pre SYNTHETIC": ("sphere", "pre"),
+    "T1 post Gd uptake SYNTHETIC": ("sphere", "uptake"),
+    "T1 post Gd hyperintensity SYNTHETIC": ("sphere", "hyperintensity"),
+}
+WEIGHTS = "sphere-1.4-5aa6aab4"
+THERE = WEIGHTS in {bundle.id for bundle in shipped_and_imported()}  # until they are replaced
+
+
+@pytest.fixture
+def opened(panel):
+    """The panel once the scene is opened in it."""
+    assert slicer.mrmlScene.ReadFromMRB(str(SCENE))
+    pump(lambda: panel.synthesise.method.key == "sphere")
+    pump(lambda: not panel.synthesise._pick_timer.active)
+    return panel
+
+
+def named(name):
+    return slicer.mrmlScene.GetFirstNodeByName(name)
+
+
+def test_the_results_are_there_with_their_provenance(opened):
+    from ContrastSynthPanel.scene import bridge
+    from ContrastSynthPanel.scene.run_results import provenance_of
+
+    for name, (method, role) in RESULTS.items():
+        node = named(name)
+        assert node.GetClassName() == bridge.VOLUME
+        assert slicer.util.arrayFromVolume(node).shape == (16, 24, 20)
+        assert slicer.util.arrayFromVolume(node).std() > 0
+        assert node.GetAttribute(bridge.METHOD) == method
+        assert node.GetAttribute(bridge.OUTPUT) == role
+        assert "for research only" in node.GetAttribute(bridge.SYNTHETIC)
+        assert provenance_of(node)["method"]["key"] == method
+    dose = provenance_of(named("T1 pre low SYNTHETIC"))["parameters"]["dose"]
+    assert dose == {"value": 0.25, "source": "given"}
+    (weights,) = provenance_of(named("T1 post Gd pre SYNTHETIC"))["weights"]
+    assert weights["id"] == WEIGHTS
+    mask = named("T1 post Gd uptake SYNTHETIC mask")
+    inside = bridge.mask_from_segmentation(mask, named("T1 post Gd")).array
+    soft = slicer.util.arrayFromVolume(named("T1 post Gd uptake SYNTHETIC"))
+    np.testing.assert_array_equal(inside > 0, soft > 0.5)
+
+
+def test_synthesise_is_set_as_it_was(opened):
+    tab = opened.synthesise
+    assert tab.inputs.nodes() == {"post": named("T1 post Gd"), "mask": named("brain")}
+    assert tab.inputs.chosen == {"mask"}
+    assert tab.parameters.preset == "fast"
+    assert tab.weights.chosen == ({"sphere": WEIGHTS} if THERE else None)
+    combo = tab.weights.combos["sphere"]
+    assert combo.itemData(combo.currentIndex) == (WEIGHTS if THERE else "")
+    assert tab.weights.label.text.startswith("Used: sphere 1.")
+    assert tab.device.chosen == "cpu"
+    assert tab.run.apply_button.enabled
+    assert tab._given["physics_dose"] == (None, {"dose": 0.25})
+    assert tab._given["lip_car"] == ("physics", {"iterations": 6})
+
+
+def test_the_other_tabs_are_set_as_they_were(opened):
+    shown = list(opened.tabs)[opened.tab_widget.currentIndex]
+    assert shown == "inversion"
+    uptake = opened.tabs["uptake"].state()
+    assert uptake["thresholds"]["difference"] == 0.2
+    assert uptake["results"]["mask"].GetName().startswith("Uptake: T1 post Gd")
+    assert len(uptake["lesions"]) == 28
+    assert opened.tabs["quality"].normalise == "none"
+
+
+def test_an_inversion_is_shown_and_an_iterate_chosen(opened):
+    tab = opened.tabs["inversion"]
+    assert tab.selector.currentNode() is named("T1 low dose post SYNTHETIC")
+    assert tab.kept == 3
+    assert len(tab.history["iteration"]) == 6
+    rows = {row[0]: row[1:] for row in read_table(tab.table)}
+    assert rows["Iteration"] == ["1", "6"]
+    assert {"Objective", "Fidelity (residual)", "Prior x alpha"} <= set(rows)
+
+
+@pytest.mark.skipif(not THERE, reason=f"{WEIGHTS} were replaced")
+def test_it_can_be_run_on_and_is_saved_in_the_present_form(opened):
+    from ContrastSynthPanel.scene import run_results
+
+    tab = show_tab(opened, "synthesise")
+    press(tab.run.apply_button)
+    pump(lambda: not tab.run.running, 90.0)
+    assert tab.run.message.plainText.startswith("Done"), tab.run.message.plainText
+    again = named("T1 post Gd pre SYNTHETIC_1")
+    (weights,) = run_results.provenance_of(again)["weights"]
+    assert weights["id"] == WEIGHTS
+    np.testing.assert_allclose(
+        slicer.util.arrayFromVolume(again),
+        slicer.util.arrayFromVolume(named("T1 post Gd pre SYNTHETIC")),
+        rtol=1e-4,
+        atol=0.1,
+    )
+    assert tab.state()["weights"] == {"sphere": WEIGHTS}
