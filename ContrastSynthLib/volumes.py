@@ -22,13 +22,15 @@ class Volume:
     """A scan or a result in the units of its file.
 
     ``array`` is float32, indexed (k, j, i) and read-only; ``synthetic`` says what made the
-    volume when a scanner did not, and is None for a scan.
+    volume when a scanner did not, and is None for a scan. ``notes`` are warnings of its reader, a
+    sentence each, which the run and the commands pass on.
     """
 
     array: FloatArray
     grid: Grid
     acquisition: Acquisition = field(default_factory=Acquisition)
     synthetic: str | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         array = np.asarray(self.array, dtype=np.float32).view()
@@ -39,7 +41,9 @@ class Volume:
 
     def with_array(self, array: ArrayLike, synthetic: str | None = None) -> Volume:
         """Return a volume on the same grid, with the same acquisition, holding ``array``."""
-        return replace(self, array=np.asarray(array, dtype=np.float32), synthetic=synthetic)
+        return replace(
+            self, array=np.asarray(array, dtype=np.float32), synthetic=synthetic, notes=()
+        )
 
     def sha256(self) -> str:
         """Return the SHA-256 of voxels and grid: the same however the scan was stored."""

@@ -80,7 +80,10 @@ def run(
         seed if method.random else None,
         {name: network.build for name, network in method.networks.items()},
     )
-    notes = [done["note"] for done in alignment.values() if "note" in done]
+    notes = [
+        *(f"'{role}': {note}" for role, volumes in sources.items() for note in volumes[0].notes),
+        *(done["note"] for done in alignment.values() if "note" in done),
+    ]
     _warn(context, method, inputs, found, [*resolved.stated, *notes])
 
     outputs = as_volumes(
