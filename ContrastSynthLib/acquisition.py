@@ -1,7 +1,7 @@
-"""How a scan was made, as far as the equations need it. SI units, converted once, here.
+"""Acquisition parameters of a scan, in SI units.
 
-The parameters travel with a volume: read from DICOM, from the BIDS file beside a NIfTI,
-or from the header of an NRRD that we wrote; they prefill a method's parameters.
+They are read from DICOM, from the BIDS file next to a NIfTI, or from an NRRD written by
+ContrastSynth. They belong to a volume and prefill the parameters of methods.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 HEADER_PREFIX = "ContrastSynth."
-"""Our keys in the header of an NRRD file start with this."""
+"""Prefix of ContrastSynth's keys in the header of an NRRD file."""
 
 BIDS_KEYS = {
     "RepetitionTime": "repetition_time_s",
@@ -25,7 +25,7 @@ BIDS_KEYS = {
     "MagneticFieldStrength": "field_strength_t",
     "ContrastBolusIngredient": "agent",
 }
-"""Keys of the Brain Imaging Data Structure that hold the same thing in the same unit."""
+"""Keys of the Brain Imaging Data Structure (BIDS) with the same meaning and unit."""
 
 AGENT_NAMES = {
     "gadobenate": ("gadobenic", "multihance"),
@@ -38,9 +38,9 @@ AGENT_NAMES = {
     "gadoversetamide": ("optimark",),
     "gadoxetate": ("gadoxetic", "eovist", "primovist"),
 }
-"""Generic names of the gadolinium agents, each with its acid's and its brands' names."""
+"""Generic names of gadolinium agents, each with the names of its acid and its brands."""
 
-# A scanner writes 0 where it knows nothing.
+# Scanners write 0 for unknown values of these.
 POSITIVE = (
     *("repetition_time_s", "echo_time_s", "inversion_time_s"),
     *("flip_angle_deg", "field_strength_t"),
@@ -48,9 +48,9 @@ POSITIVE = (
 
 
 def generic_agent_name(text: str) -> str | None:
-    """Return the generic name of the agent that ``text`` speaks of: "Gadovist 1.0" is gadobutrol.
+    """Return the generic name of the agent in ``text``: gadobutrol for "Gadovist 1.0".
 
-    None for a text that names no known agent, or more than one.
+    None if the text contains no known agent, or more than one.
     """
     words = set(re.findall("[a-z]+", text.lower()))
     named = [name for name, others in AGENT_NAMES.items() if words & {name, *others}]
@@ -59,7 +59,7 @@ def generic_agent_name(text: str) -> str | None:
 
 @dataclass(frozen=True)
 class Acquisition:
-    """What is known about a scan; None where the file does not tell.
+    """The acquisition parameters of a scan; None for unknown ones.
 
     ``agent`` is the contrast agent's generic name in lower case, ``dose_mmol_per_kg`` what
     was given of it, ``dose_fraction`` that as a share of the full dose, ``time_s`` the seconds
@@ -82,12 +82,12 @@ class Acquisition:
         return {name: value for name, value in pairs if value is not None}
 
     def to_header(self) -> dict[str, str]:
-        """Return key and value pairs for the header of an NRRD file."""
+        """Return keys and values for the header of an NRRD file."""
         return {HEADER_PREFIX + name: str(value) for name, value in self.known().items()}
 
     @classmethod
     def from_header(cls, header: Mapping[str, str]) -> Acquisition:
-        """Read what :meth:`to_header` wrote; other keys are ignored."""
+        """Return the parameters in the header of :meth:`to_header`; other keys are ignored."""
         values = {
             name: header[HEADER_PREFIX + name]
             for name in (field.name for field in fields(cls))
@@ -97,7 +97,7 @@ class Acquisition:
 
     @classmethod
     def from_bids(cls, path: Path) -> Acquisition:
-        """Read the BIDS sidecar at ``path``; empty when there is none or it is not JSON."""
+        """Return the parameters in a BIDS file; empty if it does not exist or is not JSON."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -108,7 +108,7 @@ class Acquisition:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Acquisition:
-        """Build from loosely typed values; what is not of its type or cannot be is unknown."""
+        """Return the parameters from untyped values; invalid or impossible ones are unknown."""
         clean: dict[str, Any] = {}
         for name, value in values.items():
             if name == "agent":

@@ -1,10 +1,10 @@
-"""The errors that a user may see, each with the exit code of the command line.
+"""The errors that users can see, each with the exit code of the command line.
 
-A message says what is wrong, where, and what would be right. Anything that is not one
-of these classes is a defect of ours and leaves with exit code 1 and a traceback.
+A message states what is wrong, where, and what would be right. Any other exception is a defect of
+ContrastSynth: the command line shows a traceback and ends with exit code 1.
 
-What to type at the command line stands in brackets, "choose a mask (--in mask=FILE)", in warnings
-too: whoever cannot type it, such as a panel, leaves it out with :func:`without_options`.
+Options of the command line are in brackets in messages and warnings, as in "choose a mask
+(--in mask=FILE)". Other user interfaces remove them with :func:`without_options`.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from collections.abc import Iterable
 
 
 class ContrastSynthError(Exception):
-    """Base of all errors that are told to the user without a traceback."""
+    """Base class of the errors that are shown to the user without a traceback."""
 
     exit_code = 1
 
 
 class RequestError(ContrastSynthError):
-    """The request or one of its inputs is wrong; the user can put it right."""
+    """The request or one of its inputs is wrong; the user can correct it."""
 
     exit_code = 2
 
 
 class MissingError(ContrastSynthError):
-    """Something has to be installed or downloaded first."""
+    """A package or a file has to be installed or downloaded first."""
 
     exit_code = 3
 
@@ -42,18 +42,18 @@ class MethodError(ContrastSynthError):
 
 
 class Cancelled(ContrastSynthError):
-    """The user stopped the run; nothing of it is left behind."""
+    """The user cancelled the run; its output is removed."""
 
 
 def without_options(text: str) -> str:
-    """Return a message or a warning without what is meant for the command line alone."""
+    """Return a message or a warning without the options of the command line."""
     return re.sub(r"\s*\(--[^()]*\)", "", text)
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> RequestError:
-    """Return the error for a name that nobody declared, with the nearest known ones.
+    """Return the error for an unknown name, with the most similar known name and all known ones.
 
-    ``kind`` is what the name should have been, for example ``"method"``.
+    ``kind`` describes the name, for example ``"method"``.
     """
     choices = sorted(known)
     nearest = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)

@@ -1,10 +1,8 @@
-"""Where voxels lie in the patient: the one place in which conventions meet.
+"""The position of voxels in the patient; all conversions between coordinate conventions are here.
 
-Two conventions for space meet here. Files and SimpleITK speak LPS (x grows to the
-patient's Left, y to the Posterior, z to the Superior); Slicer and the command line
-speak RAS. Two conventions for voxels meet here as well. An array is indexed
-``array[k, j, i]``, a grid counts its voxels ``(i, j, k)`` along x, y and z.
-No other file converts between them.
+There are two conventions for space. Files and SimpleITK use LPS (x grows to the patient's Left,
+y to the Posterior, z to the Superior); Slicer and the command line use RAS. There are two orders of
+indices: arrays are indexed ``array[k, j, i]``, grids count voxels ``(i, j, k)`` along x, y and z.
 """
 
 from __future__ import annotations
@@ -22,24 +20,24 @@ from ContrastSynthLib.errors import RequestError
 Number = TypeVar("Number", int, float)
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-"""Homogeneous matrix that turns LPS millimetres into RAS millimetres, and back."""
+"""Homogeneous matrix from LPS to RAS coordinates, and from RAS to LPS."""
 
-# Grids read from NIfTI files come from single precision numbers: their axes are
-# orthogonal to about 1e-7. A gantry tilt of a tenth of a degree is 2e-3.
+# The axes of grids from NIfTI files, in single precision, are orthogonal to about 1e-7. A gantry
+# tilt of 0.1 degree gives 2e-3.
 SHEAR_TOLERANCE = 1e-4
 
-# Two grids are the same when no corner of one is further than this share of a voxel
-# from the same corner of the other: single precision is well inside, motion is not.
+# Two grids are the same when the distance of corresponding corners is at most this share of a
+# voxel: more than rounding in single precision, less than motion.
 SAME_GRID_TOLERANCE_VOXELS = 1e-2
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The lattice of a volume.
+    """The grid of a volume: size, spacing and orientation of its voxels.
 
-    ``size`` counts voxels along i, j, k. ``spacing_mm`` and ``origin_mm`` (the centre
-    of voxel 0, 0, 0) are in LPS millimetres. ``direction`` holds a 3x3 matrix row by
-    row; its columns are the unit vectors of i, j and k in LPS.
+    ``size`` is the number of voxels along i, j, k, and ``spacing_mm`` their size. ``origin_mm`` is
+    the centre of voxel 0, 0, 0 in LPS mm. ``direction`` is a 3x3 matrix, row by row, whose columns
+    are the unit vectors of i, j and k in LPS.
     """
 
     size: tuple[int, int, int]
@@ -111,12 +109,12 @@ class Grid:
         return np.asarray(ijk @ matrix[:3, :3].T + matrix[:3, 3])
 
     def corner_distance_mm(self, other: Grid) -> float:
-        """Largest distance in mm between the same outer corner of the two grids."""
+        """Return the largest distance in mm between corresponding outer corners of two grids."""
         corners = [_corners_lps(grid) for grid in (self, other)]
         return float(np.linalg.norm(corners[0] - corners[1], axis=1).max())
 
     def is_same(self, other: Grid) -> bool:
-        """Tell whether both grids have the same voxels at the same places."""
+        """Return whether both grids have the same voxels at the same positions."""
         tolerance = SAME_GRID_TOLERANCE_VOXELS * min(self.spacing_mm + other.spacing_mm)
         return self.size == other.size and bool(self.corner_distance_mm(other) <= tolerance)
 
@@ -135,9 +133,9 @@ def refuse_shear(direction: ArrayLike) -> None:
 
 
 def grid_table(grids: dict[str, Grid]) -> str:
-    """Return a table, one column a grid, of what tells the grids apart.
+    """Return a table of the properties of grids, with a column for each grid.
 
-    The first grid is the reference; a row that differs from it ends in ``<- differs``.
+    The first grid is the reference; rows with differences end in ``<- differs``.
     """
     names = list(grids)
     first = grids[names[0]]
@@ -160,7 +158,7 @@ def grid_table(grids: dict[str, Grid]) -> str:
 
 
 def _orientation(grid: Grid) -> str:
-    """Return the anatomical letters that i, j and k point to, for example 'LPS'."""
+    """Return the anatomical directions of i, j and k as letters, for example 'LPS'."""
     letters = (("L", "R"), ("P", "A"), ("S", "I"))
     columns = np.reshape(grid.direction, (3, 3)).T
     text = ""
@@ -192,6 +190,6 @@ def _corners_lps(grid: Grid) -> NDArray[np.float64]:
 
 
 def _triple(values: Iterable[Number]) -> tuple[Number, Number, Number]:
-    """Make a tuple of exactly three, so that types and lengths are both checked."""
+    """Return a tuple of exactly three values, with a type that mypy can check."""
     first, second, third = values
     return (first, second, third)

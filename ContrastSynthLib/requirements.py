@@ -1,7 +1,7 @@
-"""The packages beyond numpy, scipy and SimpleITK, for places where nothing was installed by pip.
+"""Required packages in addition to numpy, scipy and SimpleITK, for installation inside Slicer.
 
-Slicer brings the extension as a folder of files: what ``pyproject.toml`` declares is told here
-again, and a test compares the two.
+Slicer installs the extension as files without ``pyproject.toml``. The requirements in that file are
+therefore repeated here, and a test compares the two.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ REQUIREMENTS = {
     "networks": ("torch>=2.4", "monai>=1.4", "safetensors>=0.4"),
     "plot": ("matplotlib>=3.9",),
 }
-"""Groups: some scans and measures, tensors, networks and their weights, pictures of curves."""
+"""Groups of packages: for some scans and measures, for tensors, for networks, for plots."""
 DISTRIBUTIONS = {"skimage": "scikit-image"}
-"""Name of a module to that of its package, where the two differ."""
+"""Module name to package name, where the two differ."""
 
 
 def requirement_name(requirement: str) -> str:
-    """Return the name in a requirement such as ``torch>=2.4``."""
+    """Return the name of the package in a requirement such as ``torch>=2.4``."""
     return requirement.partition(">=")[0]
 
 
 def as_missing(error: ImportError) -> MissingError | None:
-    """Return what to tell of an import that failed; None for what is no package of ours."""
+    """Return the error for a failed import of a required package; None for other modules."""
     module = (error.name or "").partition(".")[0]
     name = DISTRIBUTIONS.get(module, module)
     for requirement in (one for several in REQUIREMENTS.values() for one in several):

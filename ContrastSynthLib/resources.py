@@ -1,4 +1,4 @@
-"""Files that ship with the library: citations, the table of weights, the weights themselves."""
+"""Files distributed with the library: citations, the table of weights, weights."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from ContrastSynthLib.errors import MissingError
 
 HERE = Path(__file__).resolve().parent
 FOLDERS = (HERE / "Resources", HERE.parent / "Resources")
-"""In a wheel and in Slicer's package; in a source checkout."""
+"""The folder in an installed package (wheel or Slicer), and in a source checkout."""
 
 
 def resource(name: str) -> Path:
-    """Return the path of a shipped file, for example ``resource("Citations.json")``.
+    """Return the path of a distributed file, for example ``resource("Citations.json")``.
 
-    Raises MissingError when it is not there.
+    Raises MissingError when it does not exist.
     """
     for folder in FOLDERS:
         path = folder / name
         if path.is_file():
             return path
     raise MissingError(
-        f"The file '{name}', which ships with ContrastSynth, is neither in "
+        f"The file '{name}', which belongs to ContrastSynth, is neither in "
         + " nor in ".join(str(folder) for folder in FOLDERS)
         + ". Install ContrastSynth again."
     )

@@ -1,7 +1,8 @@
-"""``python -m ContrastSynthLib.demo``: every method that is ready, on a sample patient.
+"""``python -m ContrastSynthLib.demo``: runs every installed method on virtual patients.
 
-The samples are a virtual brain and a virtual breast. When CONTRASTSYNTH_REAL_SCANS names a
-folder with a ``cases.json`` (case to role to file), the pairs of scans in it are run as well.
+The patients are a virtual brain and a virtual breast. If CONTRASTSYNTH_REAL_SCANS is the path of a
+folder with a ``cases.json`` ({case: {role: file}}), the pairs of scans in it are run too. The
+result is a page ``index.html`` in the output folder.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ SEED = 13
 
 @dataclass(frozen=True)
 class Case:
-    """One patient: a name, what it is, and the scans by role."""
+    """One patient: name, description, and scans by role."""
 
     name: str
     description: str
@@ -42,7 +43,7 @@ class Case:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the demonstration; the page is ``index.html`` in the output folder."""
+    """Run the demonstration and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m ContrastSynthLib.demo", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("demo-output"))
     options = parser.parse_args(arguments)
@@ -61,12 +62,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def cases() -> Iterator[Case]:
-    """Give the virtual patient, then the real pairs if there are any."""
+    """Yield the virtual patient, then the real pairs if there are any."""
     patient = brain_patient(SEED)
     yield Case(
         "virtual-brain",
-        "A virtual patient: anatomy from the MNI152 maps under a random deformation, with vessels, "
-        "dura and lesions, images by the signal equations. The truth is known at every voxel.",
+        "A virtual patient: the MNI152 anatomy with a random deformation, vessels, dura and "
+        "lesions; images by the signal equations. The true tissue is known at every voxel.",
         dict(patient.scans),
     )
     if REAL_SCANS not in os.environ:
@@ -82,7 +83,7 @@ def cases() -> Iterator[Case]:
 
 
 def show_case(case: Case, folder: Path, page: Page) -> None:
-    """Run every method that has what it needs on one case and put it on the page."""
+    """Run every method whose inputs and packages are there, and add the results to the page."""
     print(f"{case.name}:")
     page.start_case(case.name, case.description, case.scans)
     for role, volume in case.scans.items():
@@ -95,7 +96,7 @@ def show_case(case: Case, folder: Path, page: Page) -> None:
         try:
             result = run(Request(method.key, given, preset=preset))
         except MissingError as error:
-            print(f"  {method.key}: left out. {error}")
+            print(f"  {method.key}: skipped. {error}")
             continue
         result.write(folder / method.key)
         reports = _evaluated(case, method, result.outputs)
@@ -104,7 +105,7 @@ def show_case(case: Case, folder: Path, page: Page) -> None:
 
 
 def show_breast(folder: Path, page: Page) -> None:
-    """Make a virtual breast and put the kinetic curves of its lesions on the page."""
+    """Simulate a virtual breast and add the kinetic curves of its lesions to the page."""
     print("virtual-breast:")
     patient = breast_patient(SEED, size=(192, 192, 40), lesion_types=("I", "II", "III"))
     series = folder / "scans" / "series.seq.nrrd"
@@ -117,7 +118,7 @@ def show_breast(folder: Path, page: Page) -> None:
 def _evaluated(
     case: Case, method: Method, outputs: Mapping[str, Volume | Series]
 ) -> dict[str, dict[str, Any]]:
-    """Measure each output whose truth is among the scans and was not an input."""
+    """Evaluate each output whose true scan is in the case and was not an input."""
     pre, post = case.scans["pre"], case.scans["post"]
     return {
         name: evaluate(case.scans[name], volume, pre=pre, post=post)
@@ -127,7 +128,7 @@ def _evaluated(
 
 
 def _on_the_grid_of_pre(scans: dict[str, Volume]) -> dict[str, Volume]:
-    """Leave out the scans that lie on another grid: the demonstration registers nothing."""
+    """Return the scans on the grid of ``pre``; the demonstration does not register scans."""
     kept = {}
     for role, volume in scans.items():
         try:

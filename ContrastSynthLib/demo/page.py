@@ -1,4 +1,4 @@
-"""The page of the demonstration: one HTML file with its pictures inside."""
+"""The page of the demonstration: one HTML file that includes its figures."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 PROFILE_HALF_LENGTH_MM = 70.0
 LESIONS_LISTED = 8
 DEEP_MM = 15.0
+"""Depth in the brain below which uptake determines the slice that is shown."""
 KINDS = ("found", "missed", "invented")
 KINETICS = {
     "initial_enhancement": "initial enhancement",
@@ -53,7 +54,7 @@ METRICS = {"mae": "MAE", "rmse": "RMSE", "psnr_db": "PSNR, dB", "ssim": "SSIM"}
 
 
 class Page:
-    """Collects the sections of the page, case after case."""
+    """Collects the sections of the page, one for each case."""
 
     def __init__(self) -> None:
         self._body: list[str] = []
@@ -61,14 +62,14 @@ class Page:
         self._brain: BoolArray = np.zeros((0, 0, 0), bool)
 
     def start_case(self, name: str, description: str, scans: Mapping[str, Volume]) -> None:
-        """Open a section and show the scans and where the agent went."""
+        """Start a section; show the scans and the uptake."""
         self._body.append(f"<h2>{escape(name)}</h2><p class='soft'>{escape(description)}</p>")
         pre, post = scans["pre"], scans["post"]
         region = foreground([pre, post])
         self._brain = region.mask
         found = uptake(pre, post, region.mask, convention="real_scans")
         mask = pre.with_array(found.soft)
-        self._place = _telling_slice(pre.with_array(found.binary), region.mask)
+        self._place = _slice_with_deep_uptake(pre.with_array(found.binary), region.mask)
         panels = [
             self._panel(role, volume)
             for role, volume in scans.items()
@@ -78,8 +79,8 @@ class Page:
         self._show(slice_figure(panels))
         self._body.append(
             f"<p>Uptake {found.volume_ml:.1f} ml, {found.share_of_brain:.1%} of the region "
-            f"({escape(region.source)}): more than {found.threshold:g} of the pre scan's "
-            f"{escape(found.reference_level)} above the pre scan.</p>"
+            f"({escape(region.source)}): post - pre exceeds {found.threshold:g} of the pre scan's "
+            f"{escape(found.reference_level)}.</p>"
         )
 
     def add_result(
@@ -89,7 +90,7 @@ class Page:
         result: Result,
         reports: Mapping[str, dict[str, Any]],
     ) -> None:
-        """Add what one method gave: pictures, a line profile, the numbers and the warnings."""
+        """Add the result of a method: figures, a line profile, measures and warnings."""
         self._body.append(f"<h3>{escape(method.title)} (<code>{method.key}</code>)</h3>")
         self._body.append(f"<p class='soft'>{escape(method.intended_use)}</p>")
         inputs = {role: scans[role] for role in method.inputs if role in scans}
@@ -120,11 +121,14 @@ class Page:
         labels: NDArray[np.uint8],
         made_as: Sequence[str],
     ) -> None:
-        """Show a dynamic series, and the curve of each labelled lesion beside its true type."""
+        """Show a dynamic series, and the curve and type of each labelled lesion.
+
+        ``made_as`` are the true types of the lesions with the labels 1, 2, ...
+        """
         self._body.append(f"<h2>{escape(name)}</h2>")
         self._body.append(
-            "<p class='soft'>A virtual patient in six phases, with lesions of types I, II and III; "
-            "Tofts' model made the curves.</p>"
+            "<p class='soft'>A virtual patient in six phases, with lesions of types I, II and III. "
+            "The curves follow the Tofts model.</p>"
         )
         pre, early, late = phases[0], phases[1], phases[-1]
         at = choose_slice(pre.with_array(labels > 0))
@@ -148,7 +152,7 @@ class Page:
         self._body.append(_html_table(["lesion", "made as", "found as", *KINETICS.values()], rows))
 
     def write(self, path: Path, command: str, seconds: float) -> None:
-        """Write the page; raises RequestError when the disk does not take it."""
+        """Write the page; raises RequestError when the file cannot be written."""
         template = Template(resource("DemoPage.html").read_text(encoding="utf-8"))
         text = template.substitute(
             body="\n".join(self._body),
@@ -164,7 +168,7 @@ class Page:
     def _show_enhancement(
         self, scans: Mapping[str, Volume], name: str, made: Volume, report: Mapping[str, Any]
     ) -> None:
-        """Show what was missed and what was invented, as a map and as a list of lesions."""
+        """Show missed and invented enhancement, as a map and as a list of lesions."""
         found = enhancement_of(
             scans[name], made, pre=scans["pre"], post=scans["post"], brain=self._brain
         )
@@ -180,7 +184,7 @@ class Page:
         )
         self._body.append(
             f"<p>Lesions of at least {report['minimum_volume_mm3']:g} mm<sup>3</sup>: {totals}; "
-            f"parts of found ones that were lost {report['lost_part_ml']:.1f} ml.</p>"
+            f"parts of found lesions that are missing: {report['lost_part_ml']:.1f} ml.</p>"
         )
         wrong = [lesion for lesion in report["lesions"] if lesion["kind"] != "found"]
         rows = [
@@ -199,7 +203,7 @@ class Page:
     def _comparison(
         self, inputs: Mapping[str, Volume], name: str, made: Volume, truth: Volume | None
     ) -> list[Panel]:
-        """Return input, result, truth and difference; without a truth, what the input lost."""
+        """Return input, result, true scan and difference; without true scan, result - input."""
         *_, (role, last) = inputs.items()
         panels = [
             self._panel(role, last),
@@ -230,7 +234,7 @@ class Page:
         return volume.array / float(np.median(volume.array[self._brain]))
 
     def _profiles(self, volumes: Mapping[str, Volume]) -> dict[str, Any]:
-        """Return profiles from right to left through the place that is shown."""
+        """Return profiles from right to left through the point that is shown."""
         right, anterior, superior = self._place
         start, end = (
             (right + sign * PROFILE_HALF_LENGTH_MM, anterior, superior) for sign in (1, -1)
@@ -245,10 +249,10 @@ class Page:
         self._body.append(f"<img class='{css}' alt='' src='data:image/png;base64,{data}'>")
 
 
-def _telling_slice(uptake: Volume, brain: BoolArray) -> tuple[float, float, float]:
-    """Return a place in the slice with the most uptake deep in the brain, where lesions are.
+def _slice_with_deep_uptake(uptake: Volume, brain: BoolArray) -> tuple[float, float, float]:
+    """Return a point in the slice with the most uptake deep in the brain.
 
-    Near the surface dura and vessels take up agent in everybody.
+    Near the surface there is uptake without lesions, in dura and vessels.
     """
     spacing_kji = uptake.grid.spacing_mm[::-1]
     deep = distance_transform_edt(brain, sampling=spacing_kji) > DEEP_MM
@@ -257,7 +261,7 @@ def _telling_slice(uptake: Volume, brain: BoolArray) -> tuple[float, float, floa
 
 
 def _table(name: str, report: Mapping[str, Any]) -> str:
-    """Return the metrics by region, and the scale from doing nothing to what can be reached."""
+    """Return the measures by region, and a comparison with the unchanged post scan."""
     rows = [
         [region, f"{found['volume_ml']:.1f}", *(_number(found[metric]) for metric in METRICS)]
         for region, found in report["regions"].items()
@@ -267,9 +271,9 @@ def _table(name: str, report: Mapping[str, Any]) -> str:
     if "scale" in report:
         scale = report["scale"]
         text += (
-            f"<p>Taking the post scan for it gives {scale['do_nothing_psnr_db']:.1f} dB, a perfect "
-            f"uptake would give {scale['reachable_psnr_db']:.1f} dB: this result reaches "
-            f"{scale['share_of_reachable']:.0%} of the way.</p>"
+            f"<p>The unchanged post scan has a PSNR of {scale['do_nothing_psnr_db']:.1f} dB. If "
+            f"the uptake were removed perfectly, it would be {scale['reachable_psnr_db']:.1f} dB. "
+            f"The result has {scale['share_of_reachable']:.0%} of this gain.</p>"
         )
     return text + f"<p class='soft'>Unit: {escape(report['unit'])}.</p>"
 

@@ -1,4 +1,4 @@
-"""The losses of SPHERE's appendix B, each a function of tensors (n, 1, h, w)."""
+"""The losses of SPHERE, appendix B; each is a function of tensors (n, 1, h, w)."""
 
 from ContrastSynthLib.losses.adversarial import discriminator_loss, generator_loss
 from ContrastSynthLib.losses.image import l1_loss, perceptual_loss, ssim_loss

@@ -1,7 +1,7 @@
-"""The two sides of the adversarial game: eq. 29 and 30 of SPHERE.
+"""Adversarial losses of the generator and the discriminator D: SPHERE, eq. 29 and 30.
 
-Scores are logits of D of any shape, one for each patch: log D and log (1 - D) are taken from
-them without overflow.
+Scores are the logits of D, of any shape (one for each patch); log D and log (1 - D) are computed
+from them without overflow.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def generator_loss(scores_of_synthetic: Tensor) -> Tensor:
 def discriminator_loss(scores_of_real: Tensor, scores_of_synthetic: Tensor) -> Tensor:
     """Return -mean [log D(S_pre) + log (1 - D(S_pre^))], eq. 30.
 
-    The caller detaches the synthetic image from its generator.
+    The caller detaches the synthetic image from the graph of its generator.
     """
     real = torch.nn.functional.softplus(-scores_of_real)
     synthetic = torch.nn.functional.softplus(scores_of_synthetic)

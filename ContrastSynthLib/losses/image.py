@@ -1,4 +1,4 @@
-"""How far one image is from another: eq. 29 of SPHERE without its adversarial term."""
+"""Image losses: SPHERE, eq. 29, without its adversarial term."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def l1_loss(synthetic: Tensor, reference: Tensor) -> Tensor:
 
 
 def ssim_loss(synthetic: Tensor, reference: Tensor, *, data_range: float) -> Tensor:
-    """Return 1 - SSIM, eq. 29, by MONAI's Gaussian window of 11 pixels.
+    """Return 1 - SSIM, eq. 29, with MONAI's Gaussian window of 11 pixels.
 
-    C_1 and C_2 are (0.01 ``data_range``)^2 and (0.03 ``data_range``)^2. Images are at least 11
-    pixels wide. It is computed in single precision, also amid half: variances are differences
-    of two squares, of which bfloat16 leaves nothing.
+    C_1 and C_2 are (0.01 ``data_range``)^2 and (0.03 ``data_range``)^2. Images must be at least 11
+    pixels wide. It is computed in single precision even under autocast, because variances are
+    differences of squares, for which bfloat16 is not precise enough.
     """
     with torch.autocast(synthetic.device.type, enabled=False):
         loss: Tensor = _ssim(float(data_range))(synthetic.float(), reference.float())
@@ -35,10 +35,10 @@ def _ssim(data_range: float) -> SSIMLoss:
 def perceptual_loss(
     synthetic: Tensor, reference: Tensor, features: Callable[[Tensor], Sequence[Tensor]]
 ) -> Tensor:
-    """Return the mean squared difference of features, summed over their scales l: eq. 29.
+    """Return the mean squared difference of features, summed over scales l: eq. 29.
 
-    sum_l ||phi_l(S_pre) - phi_l(S_pre^)||^2 / N_l, N_l being the size of the feature map.
-    ``features`` is a network of ``networks.features``, with its weights frozen.
+    sum_l ||phi_l(S_pre) - phi_l(S_pre^)||^2 / N_l, where N_l is the size of the feature map.
+    ``features`` is a network of ``networks.features`` with frozen weights.
     """
     with torch.no_grad():
         wanted = features(reference)

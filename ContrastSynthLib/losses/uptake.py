@@ -1,4 +1,4 @@
-"""What keeps the uptake mask to the truth, to the brightness and to the signal equation."""
+"""Losses of the uptake mask: the true mask, the hyperintensity prior, the signal equation."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ContrastSynthLib.physics.constants import (
 )
 
 PEAK_MMOL_PER_L = 1.0
-"""beta of eq. 9, the concentration where M = 1: our choice."""
+"""beta of eq. 9, the concentration in mmol/L at an uptake of M = 1: our choice."""
 
 
 def uptake_loss(logits: Tensor, truth: Tensor) -> Tensor:
-    """Return L_bce of eq. 32, from the mask before its sigmoid and the true mask in [0, 1]."""
+    """Return L_bce of eq. 32, from the logits of the mask and the true mask in [0, 1]."""
     return torch.nn.functional.binary_cross_entropy_with_logits(logits, truth)
 
 
@@ -31,9 +31,9 @@ def hyperintensity_penalty(uptake: Tensor, hyperintensity: Tensor) -> Tensor:
 def physics_penalty(pre: Tensor, post: Tensor, uptake: Tensor) -> Tensor:
     """Return R_psyn of eq. 33: the mean of |S_pre - eq. 11 (S_post, M)|^2.
 
-    ``pre`` and ``post`` are divided by the brain's mean, which eq. 11 does not know: rho is the
-    value at which a signal of 1 is that of tissue with MEAN_BRAIN_T1_S. What is brighter than any
-    T1 allows is clamped by the inverse, and so has no gradient.
+    ``pre`` and ``post`` are divided by the mean of the brain. To apply eq. 11 to them, rho is
+    chosen such that tissue with a T1 of MEAN_BRAIN_T1_S has a signal of 1. Signals too bright for
+    any T1 are clamped, so their gradient is 0.
     """
     settings = {
         "repetition_time_s": DEFAULT_REPETITION_TIME_S,

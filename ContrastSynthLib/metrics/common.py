@@ -75,7 +75,7 @@ def axes_of(shape: tuple[int, ...], dimensions: int) -> tuple[int, ...]:
     """
     if dimensions not in (2, 3):
         raise RequestError(
-            f"{dimensions} dimensions are not possible: give 2 or 3 (slice by slice along k, or 3D)."
+            f"{dimensions} dimensions are not possible: give 2 or 3, slice by slice or 3D."
         )
     if len(shape) != 3:
         raise RequestError(

@@ -1,4 +1,4 @@
-"""Networks by name, as the metadata of their weights names them."""
+"""The networks, by the names that the metadata of their weights use."""
 
 from __future__ import annotations
 

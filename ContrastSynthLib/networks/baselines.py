@@ -1,4 +1,4 @@
-"""The direct baselines of SPHERE's Tables 2 and 3: one network from the input to pre."""
+"""The direct baselines of SPHERE, Tables 2 and 3: one network from the input to the pre scan."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ContrastSynthLib.networks.blocks import SHARED, NestedUNet, features_of, st
 from ContrastSynthLib.networks.sphere import middle
 
 RECURRENCES = 2
-"""t of the recurrent residual convolutions: each is applied once and then twice again."""
+"""t of the recurrent residual convolutions: each is applied once, then repeated this often."""
 
 
 class Direct(nn.Module):
-    """A network of one output in the place of SPHERE: (n, in_channels, h, w) to ``pre``.
+    """A network with one output instead of SPHERE: (n, in_channels, h, w) to ``pre`` (n, 1, h, w).
 
-    ``architecture`` is a key of ARCHITECTURES. ``base`` is the channel that the output is
-    subtracted from, as in SPHERE (our choice, so that the comparison is fair): the middle one
-    when None.
+    ``architecture`` is a key of ARCHITECTURES. The network's output is subtracted from the channel
+    ``base``, the middle one when None; SPHERE does the same, which makes the comparison fair (our
+    choice).
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Direct(nn.Module):
         self.net = start_at_zero(ARCHITECTURES[architecture](in_channels, width))
 
     def forward(self, post: Tensor) -> dict[str, Tensor]:
-        """Return ``pre`` (n, 1, h, w)."""
+        """Return ``pre`` (n, 1, h, w) in a dictionary, as SPHERE does."""
         base = middle(post) if self.base is None else post[:, self.base : self.base + 1]
         return {"pre": base - self.net(post)}
 
@@ -76,7 +76,7 @@ class RecurrentResidual(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the input plus what the recurrent convolutions add to it."""
+        """Return the shortcut plus the output of the recurrent convolutions."""
         start = self.shortcut(image)
         state = start
         for step in self.steps:
@@ -88,7 +88,7 @@ class RecurrentResidual(nn.Module):
 
 
 class R2AttentionUNet(nn.Module):
-    """The recurrent residual U-Net (Alom et al. 2018) with attention gates at its skips."""
+    """The recurrent residual U-Net (Alom et al. 2018) with attention gates in its skips."""
 
     def __init__(self, in_channels: int, width: int, scales: int = 5) -> None:
         super().__init__()
@@ -128,13 +128,13 @@ ARCHITECTURES: dict[str, Callable[[int, int], nn.Module]] = {
 
 
 def parameters_of(network: nn.Module) -> int:
-    """Return how many numbers a network learns."""
+    """Return the number of trainable parameters of a network."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
 def width_for(architecture: str, in_channels: int, parameters: int) -> int:
-    """Return the width whose network comes nearest to that many parameters."""
-    # On the meta device networks have shapes, and no numbers that take time to draw.
+    """Return the width, 2 to 64, whose number of parameters is nearest to ``parameters``."""
+    # On the meta device parameters have shapes but no values, which would take time to draw.
     with torch.device("meta"):
         return min(
             range(2, 65),

@@ -1,7 +1,7 @@
-"""What the slice networks share: MONAI's blocks, with one activation and one normalisation.
+"""Building blocks of the slice networks, from MONAI, with a common activation and normalisation.
 
-Batch normalisation, where MONAI's U-Nets default to instance normalisation: that would scale
-each slice by its own contents, and a slice with a large lesion unlike its neighbours.
+They use batch normalisation. MONAI's default, instance normalisation, scales each slice by its own
+contents, so that a slice with a large lesion would be scaled differently from its neighbours.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ACTIVATION = ("LeakyReLU", {"negative_slope": 0.1, "inplace": True})
 NORMALISATION = ("batch", {"affine": True})
 SHARED: dict[str, Any] = {"act": ACTIVATION, "norm": NORMALISATION}
 SMALLEST_MULTIPLE = 16
-"""Rows and columns that the networks take are multiples of this: four halvings."""
+"""Rows and columns must be multiples of this: the resolution is halved four times."""
 
 
 def features_of(width: int) -> tuple[int, int, int, int, int, int]:
@@ -25,7 +25,7 @@ def features_of(width: int) -> tuple[int, int, int, int, int, int]:
 
 
 class NestedUNet(nn.Module):
-    """MONAI's UNet++ (Zhou et al. 2018) of one output: (n, in_channels, h, w) to (n, 1, h, w).
+    """MONAI's UNet++ (Zhou et al. 2018) with one output: (n, in_channels, h, w) to (n, 1, h, w).
 
     ``h`` and ``w`` are multiples of SMALLEST_MULTIPLE.
     """
@@ -47,7 +47,7 @@ class NestedUNet(nn.Module):
 
 
 def start_at_zero(network: nn.Module) -> nn.Module:
-    """Return the network with its last convolution at 0, for answers that are added to an image."""
+    """Return the network with a last convolution of 0, for outputs that are added to an image."""
     last = [module for module in network.modules() if isinstance(module, nn.Conv2d)][-1]
     nn.init.zeros_(last.weight)
     if last.bias is not None:

@@ -1,7 +1,8 @@
-"""Networks whose features the perceptual loss compares: our small one, and VGG-16.
+"""Networks whose features the perceptual loss compares: a small one of our own, and VGG-16.
 
-VGG's weights (torchvision's, trained on photographs) are not ours to ship and are read from a
-file. The small one learns to tell tissues in virtual brains, see ``training/train_features.py``.
+The weights of VGG-16 (torchvision's, trained on photographs) may not be distributed here and are
+read from a file. The small network is trained to segment the tissues of virtual brains, see
+``training/train_features.py``.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ TISSUE_SCALES = 3
 
 
 class TissueFeatures(nn.Module):
-    """Features at three scales of a slice (n, 1, h, w): an encoder that was taught tissues."""
+    """Features at three scales of a slice (n, 1, h, w), from an encoder for tissue segmentation."""
 
     def __init__(self, width: int = TISSUE_FEATURES) -> None:
         super().__init__()
@@ -33,7 +34,7 @@ class TissueFeatures(nn.Module):
 
 
 class TissueClassifier(nn.Module):
-    """What teaches :class:`TissueFeatures`: tissue labels (n, classes, h, w) of a slice."""
+    """The network that trains :class:`TissueFeatures`: it segments the tissues of a slice."""
 
     def __init__(self, classes: int, width: int = TISSUE_FEATURES) -> None:
         super().__init__()
@@ -42,13 +43,13 @@ class TissueClassifier(nn.Module):
         self.decoder.last = nn.Conv2d(width, classes, kernel_size=1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the logits of each class."""
+        """Return the logits of each class, (n, classes, h, w)."""
         logits: Tensor = self.decoder(self.features(image))
         return logits
 
 
 VGG16_FEATURES = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512)
-"""Convolutions of VGG-16 up to relu4_3, 0 for a pooling."""
+"""Features of the convolutions of VGG-16 up to relu4_3; 0 stands for a pooling."""
 VGG16_TAPS = (3, 8, 15, 22)
 """Indices of relu1_2, relu2_2, relu3_3 and relu4_3 in torchvision's ``features`` (our choice)."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -58,7 +59,7 @@ IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 class Vgg16Features(nn.Module):
     """Features of VGG-16 (Simonyan and Zisserman 2015) at four scales of a slice (n, 1, h, w).
 
-    The slice counts as a grey photograph: intensities from 0 to ``data_range`` become 0 to 1.
+    A slice is treated as a grey photograph: intensities from 0 to ``data_range`` become 0 to 1.
     """
 
     def __init__(self, data_range: float) -> None:
@@ -77,7 +78,7 @@ class Vgg16Features(nn.Module):
         self.register_buffer("deviation", torch.tensor(IMAGENET_DEVIATION).view(1, 3, 1, 1))
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Return the four features, finest first."""
+        """Return the features of the four scales, finest first."""
         grey = (image / self.data_range).clamp(0, 1).expand(-1, 3, -1, -1)
         state = (grey - self.mean) / self.deviation
         found = []
@@ -91,15 +92,15 @@ class Vgg16Features(nn.Module):
 def load_vgg16(path: Path, data_range: float) -> Vgg16Features:
     """Return VGG-16 with the weights of torchvision's ``vgg16`` state dictionary in a file.
 
-    A ``.pth`` is read as tensors only, never as a pickle of code. Raises RequestError when the
-    file is not one, or lacks a layer, or has one of another shape.
+    Only tensors are read from the file; code in a pickle is never run. Raises RequestError when the
+    file is not a state dictionary, or when a layer is missing or has another shape.
     """
     network = Vgg16Features(data_range)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        # torch's own message would advise to run the code in a pickle.
-        reason = "it is no file of tensors" if isinstance(error, UnpicklingError) else error
+        # torch's own message recommends loading the pickle with its code.
+        reason = "it is not a file of tensors" if isinstance(error, UnpicklingError) else error
         raise RequestError(f"{path.name} cannot be read as weights: {reason}.") from None
     if not isinstance(state, dict):
         raise RequestError(f"{path.name} holds a {type(state).__name__}, not a state dictionary.")

@@ -1,4 +1,4 @@
-"""A slice network asked twice, the second time in the mirror."""
+"""Test-time augmentation: the mean of a network's outputs for slices and mirrored slices."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 
 class Mirrored(nn.Module):
-    """The mean of a network's outputs for slices (n, c, h, w) and for the same with left as right.
+    """The mean of a network's outputs for slices (n, c, h, w) and for their mirror images.
 
-    A head is nearly its own mirror image, and training saw both: what a network says of only
-    one of them is chance.
+    Left and right are exchanged. A head is nearly symmetric, and training contains both
+    orientations, so the mean has smaller random errors.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -17,6 +17,6 @@ class Mirrored(nn.Module):
         self.network = network
 
     def forward(self, slices: Tensor) -> dict[str, Tensor]:
-        """Return the outputs of the network, each (n, 1, h, w)."""
+        """Return the averaged outputs by name, each (n, 1, h, w)."""
         once, twice = self.network(slices), self.network(slices.flip(-1))
         return {name: (image + twice[name].flip(-1)) / 2 for name, image in once.items()}

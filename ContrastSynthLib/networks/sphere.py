@@ -1,4 +1,4 @@
-"""SPHERE: uptake by a segmentation and a hyperintensity prior, then inpainting+ (eq. 18-24)."""
+"""SPHERE, eq. 18-24: uptake by segmentation and a hyperintensity prior, then inpainting+."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from ContrastSynthLib.networks.blocks import NestedUNet, start_at_zero
 from ContrastSynthLib.physics.constants import HYPERINTENSITY_SENSITIVITY, HYPERINTENSITY_THRESHOLD
 
 SCALE = 0.2
-"""gamma of eq. 19 at the start, our choice: the threshold then lies at 1.5 times the brain's
-mean. At 1 it would lie far below it, and the prior would be 1 everywhere."""
+"""Initial gamma of eq. 19, our choice: the threshold is then at 1.5 times the brain's mean.
+
+With 1 the threshold would be far below the mean, and the prior would be 1 everywhere.
+"""
 INPAINTS = ("masked", "cautious", "residual", "image")
+"""What the inpainting+ network predicts; see :class:`Sphere`."""
 
 
 class HyperintensityPrior(nn.Module):
     """H = sigmoid(u (gamma A(S_post) - beta_0)), eq. 19-20, with learnable gamma and u.
 
-    The paper's softmax over one channel is a sigmoid. Both parameters are kept positive by
-    learning their logarithms: a negative one would call darkness enhancement.
+    The paper's softmax over one channel is a sigmoid. The logarithms of both parameters are
+    learned, to keep them positive: a negative value would mark dark voxels as enhancement.
     """
 
     def __init__(self) -> None:
@@ -46,18 +49,19 @@ class HyperintensityPrior(nn.Module):
 class Sphere(nn.Module):
     """Both stages of SPHERE on slices.
 
-    ``in_channels`` is an odd number of neighbouring slices, the middle one is answered for.
+    ``in_channels`` is an odd number of neighbouring slices; outputs are for the middle one.
     ``width`` is the number of features at the finest scale of the segmentation and the
     inpainting+ network, ``autoencoder_width`` that of the autoencoder.
 
     The ablations of Table 5: ``hyperintensity=False`` leaves out H, ``segmentation=False`` the
-    segmentation network, ``autoencoder=False`` makes A the identity. Without the dual stage
-    SPHERE is a UNet++ from post to pre, see ``direct``.
+    segmentation network, and ``autoencoder=False`` replaces A by the identity. SPHERE without its
+    dual stage is a UNet++ from post to pre, see :class:`~.baselines.Direct`.
 
-    ``inpaints`` is one of INPAINTS, what inpainting+ gives (our choice): the "image" S_pre, a
-    "residual" to subtract from S_post, so that what does not enhance stays as it was scanned, a
-    "masked" one, which is multiplied by M, after appendix C.2, or a "cautious" one, which is
-    multiplied by M^2: less is changed where M is in doubt.
+    ``inpaints`` is one of INPAINTS: what the inpainting+ network predicts (our choice). "image" is
+    S_pre itself. "residual" is subtracted from S_post, so that tissue without uptake stays as it
+    was scanned. "masked" is a residual multiplied by the uptake M (after appendix C.2), "cautious"
+    one multiplied by M^2, which changes less where M is uncertain. Raises ValueError for another
+    name, and when both the prior and the segmentation are left out.
     """
 
     def __init__(
@@ -73,9 +77,13 @@ class Sphere(nn.Module):
     ) -> None:
         super().__init__()
         if not (hyperintensity or segmentation):
-            raise ValueError("Without the prior and the segmentation nothing finds the uptake.")
+            raise ValueError(
+                "The uptake needs the hyperintensity prior, the segmentation, or both."
+            )
         if inpaints not in INPAINTS:
-            raise ValueError(f"Inpainting+ gives no '{inpaints}': {', '.join(INPAINTS)}.")
+            raise ValueError(
+                f"Unknown output of inpainting+ '{inpaints}'. Known: {', '.join(INPAINTS)}."
+            )
         self.inpaints = inpaints
         self.autoencoder = (
             NestedUNet(1, autoencoder_width) if hyperintensity and autoencoder else None
@@ -91,9 +99,9 @@ class Sphere(nn.Module):
     def find_uptake(self, post: Tensor) -> dict[str, Tensor]:
         """Stage 1, eq. 18-21: return ``uptake_logits`` and, with the prior, ``hyperintensity``.
 
-        ``post`` is (n, in_channels, h, w), divided by the brain's mean; all returned are
-        (n, 1, h, w). ``reconstruction`` is A(S_post), for the loss of eq. 32. The fusion sees
-        M_seg before its sigmoid, which comes after the fusion (our choice).
+        ``post`` is (n, in_channels, h, w), divided by the brain's mean; all outputs are
+        (n, 1, h, w). ``reconstruction`` is A(S_post), for the loss of eq. 32. The fusion takes
+        the logits of M_seg; the sigmoid is applied after the fusion (our choice).
         """
         centre = middle(post)
         masks = []
@@ -111,17 +119,17 @@ class Sphere(nn.Module):
 
     def inpaint(self, post: Tensor, uptake: Tensor) -> Tensor:
         """Stage 2, eq. 24: return S_pre (n, 1, h, w) from S_post and the uptake in [0, 1]."""
-        answer: Tensor = self.inpainting(torch.cat([post, uptake], dim=1))
+        predicted: Tensor = self.inpainting(torch.cat([post, uptake], dim=1))
         if self.inpaints == "image":
-            return answer
+            return predicted
         powers = {"residual": 0, "masked": 1, "cautious": 2}
-        return middle(post) - uptake ** powers[self.inpaints] * answer
+        return middle(post) - uptake ** powers[self.inpaints] * predicted
 
     def forward(self, post: Tensor, stage: str = "joint") -> dict[str, Tensor]:
-        """Return ``pre``, ``uptake`` in [0, 1] and what :meth:`find_uptake` gives.
+        """Return ``pre``, ``uptake`` in [0, 1] and the outputs of :meth:`find_uptake`.
 
-        ``stage`` is for training: ``uptake`` stops after stage 1, ``inpainting`` lets no
-        gradient into stage 1, ``joint`` lets it through all.
+        ``stage`` is for training: ``uptake`` stops after stage 1, ``inpainting`` computes no
+        gradient of stage 1, ``joint`` computes the gradient of both stages.
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and stage != "inpainting"):
             found = self.find_uptake(post)
@@ -132,6 +140,6 @@ class Sphere(nn.Module):
 
 
 def middle(slices: Tensor) -> Tensor:
-    """Return the slice (n, 1, h, w) that its neighbours (n, c, h, w) surround."""
+    """Return the middle slice (n, 1, h, w) of neighbouring slices (n, c, h, w)."""
     centre = slices.shape[1] // 2
     return slices[:, centre : centre + 1]

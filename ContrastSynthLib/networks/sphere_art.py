@@ -1,4 +1,4 @@
-"""SPHERE-Art: the contrast of a corrupted pre scan in the structure of a synthetic one (fig. 3)."""
+"""SPHERE-Art, fig. 3: structure of the synthetic pre scan, contrast of the corrupted pre scan."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ ROUTES = (
     *(f"{domain}_of_corrupted" for domain in DOMAINS),
     "pre",
 )
-"""The seven outputs, each compared with an image of its own by L1 and SSIM."""
+"""The seven outputs, called routes; in training L1 and SSIM compare each with its own target."""
 SCALES = 4
 TISSUE_LEVEL = 0.3
-"""What is brighter, in means of the brain, tells the level of a slice: not air, not CSF."""
+"""Voxels above this, in means of the brain, determine the level of a slice; not air or CSF."""
 LEVEL_RANGE = (0.5, 2.0)
+"""Limits of the ratio of levels; see :func:`level_between`."""
 
 
 class SphereArt(nn.Module):
-    """SPHERE, and after it the encoder E_1, three decoders, the refinement and the merging.
+    """SPHERE followed by the refinement, the encoder E_1 and the decoders D_1, D_2 and D_3.
 
-    It takes the slices of SPHERE and one more, the corrupted pre scan divided by its own mean.
-    ``sphere`` holds SPHERE's arguments. E_1 gives features at four scales; at each, the first
-    half is structure and the second contrast (our choice, the paper leaves the layers open).
-    D_1 decodes structure, D_2 contrast, D_3 both. The seventh route gives D_3 the structure of
-    the synthetic scan and the contrast of the refined corrupted one. Images are given as what
-    to add to the input of their route, and ``pre`` as what to add to the refined corrupted scan
-    (our choice), which is nearer to the truth than the synthetic one wherever it is clean.
+    The input has one channel more than that of SPHERE: the corrupted pre scan, divided by its own
+    mean. ``sphere`` holds the arguments of SPHERE. E_1 computes features at four scales; at each
+    scale the first half is structure and the second half contrast (our choice: the paper does not
+    specify the layers). D_1 decodes structure, D_2 contrast, and D_3 both. The seventh route, the
+    result, applies D_3 to the structure of the synthetic scan and the contrast of the refined
+    corrupted scan. D_3 predicts a residual that is added to the input of its route, and for the
+    result to the refined corrupted scan (our choice), which is nearer to the truth than the
+    synthetic scan wherever it has no artefacts.
     """
 
     def __init__(
@@ -49,25 +51,25 @@ class SphereArt(nn.Module):
         self.image_decoder = start_at_zero(Decoder(2 * width, SCALES))
 
     def forward(self, slices: Tensor) -> dict[str, Tensor]:
-        """Return ``pre`` at the level of the corrupted scan and SPHERE's ``uptake``.
+        """Return ``pre`` at the level of the corrupted scan, and ``uptake`` of SPHERE.
 
-        ``slices`` (n, c + 1, h, w): c of the post scan, then the corrupted one; both returned
-        are (n, 1, h, w).
+        ``slices`` (n, c + 1, h, w) are c slices of the post scan, then one of the corrupted scan;
+        the outputs are (n, 1, h, w).
         """
         given, refined = self._given(slices)
-        structure, _ = self._taken_apart(given["pre"])
-        _, contrast = self._taken_apart(refined)
+        structure, _ = self._separated(given["pre"])
+        _, contrast = self._separated(refined)
         return {
             "pre": refined + self._merged(structure, contrast),
             "uptake": given["uptake"],
         }
 
     def routes(self, slices: Tensor) -> dict[str, Tensor]:
-        """Return the seven ROUTES and, for comparison, the ``refined`` corrupted scan."""
+        """Return the seven outputs ROUTES and the ``refined`` corrupted scan, each (n, 1, h, w)."""
         given, refined = self._given(slices)
         outputs, structures, contrasts = {"refined": refined}, {}, {}
         for name, image in (("synthetic", given["pre"]), ("corrupted", refined)):
-            structures[name], contrasts[name] = self._taken_apart(image)
+            structures[name], contrasts[name] = self._separated(image)
             outputs[f"structure_of_{name}"] = self.structure_decoder(structures[name])
             outputs[f"contrast_of_{name}"] = self.contrast_decoder(contrasts[name])
             outputs[f"image_of_{name}"] = image + self._merged(structures[name], contrasts[name])
@@ -75,17 +77,17 @@ class SphereArt(nn.Module):
         return outputs
 
     def _given(self, slices: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Return SPHERE's answer at the level of the corrupted scan, and that scan refined."""
+        """Return SPHERE's outputs at the level of the corrupted scan, and that scan refined."""
         post, corrupted = slices[:, :-1], slices[:, -1:]
         with torch.no_grad():
-            answer = self.sphere(post)
-            synthetic = answer["pre"] * level_between(answer["pre"], corrupted)
+            found = self.sphere(post)
+            synthetic = found["pre"] * level_between(found["pre"], corrupted)
         both = torch.cat([corrupted, synthetic], dim=1)
         refined = corrupted + self.refine_decoder(self.refine_encoder(both))
-        return {"pre": synthetic, "uptake": answer["uptake"]}, refined
+        return {"pre": synthetic, "uptake": found["uptake"]}, refined
 
-    def _taken_apart(self, image: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Return E_1's features of structure and of contrast, finest scale first."""
+    def _separated(self, image: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the features of structure and of contrast by E_1, finest scale first."""
         halves = [features.chunk(2, dim=1) for features in self.encoder(image)]
         return [first for first, _ in halves], [second for _, second in halves]
 
@@ -96,7 +98,10 @@ class SphereArt(nn.Module):
 
 
 def level_between(synthetic: Tensor, corrupted: Tensor) -> Tensor:
-    """Return the ratio of two scans' levels in the tissue of each slice, (n, 1, 1, 1)."""
+    """Return the ratio corrupted / synthetic of the mean in the tissue of each slice, (n, 1, 1, 1).
+
+    1 for a slice without tissue; limited to LEVEL_RANGE.
+    """
     tissue = (synthetic > TISSUE_LEVEL).to(synthetic.dtype)
     sums = [(image * tissue).sum(dim=(1, 2, 3), keepdim=True) for image in (corrupted, synthetic)]
     empty = sums[1] <= 0

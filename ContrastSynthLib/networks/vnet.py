@@ -1,4 +1,4 @@
-"""The V-Net of LIP-CAR, in 2D: its forward operators and its direct networks."""
+"""The 2D V-Net of LIP-CAR, used for its forward operators and its direct networks."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ import torch
 from torch import Tensor, nn
 
 SLOPE = 0.2
+"""Negative slope of the leaky ReLU."""
 CONVOLUTIONS = (1, 2, 3, 3, 3)
-"""Of 3x3 pixels, at each of the five levels, on the way down as on the way up."""
+"""Number of 3x3 convolutions at each of the five levels, in the encoder and in the decoder."""
 SMALLEST_MULTIPLE = 16
-"""Rows and columns are multiples of this: four halvings."""
+"""Rows and columns must be multiples of this: the resolution is halved four times."""
 
 START_LEVEL, START_SHARE = 1 / 3, 0.1
-"""What a new network without base answers: about the median of a scan, and little else. What
-starts at 0 or below, the last ReLU never lets learn."""
+"""Initial bias of the last convolution, and a factor for its weights, in a network without base.
+
+Its initial output is then about the median of a scan. An initial output of 0 or below would not
+be trained, because the gradient of the last ReLU is 0 there.
+"""
 
 
 class Residual(nn.Module):
-    """A few convolutions whose output is added to their input: (n, c, h, w) to (n, width, h, w).
+    """Convolutions whose output is added to their input: (n, c, h, w) to (n, width, h, w).
 
-    Where the number of channels changes, a 1x1 convolution brings the input along: our choice.
+    If the number of channels changes, a 1x1 convolution is applied to the input (our choice).
     """
 
     def __init__(self, in_channels: int, width: int, convolutions: int) -> None:
@@ -36,7 +40,7 @@ class Residual(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the sum, after the last activation."""
+        """Return the activation of the sum."""
         found = image
         for index, convolution in enumerate(self.convolutions):
             found = convolution(nn.functional.leaky_relu(found, SLOPE) if index else found)
@@ -46,15 +50,17 @@ class Residual(nn.Module):
 class VNet(nn.Module):
     """V-Net without normalisation: (n, in_channels, h, w) to ``image`` (n, 1, h, w), 0 or above.
 
-    ``width`` is the number of features at the finest level: 12 in the paper. ``base`` is the
-    channel that the network's answer is added to, None for none, as in the paper. Raises
-    ValueError for a base that is no channel.
+    ``width`` is the number of features at the finest level: 12 in the paper. The network's output
+    is added to the channel ``base``, or to none when it is None, as in the paper. Raises ValueError
+    for a ``base`` that is not a channel.
     """
 
     def __init__(self, in_channels: int, width: int = 12, base: int | None = None) -> None:
         super().__init__()
         if base is not None and not 0 <= base < in_channels:
-            raise ValueError(f"base is channel {base}, of {in_channels} channels")
+            raise ValueError(
+                f"base is channel {base} of {in_channels} channels: give 0 to {in_channels - 1}"
+            )
         self.base = base
         widths = [width * 2**level for level in range(len(CONVOLUTIONS))]
         finer = list(zip(widths[:-1], widths[1:], CONVOLUTIONS[:-1], strict=True))
@@ -81,7 +87,7 @@ class VNet(nn.Module):
         for transposed, up in zip(self.transposed, self.ups, strict=True):
             found = nn.functional.leaky_relu(transposed(found), SLOPE)
             found = up(torch.cat([skips.pop(), found], dim=1))
-        answer: Tensor = self.last(found)
+        output: Tensor = self.last(found)
         if self.base is not None:
-            answer = answer + image[:, self.base : self.base + 1]
-        return {"image": nn.functional.relu(answer)}
+            output = output + image[:, self.base : self.base + 1]
+        return {"image": nn.functional.relu(output)}

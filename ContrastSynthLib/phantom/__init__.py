@@ -1,1 +1,1 @@
-"""Virtual patients, whose truth is known at every voxel."""
+"""Virtual patients: simulated scans with the true tissue and uptake of every voxel."""

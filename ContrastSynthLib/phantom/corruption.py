@@ -1,7 +1,7 @@
-"""Artefacts of a scan that went wrong, made where they arise: in k-space.
+"""Simulated artefacts of a corrupted scan (motion, aliasing, zipper), computed in k-space.
 
-Each function takes a stack of slices (k, rows, columns), phase-encoded along the rows, and
-returns a magnitude of the same shape, float32. The slices of a stack suffer alike.
+Each function takes a stack of slices (k, rows, columns), phase-encoded along the rows, and returns
+a magnitude image of the same shape, float32. All slices of a stack have the same artefact.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from ContrastSynthLib.errors import RequestError, unknown_name
 from ContrastSynthLib.volumes import FloatArray
 
 POSES = 7
+"""Number of positions of the head during a scan with motion."""
 STILL = 0.04
-"""This share of the lines on either side of the middle sees the head at rest."""
+"""Share of the k-space lines on each side of the centre without motion."""
 DEGREES_PER_MM = 0.6
-"""How far the head turns where it moves by one millimetre; our choice."""
+"""Rotation of the head in degrees per mm of translation: our choice."""
 
 
 def corrupt(
@@ -33,13 +34,16 @@ def corrupt(
 ) -> FloatArray:
     """Return ``image`` with the artefact that ``corruption["type"]`` names.
 
-    motion: ``motion_mm``; aliasing: ``aliased_share`` of the signal that folds over; zipper:
-    ``zipper_height``, its size over the brain's mean. Raises RequestError for an unknown
-    type, a stack that is not three-dimensional, and slices of one row or column.
+    ``image`` is (k, rows, columns) with pixels of ``pixel_mm``. ``corruption`` also holds, for
+    motion, ``motion_mm``; for aliasing ``aliased_share``, the share of the signal that folds over;
+    for a zipper ``zipper_height``, its intensity divided by the image's mean above 0. Raises
+    RequestError for an unknown type, a stack that is not three-dimensional, and slices with a
+    single row or column.
     """
     if image.ndim != 3 or min(image.shape[1:]) < 2:
         raise RequestError(
-            f"A stack of slices has three dimensions and no slice of one row: {image.shape}."
+            f"A stack of slices needs three dimensions, and 2 or more rows and columns: it has the "
+            f"shape {image.shape}."
         )
     name = corruption["type"]
     if name not in _ARTEFACTS:
@@ -51,15 +55,15 @@ def corrupt(
 def _motion(
     image: FloatArray, corruption: Mapping[str, Any], rng: np.random.Generator, pixel_mm: float
 ) -> NDArray[np.floating]:
-    """Fill bands of k-space lines from different poses of the head.
+    """Take bands of k-space lines from different positions of the head.
 
-    The pose at the middle of k-space, which holds the contrast, is the true one.
+    The position at the centre of k-space, which determines the contrast, is the true one.
     """
     rows, columns = image.shape[1:]
     v, u = fftfreq(rows)[:, None], fftfreq(columns)[None, :]
-    # Lines in the order of time: from one edge of k-space to the other.
+    # Lines in the order of acquisition: from one edge of k-space to the other.
     order = np.fft.fftshift(np.arange(rows))
-    # Most breaks fall near the middle, where they show.
+    # Most movements are near the centre of k-space, where their effect is visible.
     breaks = rng.normal(0, 0.18, POSES - 1)
     breaks = np.sort(0.5 + breaks + STILL * np.sign(breaks))
     pose_of_line = np.empty(rows, int)
@@ -81,7 +85,7 @@ def _motion(
 def _aliasing(
     image: FloatArray, corruption: Mapping[str, Any], rng: np.random.Generator, pixel_mm: float
 ) -> NDArray[np.floating]:
-    """Weaken every second k-space line: a ghost, half the field of view away, appears."""
+    """Attenuate every second k-space line: it adds a ghost shifted by half the field of view."""
     share = corruption["aliased_share"]
     lines = np.ones(image.shape[1], np.float32)
     lines[1::2] = (1 - share) / (1 + share)
@@ -92,7 +96,7 @@ def _aliasing(
 def _zipper(
     image: FloatArray, corruption: Mapping[str, Any], rng: np.random.Generator, pixel_mm: float
 ) -> NDArray[np.floating]:
-    """Add radio waves of one frequency, received in every line with another phase."""
+    """Add interference of one frequency, with a random phase in every k-space line."""
     rows, columns = image.shape[1:]
     inside = image[image > 0]
     mean = float(inside.mean()) if inside.size else 1.0

@@ -1,7 +1,7 @@
-"""From tissue maps to the images that a scanner makes of them.
+"""Simulated MR images of tissue maps.
 
-Signals are closed forms. A scan then has shading and a gain, thick slices and coarse pixels,
-Rician noise of its own, and lies a little askew of the pre scan.
+The signal equations are closed forms. Each scan has its own gain and shading, slice thickness,
+pixel size, Rician noise, and a small misregistration with the pre scan.
 """
 
 from __future__ import annotations
@@ -15,29 +15,35 @@ from scipy.ndimage import affine_transform
 from scipy.spatial.transform import Rotation
 
 from ContrastSynthLib.errors import unknown_name
+from ContrastSynthLib.phantom.brain.deformation import CENTRE_MM
 from ContrastSynthLib.phantom.brain.fields import Box, random_spline
 from ContrastSynthLib.phantom.tissue import interstitial_concentration, plasma_concentration
 from ContrastSynthLib.physics import r1_with_agent, relaxivity, spgr_signal
 from ContrastSynthLib.volumes import FloatArray
 
 WHITE_LEVEL = 1000.0
-"""Signal of white matter in a scan of gain 1, in the arbitrary units of scanners."""
+"""Signal of white matter in a scan with a gain of 1, in arbitrary units."""
 
 R2_OF_R1 = 1.2
-"""Transverse over longitudinal relaxivity; our choice for all agents and both fields, near
-the ratios in plasma of Rohrer et al., Invest Radiol 2005;40:715-724."""
+"""Ratio of transverse to longitudinal relaxivity, r2 / r1: our choice for all agents and fields.
+
+Near the ratios in plasma of Rohrer et al., Invest Radiol 2005;40:715-724.
+"""
 
 MPRAGE_PULSES = 176
+"""Number of excitations after each inversion."""
 INVERSION_EFFICIENCY = 0.95
 B_VALUE_S_PER_MM2 = 1000.0
 BIAS_STEP_MM = 70.0
+"""Distance over which the shading varies."""
 FLOW_TIME_S = 0.03
-"""Our choice: a spin echo of 10 ms keeps 7 tenths of the blood's signal, one of 90 ms a 20th."""
+"""Decay time of flowing blood in a spin echo: 70 % is left at a TE of 10 ms, 5 % at 90 ms. Our
+choice."""
 
 
 @dataclass(frozen=True)
 class Relaxation:
-    """Maps that a sequence sees, of one shape: rates in 1/s, density, ADC in mm2/s, flow 0-1."""
+    """Maps of one shape: R1 and R2 in 1/s, proton density, ADC in mm2/s, share of flowing blood."""
 
     r1: FloatArray
     r2: FloatArray
@@ -49,10 +55,11 @@ class Relaxation:
 def gadolinium(
     maps: FloatArray, contrast: Mapping[str, float], dose_mmol_per_kg: float, time_s: float
 ) -> FloatArray:
-    """Return the agent in mmol/L of tissue, ``time_s`` after ``dose_mmol_per_kg``.
+    """Return the concentration of agent in tissue in mmol/L, ``time_s`` after the injection.
 
-    ``maps`` are those of an anatomy: the plasma's share times its curve, and the leaky
-    interstitium's share times the curve of one compartment (the extended Tofts model).
+    ``maps`` (7, k, j, i) are those of an ``Anatomy``. The extended Tofts model: the plasma fraction
+    times the plasma concentration, plus the leaky interstitial fraction times the concentration in
+    the interstitium.
     """
     plasma = plasma_concentration(time_s, dose_mmol_per_kg)
     leaked = interstitial_concentration(time_s, dose_mmol_per_kg, contrast["exchange_per_min"])
@@ -62,18 +69,18 @@ def gadolinium(
 def tissue_with_agent(
     maps: FloatArray, agent_mmol_per_l: FloatArray | None, agent: str, field_strength_t: float
 ) -> Relaxation:
-    """Return what a sequence sees of an anatomy's maps with that much agent, or without."""
+    """Return the relaxation of an anatomy's ``maps`` with agent in mmol/L; None: without agent."""
     r1, r2, density, adc, flow = (*maps[:4], maps[6])
     if agent_mmol_per_l is None:
         return Relaxation(r1, r2, density, adc, flow)
-    speed = relaxivity(agent, field_strength_t)
-    r1 = r1_with_agent(r1, agent_mmol_per_l, speed)
-    r2 = r1_with_agent(r2, agent_mmol_per_l, R2_OF_R1 * speed)
+    r1_of_agent = relaxivity(agent, field_strength_t)
+    r1 = r1_with_agent(r1, agent_mmol_per_l, r1_of_agent)
+    r2 = r1_with_agent(r2, agent_mmol_per_l, R2_OF_R1 * r1_of_agent)
     return Relaxation(r1, r2, density, adc, flow)
 
 
 def spgr(tissue: Relaxation, scan: Mapping[str, Any]) -> FloatArray:
-    """Return the spoiled gradient echo's signal, eq. 1, times exp(-TE R2)."""
+    """Return the signal of a spoiled gradient echo: SPHERE, eq. 1, times exp(-TE R2)."""
     signal = spgr_signal(
         tissue.r1,
         repetition_time_s=scan["repetition_time_s"],
@@ -84,12 +91,13 @@ def spgr(tissue: Relaxation, scan: Mapping[str, Any]) -> FloatArray:
 
 
 def mprage(tissue: Relaxation, scan: Mapping[str, Any]) -> FloatArray:
-    """Return the steady-state signal of an MPRAGE at the middle of its train.
+    """Return the steady-state signal of an MPRAGE at the middle of its pulse train.
 
-    Each cycle maps the longitudinal magnetisation m linearly: inversion m -> -c m, recovery
-    m -> 1 + (m - 1) E(t), and a pulse train towards m_ss = (1 - E) / (1 - E cos a) with factor
-    (E cos a)^n. The cycle's fixed point follows; the signal is rho m sin(a) exp(-TE R2) at
-    the middle pulse, TI after the inversion (Deichmann et al., NeuroImage 2000;12:112-127).
+    Each cycle changes the longitudinal magnetisation m linearly: inversion m -> -c m, recovery
+    m -> 1 + (m - 1) E(t), and n pulses, which bring m towards m_ss = (1 - E) / (1 - E cos a) by a
+    factor of (E cos a)^n. The steady state is the fixed point of the cycle. The signal is
+    rho m sin(a) exp(-TE R2) at the middle pulse, TI after the inversion (Deichmann et al.,
+    NeuroImage 2000;12:112-127).
     """
     r1 = tissue.r1
     cosine, sine = (np.float32(f(np.deg2rad(scan["flip_angle_deg"]))) for f in (np.cos, np.sin))
@@ -100,10 +108,10 @@ def mprage(tissue: Relaxation, scan: Mapping[str, Any]) -> FloatArray:
     steady = (1 - e_pulse) / (1 - e_pulse * cosine)
     train = (e_pulse * cosine) ** half
     e_before, e_after = (np.exp(np.float32(-t) * r1) for t in (before, after))
-    # m at the middle pulse is offset - slope m, where m is what the inversion meets.
+    # m at the middle pulse is offset - slope m, with m the magnetisation before the inversion.
     slope = np.float32(INVERSION_EFFICIENCY) * e_before * train
     offset = (1 - e_before) * train + steady * (1 - train)
-    # From the middle to the next inversion, then round again to the fixed point.
+    # From the middle pulse to the next inversion, then the fixed point of the whole cycle.
     last = 1 - e_after + e_after * steady * (1 - train)
     middle = (offset - slope * last) / (1 + slope * e_after * train)
     decay = np.exp(-np.float32(scan["echo_time_s"]) * tissue.r2)
@@ -111,9 +119,9 @@ def mprage(tissue: Relaxation, scan: Mapping[str, Any]) -> FloatArray:
 
 
 def spin_echo(tissue: Relaxation, scan: Mapping[str, Any]) -> FloatArray:
-    """Return rho (1 - exp(-TR R1)) exp(-TE R2): T1- or T2-weighted by its times.
+    """Return rho (1 - exp(-TR R1)) exp(-TE R2); TR and TE determine the T1 or T2 weighting.
 
-    Blood that flows leaves the slice before its echo: exp(-TE / FLOW_TIME_S) of it is left.
+    Flowing blood leaves the slice before the echo: the share exp(-TE / FLOW_TIME_S) is left.
     """
     recovered = -np.expm1(-np.float32(scan["repetition_time_s"]) * tissue.r1)
     return np.asarray(tissue.density * recovered * _echo(tissue, scan["echo_time_s"]))
@@ -126,7 +134,7 @@ def _echo(tissue: Relaxation, echo_time_s: float) -> FloatArray:
 
 
 def flair(tissue: Relaxation, scan: Mapping[str, Any], csf_r1_per_s: float) -> FloatArray:
-    """Return rho |1 - 2 exp(-TI R1) + exp(-TR R1)| exp(-TE R2), TI such that CSF gives nothing."""
+    """Return rho |1 - 2 exp(-TI R1) + exp(-TR R1)| exp(-TE R2), with the TI that nulls CSF."""
     repetition = np.float32(scan["repetition_time_s"])
     inversion = flair_inversion_time(float(repetition), csf_r1_per_s)
     level = 1 - 2 * np.exp(-np.float32(inversion) * tissue.r1) + np.exp(-repetition * tissue.r1)
@@ -140,9 +148,9 @@ def flair_inversion_time(repetition_time_s: float, csf_r1_per_s: float) -> float
 
 
 def clean_signal(tissue: Relaxation, scan: Mapping[str, Any], csf_r1_per_s: float) -> FloatArray:
-    """Return the noise-free signal of a scan; raises RequestError for an unknown sequence.
+    """Return the noise-free signal of a scan; for "adc" that without diffusion weighting.
 
-    "adc" gives its image without diffusion weighting.
+    Raises RequestError for an unknown sequence.
     """
     if scan["sequence"] == "flair":
         return flair(tissue, scan, csf_r1_per_s)
@@ -160,9 +168,9 @@ def clean_signal(tissue: Relaxation, scan: Mapping[str, Any], csf_r1_per_s: floa
 
 @dataclass(frozen=True)
 class Scanner:
-    """One scan's own shading, place, pixels and noise on one box.
+    """Shading, position, resolution and noise of one scan on one box.
 
-    ``white`` is the clean signal of white matter, which sets the units and the noise.
+    ``white`` is the noise-free signal of white matter; intensities and noise are scaled by it.
     """
 
     box: Box
@@ -170,31 +178,30 @@ class Scanner:
     white: float
 
     def shade(self, rng: np.random.Generator) -> FloatArray:
-        """Return the gain and the receive coil's shading, about the scan's gain."""
+        """Return the shading of the receive coil times the gain of the scan."""
         field = random_spline(rng, BIAS_STEP_MM).on(self.box)[0]
         level = self.scan["gain"] * WHITE_LEVEL / self.white
         return np.asarray(level * np.exp(np.float32(self.scan["bias"]) * field))
 
     def move(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """Return the image shifted and turned by what the registration left."""
+        """Return the image shifted and rotated by a residual registration error."""
         direction, axis = (v / np.linalg.norm(v) for v in rng.normal(size=(2, 3)))
         if not self.scan["shift_mm"] and not self.scan["rotation_deg"]:
             return image
         turn = Rotation.from_rotvec(np.deg2rad(self.scan["rotation_deg"]) * axis).as_matrix()
-        # The head turns about its centre, wherever the box lies.
-        pivot = np.array([5.0, -18.0, 0.0])
+        # The head rotates about its centre, wherever the box is.
         first = np.array([axis[0] for axis in self.box.axes], dtype=float)
         steps = np.array([1.0, -1.0, -1.0]) * self.box.spacing_mm
         shift = self.scan["shift_mm"] * direction
         matrix = (turn * steps) / steps[:, None]
-        offset = (turn @ (first - pivot) + pivot + shift - first) / steps
+        offset = (turn @ (first - CENTRE_MM) + CENTRE_MM + shift - first) / steps
         moved = affine_transform(image, matrix, offset, order=1, mode="nearest", output=np.float32)
         return np.asarray(moved)
 
     def blurred(self, image: FloatArray, rng: np.random.Generator | None) -> FloatArray:
-        """Return the image averaged over the scan's voxels, noisy, and back on the box.
+        """Return the image averaged over the scan's voxels and resampled to the box.
 
-        Without ``rng`` there is no noise.
+        Noise is added in between, at the scan's resolution; not if ``rng`` is None.
         """
         widths = self.scan["thickness_mm"], self.scan["pixel_mm"], self.scan["pixel_mm"]
         pairs = [
@@ -210,7 +217,7 @@ class Scanner:
         return np.maximum(image, 0)
 
     def noisy(self, image: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """Return the magnitude of the image with complex noise."""
+        """Return the magnitude of the image with complex Gaussian noise (Rician noise)."""
         sigma = np.float32(self.scan["noise"] * WHITE_LEVEL * self.scan["gain"])
         real, imaginary = sigma * rng.standard_normal((2, *image.shape), dtype=np.float32)
         return np.asarray(np.hypot(image + real, imaginary))
@@ -219,9 +226,9 @@ class Scanner:
 def _resampling(
     count: int, spacing_mm: float, width_mm: float
 ) -> tuple[FloatArray | None, FloatArray | None]:
-    """Return the matrices that average to voxels of ``width_mm`` and interpolate back.
+    """Return the matrices that average to voxels of ``width_mm``, and that interpolate back.
 
-    None where the voxels stay as they are.
+    Both are None if the size of the voxels does not change.
     """
     if width_mm < 1.001 * spacing_mm:
         return None, None
@@ -249,10 +256,9 @@ def scan_image(
     white: float,
     repeat: int = 0,
 ) -> FloatArray:
-    """Return the image in scanner units, float32 and never negative, of a clean signal.
+    """Return the image of a noise-free signal, float32 and never negative, in arbitrary units.
 
-    The scan's own seed decides shading and place; a ``repeat`` has the same of both and other
-    noise.
+    The seed of the scan determines shading and position; another ``repeat`` changes only the noise.
     """
     rng = np.random.default_rng(scan["seed"])
     scanner = Scanner(box, scan, white)
@@ -264,7 +270,7 @@ def scan_image(
 def adc_image(box: Box, tissue: Relaxation, scan: Mapping[str, Any], white: float) -> FloatArray:
     """Return the ADC in mm2/s from two noisy images at b = 0 and B_VALUE_S_PER_MM2.
 
-    ADC = ln(S0 / Sb) / b, at least 0; where there is no signal it is 0.
+    ADC = ln(S0 / Sb) / b, limited to 0-0.004; 0 where there is no signal.
     """
     unweighted = spin_echo(tissue, scan)
     weighted = unweighted * np.exp(-np.float32(B_VALUE_S_PER_MM2) * tissue.adc)

@@ -1,7 +1,7 @@
-"""A small skull-stripped head made of ellipsoids: sample data for the demo and the tests.
+"""A simple skull-stripped brain made of ellipsoids, quick to compute: for tests and timings.
 
-It has grey and white matter, ventricles, vessels, a ring-enhancing lesion and a solid one,
-and every image follows from maps of T1, proton density and gadolinium by eq. 1 and eq. 7.
+It has grey and white matter, ventricles, vessels, a ring-enhancing and a solid lesion. All images
+are computed from maps of T1, proton density and gadolinium by SPHERE, eq. 1 and 7.
 """
 
 from __future__ import annotations
@@ -24,25 +24,29 @@ from ContrastSynthLib.physics.constants import (
 )
 from ContrastSynthLib.volumes import BoolArray, Volume
 
-# T1 in s at 3 T and proton density relative to water. Stanisz et al., Magn Reson Med
+# T1 in s at 3 T, and proton density relative to water. Stanisz et al., Magn Reson Med
 # 2005;54:507-512 for white matter, grey matter and blood; Rooney et al., Magn Reson Med
-# 2007;57:308-318 for CSF; tumour between grey matter and CSF.
+# 2007;57:308-318 for CSF. Tumour: our choice, between grey matter and CSF.
 WHITE, GREY, CSF, BLOOD, TUMOUR, NECROSIS = range(1, 7)
 T1_S = {WHITE: 0.95, GREY: 1.45, CSF: 4.0, BLOOD: 1.8, TUMOUR: 1.6, NECROSIS: 2.4}
 PROTON_DENSITY = {WHITE: 0.7, GREY: 0.82, CSF: 1.0, BLOOD: 0.85, TUMOUR: 0.88, NECROSIS: 0.95}
-# mmol/l in the extravascular scan some minutes after 0.1 mmol/kg of gadoterate.
+# mmol/l of tissue some minutes after the standard dose of gadoterate: our choice.
 CONCENTRATION = {WHITE: 0.01, GREY: 0.02, CSF: 0.0, BLOOD: 0.7, TUMOUR: 0.45, NECROSIS: 0.02}
 AGENT, FIELD_T = DEFAULT_AGENT, DEFAULT_FIELD_STRENGTH_T
 REPETITION_TIME_S, FLIP_ANGLE_DEG = 0.0082, 16.0
 WATER_SIGNAL = 8000.0
+"""Signal of water with a gain and a relaxation factor of 1, in arbitrary units."""
 MOTION = {"type": "motion", "motion_mm": 4.0}
 SPAN_MM = 192.0
-"""What the head's grid covers from right to left."""
+"""Width of the grid from right to left."""
 
 
 @dataclass(frozen=True)
 class SamplePatient:
-    """Scans by role (``pre``, ``low`` at 0.33 of the dose, ``post``, ``corrupted``), and truth."""
+    """Scans by role (``pre``, ``low`` at 0.33 of the dose, ``post``, ``corrupted``) and true maps.
+
+    ``tissue`` holds labels, 0 outside the brain; all maps are (k, j, i).
+    """
 
     scans: dict[str, Volume]
     tissue: NDArray[np.uint8]
@@ -55,8 +59,8 @@ def sample_patient(
 ) -> SamplePatient:
     """Return a patient on a grid of ``size`` (i, j, k) that spans 192 x 228 x 156 mm.
 
-    ``snr`` is white matter over the standard deviation of the Rician noise. The post scan
-    has its own gain and shading, as a second scan has. The same seed gives the same bits.
+    ``snr`` is the signal of white matter divided by the standard deviation of the Rician noise.
+    Each scan has its own gain and shading. The same seed gives the same bits.
     """
     rng = np.random.default_rng(seed)
     grid = _grid(size)
@@ -95,7 +99,7 @@ def _acquisition(dose: float) -> Acquisition:
 
 
 def _grid(size: tuple[int, int, int]) -> Grid:
-    """Return a slightly oblique grid, as scanners make them, centred on the origin."""
+    """Return a slightly oblique grid centred on the origin."""
     angle = np.deg2rad(6.0)
     turn = np.array(
         [
@@ -116,7 +120,7 @@ def _tissue(grid: Grid, rng: np.random.Generator) -> NDArray[np.uint8]:
     tissue = np.zeros(grid.shape, np.uint8)
     brain = _inside(points, (0, 0, 0), (68, 86, 60))
     tissue[brain] = CSF
-    # Smooth noise folds the borders between CSF, cortex and white matter.
+    # Smooth noise makes the borders between CSF, cortex and white matter irregular.
     depth = distance_transform_edt(brain, sampling=grid.spacing_mm[::-1])
     smooth = gaussian_filter(rng.normal(size=grid.shape), 3.5 / np.array(grid.spacing_mm[::-1]))
     sulci = np.abs(smooth / smooth.std())
@@ -149,7 +153,7 @@ def _tube(points: NDArray[np.float64], start: object, end: object, radius: float
 
 
 def _shading(grid: Grid, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return a smooth field about 1, as a receive coil leaves it."""
+    """Return a smooth field around 1: the shading of a receive coil."""
     slopes = rng.uniform(-0.04, 0.04, 3)
     axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in grid.shape), indexing="ij", sparse=True)
     return np.asarray(1.0 + sum(slope * axis for slope, axis in zip(slopes, axes, strict=True)))

@@ -1,7 +1,7 @@
-"""What tissues are to a scanner: T1, T2, proton density, ADC, and where contrast agent goes.
+"""MR properties of tissues: T1, T2, proton density, ADC, and the volumes that agent enters.
 
-Each number has a source; "our choice" says that no measured value is behind it, only the
-look of scans or a neighbouring tissue.
+Each number has a source. "Our choice" marks values without a measurement, chosen by the appearance
+in scans or by a similar tissue.
 """
 
 from __future__ import annotations
@@ -40,22 +40,23 @@ SOURCES = {
     "leenders": "Leenders et al., Brain 1990;113:27-47: blood volume of grey and white matter",
     "weinmann": "Weinmann et al., Physiol Chem Phys Med NMR 1984;16:167-172, as fitted by "
     "Tofts and Kermode, Magn Reson Med 1991;17:357-367: plasma curve",
-    "larsson": "Larsson et al., Magn Reson Med 1990;16:117-131: leak of the blood-brain barrier",
+    "larsson": "Larsson et al., Magn Reson Med 1990;16:117-131: permeability of the blood-brain "
+    "barrier",
     "choice": "our choice",
 }
-"""Where the numbers come from; a tissue's ``sources`` are keys of this table."""
+"""Sources of the numbers; a tissue's ``sources`` are keys of this table."""
 
 PROPERTIES = ("r1", "r2", "density", "adc", "plasma", "leak", "flow")
-"""The columns of :func:`tissue_table`."""
+"""The columns of :func:`tissue_table`, in this order."""
 
 
 @dataclass(frozen=True)
 class Tissue:
-    """One tissue. Pairs are at 1.5 and 3 T.
+    """The properties of one tissue; T1 and T2 are pairs for 1.5 and 3 T.
 
-    ``density`` is relative to water, ``adc`` in 1e-3 mm2/s. ``plasma`` is the volume fraction
-    of blood plasma and ``leak`` that of the interstitial space that agent reaches from it.
-    ``sources`` names, in this order, those of T1, T2, density, ADC and the two fractions.
+    ``density`` is the proton density relative to water, ``adc`` is in 1e-3 mm2/s. ``plasma`` is
+    the volume fraction of blood plasma, ``leak`` that of the interstitial space into which agent
+    leaks. ``sources`` holds those of T1, T2, density, ADC and the two fractions, in this order.
     """
 
     label: int
@@ -157,13 +158,12 @@ TISSUES: Mapping[str, Tissue] = {
 def tissue_table(
     field_strength_t: float, factors: Mapping[str, Mapping[str, float]] | None = None
 ) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
-    """Return for each tissue its PROPERTIES: R1 and R2 in 1/s, density, ADC in mm2/s, fractions.
+    """Return the PROPERTIES of each tissue, arrays (7,) float32, at a field strength.
 
-    The last of these is 1 for blood that flows.
-
-    Between 1.5 and 3 T linear in the relaxation times, and constant outside. ``factors``, by
-    tissue and property, tell how one patient differs. Raises RequestError for a field outside
-    1-3.5 T and for unknown names.
+    R1 and R2 in 1/s, proton density relative to water, ADC in mm2/s, volume fractions of plasma and
+    of leaky interstitium, and the share of flowing blood. T1 and T2 are interpolated linearly
+    between 1.5 and 3 T, and constant outside. ``factors``, by tissue and property, multiply the
+    values for one patient. Raises RequestError for a field outside 1-3.5 T and for unknown names.
     """
     low, high = FIELD_STRENGTH_RANGE_T
     if not low <= field_strength_t <= high:
@@ -190,15 +190,15 @@ def tissue_table(
     return table
 
 
-# Of an injection of 1 mmol/kg: kg/l and 1/s.
+# Biexponential plasma curve after an injection of 1 mmol/kg (Weinmann 1984).
 PLASMA_AMPLITUDES_KG_PER_L = (3.99, 4.78)
 PLASMA_RATES_PER_S = (0.144 / 60, 0.0111 / 60)
 
 
 def plasma_concentration(time_s: Values, dose_mmol_per_kg: float) -> Values:
-    """Return the agent in plasma in mmol/L, ``time_s`` seconds after an injection.
+    """Return the concentration in plasma in mmol/L, of the shape of ``time_s``, s after injection.
 
-    Biexponential (Weinmann 1984); 0 before the injection. Of any shape.
+    Biexponential (Weinmann 1984); 0 before the injection.
     """
     xp, (time,) = common_arrays(time_s)
     total = 0.0
@@ -210,10 +210,10 @@ def plasma_concentration(time_s: Values, dose_mmol_per_kg: float) -> Values:
 def interstitial_concentration(
     time_s: Values, dose_mmol_per_kg: float, exchange_per_min: float
 ) -> Values:
-    """Return the agent in leaky interstitium in mmol/L: one compartment fed by the plasma.
+    """Return the concentration in leaky interstitium in mmol/L, of the shape of ``time_s``.
 
-    The closed form of the Tofts model, kep times the convolution of the plasma curve with
-    exp(-kep t); 0 before the injection. Of any shape.
+    The Tofts model in closed form: kep (``exchange_per_min``) times the convolution of the plasma
+    concentration with exp(-kep t); 0 before the injection.
     """
     xp, (time,) = common_arrays(time_s)
     kep = exchange_per_min / 60

@@ -1,7 +1,7 @@
-"""Pictures: slices as a radiologist reads them, and intensities along a line.
+"""Figures of slices in radiological convention, and plots of line profiles.
 
-matplotlib is needed only here. Figures are made without pyplot, so nothing is shown,
-nothing is kept and no window system is asked for.
+matplotlib is imported only when a figure is made. pyplot is not used, so no display is needed and
+no figure stays in memory.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 Extent = tuple[float, float, float, float]
 
-# For each plane: where its slices are stacked, and what lies at the picture's left and top.
-# The patient's right is on the left: one looks from the feet, or at the patient's face.
+# For each plane: the axis of the stack, and the directions at the left and at the top of the
+# figure. The patient's right is on the left: the view is from the feet, or from the front.
 PLANES = {"axial": "SRA", "coronal": "ARS", "sagittal": "RAS"}
 OPPOSITE = {"R": "L", "A": "P", "S": "I"}
 
@@ -36,24 +36,26 @@ TITLE = "#f2f2f2"
 LETTER = "#9aa4ad"
 TAG = "#ffc857"
 UPTAKE = "#ff8c42"
-# Less is blue, more is orange, no difference is as black as the background.
+# Negative differences are blue, positive ones orange, and 0 is black like the background.
 DIFFERENCE_COLOURS = ("#bfe9ff", "#3fa7d6", "#14506e", "#000000", "#7a3b12", "#f08a3c", "#ffe3c2")
-# Distinguishable for the colour-blind (Okabe and Ito); black is for the reference.
+# Distinguishable with colour vision deficiency (Okabe and Ito); black is for the reference.
 LINE_COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 PANEL_INCHES = 3.1
 WINDOW_PERCENTILE = 99.5
+"""Percentile of the signal at the upper end of the window."""
 MARGIN_MM = 10.0
+"""Margin around the signal of the slices."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture of a :func:`slice_figure`.
+    """One image of a :func:`slice_figure`.
 
-    ``image`` (rows, columns) and ``extent`` come from :func:`display_slice`. A grey image by
-    default; with ``difference`` a signed one, in colour around 0 with a bar in ``unit``.
-    ``uptake`` in [0, 1], of the same shape, is laid over it, outlined at a half. ``window``
-    replaces the one that the panels of a kind share. ``tag`` is written into the corner.
+    ``image`` (rows, columns) and ``extent`` come from :func:`display_slice`. It is shown in grey,
+    or with ``difference`` in colours around 0, with a colour bar in ``unit``. ``uptake``, in [0, 1]
+    and of the same shape, is an overlay with a contour at 0.5. ``window`` (low, high) replaces the
+    window that all panels of a kind share. ``tag`` is written into the corner.
     """
 
     title: str
@@ -69,15 +71,14 @@ class Panel:
 def display_slice(
     volume: Volume, plane: str = "axial", at_ras_mm: Sequence[float] | None = None
 ) -> tuple[NDArray[np.float32], Extent]:
-    """Return the slice through a RAS point as a picture, and its edges in millimetres.
+    """Return the slice through a RAS point as an image, and its extent in millimetres.
 
-    The picture (rows, columns) has its first row on top and is in radiological convention:
-    axial with right on the left and anterior on top, coronal with right on the left and
-    superior on top, sagittal with anterior on the left and superior on top. On an oblique
-    grid it is the slice of the array whose axes are nearest to the plane. The extent is
-    (left, right, bottom, top) in RAS millimetres along these directions, as
-    ``matplotlib.imshow`` takes it. ``at_ras_mm`` is the volume's centre by default.
-    Raises RequestError for an unknown plane or a point outside the volume.
+    The image (rows, columns) has the first row on top and is in radiological convention: axial with
+    right on the left and anterior on top, coronal with right on the left and superior on top,
+    sagittal with anterior on the left and superior on top. For an oblique grid it is the slice of
+    the array that is nearest to the plane. The extent is (left, right, bottom, top) in RAS mm along
+    these directions, as for ``matplotlib.imshow``. ``at_ras_mm`` defaults to the volume's centre.
+    Raises RequestError for an unknown plane and a point outside the volume.
     """
     if plane not in PLANES:
         raise unknown_name("plane", plane, PLANES)
@@ -105,16 +106,16 @@ def display_slice(
 
 
 def choose_slice(mask: Volume, plane: str = "axial") -> tuple[float, float, float]:
-    """Return a RAS point, in millimetres, in the slice of ``plane`` with the most of ``mask``.
+    """Return a RAS point, in mm, in the slice of ``plane`` with the largest part of ``mask``.
 
-    It is the centre of what lies in that slice, to be given to :func:`display_slice`. The
-    mask may be binary or soft. Raises RequestError when it is empty.
+    It is the centroid of the mask in that slice, for :func:`display_slice`. The mask is binary or
+    has values from 0 to 1. Raises RequestError when it is empty and for an unknown plane.
     """
     if plane not in PLANES:
         raise unknown_name("plane", plane, PLANES)
     weight = np.clip(mask.array, 0, None).astype(np.float64)
     if not weight.any():
-        raise RequestError("The mask is empty: no slice shows any of it.")
+        raise RequestError("The mask is empty: no slice contains a part of it.")
     axis = _anatomical_axes(mask)[0]["RAS".index(PLANES[plane][0])]
     others = tuple(other for other in range(3) if other != axis)
     best = int(weight.sum(axis=others).argmax())
@@ -126,15 +127,15 @@ def choose_slice(mask: Volume, plane: str = "axial") -> tuple[float, float, floa
 
 
 def slice_figure(panels: Sequence[Panel], plane: str = "axial", columns: int = 4) -> Figure:
-    """Return panels side by side on black, all grey ones in one window.
+    """Return a figure with panels in rows of up to ``columns``, on black.
 
-    The window runs from 0, or the darkest value below it, to nearly the brightest; that of
-    the differences is symmetric around 0. Edges without signal are cut off. ``plane`` sets
-    the letters of orientation; more panels than ``columns`` start another row.
-    Raises MissingError without matplotlib.
+    All grey panels share a window from 0 to a high percentile of their signal, and all differences
+    one that is symmetric around 0. Borders without signal are cut off. ``plane`` determines the
+    letters of orientation. Raises RequestError without panels and for an unknown plane, and
+    MissingError without matplotlib.
     """
     if not panels:
-        raise RequestError("There is nothing to show: give at least one panel.")
+        raise RequestError("There is no panel to show: give at least one.")
     if plane not in PLANES:
         raise unknown_name("plane", plane, PLANES)
     figure_class, _ = load_matplotlib()
@@ -164,10 +165,10 @@ def slice_figure(panels: Sequence[Panel], plane: str = "axial", columns: int = 4
 def plot_profiles(profiles: Mapping[str, Profile], unit: str = "a.u.") -> Figure:
     """Return a plot of intensities along a line; the first profile, in black, is the reference.
 
-    Raises MissingError without matplotlib.
+    Raises RequestError without a profile, and MissingError without matplotlib.
     """
     if not profiles:
-        raise RequestError("There is nothing to plot: give at least one profile.")
+        raise RequestError("There is no profile to plot: give at least one.")
     figure_class, _ = load_matplotlib()
     figure = figure_class(figsize=(7.2, 3.2), facecolor="white", layout="constrained")
     axes = figure.add_subplot()
@@ -190,28 +191,29 @@ def plot_profiles(profiles: Mapping[str, Profile], unit: str = "a.u.") -> Figure
 
 
 def figure_png(figure: Figure, dots_per_inch: int = 150) -> bytes:
-    """Return a figure as the bytes of a PNG file."""
+    """Return a figure as the content of a PNG file."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=dots_per_inch, facecolor=figure.get_facecolor())
     return stream.getvalue()
 
 
 def load_matplotlib() -> tuple[type[Figure], type[LinearSegmentedColormap]]:
-    """Return what a figure is made with; raises MissingError without matplotlib."""
+    """Return matplotlib's classes of figures and colour maps; MissingError without matplotlib."""
     try:
         from matplotlib.colors import LinearSegmentedColormap
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingError(
-            'Pictures need matplotlib. Install it with: pip install "matplotlib>=3.9"'
+            'Figures need matplotlib. Install it with: pip install "matplotlib>=3.9"'
         ) from error
     return Figure, LinearSegmentedColormap
 
 
 def _anatomical_axes(volume: Volume) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the array axes nearest to R, A and S, and +1 or -1 where they point there or away.
+    """Return the array axes nearest to R, A and S, and their signs: +1 towards, -1 away.
 
-    All three are chosen together: on a grid turned by 45 degrees two might take the same.
+    All three are chosen together; otherwise two directions could get the same axis on a grid
+    rotated by 45 degrees.
     """
     towards = (volume.grid.index_to_ras[:3, :3] / volume.grid.spacing_mm)[:, ::-1]
     best = max(permutations(range(3)), key=lambda axes: sum(abs(towards[range(3), axes])))
@@ -231,7 +233,7 @@ def _window(panels: Sequence[Panel], *, difference: bool) -> tuple[float, float]
 
 
 def _view(panels: Sequence[Panel]) -> Extent:
-    """Return the edges that hold the signal of all grey panels, with a margin, in mm."""
+    """Return the extent that contains the signal of all grey panels, with a margin, in mm."""
     boxes = []
     top_value = _window(panels, difference=False)[1]
     for panel in panels:
@@ -248,7 +250,7 @@ def _view(panels: Sequence[Panel]) -> Extent:
 
 
 def _centres(panel: Panel) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return where the columns and the rows of a picture have their centres, in mm."""
+    """Return the centres of the columns and of the rows of a panel, in mm."""
     left, right, bottom, top = panel.extent
     rows, columns = panel.image.shape
     across = (np.arange(columns) + 0.5) / columns

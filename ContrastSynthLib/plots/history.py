@@ -1,4 +1,4 @@
-"""Curves of an iterative method; figures and colours are those of ``plots.figures``."""
+"""Plot of the convergence of an iterative method."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def plot_history(
     columns: Mapping[str, Column],
     record: Mapping[str, Any] | None = None,
 ) -> Figure:
-    """Return the curves of a history over its iterations, a plot for each ``plot`` of its columns.
+    """Return a figure of a history over its iterations, with one plot per ``plot`` of its columns.
 
     ``record`` holds the numbers by which columns with a ``factor`` are multiplied. Raises
-    MissingError without matplotlib, RequestError for a history without iterations.
+    RequestError for a history without iterations, MissingError without matplotlib.
     """
     iterations = history.get("iteration")
     if not iterations:
-        raise RequestError("There is nothing to plot: the history holds no iteration.")
+        raise RequestError("There is nothing to plot: the history contains no iteration.")
     figure_class, _ = load_matplotlib()
     figure = figure_class(figsize=(7.2, 4.6), facecolor="white", layout="constrained")
     titles = list(dict.fromkeys(column.plot for column in columns.values() if column.plot))

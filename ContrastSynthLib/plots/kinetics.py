@@ -1,4 +1,4 @@
-"""Pictures of kinetic curves; figures and colours are those of ``plots.figures``."""
+"""Plot of kinetic curves."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ TYPE_NAMES = {"I": "persistent", "II": "plateau", "III": "washout"}
 def plot_curves(curves: Mapping[str, KineticCurve]) -> Figure:
     """Return a plot of enhancement over time; the first curve, in black, is the reference.
 
-    Each in percent of its own signal before the agent. Where the first curve has a type, a
-    grey band shows the 120 s of the initial phase, and a wedge the range of a plateau: within
-    10 % of the initial peak's signal. Raises MissingError without matplotlib, and RequestError
-    without a curve or for one whose signal before the agent is not above 0.
+    Enhancement is in percent of each curve's own baseline. If the first curve has a type, a grey
+    band marks the 120 s of the initial phase, and a wedge the range of a plateau: within 10 % of
+    the initial peak's signal. Raises RequestError without a curve and for a baseline that is not
+    above 0, and MissingError without matplotlib.
     """
     if not curves:
-        raise RequestError("There is nothing to plot: give at least one curve.")
+        raise RequestError("There is no curve to plot: give at least one.")
     figure_class, _ = load_matplotlib()
     figure = figure_class(figsize=(7.2, 3.6), facecolor="white", layout="constrained")
     axes = figure.add_subplot()
@@ -35,8 +35,8 @@ def plot_curves(curves: Mapping[str, KineticCurve]) -> Figure:
     for number, (name, curve) in enumerate(curves.items()):
         if curve.baseline <= 0:
             raise RequestError(
-                f"{name}: the signal before the agent is {curve.baseline:g}; enhancement is in "
-                "percent of it. Does the mask lie in tissue?"
+                f"{name}: the signal before the agent is {curve.baseline:g}, but must be above 0. "
+                "Does the mask lie in tissue?"
             )
         type_ = f", type {curve.type} ({TYPE_NAMES[curve.type]})" if curve.type else ""
         axes.plot(
@@ -63,7 +63,7 @@ def _percent(curve: KineticCurve) -> list[float]:
 
 
 def _plateau(axes: Axes, curve: KineticCurve) -> None:
-    """Draw the initial phase and the range in which the delayed phase is a plateau."""
+    """Draw the initial phase, and the range in which the delayed phase is a plateau."""
     if curve.type is None or curve.timing is None:
         return
     timing, percent = curve.timing, _percent(curve)

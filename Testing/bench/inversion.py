@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from ContrastSynthLib.inference.networks import load_network
 from ratio import Ratio
 
+from ContrastSynthLib.inference.networks import load_network
 from ContrastSynthLib.inversion.operators import network_forward
 from ContrastSynthLib.inversion.problem import Problem
 from ContrastSynthLib.inversion.regularisers import Regulariser
 from ContrastSynthLib.inversion.solvers import Solution, solve
 from ContrastSynthLib.metrics import ssim
-from ContrastSynthLib.phantom.brain.slices import brain_slices
+from ContrastSynthLib.phantom.brain.slices import SLAB_SLICES, brain_slabs
 from ContrastSynthLib.preprocessing.normalisation import fit
 from ContrastSynthLib.preprocessing.shading import gain_field
 from ContrastSynthLib.weights.bundles import find_bundle
@@ -37,13 +37,19 @@ SAME_OBJECTIVE = 1e-4
 @cache
 def slices(count: int = SLICES, size: int = SIZE) -> dict[str, torch.Tensor]:
     """Return slices (n, size, size) of pre, low and full dose, of virtual patients."""
-    made = brain_slices(
+    slabs = brain_slabs(
         77,
         roles=("pre", "low", "post", "brain"),
         shape=(size, size),
         doses=(0.25,),
         corruption=None,
         only=("low",),
+    )
+    rng = np.random.default_rng([77, 1])
+    made = (
+        {role: image[n : n + 1] for role, image in slab.items()}
+        for slab in slabs
+        for n in rng.permutation(SLAB_SLICES)
     )
     found: dict[str, list[np.ndarray]] = {"pre": [], "low": [], "post": []}
     for scans in made:

@@ -17,7 +17,7 @@ from ContrastSynthLib.phantom.brain.deformation import make_deformation, push_as
 from ContrastSynthLib.phantom.brain.fields import Box, random_spline
 from ContrastSynthLib.phantom.brain.parameters import ANATOMY, LESION_TYPES, SPANS, draw_parameters
 from ContrastSynthLib.phantom.brain.patient import BrainPatient, brain_patient, build_patient
-from ContrastSynthLib.phantom.brain.slices import brain_slices
+from ContrastSynthLib.phantom.brain.slices import SLAB_SLICES, brain_slabs
 from ContrastSynthLib.phantom.brain.study import Study
 from ContrastSynthLib.phantom.brain.template import brain_template
 from ContrastSynthLib.phantom.tissue import TISSUES
@@ -254,30 +254,28 @@ def test_different_patients_are_outside_the_training_ranges():
     assert set(LESION_TYPES["different"]) - set(LESION_TYPES["training"])
 
 
-def test_slices_are_what_was_asked_for_and_reproducible():
+def test_slabs_are_what_was_asked_for_and_reproducible():
     options = {
         "roles": ("pre", "post", "low", "corrupted", "uptake", "uptake_mask", "brain"),
         "shape": (96, 80),
-        "neighbours": 3,
     }
-    first, again = (list(itertools.islice(brain_slices(3, **options), 3)) for _ in range(2))
+    first, again = (list(itertools.islice(brain_slabs(3, **options), 2)) for _ in range(2))
     for one, two in zip(first, again, strict=True):
         assert set(one) == set(options["roles"])
         for role, image in one.items():
-            assert image.shape == (3, 96, 80)
+            assert image.shape == (SLAB_SLICES, 96, 80)
             assert image.dtype == np.float32
             assert np.isfinite(image).all()
             np.testing.assert_array_equal(image, two[role])
     assert not np.array_equal(first[0]["pre"], first[1]["pre"])
-    # The middle slice of one triple is that of a neighbouring triple shifted by one.
     assert max(one["brain"].mean() for one in first) > 0.2
     wrong = (
         *({"roles": ("pre", "posts")}, {"roles": ("low_0.1",)}),
-        *({"roles": ("corrupted",), "corruption": None}, {"neighbours": 2}, {"shape": (16, 80)}),
+        *({"roles": ("corrupted",), "corruption": None}, {"shape": (16, 80)}),
     )
     for request in wrong:
         with pytest.raises(RequestError):
-            next(brain_slices(3, **request))
+            next(brain_slabs(3, **request))
 
 
 def test_without_agent_the_post_scan_is_the_same_scan_and_darker_where_agent_was():

@@ -1,6 +1,6 @@
-"""Tissue maps of a virtual brain on any box: a slab of slices or the whole volume.
+"""Tissue maps of a virtual brain on a box: the whole volume or a slab of slices.
 
-The patient is prepared once; then each box is painted, layer upon layer, from the tissue
+A patient is prepared once. Then, for each box, layers are painted over one another, from the tissue
 of the template to vessels and lesions.
 """
 
@@ -38,20 +38,24 @@ FIELD_STEPS_MM = {
     "shade": 30.0,
     "folds": 10.0,
 }
-"""Widths of the random fields: rough cortex, tissue texture, skull-stripping, pial blood,
-regions, and the sulci that the template lacks."""
+"""Widths of the random fields: irregular cortex, tissue texture, border of the skull-stripping,
+pial blood, regional differences, and sulci that are missing in the template."""
 
 FLUID_WIDTH, WHITE_WIDTH = 0.13, 0.55
+"""Ranges of the maps ``fluid`` and ``whiteness`` over which one tissue changes into another."""
 DEEP_MM = 24.0
-"""Deeper than this, grey matter is nuclei: how thick the cortex is does not matter there."""
+"""Below this depth grey matter is nuclei, and the thickness of the cortex has no influence."""
 RIM_MM = 14.0
+"""Depth over which the pial blood decreases."""
 REGION = 0.03
+"""Standard deviation of R1 between regions, as a share of it."""
 FOLIUM_MM = 4.5
+"""Thickness of a folium of the cerebellum."""
 
 
 @dataclass(frozen=True)
 class Patient:
-    """What one patient has in every box. ``vessels`` are in the patient's space."""
+    """What all boxes of one patient have in common. ``vessels`` are in the patient's space."""
 
     parameters: Mapping[str, Any]
     template: Template
@@ -62,18 +66,18 @@ class Patient:
     tissues: Mapping[str, FloatArray]
 
     def with_scans(self, scans: Mapping[str, Any]) -> Patient:
-        """Return the same patient under other scanner settings."""
+        """Return the same patient with other scanner settings."""
         return replace(self, parameters={**self.parameters, "scans": scans})
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Tissue on a box, all (k, j, i).
+    """The true maps on a box, all (k, j, i).
 
     ``maps`` (7, k, j, i) holds R1 and R2 in 1/s, proton density, ADC in mm2/s, and the volume
-    fractions of plasma, of leaky interstitium and of flowing blood. ``tissue`` labels what most
-    of a voxel is (0 outside), ``lesion`` which lesion it belongs to, from 1; ``brain`` is what
-    a skull-stripping leaves.
+    fractions of plasma, of leaky interstitium and of flowing blood. ``tissue`` is the label of the
+    tissue with the largest share of a voxel (0 outside), ``lesion`` the number of the lesion, from
+    1; ``brain`` is the mask of the skull-stripping.
     """
 
     maps: FloatArray
@@ -83,7 +87,7 @@ class Anatomy:
 
 
 def prepare_patient(parameters: Mapping[str, Any]) -> Patient:
-    """Return what all boxes of a patient share; the same parameters give the same patient."""
+    """Return what all boxes of a patient have in common; equal parameters give equal patients."""
     template = brain_template()
     rng = np.random.default_rng([parameters["seed"], 1])
     warp = make_deformation(template, parameters["anatomy"], rng)
@@ -100,7 +104,7 @@ def prepare_patient(parameters: Mapping[str, Any]) -> Patient:
         for lesion in lesions
     ]
     warp = push_aside(warp, masses)
-    moved = VesselPoints(warp.from_template(vessels.points_mm), vessels.radius_mm, vessels.is_sinus)
+    moved = VesselPoints(warp.from_template(vessels.points_mm), vessels.radius_mm)
     return Patient(
         parameters=parameters,
         template=template,
@@ -122,7 +126,7 @@ def _tissue_factors(parameters: Mapping[str, Any]) -> dict[str, dict[str, float]
 
 
 def make_anatomy(patient: Patient, box: Box) -> Anatomy:
-    """Paint the patient's tissue on a box."""
+    """Return the maps of a patient on a box."""
     anatomy = patient.parameters["anatomy"]
     places = patient.deformation.on(box)
     depth = patient.template.sample("depth_mm", places.reshape(3, -1)).reshape(box.shape)
@@ -144,7 +148,7 @@ def make_anatomy(patient: Patient, box: Box) -> Anatomy:
 
 
 def _paint_brain(canvas: Canvas, patient: Patient, fields: Mapping[str, FloatArray]) -> None:
-    """Paint grey and white matter and CSF, uneven, with the blood of the pia."""
+    """Paint grey matter, white matter and CSF, with texture and pial blood."""
     where = np.flatnonzero(canvas.inside)
     depth = canvas.depth.ravel()[where]
     chosen = {name: field.ravel()[where] for name, field in fields.items()}
@@ -152,10 +156,10 @@ def _paint_brain(canvas: Canvas, patient: Patient, fields: Mapping[str, FloatArr
     names = ("grey", "white", "csf")
     values = np.stack([patient.tissues[name] for name in names]).T @ shares
     csf = shares[2]
-    # Regions differ a little in R1, and all tissue is somewhat uneven.
+    # R1 differs slightly between regions, and all tissue has a texture.
     uneven = patient.parameters["tissue"]["texture"] * chosen["texture"]
     values[0] *= 1 + (uneven + REGION * chosen["shade"]) * (1 - csf)
-    # Vessels of the pia, too thin to be drawn one by one.
+    # Pial vessels are too thin to be drawn individually.
     near = np.exp(-np.maximum(depth, 0) / RIM_MM)
     pial = patient.parameters["contrast"]["pial_plasma"] * np.clip(1 + chosen["rim"], 0, 3)
     values[4] += pial * near * np.clip(4 * csf * (1 - csf) + 0.5 * csf, 0, 1)
@@ -167,13 +171,13 @@ def _paint_brain(canvas: Canvas, patient: Patient, fields: Mapping[str, FloatArr
 def _tissue_shares(
     patient: Patient, points: FloatArray, depth: FloatArray, fields: Mapping[str, FloatArray]
 ) -> FloatArray:
-    """Return how much of each point is grey matter, white matter and CSF, (3, n)."""
+    """Return the shares of grey matter, white matter and CSF at each point, (3, n)."""
     anatomy = patient.parameters["anatomy"]
     whiteness, fluid, folding = (
         patient.template.sample(name, points) for name in ("whiteness", "fluid", "folding")
     )
     rough = np.float32(anatomy["cortex_roughness"]) * fields["cortex"]
-    # Sulci that the template lacks lie where a field is 0, white matter of gyri between them.
+    # Sulci missing in the template are put where a field is 0, white matter of gyri between them.
     ridge = np.abs(fields["folds"])
     folding *= anatomy["folding"]
     fluid += folding * (np.clip(1 - ridge / 0.25, 0, 1) - 0.1)
@@ -186,7 +190,7 @@ def _tissue_shares(
 
 
 def _folia(points: FloatArray, depth: FloatArray, rough: FloatArray) -> FloatArray:
-    """Return CSF between the folia of the cerebellum: shells parallel to its surface."""
+    """Return the CSF between the folia of the cerebellum, as shells parallel to its surface."""
     z, y, _ = points
     cerebellum = np.clip((-18 - z) / 8, 0, 1) * np.clip((-40 - y) / 8, 0, 1)
     shells = np.cos(2 * np.pi * (depth + rough) / FOLIUM_MM)

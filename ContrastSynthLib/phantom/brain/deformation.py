@@ -1,7 +1,7 @@
-"""How a patient's brain differs in shape from the template: pose, size, warps, ventricles, mass.
+"""Deformation of a patient's brain: pose, size, random warps, ventricles, mass effect of lesions.
 
-Points are (z, y, x) RAS millimetres. The map goes from the patient to the template, so that
-images are read off without holes; :meth:`Deformation.from_template` solves for the way back.
+Points are (z, y, x) RAS millimetres. The transform maps points of the patient to the template, so
+that every voxel of the patient has a value; :meth:`Deformation.from_template` inverts it.
 """
 
 from __future__ import annotations
@@ -24,11 +24,15 @@ from ContrastSynthLib.phantom.brain.template import Template
 from ContrastSynthLib.volumes import FloatArray
 
 CENTRE_MM = np.array([5.0, -18.0, 0.0])
+"""Centre of the head, about which it rotates and scales."""
 LATTICE_MM = 6.0
+"""Spacing of the coefficients of the displacement."""
 WARPS_MM = (28, 12, 6)
+"""Widths of the random warps."""
 SMALLEST_JACOBIAN = 0.2
-"""Where the warp would squeeze tissue further than to this share, it is made weaker."""
+"""Minimum of the determinant of the Jacobian; stronger warps are reduced until it is reached."""
 VENTRICLE_REACH_MM = 14.0
+"""Distance from the ventricles over which their enlargement decreases."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Deformation:
     displacement: Spline
 
     def on(self, box: Box) -> FloatArray:
-        """Return where in the template each voxel of a box lies, (3, k, j, i) mm."""
+        """Return the position in the template of each voxel of a box, (3, k, j, i) mm."""
         mesh = [axis - c for axis, c in zip(box.mesh(), CENTRE_MM, strict=True)]
         places = self.displacement.on(box)
         for component, row in enumerate(self.matrix.astype(np.float32)):
@@ -49,12 +53,12 @@ class Deformation:
         return places
 
     def at(self, points_mm: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return where in the template scattered points (n, 3) lie."""
+        """Return the positions in the template of points (n, 3) of the patient."""
         moved = (points_mm - CENTRE_MM) @ self.matrix.T + CENTRE_MM
         return np.asarray(moved + self.displacement.at(points_mm))
 
     def from_template(self, points_mm: NDArray[np.floating], rounds: int = 12) -> FloatArray:
-        """Return the patient's points (n, 3) that lie at these of the template."""
+        """Return the patient's points (n, 3) of points of the template, found iteratively."""
         back = np.linalg.inv(self.matrix)
         wanted = np.asarray(points_mm, dtype=np.float64)
         points = (wanted - CENTRE_MM) @ back.T + CENTRE_MM
@@ -63,7 +67,7 @@ class Deformation:
         return np.asarray(points, dtype=np.float32)
 
     def jacobian(self, box: Box) -> FloatArray:
-        """Return the determinant of the map's derivative on a box; below 0 it would fold."""
+        """Return the determinant of the Jacobian on a box; it is negative where the map folds."""
         places = self.on(box)
         axes = [axis.astype(np.float64) for axis in box.axes]
         slopes = np.stack([np.stack(np.gradient(p, *axes)) for p in places])
@@ -73,15 +77,15 @@ class Deformation:
 def make_deformation(
     template: Template, parameters: Mapping[str, float], rng: np.random.Generator
 ) -> Deformation:
-    """Return the map drawn by the anatomy's ``parameters``: pose, size, warps, ventricles."""
+    """Return a deformation by the anatomy's ``parameters``: pose, size, warps, ventricles."""
     angles = [parameters[name] for name in ("pitch_deg", "roll_deg", "yaw_deg")]
-    # Rotation speaks x, y, z; arrays here are z, y, x.
+    # Rotation uses the order x, y, z; arrays here use z, y, x.
     turn = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()[::-1, ::-1]
     sizes = [parameters[name] for name in ("scale_z", "scale_y", "scale_x")]
     matrix = np.diag(1 / np.array(sizes)) @ turn
     coefficients = np.zeros((3, *lattice_shape(LATTICE_MM)), np.float32)
     for width in WARPS_MM:
-        # A lattice of 6 mm holds features of 6 mm as they are.
+        # On a lattice of 6 mm, independent coefficients have a width of 6 mm without smoothing.
         smoothness = 0.0 if width <= LATTICE_MM else width / 2
         spline = random_spline(rng, LATTICE_MM, smoothness, components=3)
         coefficients += parameters[f"warp_{width}mm"] * spline.coefficients
@@ -94,9 +98,9 @@ def make_deformation(
 
 
 def push_aside(warp: Deformation, masses: Sequence[tuple[FloatArray, float, float]]) -> Deformation:
-    """Return the map with tissue pushed away from lesions.
+    """Return the deformation with tissue displaced by lesions (mass effect).
 
-    ``masses`` lists centre (z, y, x) of the patient, radius and push in mm.
+    ``masses`` lists the centre (z, y, x) in the patient, the radius and the displacement in mm.
     """
     mesh = lattice_points(LATTICE_MM)
     for centre, radius, push in masses:
@@ -110,7 +114,7 @@ def push_aside(warp: Deformation, masses: Sequence[tuple[FloatArray, float, floa
 
 
 def _lattice_places(warp: Deformation) -> NDArray[np.floating]:
-    """Return where in the template the lattice's points lie, (n, 3)."""
+    """Return the positions in the template of the lattice's points, (n, 3)."""
     mesh = np.broadcast_arrays(*lattice_points(LATTICE_MM))
     points = np.stack([axis.ravel() for axis in mesh], axis=1)
     return np.asarray(warp.at(points))
@@ -123,7 +127,7 @@ def _plus(warp: Deformation, displacement_mm: NDArray[np.floating]) -> Deformati
 
 
 def _unfolded(warp: Deformation) -> Deformation:
-    """Return the warp, weaker if need be, so that it folds nowhere in the head."""
+    """Return the warp, reduced if necessary so that it folds nowhere in the head."""
     box = Box.centred((46, 56, 44), 4.0, (0.0, -20.0, 0.0))
     for _ in range(20):
         if float(warp.jacobian(box).min()) > SMALLEST_JACOBIAN:

@@ -1,7 +1,7 @@
-"""Boxes in the patient's space, and smooth random fields that are the same in every box.
+"""Boxes in the patient's space, and smooth random fields that do not depend on the box.
 
-A field is a cubic B-spline on a lattice that covers the whole head. A slab of slices and
-the whole volume read the same lattice, so that both see the same patient.
+A field is a cubic B-spline on a lattice that covers the whole head. A slab of slices and the whole
+volume evaluate the same lattice, so both show the same patient.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ContrastSynthLib.volumes import FloatArray
 
 LATTICE_LOW_MM = np.array([-104.0, -150.0, -120.0])
 LATTICE_HIGH_MM = np.array([120.0, 120.0, 110.0])
-"""Ends of every lattice along z, y, x in RAS millimetres of the MNI space."""
+"""First and last point of every lattice, (z, y, x) in RAS millimetres of the MNI space."""
 
 
 @dataclass(frozen=True)
 class Box:
-    """An axis-parallel grid: the RAS millimetres of its slices, rows and columns.
+    """An axis-parallel grid, as the RAS coordinates in mm of its slices, rows and columns.
 
     Rows run to the posterior and columns to the left, as in an axial DICOM series.
     """
@@ -35,7 +35,7 @@ class Box:
     def centred(
         cls, size: tuple[int, int, int], spacing_mm: float, centre_mm: tuple[float, float, float]
     ) -> Box:
-        """Return the box of ``size`` (i, j, k) about ``centre_mm`` (R, A, S)."""
+        """Return the box of ``size`` (i, j, k) centred at ``centre_mm`` (R, A, S)."""
         steps = [(np.arange(n) - (n - 1) / 2) * spacing_mm for n in size]
         x, y, z = (
             np.asarray(centre + sign * step, dtype=np.float32)
@@ -45,7 +45,7 @@ class Box:
 
     @property
     def axes(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Millimetres along z, y and x: the order of the array's indices."""
+        """Coordinates in mm along z, y and x, the order of the array's indices."""
         return self.z_mm, self.y_mm, self.x_mm
 
     @property
@@ -55,24 +55,24 @@ class Box:
 
     @property
     def spacing_mm(self) -> float:
-        """Length of a voxel's edge: boxes are isotropic."""
+        """Edge length of a voxel; boxes are isotropic."""
         return float(self.y_mm[0] - self.y_mm[1])
 
     @property
     def grid(self) -> Grid:
-        """The same lattice as a volume's grid."""
+        """The box as the grid of a volume."""
         edge = self.spacing_mm
         k, j, i = self.shape
-        # The origin is in LPS: the patient's left and posterior count positive.
+        # The origin is in LPS: x grows to the left, y to the posterior.
         first = (-float(self.x_mm[0]), -float(self.y_mm[0]), float(self.z_mm[0]))
         return Grid(size=(i, j, k), spacing_mm=(edge, edge, edge), origin_mm=first)
 
     def mesh(self) -> list[FloatArray]:
-        """Return z, y and x in millimetres, broadcastable to the box."""
+        """Return z, y and x in mm, broadcastable to the shape of the box."""
         return list(np.meshgrid(*self.axes, indexing="ij", sparse=True))
 
     def around(self, low_mm: ArrayLike, high_mm: ArrayLike) -> tuple[slice, slice, slice]:
-        """Return the part of the box between two (z, y, x) corners in millimetres."""
+        """Return the slices of the box between two corners (z, y, x) in mm; empty if outside."""
         cuts = []
         for axis, low, high in zip(self.axes, np.asarray(low_mm), np.asarray(high_mm), strict=True):
             inside = np.flatnonzero((axis >= low) & (axis <= high))
@@ -80,13 +80,13 @@ class Box:
         return cuts[0], cuts[1], cuts[2]
 
     def part(self, cut: tuple[slice, slice, slice]) -> Box:
-        """Return the box of a cut made by :meth:`around`."""
+        """Return the part of the box with the slices of :meth:`around`."""
         return Box(*(axis[piece] for axis, piece in zip(self.axes, cut, strict=True)))
 
 
 @dataclass(frozen=True)
 class Spline:
-    """A field of one or more components: B-spline coefficients (c, z, y, x) every ``step_mm``."""
+    """A field with c components: cubic B-spline coefficients (c, z, y, x) every ``step_mm``."""
 
     coefficients: FloatArray
     step_mm: float
@@ -100,7 +100,7 @@ class Spline:
         return np.ascontiguousarray(field, dtype=np.float32)
 
     def at(self, points_mm: NDArray[np.floating]) -> FloatArray:
-        """Return the field at scattered (z, y, x) points, shape (n, 3) to (n, c)."""
+        """Return the field at points (n, 3), (z, y, x) in mm, shape (n, c)."""
         where = ((points_mm - LATTICE_LOW_MM) / self.step_mm).T
         values = [
             map_coordinates(c, where, order=3, prefilter=False, mode="nearest", output=np.float32)
@@ -110,13 +110,13 @@ class Spline:
 
 
 def lattice_shape(step_mm: float) -> tuple[int, int, int]:
-    """Return how many coefficients a lattice has along z, y and x."""
+    """Return the number of coefficients of a lattice along z, y and x."""
     k, j, i = (int(n) for n in np.ceil((LATTICE_HIGH_MM - LATTICE_LOW_MM) / step_mm) + 1)
     return k, j, i
 
 
 def lattice_points(step_mm: float) -> list[FloatArray]:
-    """Return z, y and x in millimetres of a lattice's coefficients, broadcastable."""
+    """Return z, y and x in mm of a lattice's coefficients, broadcastable."""
     axes = [
         np.asarray(low + step_mm * np.arange(n), dtype=np.float32)
         for low, n in zip(LATTICE_LOW_MM, lattice_shape(step_mm), strict=True)
@@ -127,10 +127,10 @@ def lattice_points(step_mm: float) -> list[FloatArray]:
 def random_spline(
     rng: np.random.Generator, step_mm: float, smoothness_mm: float = 0.0, components: int = 1
 ) -> Spline:
-    """Return a random field of mean 0 and standard deviation about 1.
+    """Return a random field with mean 0 and a standard deviation of about 1.
 
-    Its features are about ``step_mm`` wide, or ``smoothness_mm`` (a Gaussian's) where that
-    is given.
+    Its features have a width of about ``step_mm``, or, if given, the sigma ``smoothness_mm`` of a
+    Gaussian.
     """
     shape = (components, *lattice_shape(step_mm))
     coefficients = rng.standard_normal(shape, dtype=np.float32)
@@ -139,7 +139,7 @@ def random_spline(
         coefficients = gaussian_filter(coefficients, sigma, mode="nearest")
         coefficients /= coefficients.std(axis=(1, 2, 3), keepdims=True)
         return Spline(coefficients, step_mm)
-    # A cubic B-spline of independent numbers has a variance of 0.479 along each axis.
+    # A cubic B-spline with independent coefficients of variance 1 has a variance of 0.479 per axis.
     return Spline(coefficients / np.float32(0.479**1.5), step_mm)
 
 

@@ -1,7 +1,7 @@
 """The head around a virtual brain: skull, marrow, fat, skin, eyes, and air in the face.
 
-The vault is grown outwards from the hull of the brain. Below it, face and neck are an
-ellipsoid and a column: a sketch, enough for what a scan of a head shows around a brain.
+The cranial vault consists of layers around the hull of the brain. The face is an ellipsoid and the
+neck a cylinder: simplified, but sufficient for the surroundings of a brain in a scan.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from ContrastSynthLib.phantom.brain.layers import Canvas
 from ContrastSynthLib.volumes import BoolArray, FloatArray
 
-# Layers outwards from the hull, each ending this many mm away from it.
+# Layers outside of the hull, and the distance in mm from the hull at which each ends.
 VAULT = (("bone", 5.5), ("marrow", 8.0), ("bone", 10.0))
 INNERMOST_MM, VAULT_MM, SCALP_MM = 4.0, 10.0, 16.0
 SKIN_MM, FAT_MM = 2.0, 5.0
-"""Thickness of the skin, and of the fat below it, counted from the surface of the head."""
+"""Thickness of the skin, and of the fat below it."""
 
 # In (z, y, x) millimetres of the template.
 FACE_MM, FACE_RADII_MM = (-55.0, 22.0, 0.0), (62.0, 72.0, 62.0)
@@ -29,9 +29,9 @@ AIR_MM = (((-46.0, 58.0, 0.0), (14.0, 22.0, 11.0)), ((-62.0, 46.0, 28.0), (13.0,
 
 
 def paint_head(canvas: Canvas, fields: Mapping[str, FloatArray]) -> None:
-    """Paint everything outside the hull; the voxels painted become part of the head."""
+    """Paint the head outside of the hull; its voxels are added to ``canvas.inside``."""
     voxel = canvas.box.spacing_mm
-    # Scalp and skull are thicker here than there.
+    # The thickness of scalp and skull varies.
     out = -canvas.depth / (1 + 0.06 * fields["shade"] + 0.015 * fields["strip"])
     below = _below_surface(canvas, out) + fields["shade"]
     canvas.inside |= below > 0
@@ -49,7 +49,7 @@ def paint_head(canvas: Canvas, fields: Mapping[str, FloatArray]) -> None:
 
 
 def _below_surface(canvas: Canvas, out: NDArray[np.floating]) -> FloatArray:
-    """Return how many mm below the head's surface a voxel lies: scalp, face or neck."""
+    """Return the depth in mm of each voxel below the surface of scalp, face or neck."""
     z, y, x = canvas.places
     offsets = [(p - c) / r for p, c, r in zip((z, y, x), FACE_MM, FACE_RADII_MM, strict=True)]
     face = (1 - np.sqrt(sum(o**2 for o in offsets))) * min(FACE_RADII_MM)
@@ -62,7 +62,7 @@ def _below_surface(canvas: Canvas, out: NDArray[np.floating]) -> FloatArray:
 def _paint_soft_tissue(
     canvas: Canvas, fields: Mapping[str, FloatArray], soft: BoolArray, below: FloatArray
 ) -> None:
-    """Paint muscle with planes of fat, the air of nose and sinuses, fat and skin."""
+    """Paint muscle with layers of fat, the air of nose and sinuses, subcutaneous fat and skin."""
     voxel = canvas.box.spacing_mm
     planes = np.clip(4 * (0.22 - np.abs(fields["strip"])), 0, 1)
     canvas.paint("muscle", soft.astype(np.float32))
@@ -84,7 +84,7 @@ def _paint_soft_tissue(
 
 
 def _paint_eyes(canvas: Canvas, soft: BoolArray) -> None:
-    """Paint the globes in the fat of their orbits, with the muscles and the nerve behind."""
+    """Paint the eyes, orbital fat, eye muscles and optic nerves."""
     voxel = canvas.box.spacing_mm
     for sign in (-1, 1):
         offsets = [p - c * s for p, c, s in zip(canvas.places, EYE_MM, (1, 1, sign), strict=True)]
@@ -100,6 +100,6 @@ def _paint_eyes(canvas: Canvas, soft: BoolArray) -> None:
 
 
 def _clear(canvas: Canvas, where: NDArray[np.bool_]) -> None:
-    """Make air of what is there."""
+    """Set voxels to air."""
     canvas.maps[:, where] = np.array([1, 1, 0, 0, 0, 0, 0], np.float32)[:, None]
     canvas.tissue[where] = 0

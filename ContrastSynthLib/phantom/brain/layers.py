@@ -1,4 +1,4 @@
-"""What is painted over the tissue of the template: dura, vessels, plexus, pituitary, lesions."""
+"""Layers painted over the tissue of the template: dura, vessels, choroid plexus, lesions, ..."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from ContrastSynthLib.phantom.tissue import PROPERTIES, TISSUES
 from ContrastSynthLib.volumes import BoolArray, FloatArray
 
 LEAK = PROPERTIES.index("leak")
-# Dura of the convexity lies this deep, counted from the hull of the brain.
+# Depth of the dura of the convexity below the hull of the brain; negative is outside.
 CONVEXITY_MM = -1.5
-# The falx hangs down to an ellipse above the corpus callosum: centre and radii (z, y).
+# The lower edge of the falx is an ellipse above the corpus callosum: centre and radii (z, y).
 FALX_CENTRE_MM, FALX_RADII_MM = (8.0, -14.0), (36.0, 52.0)
-# Choroid plexus runs from the temporal horn through the atrium to the foramen of Monro.
+# Course of the choroid plexus from the temporal horn through the atrium to the foramen of Monro,
+# (z, y, x) in mm on the right side.
 CHOROID_COURSE_MM = np.array(
     [
         (-14, -26, 28),
@@ -41,7 +42,11 @@ STALK_MM = ((-28.0, 2.0, 0.0), (-18.0, 0.0, 0.0))
 
 @dataclass
 class Canvas:
-    """The maps while they are painted. ``places`` (3, k, j, i) are mm of the template."""
+    """The maps on which layers are painted, see ``Anatomy``.
+
+    ``places`` (3, k, j, i) are the positions in the template, ``depth`` is that below the hull,
+    both in mm; only voxels ``inside`` are painted.
+    """
 
     box: Box
     tissues: Mapping[str, FloatArray]
@@ -60,7 +65,7 @@ class Canvas:
         depth: FloatArray,
         inside: BoolArray,
     ) -> Canvas:
-        """Return a canvas of air: no protons, and rates of 1 per s so that nothing divides by 0."""
+        """Return a canvas of air: no protons, and rates of 1 per s to avoid divisions by 0."""
         maps = np.zeros((len(PROPERTIES), *box.shape), np.float32)
         maps[:2] = 1.0
         return cls(box, tissues, places, depth, inside, maps, np.zeros(box.shape, np.uint8))
@@ -73,9 +78,9 @@ class Canvas:
         leak: FloatArray | float = 1.0,
         label: int | None = None,
     ) -> None:
-        """Lay a tissue over part ``where`` of the maps; ``cover`` 0-1 says how much of it.
+        """Paint a tissue over the part ``where`` of the maps with the opacity ``cover``, 0 to 1.
 
-        Only what is inside the head is painted. ``leak`` scales the tissue's leak.
+        ``leak`` is a factor for the tissue's leaky fraction. ``label`` replaces the tissue's label.
         """
         target = self.maps[(slice(None), *where)] if where is not ... else self.maps
         labels = self.tissue[where]
@@ -88,7 +93,7 @@ class Canvas:
     def paint_points(
         self, name: str, flat: NDArray[np.intp], cover: FloatArray, leak: float = 1.0
     ) -> None:
-        """Lay a tissue over scattered voxels given by their flat index."""
+        """Paint a tissue over voxels given by their flat indices."""
         cover = cover * self.inside.ravel()[flat]
         maps = self.maps.reshape(len(self.maps), -1)
         for channel, value in enumerate(self.tissues[name]):
@@ -103,7 +108,7 @@ def paint_dura(
     parameters: Mapping[str, float],
     fields: Mapping[str, FloatArray],
 ) -> None:
-    """Paint falx, tentorium and the dura of the convexity, sheets of uneven thickness."""
+    """Paint falx, tentorium and the dura of the convexity, as sheets of varying thickness."""
     z, y, x = canvas.places.reshape(3, -1)
     depth, rim = canvas.depth.ravel(), fields["rim"].ravel()
     voxel = canvas.box.spacing_mm
@@ -111,7 +116,7 @@ def paint_dura(
     def paint(near: NDArray[np.intp], distance: FloatArray) -> None:
         thick = parameters["dura_mm"] * np.clip(0.8 + 0.6 * rim[near], 0, 2)
         share = np.clip((thick / 2 - np.abs(distance)) / voxel + 0.5, 0, 1)
-        # A sheet thinner than a voxel fills no more than its share of it.
+        # A sheet thinner than a voxel fills only a part of it.
         cover = np.minimum(share, thick / voxel).astype(np.float32)
         canvas.paint_points("dura", near, cover, leak=parameters["dura_leak"])
 
@@ -125,9 +130,9 @@ def paint_dura(
     near = near[(arch > 1) & above]
     paint(near, x[near])
     # The free edge of the tentorium leaves an opening for the midbrain.
-    tent = within & (y > -100) & (y < -18) & (z < 16) & (z > -36)
-    near = np.flatnonzero(tent & (np.abs(x) > 0.75 * (y + 46)) & (np.abs(x) < 60))
-    # The sheet slopes: along its normal it is nearer than along z.
+    tentorium = within & (y > -100) & (y < -18) & (z < 16) & (z > -36)
+    near = np.flatnonzero(tentorium & (np.abs(x) > 0.75 * (y + 46)) & (np.abs(x) < 60))
+    # The sheet is inclined, so the distance along its normal is smaller than along z.
     paint(near, 0.8 * (z[near] - template.tentorium_at(y[near], x[near])))
 
 
@@ -137,7 +142,7 @@ def paint_choroid(
     parameters: Mapping[str, float],
     fields: Mapping[str, FloatArray],
 ) -> None:
-    """Paint choroid plexus, lumpy, along the lateral ventricles and in the fourth."""
+    """Paint the choroid plexus, irregular, along the lateral ventricles and in the fourth."""
     z, y, x = canvas.places
     near = np.flatnonzero((np.abs(x) < 36) & (y > -60) & (y < 10) & (z > -45) & (z < 26))
     if not near.size:
@@ -162,7 +167,7 @@ def paint_choroid(
 
 
 def paint_pituitary(canvas: Canvas) -> None:
-    """Paint the gland, where the skull-stripping left it, and its stalk."""
+    """Paint the pituitary gland and its stalk, as far as the skull-stripping includes them."""
     centre = np.array(PITUITARY_MM)[:, None]
     z, y, x = canvas.places
     near = np.flatnonzero((np.abs(x) < 10) & (np.abs(y - 3) < 9) & (z > -38) & (z < -14))
@@ -179,7 +184,7 @@ def paint_pituitary(canvas: Canvas) -> None:
 
 
 def paint_vessels(canvas: Canvas, vessels: VesselPoints) -> None:
-    """Paint all vessels: each point is a ball, thinner ones than a voxel fill part of it."""
+    """Paint all vessels: each point is a ball; vessels thinner than a voxel fill a part of it."""
     box, voxel = canvas.box, canvas.box.spacing_mm
     first = np.array([axis[0] for axis in box.axes])
     steps = np.array([1, -1, -1]) * voxel
@@ -192,17 +197,17 @@ def paint_vessels(canvas: Canvas, vessels: VesselPoints) -> None:
         position = (vessels.points_mm[chosen] - first) / steps
         reach = int(np.ceil(radius.max() / voxel + 0.5))
         inside = ((position > -reach) & (position < np.array(box.shape) + reach - 1)).all(axis=1)
-        _splat(cover, position[inside], radius[inside] / voxel, reach)
+        _fill_balls(cover, position[inside], radius[inside] / voxel, reach)
     flat = np.flatnonzero(cover)
     canvas.paint_points("blood", flat, cover.ravel()[flat])
 
 
-def _splat(
+def _fill_balls(
     cover: FloatArray, position: NDArray[np.floating], radius: NDArray[np.floating], reach: int
 ) -> None:
-    """Raise ``cover`` to what balls of ``radius`` voxels at (n, 3) positions fill."""
+    """Increase ``cover`` to the shares of voxels in balls of ``radius`` at ``position`` (n, 3)."""
     base = np.round(position).astype(int)
-    # A tube thinner than the voxel fills about its cross-section of it.
+    # A tube thinner than the voxel fills a share of it that is about the tube's cross-section.
     most = np.minimum(1.0, np.pi * radius**2)
     for offset in np.ndindex(*(2 * reach + 1,) * 3):
         voxel = base + (np.array(offset) - reach)
@@ -215,7 +220,7 @@ def _splat(
 
 
 def paint_oedema(canvas: Canvas, lesions: Sequence[Lesion]) -> None:
-    """Paint oedema about the lesions that have some, in white matter more than in grey."""
+    """Paint the oedema around lesions, more in white than in grey matter."""
     white = canvas.tissues["white"][0]
     grey = canvas.tissues["grey"][0]
     for lesion in lesions:
@@ -227,7 +232,7 @@ def paint_oedema(canvas: Canvas, lesions: Sequence[Lesion]) -> None:
             m - c for m, c in zip(canvas.box.part(cut).mesh(), lesion.centre_mm, strict=True)
         ]
         beyond = (lesion.shape_at(offsets) - 1) * lesion.radius_mm / width
-        # Fingers: oedema follows the white matter, further here than there.
+        # Oedema extends along the white matter in finger-like projections.
         fingers = 1 + 0.35 * lesion.bumps(offsets, 4, 8)
         r1 = canvas.maps[(0, *cut)]
         whiteness = np.clip((r1 - 0.9 * grey) / (white - grey), 0.08, 1)
@@ -236,7 +241,7 @@ def paint_oedema(canvas: Canvas, lesions: Sequence[Lesion]) -> None:
 
 
 def paint_lesions(canvas: Canvas, lesions: Sequence[Lesion]) -> NDArray[np.uint8]:
-    """Paint the parts of all lesions; return which lesion a voxel belongs to, from 1."""
+    """Paint the parts of all lesions; return the number of each voxel's lesion, from 1."""
     labels = np.zeros(canvas.box.shape, np.uint8)
     for number, lesion in enumerate(lesions, start=1):
         cut = _around(canvas.box, lesion, FURTHEST * lesion.radius_mm)

@@ -1,7 +1,7 @@
-"""Lesions of a virtual brain: where they may sit, what shape and which parts they have.
+"""Lesions of a virtual brain: position, shape and parts.
 
-A lesion is a level set of a bumpy ellipsoid whose level is chosen so that the volume is that
-of a ball of the diameter asked for. Its parts (wall, core, nodules) follow from the type.
+A lesion is a level set of an irregular ellipsoid; the level is chosen such that the volume is that
+of a ball with the given diameter. The type determines the parts (wall, core, nodules).
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ TYPES = (
 )
 DIAMETER_RANGE_MM = (3.0, 60.0)
 BUMPS = 24
-"""Plane waves that make a lesion's surface bumpy."""
+"""Number of plane waves that make the surface of a lesion irregular."""
 FURTHEST = 1.9
-"""No part of a lesion is further from its centre than this many radii."""
+"""Maximum distance of a lesion's parts from its centre, in radii."""
 
 
 @dataclass(frozen=True)
 class Lesion:
-    """A lesion in place. ``centre_mm`` is (z, y, x); waves (BUMPS, 3) are in 1/radius."""
+    """A lesion. ``centre_mm`` is (z, y, x) in the patient; ``waves`` (BUMPS, 3) are in 1/radius."""
 
     type: str
     radius_mm: float
@@ -43,14 +43,14 @@ class Lesion:
     level: float
 
     def shape_at(self, offsets: list[NDArray[np.floating]]) -> FloatArray:
-        """Return the size of a lesion whose border passes there, as a share of this one's.
+        """Return the level set function, which is 1 on the border and below 1 inside.
 
         ``offsets`` are z, y and x from the centre in mm, broadcastable.
         """
-        return np.asarray(_bumpy(self, offsets) / self.level, dtype=np.float32)
+        return np.asarray(_irregular(self, offsets) / self.level, dtype=np.float32)
 
     def bumps(self, offsets: list[NDArray[np.floating]], first: int, count: int) -> FloatArray:
-        """Return noise of mean 0 and deviation 1: ``count`` of the waves from ``first`` on."""
+        """Return noise with mean 0 and standard deviation 1: the sum of ``count`` waves."""
         total = np.float32(0)
         for wave, phase in zip(
             self.waves[first : first + count], self.phases[first : first + count], strict=True
@@ -60,7 +60,7 @@ class Lesion:
         return np.asarray(total * np.sqrt(2 / count), dtype=np.float32)
 
 
-def _bumpy(lesion: Lesion, offsets: list[NDArray[np.floating]]) -> FloatArray:
+def _irregular(lesion: Lesion, offsets: list[NDArray[np.floating]]) -> FloatArray:
     squares = sum(
         (o / (lesion.radius_mm * s)) ** 2 for o, s in zip(offsets, lesion.stretch, strict=True)
     )
@@ -100,13 +100,13 @@ def make_lesion(settings: Mapping[str, Any], centre_mm: FloatArray) -> Lesion:
 
 
 def _with_volume(lesion: Lesion) -> Lesion:
-    """Choose the level that encloses the volume of the ball."""
+    """Return the lesion with the level that encloses the volume of the ball."""
     count = 40
     axis = np.linspace(-FURTHEST, FURTHEST, count, dtype=np.float32) * lesion.radius_mm
     offsets = list(np.meshgrid(axis, axis, axis, indexing="ij", sparse=True))
     cell = (2 * FURTHEST / (count - 1)) ** 3
     wanted = round(4 / 3 * np.pi / cell)
-    level = np.partition(_bumpy(lesion, offsets).ravel(), wanted)[wanted]
+    level = np.partition(_irregular(lesion, offsets).ravel(), wanted)[wanted]
     return Lesion(**{**lesion.__dict__, "level": float(level)})
 
 
@@ -115,8 +115,9 @@ def place_lesion(
 ) -> FloatArray:
     """Return a plausible centre, (z, y, x) in mm of the template.
 
-    Large ones lie deep enough to fit; small ones at the border of grey and white matter or in
-    white matter; some solid ones hang on the dura. ``taken`` lists (centre, radius) of others.
+    Large lesions are deep enough to fit into the brain. Small ones are in white matter or at its
+    border with grey matter. Some solid ones are attached to the dura. ``taken`` lists the (centre,
+    radius) of other lesions, which are avoided.
     """
     radius = float(settings["diameter_mm"]) / 2
     low, high = np.array([-60.0, -100.0, -66.0]), np.array([72.0, 66.0, 66.0])
@@ -126,14 +127,14 @@ def place_lesion(
         for name in ("depth_mm", "whiteness", "ventricle_mm", "fluid")
     )
     dural = settings["type"] == "solid" and rng.random() < 0.35
-    # How deep a centre must lie for nearly the whole of it to be in the brain.
+    # Minimum depth of the centre at which nearly the whole lesion is in the brain.
     least = 0.75 * radius + 1.5 if dural else min(1.1 * radius + 3, 34.0)
     most = least + 4 if dural else 60.0
     score = (depth > least) * 1.0 + (depth < most) + rng.random(len(points)) * 0.2
     if not dural:
         score += (white > -0.3) + (white < 0.8) * 0.3 + (ventricle > min(radius, 8.0)) * 0.5
         score -= 1.0 * (fluid > 0.5)
-    # Below the tentorium and in the brain stem they are rarer.
+    # Lesions below the tentorium and in the brain stem are rarer.
     score -= 0.6 * (points[:, 0] < -25)
     for centre, other in taken:
         score -= 4.0 * (np.linalg.norm(points - centre, axis=1) < 1.3 * (radius + other))
@@ -141,13 +142,13 @@ def place_lesion(
 
 
 def lesion_parts(lesion: Lesion, box: Box) -> dict[str, FloatArray]:
-    """Return how much of each voxel of ``box`` belongs to each part, by tissue name, 0-1.
+    """Return the share of each voxel of ``box`` in each part, by the name of its tissue, 0 to 1.
 
-    "leak" is special: a factor on the leakiness of what is there.
+    "body" is the share of the whole lesion; "leak" is a factor for the leaky fraction of tumour.
     """
     offsets = [m - c for m, c in zip(box.mesh(), lesion.centre_mm, strict=True)]
     share = lesion.shape_at(offsets)
-    # Distances to the border in voxels make the fractions of border voxels.
+    # Border voxels have partial shares, by their distance to the border in voxels.
     sharpness = lesion.radius_mm / box.spacing_mm
 
     def within(limit: Any) -> FloatArray:
@@ -163,13 +164,13 @@ def lesion_parts(lesion: Lesion, box: Box) -> dict[str, FloatArray]:
 
 
 def _core_limit(lesion: Lesion, coarse: FloatArray) -> FloatArray:
-    # The wall is thinner and thicker along the circumference, and at least 1.2 mm.
+    # The thickness of the wall varies along the circumference and is at least 1.2 mm.
     wall = np.maximum(lesion.settings["wall"] * (1 + 0.6 * coarse), 1.2 / lesion.radius_mm)
     return np.asarray(1 - wall)
 
 
 def _infiltrating(within: Any, of: Any) -> FloatArray:
-    """Return a cover that grows from the border inwards and is uneven: tumour among tissue."""
+    """Return shares that increase irregularly from the border inwards: infiltrating tumour."""
     body, coarse, fine, _ = of
     depth = np.mean([within(limit) for limit in (0.7, 0.8, 0.9, 1.0)], axis=0)
     uneven = np.clip(0.85 + 0.12 * coarse + 0.08 * fine, 0.3, 1)
@@ -179,7 +180,7 @@ def _infiltrating(within: Any, of: Any) -> FloatArray:
 def _ring(lesion: Lesion, offsets: Any, within: Any, of: Any) -> dict[str, FloatArray]:
     body, coarse, fine, patchy = of
     core = within(_core_limit(lesion, coarse) + 0.08 * fine)
-    # Islands of living tumour, and septa, in the dead core of large ones.
+    # Viable tumour in the necrotic core of large lesions.
     islands = np.clip(3 * (fine - 1.1), 0, 1) * (lesion.radius_mm > 9)
     core = core * body * (1 - 0.8 * islands)
     return {"tumour": body, "necrosis": core, "leak": patchy}
@@ -218,7 +219,7 @@ def _non_enhancing(lesion: Lesion, offsets: Any, within: Any, of: Any) -> dict[s
 
 def _t1_bright(lesion: Lesion, offsets: Any, within: Any, of: Any) -> dict[str, FloatArray]:
     body, coarse, fine, _ = of
-    # Old clots are brightest at their rim.
+    # Old haematomas are brightest at their rim.
     rim = 1 - 0.5 * within(0.65) * (lesion.radius_mm > 6)
     bright = body * np.clip(0.7 * rim + 0.2 * coarse + 0.12 * fine, 0.1, 1)
     return {"glioma": body, "blood_or_fat": bright}

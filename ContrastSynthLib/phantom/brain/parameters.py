@@ -1,7 +1,7 @@
-"""Every parameter of a virtual brain, drawn from ranges, as one dictionary that is JSON.
+"""The parameters of a virtual brain patient, drawn from ranges, as one JSON-able dictionary.
 
-Each parameter has a range for training and, beside it, one for patients that differ in
-kind. The two never overlap.
+Each parameter has a range for training, and other ranges for patients that differ in kind from
+those of the training. They do not overlap.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ Bounds = tuple[float, float]
 
 @dataclass(frozen=True)
 class Span:
-    """Where a parameter is drawn from: uniformly, or so in its logarithm."""
+    """The ranges of a parameter; values are uniform, or log-uniform with ``log``."""
 
     training: Bounds
     different: tuple[Bounds, ...]
     log: bool = False
 
     def draw(self, rng: np.random.Generator, kind: str) -> float:
-        """Return a value for a patient of ``kind``, with four digits that JSON keeps."""
+        """Return a value for a patient of ``kind``, rounded to four digits."""
         bands = (self.training,) if kind == "training" else self.different
         low, high = bands[int(rng.integers(len(bands)))]
         if self.log:
             value = float(np.exp(rng.uniform(np.log(low), np.log(high))))
         else:
             value = float(rng.uniform(low, high))
-        # Rounding must not lead out of the band.
+        # A rounded value must stay in the range.
         return float(min(max(float(f"{value:.4g}"), low), high))
 
 
 def _around(inner: float, near: float, far: float, middle: float = 0.0) -> Span:
-    """Return a span about ``middle``: training within ``inner``, different from near to far."""
+    """Return a span around ``middle``: training up to ``inner`` away, different near to far."""
     sides = ((middle - far, middle - near), (middle + near, middle + far))
     return Span((middle - inner, middle + inner), sides)
 
@@ -116,7 +116,7 @@ DIFFUSION = {
     "echo_time_s": Span((0.06, 0.09), ((0.095, 0.11),)),
 }
 SEQUENCES = {"spgr": SPGR, "mprage": MPRAGE, "spin_echo": SPIN_ECHO}
-"""The T1-weighted sequences; each patient has one of them."""
+"""The T1-weighted sequences. All T1-weighted scans of a patient use the same one."""
 SCAN = {
     "gain": Span((0.7, 1.4), ((0.4, 0.6), (1.6, 2.2)), log=True),
     "noise": Span((0.007, 0.04), ((0.048, 0.065),), log=True),
@@ -140,7 +140,7 @@ LESION_TYPES = {
     "training": ("ring", "solid", "nodular", "leaky", "non_enhancing", "t1_bright"),
     "different": ("cyst_nodule", "open_ring", "ring", "solid", "leaky", "non_enhancing"),
 }
-"""Kinds of lesion; the first two of the different ones are never trained on."""
+"""Types of lesions; the first two of the "different" ones never occur in training."""
 CORRUPTION = {
     "motion": {"motion_mm": Span((2.0, 6.0), ((8.0, 12.0),))},
     "aliasing": {"aliased_share": Span((0.2, 0.45), ((0.5, 0.65),))},
@@ -161,7 +161,7 @@ SPANS = {
     "diffusion": DIFFUSION,
     **CORRUPTION,
 }
-"""All ranges by section. The diameter of lesions is the only one that both kinds share."""
+"""All ranges by section. Only the diameter of lesions has the same range in both kinds."""
 
 AGENTS = ("gadobutrol", "gadoterate", "gadoteridol")
 
@@ -178,13 +178,14 @@ def draw_parameters(
     head: bool = False,
     spacing_mm: float = 1.0,
 ) -> dict[str, Any]:
-    """Return all parameters of one patient, made of numbers, texts, lists and dictionaries.
+    """Return all parameters of one patient, JSON-able.
 
-    ``lesions`` is how many there are (0 to 3 when None), ``lesion_mm`` the range of their
-    diameters in place of the usual one; ``doses`` are shares of the full dose to scan at
-    besides 0 and 1; ``corruption`` is motion, aliasing, zipper or None.
-    ``only`` names the scans to make, besides pre and post; all when None. Raises
-    RequestError for an unknown kind, corruption or scan and for a dose outside 0-2.
+    ``kind`` is "training" or "different". ``lesions`` is their number (random, 0 to 3, when None),
+    ``lesion_mm`` the range of their diameters instead of the default one. ``doses`` are shares of
+    the full dose for scans in addition to 0 and 1. ``corruption`` is motion, aliasing, zipper or
+    None. ``only`` names the scans to simulate in addition to pre and post; all when None. ``head``
+    simulates the whole head instead of a skull-stripped brain. Raises RequestError for an unknown
+    kind, corruption or scan and for a dose outside 0-2.
     """
     if kind not in KINDS:
         raise unknown_name("kind of patient", kind, KINDS)
@@ -244,7 +245,7 @@ def roles_of(doses: Sequence[float]) -> tuple[str, ...]:
 
 
 def draw_scans(rng: np.random.Generator, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return other settings for the scans of a patient that was drawn before."""
+    """Return new scanner settings for the same scans of a patient."""
     given = [scan["dose"] for role, scan in parameters["scans"].items() if role.startswith("low")]
     drawn = _scans(rng, parameters["kind"], given)
     return {role: drawn[role] for role in parameters["scans"]}
@@ -253,7 +254,7 @@ def draw_scans(rng: np.random.Generator, parameters: Mapping[str, Any]) -> dict[
 def _scans(
     rng: np.random.Generator, kind: str, doses: Sequence[float]
 ) -> dict[str, dict[str, Any]]:
-    """Return the settings of each scan: the T1-weighted ones share their sequence."""
+    """Return the settings of each scan; the T1-weighted ones have a common sequence."""
     name = str(rng.choice(list(SEQUENCES)))
     protocol = {"sequence": name, **_draw(SEQUENCES[name], rng, kind), **_resolution(rng, kind)}
     scans: dict[str, dict[str, Any]] = {}
@@ -262,7 +263,7 @@ def _scans(
     for role, spans in (("t2", T2), ("flair", FLAIR), ("adc", DIFFUSION)):
         sequence = {"sequence": role, **_draw(spans, rng, kind), **_resolution(rng, kind)}
         scans[role] = {"dose": 0.0, **sequence, **_scan(rng, kind)}
-    # The pre scan is what all else is registered to.
+    # The other scans are registered to the pre scan.
     scans["pre"] |= {"shift_mm": 0.0, "rotation_deg": 0.0}
     return scans
 

@@ -1,4 +1,4 @@
-"""Virtual brain patients: a whole volume with all its scans, or many slices for training."""
+"""Virtual brain patients: whole volumes with all scans and the true maps."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ SYNTHETIC = "virtual brain patient, research only"
 
 @dataclass(frozen=True)
 class BrainPatient:
-    """A virtual patient: ``scans`` by role, ``truth`` maps (k, j, i), and what made them.
+    """A virtual patient: ``scans`` by role, true maps (k, j, i) in ``truth``, and ``parameters``.
 
-    Roles are pre, low (low_<dose> where there are several), post, t2, flair, adc and
-    corrupted. Truth: ``t1_s``, ``t2_s``, ``proton_density``, ``adc_mm2_per_s``,
-    ``plasma_fraction``, ``leak_fraction``, ``gadolinium_mmol_per_l`` (full dose, at the time
-    of the scans), ``tissue`` and ``lesion`` labels, ``brain``, ``uptake`` (the rise of the
-    noise-free signal, in medians of the brain before contrast) and ``uptake_mask`` (where it
-    exceeds a tenth of the 99.9th percentile). T1, T2 and ADC of air are 1 s, 1 s and 0.
+    Roles are pre, low (low_<dose> if there are several), post, t2, flair, adc and corrupted. The
+    true maps are ``t1_s``, ``t2_s``, ``proton_density``, ``adc_mm2_per_s``, ``plasma_fraction``,
+    ``leak_fraction``, ``gadolinium_mmol_per_l`` (after the full dose, at the time of the scans),
+    the labels ``tissue`` and ``lesion``, ``brain``, ``uptake`` (the increase of the noise-free
+    signal, in medians of the pre scan in the brain) and ``uptake_mask`` (where it exceeds a tenth
+    of the pre scan's 99.9th percentile). T1, T2 and ADC of air are 1 s, 1 s and 0.
     """
 
     scans: Mapping[str, Volume]
@@ -43,14 +43,14 @@ class BrainPatient:
 def brain_patient(seed: int = 0, *, kind: str = "training", **options: Any) -> BrainPatient:
     """Return the virtual patient of a seed; ``options`` are those of :func:`draw_parameters`.
 
-    ``kind`` "different" draws everything from outside the training ranges. Raises
-    RequestError for what is unknown or out of range, MissingError without nilearn.
+    With ``kind`` "different" all parameters are outside of the training ranges. Raises
+    RequestError for unknown names and values out of range, MissingError without nilearn.
     """
     return build_patient(draw_parameters(seed, kind=kind, **options))
 
 
 def build_patient(parameters: Mapping[str, Any]) -> BrainPatient:
-    """Return the patient of ``parameters``, as drawn or as read back from JSON.
+    """Return the patient with ``parameters``, as drawn or as read from JSON.
 
     Raises RequestError for another schema version and a voxel size outside 0.5-8 mm.
     """
@@ -97,7 +97,7 @@ def _whole(parameters: Mapping[str, Any]) -> Box:
 
 
 def _shown(anatomy: Anatomy, parameters: Mapping[str, Any]) -> NDArray[np.bool_]:
-    """Return where a scan has values: everywhere, or in the brain after skull-stripping."""
+    """Return the voxels that a scan contains: all, or the skull-stripped brain."""
     return np.ones_like(anatomy.brain) if parameters["head"] else anatomy.brain
 
 

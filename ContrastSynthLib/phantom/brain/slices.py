@@ -1,6 +1,7 @@
-"""Slices of virtual brains for training: many a second, from ever new patients.
+"""Slabs of slices of virtual brains, for training: fast to compute, from an unlimited number of
+patients.
 
-A patient is prepared once and cut in several slabs, each under its own scanner settings.
+A patient is prepared once; several slabs are computed from it, each with its own scanner settings.
 """
 
 from __future__ import annotations
@@ -21,38 +22,13 @@ from ContrastSynthLib.volumes import FloatArray
 
 SLAB_SLICES = 32
 MARGIN_SLICES = 4
-"""Cut and thrown away at both ends of a slab, where thick slices miss their neighbours."""
+"""Slices removed at both ends of a slab, where thick slices lack their neighbours."""
 SLABS_PER_PATIENT = 4
 HEIGHTS_MM = (-48.0, 62.0)
+"""Range of the slabs' centres, z in RAS mm."""
 LESION_SHARE = 0.6
-"""Share of slabs that are centred on a lesion, where the patient has one."""
+"""Share of slabs that are centred at a lesion, if the patient has one."""
 TRUTHS = ("unenhanced", "uptake", "uptake_mask", "brain", "lesion", "tissue")
-
-
-def brain_slices(
-    seed: int,
-    *,
-    roles: Sequence[str] = ("pre", "post", "uptake"),
-    shape: tuple[int, int] = (224, 192),
-    neighbours: int = 1,
-    kind: str = "training",
-    **options: Any,
-) -> Iterator[dict[str, FloatArray]]:
-    """Yield slices of 1 mm for ever, each a dictionary of (neighbours, rows, columns) by role.
-
-    ``roles`` are those of a patient's scans, in scanner units and skull-stripped (unless
-    ``head`` is among the ``options`` of :func:`draw_parameters`), and of its truth: uptake,
-    uptake_mask, brain, lesion, tissue, and unenhanced, the post scan as it would be without
-    agent. The same arguments give the same slices. Raises RequestError for unknown roles, a
-    number of neighbours that is even, and slices under 32 pixels.
-    """
-    if neighbours % 2 == 0 or not 1 <= neighbours <= SLAB_SLICES // 2:
-        raise RequestError(
-            f"{neighbours} neighbouring slices: give an odd number of at most {SLAB_SLICES // 2}."
-        )
-    order = np.random.default_rng([seed, 1])
-    for slab in brain_slabs(seed, roles=roles, shape=shape, kind=kind, **options):
-        yield from _cut(slab, neighbours, order)
 
 
 def brain_slabs(
@@ -63,7 +39,14 @@ def brain_slabs(
     kind: str = "training",
     **options: Any,
 ) -> Iterator[dict[str, FloatArray]]:
-    """Yield slabs of SLAB_SLICES slices of 1 mm for ever: what :func:`brain_slices` cuts."""
+    """Yield slabs of SLAB_SLICES slices of 1 mm without end: (slices, rows, columns) by role.
+
+    ``roles`` are those of a patient's scans, in arbitrary units and skull-stripped (unless ``head``
+    is among the ``options``, which are those of :func:`draw_parameters`), and TRUTHS: uptake,
+    uptake_mask, brain, lesion, tissue, and unenhanced, the post scan as it would be without agent.
+    ``shape`` is (rows, columns). Equal arguments give equal slabs. Raises RequestError for unknown
+    roles and slices under 32 pixels.
+    """
     rng = np.random.default_rng(seed)
     _check(roles, shape, draw_parameters(0, kind=kind, **options))
     while True:
@@ -87,7 +70,7 @@ def _check(roles: Sequence[str], shape: tuple[int, int], example: Mapping[str, A
 
 
 def _centre(patient: Patient, rng: np.random.Generator) -> tuple[float, float, float]:
-    """Return where a slab is centred, (R, A, S) in mm."""
+    """Return the centre of a slab, (R, A, S) in mm."""
     height = float(rng.uniform(*HEIGHTS_MM))
     if patient.lesions and rng.random() < LESION_SHARE:
         lesion = patient.lesions[int(rng.integers(len(patient.lesions)))]
@@ -124,13 +107,3 @@ def _slab(
             image = image * anatomy.brain
         slab[role] = image[MARGIN_SLICES:-MARGIN_SLICES]
     return slab
-
-
-def _cut(
-    slab: Mapping[str, FloatArray], neighbours: int, rng: np.random.Generator
-) -> Iterator[dict[str, FloatArray]]:
-    for first in rng.permutation(SLAB_SLICES - neighbours + 1):
-        yield {
-            role: np.array(image[first : first + neighbours], dtype=np.float32)
-            for role, image in slab.items()
-        }

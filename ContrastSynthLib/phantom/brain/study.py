@@ -1,4 +1,4 @@
-"""One virtual patient on one box, ready to be scanned."""
+"""The scans of a virtual patient on a box."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from ContrastSynthLib.volumes import FloatArray
 
 @dataclass(frozen=True)
 class Study:
-    """One patient on one box, ready to be scanned."""
+    """One patient with the maps on one box: computes the scans and the true uptake."""
 
     patient: Patient
     box: Box
     anatomy: Anatomy
 
     def agent(self, dose: float) -> FloatArray | None:
-        """Return the agent in mmol/L at the time of the scans; None without any."""
+        """Return the agent in mmol/L at the time of the scans; None for a dose of 0."""
         parameters = self.patient.parameters
         if not dose:
             return None
@@ -42,14 +42,14 @@ class Study:
         return gadolinium(self.anatomy.maps, contrast, given, contrast["time_s"])
 
     def tissue(self, dose: float) -> Relaxation:
-        """Return what sequences see after a share ``dose`` of the full one."""
+        """Return the relaxation maps after a share ``dose`` of the full dose."""
         parameters = self.patient.parameters
         return tissue_with_agent(
             self.anatomy.maps, self.agent(dose), parameters["agent"], parameters["field_strength_t"]
         )
 
     def clean(self, role: str) -> FloatArray:
-        """Return the noise-free signal, for a proton density of water of 1."""
+        """Return the noise-free signal of a scan; the proton density of water is 1."""
         scan = self.patient.parameters["scans"][role]
         csf_r1 = float(self.patient.tissues["csf"][0])
         return clean_signal(self.tissue(scan["dose"]), scan, csf_r1)
@@ -64,23 +64,24 @@ class Study:
         return float(clean_signal(Relaxation(*values), scan, csf_r1)[0])
 
     def image(self, role: str) -> FloatArray:
-        """Return the image of one role in scanner units."""
+        """Return the image of a scan, in arbitrary units."""
         scan = self.patient.parameters["scans"][role]
         if role == "adc":
             return adc_image(self.box, self.tissue(0.0), scan, self.white(role))
         return scan_image(self.box, self.clean(role), scan, self.white(role))
 
     def unenhanced(self) -> FloatArray:
-        """Return the post scan as it would be without agent: same shading, place and noise."""
+        """Return the post scan as it would be without agent: same shading, position and noise."""
         scan = {**self.patient.parameters["scans"]["post"], "dose": 0.0}
         csf_r1 = float(self.patient.tissues["csf"][0])
         clean = clean_signal(self.tissue(0.0), scan, csf_r1)
         return scan_image(self.box, clean, scan, self.white("post"))
 
     def uptake(self) -> tuple[FloatArray, NDArray[np.bool_]]:
-        """Return the noise-free rise of the post over the pre scan, and where it counts.
+        """Return the noise-free increase from pre to post, and the mask where it is uptake.
 
-        Averaged over the scan's voxels as the images are, in medians of the brain of pre.
+        It has the resolution of the scans, and is in medians of the pre scan in the brain. Uptake
+        is where it exceeds UPTAKE_THRESHOLD times the 99.9th percentile of the pre scan.
         """
         scan = self.patient.parameters["scans"]["pre"]
         scanner = Scanner(self.box, scan, self.white("pre"))
@@ -94,7 +95,7 @@ class Study:
         return rise, rise > UPTAKE_THRESHOLD * level
 
     def acquisition(self, role: str) -> Acquisition:
-        """Return what a scanner would write into the header of one role's scan."""
+        """Return the acquisition parameters of a scan, as in a DICOM header."""
         parameters = self.patient.parameters
         scan = parameters["scans"][role]
         inversion = scan.get("inversion_time_s")

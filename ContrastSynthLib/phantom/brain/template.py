@@ -1,7 +1,7 @@
-"""The anatomy that all virtual brains start from: the MNI152 tissue maps shipped by nilearn.
+"""The template of all virtual brains: the MNI152 tissue maps distributed with nilearn.
 
-nilearn itself is never imported: its maps are read as files. All maps here are in the MNI
-space, 1 mm, indexed (k, j, i) with i to the patient's right, j anterior and k superior.
+Only the files of nilearn are read; it is not imported. All maps are in MNI space, with voxels of 1
+mm, indexed (k, j, i) with i to the patient's right, j anterior and k superior.
 """
 
 from __future__ import annotations
@@ -26,19 +26,20 @@ from ContrastSynthLib.volumes import BoolArray, FloatArray
 
 FILE_NAME = "mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
 ORIGIN_MM = np.array([-72.0, -134.0, -98.0], dtype=np.float32)
-"""RAS millimetres, as (z, y, x), of the maps' first voxel; a voxel is 1 mm."""
+"""Position of the maps' first voxel, (z, y, x) in RAS mm."""
 
-# Levels of the T1 template: what nearly pure grey matter and CSF have there.
+# Intensities of nearly pure grey matter and CSF in the T1 template.
 GREY_LEVEL, CSF_LEVEL = 166.0, 69.0
 COARSE_MM = 3
 SHARPENED_MM = 3.0
 CLOSING_MM = 12
 FARTHEST_MM = 60.0
 
-# Where CSF is ventricle and not sulcus or cistern, in (z, y, x) millimetres.
+# Corners of the box in which deep CSF is ventricle, not sulcus or cistern; (z, y, x) in mm.
 VENTRICLES_LOW_MM, VENTRICLES_HIGH_MM = (-10, -58, -38), (32, 42, 38)
 
-MIDLINE_APEX_MM, LATERAL_TENT_MM = 9.0, -25.0
+MIDLINE_APEX_MM, LATERAL_HEIGHT_MM = 9.0, -25.0
+"""Heights z of the tentorium at the midline and at the sides."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,10 @@ class Template:
     """Maps of the MNI152 brain, float32.
 
     ``whiteness`` is about 1 in white and -1 in grey matter, ``fluid`` about 1 in CSF and 0 in
-    tissue; both are sharpened, since the average of many brains has blurred their borders.
-    ``folding`` is 1 where it has blurred whole sulci away. ``depth_mm`` is the distance to the
-    hull that closes all sulci, positive inside. ``ventricle_mm`` is the distance to the
-    ventricles. ``tentorium_mm`` (j, i) is the height z of the tentorium.
+    tissue. Both are sharpened, because the average of many brains is blurred. ``folding`` is 1
+    where this average contains no sulci. ``depth_mm`` is the distance to the hull of the brain
+    (with closed sulci), positive inside. ``ventricle_mm`` is the distance to the ventricles.
+    ``tentorium_mm`` (j, i) is the height z of the tentorium.
     """
 
     whiteness: FloatArray
@@ -60,7 +61,7 @@ class Template:
     tentorium_mm: FloatArray
 
     def sample(self, name: str, points_mm: NDArray[np.floating]) -> FloatArray:
-        """Return the map ``name`` at (z, y, x) points, shape (3, n) to (n,)."""
+        """Return the values (n,) of the map ``name`` at points (3, n), (z, y, x) in mm."""
         where = points_mm - ORIGIN_MM[:, None]
         found = map_coordinates(
             getattr(self, name), where, order=1, mode="nearest", output=np.float32
@@ -68,7 +69,7 @@ class Template:
         return np.asarray(found)
 
     def tentorium_at(self, y_mm: FloatArray, x_mm: FloatArray) -> FloatArray:
-        """Return the height of the tentorium in millimetres at y and x, of any one shape."""
+        """Return the height of the tentorium in mm at y and x, of the same shape."""
         where = np.stack([y_mm - ORIGIN_MM[1], x_mm - ORIGIN_MM[2]])
         height = map_coordinates(
             self.tentorium_mm, where, order=1, mode="nearest", output=np.float32
@@ -76,7 +77,7 @@ class Template:
         return np.asarray(height)
 
     def gradient(self, name: str, points_mm: NDArray[np.floating], step_mm: float) -> FloatArray:
-        """Return the gradient per millimetre of a map at (n, 3) points, as (n, 3)."""
+        """Return the gradient (n, 3) per mm of a map at points (n, 3)."""
         slopes = []
         for axis in range(3):
             shift = np.zeros(3)
@@ -88,9 +89,9 @@ class Template:
 
 @lru_cache(maxsize=1)
 def brain_template() -> Template:
-    """Read the maps and derive the rest: about 2 s, once in a process.
+    """Return the template: the maps are read and computed once per process, in about 2 s.
 
-    Raises MissingError when nilearn, which holds the maps, is not installed.
+    Raises MissingError when nilearn, which contains the maps, is not installed.
     """
     t1, grey, white = (_read(name) for name in ("t1", "gm", "wm"))
     grey, white = grey / np.float32(254), white / np.float32(254)
@@ -115,7 +116,7 @@ def _sharpened(values: FloatArray, amount: float) -> FloatArray:
 
 
 def _folding(whiteness: FloatArray, fluid: FloatArray, depth_mm: FloatArray) -> FloatArray:
-    """Return 1 in thick grey matter near the surface of the cerebrum: sulci are missing there."""
+    """Return 1 in thick grey matter near the surface of the cerebrum, where sulci are missing."""
     thick = np.clip((-gaussian_filter(whiteness, 4) - 0.35) / 0.25, 0, 1)
     thick *= np.clip((20 - depth_mm) / 6, 0, 1) * np.clip(
         2.5 - 10 * gaussian_filter(fluid, 1), 0, 1
@@ -133,17 +134,17 @@ def _read(name: str) -> FloatArray:
     found = [path for path in paths if path.is_file()]
     if not found:
         raise MissingError(
-            "Virtual brains start from the MNI152 tissue maps that nilearn ships, and it is not "
+            "Virtual brains need the MNI152 tissue maps of nilearn, which is not "
             "installed. Install the extra: pip install 'contrastsynth[phantom]'."
         )
     return np.asarray(sitk.GetArrayFromImage(sitk.ReadImage(str(found[0]))), dtype=np.float32)
 
 
 def _depth(head: BoolArray) -> FloatArray:
-    """Return the signed distance to the hull of the brain, whose sulci are closed."""
+    """Return the distance to the hull of the brain (with closed sulci), positive inside."""
     coarse = np.pad(head[::COARSE_MM, ::COARSE_MM, ::COARSE_MM], CLOSING_MM // COARSE_MM)
     reach = distance_transform_edt(~coarse) * COARSE_MM <= CLOSING_MM
-    # Below the template's last slice the neck goes on; its cut is no surface.
+    # The template ends in the neck; its last slice is not a surface.
     reach[: CLOSING_MM // COARSE_MM] = reach[CLOSING_MM // COARSE_MM]
     hull = distance_transform_edt(reach) * COARSE_MM > CLOSING_MM
     distance = distance_transform_edt(hull) - distance_transform_edt(~hull)
@@ -164,21 +165,22 @@ def _ventricle_distance(fluid: FloatArray, depth_mm: FloatArray) -> FloatArray:
 
 
 def _tentorium(fluid: FloatArray, depth_mm: FloatArray) -> FloatArray:
-    """Return the height of the dark sheet between cerebrum and cerebellum over (y, x).
+    """Return the height (y, x) of the tentorium, the dark sheet between cerebrum and cerebellum.
 
-    A tent falls from the midline to the sides; within 9 mm of it the darkest voxel is taken.
+    A simple surface that descends from the midline to the sides; it is moved to the darkest voxel
+    within 9 mm.
     """
     z, y, x = (low + np.arange(n) for low, n in zip(ORIGIN_MM, fluid.shape, strict=True))
     apex = np.where(y > -48, MIDLINE_APEX_MM, MIDLINE_APEX_MM + 0.85 * (y + 48))
     aside = np.clip(1 - np.abs(x) / 52, 0, 1) ** 1.3
-    tent = LATERAL_TENT_MM + (np.maximum(apex, -24)[:, None] - LATERAL_TENT_MM) * aside
+    surface = LATERAL_HEIGHT_MM + (np.maximum(apex, -24)[:, None] - LATERAL_HEIGHT_MM) * aside
     rows = slice(int(-105 - ORIGIN_MM[1]), int(-15 - ORIGIN_MM[1]))
     heights = z[:, None, None]
-    cost = gaussian_filter(fluid[:, rows], 1.0) - ((heights - tent[rows]) / 9.0) ** 2
+    cost = gaussian_filter(fluid[:, rows], 1.0) - ((heights - surface[rows]) / 9.0) ** 2
     cost[depth_mm[:, rows] < -1] = -9.0
     found = z[np.argmax(cost, axis=0)]
-    tent[rows] = np.where(np.abs(found - tent[rows]) <= 9, found, tent[rows])
-    smooth = gaussian_filter1d(gaussian_filter1d(tent, 2.5, axis=0), 2.5, axis=1)
+    surface[rows] = np.where(np.abs(found - surface[rows]) <= 9, found, surface[rows])
+    smooth = gaussian_filter1d(gaussian_filter1d(surface, 2.5, axis=0), 2.5, axis=1)
     return np.asarray(smooth, dtype=np.float32)
 
 

@@ -1,8 +1,8 @@
-"""Arteries, veins and venous sinuses of the brain as points with a radius.
+"""Arteries, veins and venous sinuses of the brain, as points with a radius.
 
-The large ones follow courses known from anatomy; from them trees grow, arteries into the
-sulci and veins over the convexity, each branch thinner than its parent (Murray's law).
-All in (z, y, x) RAS millimetres of the template.
+Large vessels have the courses of anatomy. Trees grow from them, arteries into the sulci and veins
+over the convexity; radii at branches follow Murray's law. All coordinates are (z, y, x) in RAS
+millimetres of the template.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ STEP_MM = 2.0
 POINT_SPACING_MM = 0.5
 SMALLEST_RADIUS_MM = 0.22
 
-# Courses as (x, y, z) RAS millimetres in the MNI space, for the right side; the left one is
-# its mirror image. Radius in mm at the start and at the end.
+# Radii in mm at the start and at the end, and courses, (x, y, z) in RAS mm of MNI space. They are
+# for the right side; the left side is the mirror image.
 ARTERIES: dict[str, tuple[float, float, list[tuple[float, float, float]]]] = {
     "vertebral": (1.5, 1.4, [(13, -46, -70), (9, -34, -58), (2, -27, -47)]),
     "basilar": (1.6, 1.5, [(0, -27, -47), (1, -24, -35), (0, -20, -22)]),
@@ -67,7 +67,7 @@ TRANSVERSE = [(0, -98, -18), (18, -94, -20), (38, -82, -22), (52, -66, -25), (58
 SIGMOID = [(58, -50, -27), (54, -42, -36), (47, -42, -46), (38, -44, -58), (32, -44, -68)]
 MIDLINE_CENTRE_MM = (5.0, -15.0)
 
-# Feeding arteries, and how many trees grow from each of a side's.
+# Feeding arteries, and the number of trees that grow from each of them on each side.
 ARTERIAL_TREES = {
     "middle_cerebral_upper": 26,
     "middle_cerebral_lower": 26,
@@ -76,22 +76,21 @@ ARTERIAL_TREES = {
     "basilar": 10,
 }
 VENOUS_TREES = 18
-"""Bridging veins of a side that join the superior sagittal sinus."""
+"""Number of bridging veins on each side that join the superior sagittal sinus."""
 
 
 @dataclass(frozen=True)
 class VesselPoints:
-    """Points (n, 3) as (z, y, x) in mm, their radius in mm, and which belong to sinuses."""
+    """Points (n, 3), (z, y, x) in mm, and the radii (n,) of their vessels in mm."""
 
     points_mm: FloatArray
     radius_mm: FloatArray
-    is_sinus: NDArray[np.bool_]
 
 
 def grow_vessels(
     template: Template, parameters: Mapping[str, float], rng: np.random.Generator
 ) -> VesselPoints:
-    """Return all vessels of one patient in the template's space; ``parameters`` as drawn."""
+    """Return all vessels of one patient in template space; see VESSELS for ``parameters``."""
     calibre = parameters["calibre"]
     arteries = _both_sides(ARTERIES, calibre, rng)
     veins = _both_sides(VEINS, calibre, rng)
@@ -111,11 +110,9 @@ def grow_vessels(
     venous = _grow(
         template, points, bridging, rng, parameters["branching"], surface=True, side=side
     )
-    named = [*arteries.values(), *veins.values()]
-    trees = [*named, arterial, venous]
-    both = [np.concatenate([t[i] for t in (*trees, *sinuses)]) for i in (0, 1)]
-    is_sinus = np.arange(len(both[0])) >= sum(len(t[0]) for t in trees)
-    return VesselPoints(both[0].astype(np.float32), both[1].astype(np.float32), is_sinus)
+    trees = (*arteries.values(), *veins.values(), arterial, venous, *sinuses)
+    points, radii = (np.concatenate(parts) for parts in zip(*trees, strict=True))
+    return VesselPoints(points.astype(np.float32), radii.astype(np.float32))
 
 
 Tree = tuple[NDArray[np.floating], NDArray[np.floating]]
@@ -127,12 +124,12 @@ def _both_sides(
     calibre: float,
     rng: np.random.Generator,
 ) -> dict[str, Tree]:
-    """Return each course on the left (0) and on the right (1), a little different each time."""
+    """Return each course on the left (0) and on the right (1), with random variations."""
     trees = {}
     for side, sign in ((0, -1.0), (1, 1.0)):
         for name, (first, last, course) in courses.items():
             points = np.array(course, dtype=float)[:, ::-1] * (1, 1, sign)
-            # The ends stay where the next vessel begins.
+            # The ends are fixed, because the next vessel begins there.
             points[1:-1] += rng.normal(0, 1.2, points[1:-1].shape)
             size = calibre * rng.uniform(0.85, 1.15)
             trees[f"{name}_{side}"] = _polyline(points, first * size, last * size)
@@ -140,7 +137,7 @@ def _both_sides(
 
 
 def _polyline(points: NDArray[np.floating], first_mm: float, last_mm: float) -> Tree:
-    """Return a smooth line through the points, its radius falling or rising evenly."""
+    """Return a smooth line through the points, with a linear change of the radius."""
     lengths = np.r_[0, np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))]
     along = np.arange(0, lengths[-1], POINT_SPACING_MM)
     smooth = CubicSpline(lengths, points)(along)
@@ -150,7 +147,7 @@ def _polyline(points: NDArray[np.floating], first_mm: float, last_mm: float) -> 
 def _onto_hull(
     template: Template, points: NDArray[np.floating], depth_mm: float, rounds: int = 4
 ) -> NDArray[np.floating]:
-    """Move points along the gradient of the depth until they are at ``depth_mm``."""
+    """Return the points moved along the gradient of the depth to ``depth_mm``."""
     for _ in range(rounds):
         slope = template.gradient("depth_mm", points, 2.0)
         slope /= np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 0.3)
@@ -161,7 +158,7 @@ def _onto_hull(
 def _sinuses(
     template: Template, parameters: Mapping[str, float], rng: np.random.Generator
 ) -> list[Tree]:
-    """Return the superior sagittal sinus first, then the transverse and sigmoid ones."""
+    """Return the superior sagittal sinus, then the transverse and sigmoid sinuses."""
     size = parameters["sinus_calibre"]
     angles = np.deg2rad(np.linspace(-20, 188, 40))
     rays = np.stack([np.sin(angles), np.cos(angles), 0 * angles], axis=-1)
@@ -185,7 +182,7 @@ def _sinuses(
 
 
 def _seeds_along(tree: Tree, count: int, rng: np.random.Generator) -> Tree:
-    """Return ``count`` places of a tree, more of them further along."""
+    """Return ``count`` random points of a tree, more of them towards its end."""
     places = (np.sqrt(rng.uniform(0.02, 1, count)) * (len(tree[0]) - 1)).astype(int)
     return tree[0][places].copy(), tree[1][places]
 
@@ -200,10 +197,10 @@ def _grow(
     surface: bool,
     side: NDArray[np.floating] | None = None,
 ) -> Tree:
-    """Let all tips walk at once: arteries where fluid is, veins over the surface of the brain."""
+    """Grow all branches at once: arteries in the CSF, veins on the surface of the brain."""
     heading: NDArray[np.floating] = rng.normal(size=points.shape)
     if side is not None:
-        # Away from the midline and down; the frontal veins come from the front.
+        # Away from the midline and downwards; anterior veins also to the front.
         heading = np.stack([-0.4 + 0 * side, 0.012 * (points[:, 1] + 15), side], axis=1)
         heading += rng.normal(0, 0.25, heading.shape)
     walked, sizes = [], []
@@ -217,7 +214,7 @@ def _grow(
         sizes.append(np.tile(radii, len(steps)))
         split = rng.random(len(points)) < branching
         share = rng.uniform(0.3, 0.7, len(points))
-        # Murray: the cubes of the radii of the daughters add up to that of the parent.
+        # Murray's law: the cubes of the radii of the two branches add up to that of the parent.
         daughter = (radii * np.cbrt(1 - share))[split]
         radii = np.where(split, radii * np.cbrt(share), radii) * 0.985
         turn = rng.normal(0, 0.8, (int(split.sum()), 3))
@@ -226,7 +223,7 @@ def _grow(
         radii = np.concatenate([radii, daughter])
         fluid, depth = (template.sample(name, points.T) for name in ("fluid", "depth_mm"))
         alive = (radii > SMALLEST_RADIUS_MM) & (depth > -3.5)
-        # A vein that left the surface, an artery deep in the tissue: both end.
+        # Veins end when they leave the surface, arteries when they enter the tissue.
         alive &= (depth < 14) if surface else (fluid + 0.2 * rng.random(len(fluid)) > 0.08)
         points, heading, radii = points[alive], heading[alive], radii[alive]
     return np.concatenate(walked), np.concatenate(sizes)
@@ -239,12 +236,12 @@ def _steer(
     rng: np.random.Generator,
     surface: bool,
 ) -> NDArray[np.floating]:
-    """Return the next unit headings: on as before, drawn into the sulci, with some wandering."""
+    """Return the next directions (unit vectors): as before, towards the sulci, plus noise."""
     pull = template.gradient("fluid", points, 1.5)
     inward = template.gradient("depth_mm", points, 2.0)
     depth = template.sample("depth_mm", points.T)[:, None]
     aim = 0.6 if surface else 2.0
-    # A weak force on arteries keeps them in the hull; veins hug its surface.
+    # Arteries are kept inside the hull, veins near its surface.
     hold = np.clip(0.3 * (aim - depth), -0.7, 0.7) if surface else 0.5 * (depth < aim)
     turned = heading + 2.5 * pull + hold * inward + rng.normal(0, 0.22, points.shape)
     length = np.linalg.norm(turned, axis=1, keepdims=True)

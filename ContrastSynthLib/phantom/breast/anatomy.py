@@ -1,4 +1,4 @@
-"""A woman's chest made from scratch, lying prone: what is where, and of what tissue."""
+"""Simulated anatomy of a female chest in prone position, without a template."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from ContrastSynthLib.phantom.breast.space import (
 from ContrastSynthLib.volumes import BoolArray, FloatArray
 
 DENSITIES = {"a": 0.12, "b": 0.28, "c": 0.5, "d": 0.75}
-"""Share of gland in the region where gland can be, for each class of density."""
+"""Share of gland in the region that can contain gland, by class of breast density (BI-RADS)."""
 SIDES = {"right": -1.0, "left": 1.0}
 
 
 def draw_body(rng: np.random.Generator, density: str) -> dict[str, Any]:
-    """Return the numbers that make one woman, JSON-able."""
+    """Return the random dimensions of one patient's chest, JSON-able."""
     body: dict[str, Any] = {
         "density": density,
         "chest_half_width_mm": rng.uniform(140, 158),
@@ -55,10 +55,10 @@ def draw_body(rng: np.random.Generator, density: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Breast:
-    """One breast in its own millimetres, each (k, j, i) within ``where``.
+    """One breast; the arrays are (k, j, i) on the part ``where`` of the grid, in mm.
 
-    ``across`` and ``up`` from its axis, ``along`` from the chest wall to the nipple;
-    ``envelope`` is positive where gland can be, up to 1 in its middle.
+    ``across`` and ``up`` are distances from its axis, ``along`` is that from the chest wall towards
+    the nipple. ``envelope`` is positive where there can be gland, up to 1 in the middle.
     """
 
     side: str
@@ -73,7 +73,7 @@ class Breast:
 
 @dataclass(frozen=True)
 class Shape:
-    """The surfaces: ``depth`` under the skin, ``chest`` under the chest wall, in mm."""
+    """Distances in mm to surfaces: ``depth`` below the skin, ``chest`` below the chest wall."""
 
     depth: FloatArray
     chest: FloatArray
@@ -81,7 +81,7 @@ class Shape:
 
 
 def shape_of(space: Space, body: Mapping[str, Any], rng: np.random.Generator) -> Shape:
-    """Return the surfaces of a body, bent a little by smooth random fields."""
+    """Return the surfaces of a body, slightly deformed by smooth random fields."""
     x, y, z = (
         axis + np.float32(bend) * space.noise(rng, 48.0)
         for axis, bend in ((space.x, 4.0), (space.y, 3.0), (space.z, 4.0))
@@ -100,14 +100,14 @@ def shape_of(space: Space, body: Mapping[str, Any], rng: np.random.Generator) ->
         around = (across**2 + up**2) / mine["radius_mm"] ** 2
         level = np.sqrt(around + reach ** np.where(along > 0, mine["exponent"], 2.0))
         breast = _distance(np.sqrt(across**2 + up**2 + along**2), level)
-        # A union with a fillet, as where the breast joins the chest.
+        # A smooth union of breast and chest.
         surface = (surface + breast + np.sqrt((surface - breast) ** 2 + 25.0**2)) / 2
         breasts.append((side, across, up, along, breast))
     return Shape(surface, chest, tuple(_breast(body, *parts) for parts in breasts))
 
 
 def _distance(length: FloatArray, level: FloatArray) -> FloatArray:
-    """Return the distance along the ray from a centre to where ``level`` is 1, inside positive."""
+    """Return the distance along rays from a centre to ``level`` = 1, positive inside."""
     return np.clip(length * (1 / np.maximum(level, 0.02) - 1), -80.0, 80.0).astype(np.float32)
 
 
@@ -145,9 +145,9 @@ def paint_chest(
     fat_left: float,
     rng: np.random.Generator,
 ) -> None:
-    """Paint fat, the muscles of the chest, ribs, lungs and what lies between these.
+    """Paint fat, the muscles of the chest, ribs, lungs and mediastinum.
 
-    Fat suppression leaves ``fat_left`` of the fat's signal, more here and less there.
+    Fat suppression leaves the share ``fat_left`` of the signal of fat, with spatial variations.
     """
     depth, chest = shape.depth, shape.chest
     patchy = 1.0 + 0.4 * (1.0 - fat_left) * np.tanh(space.noise(rng, 70.0))
@@ -156,12 +156,12 @@ def paint_chest(
     uneven = space.noise(rng, 30.0)
     muscle = chest - body["chest_fat_mm"] - 1.5 * uneven
     canvas.paint(MUSCLE, space.inside(muscle))
-    # In front, a thin sheet of fat parts the two pectoral muscles.
+    # In front, a thin sheet of fat separates the two pectoral muscles.
     sheet = 0.8 - np.abs(muscle - 0.55 * body["pectoral_mm"] + 1.5 * uneven)
     front = space.inside(np.float32(28.0) - space.y) * space.inside(np.abs(space.x) - 45.0)
     canvas.paint(FAT, space.inside(sheet) * front * 0.8)
     ribs = muscle - body["pectoral_mm"]
-    # Ribs come down from the spine to the front, so that a slice cuts them obliquely.
+    # Ribs descend from the spine to the front, so an axial slice cuts them obliquely.
     turn = np.arctan2(np.abs(space.x), body["chest_half_depth_mm"] - space.y)
     phase = (space.z - 52.0 * turn) / 27.0 + rng.uniform(0, 1)
     between = 27.0 * np.abs(phase - np.round(phase))
@@ -178,7 +178,7 @@ def paint_chest(
 def _paint_mediastinum(
     canvas: Canvas, space: Space, uneven: FloatArray, breastbone_mm: float, rng: np.random.Generator
 ) -> None:
-    """Paint the spine, the heart, the aorta, and the arteries beside the breastbone."""
+    """Paint the spine, the heart, the aorta and the internal thoracic arteries."""
     canvas.paint(FAT, space.inside(_ball(space, (4, 62, 0), (20, 42, 300)) + 3.0 * uneven) * 0.6)
     bone = _ball(space, (0, 128, 0), (19, 16, 200))
     canvas.paint(MARROW, space.inside(bone))
@@ -198,7 +198,7 @@ def _paint_mediastinum(
 
 
 def _ball(space: Space, centre: Any, radii: Any) -> FloatArray:
-    """Return about the signed distance to an ellipsoid of a centre and radii (x, y, z)."""
+    """Return the approximate distance to an ellipsoid, positive inside; centre, radii (x, y, z)."""
     parts = [
         (axis - np.float32(middle)) / np.float32(radius)
         for axis, middle, radius in zip((space.x, space.y, space.z), centre, radii, strict=True)
@@ -215,12 +215,13 @@ def paint_gland(
     enhancement: float,
     rng: np.random.Generator,
 ) -> None:
-    """Paint gland that runs to the nipple, fibrous sheets in the fat, and the nipples.
+    """Paint gland that extends to the nipple, fibrous septa in the fat, and the nipples.
 
-    ``enhancement`` scales the transfer constant of the gland, patchy and more at its rim.
+    ``enhancement`` is a factor for Ktrans of the gland, which is heterogeneous and larger at the
+    border.
     """
     noise = {step: space.noise(rng, step) for step in (26.0, 12.0, 6.0, 3.5)}
-    # Where there is more water its T1 is longer.
+    # T1 is longer where there is more water.
     wetness = np.clip(space.noise(rng, 5.0), -2.5, 2.5)
     for breast in shape.breasts:
         where = breast.where
@@ -228,7 +229,7 @@ def paint_gland(
         depth, wall = shape.depth[where], -shape.chest[where]
         streaks, septa = _streaks(breast, rng, 14.0), _streaks(breast, rng, 5.5)
         shallow = np.clip((10.0 + 2.0 * n12 - depth) / 8.0, 0, 2)
-        # Behind the nipple gland comes up to the skin.
+        # Behind the nipple gland extends to the skin.
         shallow = shallow * np.clip(np.hypot(breast.across, breast.up) / 14.0, 0.15, 1)
         score = 1.0 * breast.envelope + 0.28 * n26 + 0.28 * n12 + 0.20 * n6 + 0.14 * n3
         score = score + 0.30 * streaks - shallow - 0.7 * np.clip((9.0 - wall) / 9.0, 0, 2)
@@ -253,9 +254,9 @@ def paint_gland(
 
 
 def _streaks(breast: Breast, rng: np.random.Generator, across: float) -> FloatArray:
-    """Return noise that is drawn out along the rays to the nipple, as ducts and septa are.
+    """Return noise that is elongated along rays to the nipple, like ducts and septa.
 
-    ``across`` is how many of its features lie side by side in a radian.
+    ``across`` is the number of its features per radian.
     """
     half = int(np.ceil(across)) + 1
     coefficients = rng.standard_normal((2 * half + 1, 2 * half + 1, 7), dtype=np.float32)
@@ -273,7 +274,7 @@ def _streaks(breast: Breast, rng: np.random.Generator, across: float) -> FloatAr
 
 
 def paint_skin(canvas: Canvas, space: Space, shape: Shape, body: Mapping[str, Any]) -> None:
-    """Paint the skin over all that reaches the surface."""
+    """Paint the skin over everything at the surface."""
     depth = shape.depth
     canvas.paint(SKIN, space.inside(depth) * space.inside(body["skin_mm"] - depth))
 
@@ -281,7 +282,7 @@ def paint_skin(canvas: Canvas, space: Space, shape: Shape, body: Mapping[str, An
 def paint_veins(
     canvas: Canvas, space: Space, shape: Shape, body: Mapping[str, Any], rng: np.random.Generator
 ) -> None:
-    """Paint veins that run under the skin from the chest towards the nipple, and branch."""
+    """Paint branching veins under the skin, from the chest towards the nipple."""
     for breast in shape.breasts:
         sign, mine = SIDES[breast.side], body[breast.side]
         for _ in range(rng.integers(4, 8)):
@@ -298,7 +299,7 @@ def paint_veins(
 def _vein(
     mine: Mapping[str, float], sign: float, angle: float, start: float, rng: np.random.Generator
 ) -> FloatArray:
-    """Return points (n, 3) in x, y, z along a breast, under its skin."""
+    """Return points (n, 3), x, y, z in LPS mm, along a breast under its skin."""
     along = np.linspace(start, rng.uniform(0.7, 0.95), 240)
     turns = angle + 0.35 * np.cumsum(rng.normal(0, 1, 6))[:, None] * np.ones((1, 40))
     smooth = np.convolve(np.pad(turns.ravel(), 60, mode="edge"), np.ones(121) / 121, "valid")
@@ -311,7 +312,7 @@ def _vein(
 
 
 def _paint_tube(canvas: Canvas, space: Space, points: FloatArray, radius_mm: float) -> None:
-    """Paint a vessel along points (n, 3) in x, y, z: the nearest point gives the distance."""
+    """Paint a vessel along points (n, 3), x, y, z in LPS mm, as the union of balls."""
     low, high = points.min(axis=0) - 4, points.max(axis=0) + 4
     axes = (space.z.ravel(), space.y.ravel(), space.x.ravel())
     spans = [
@@ -341,6 +342,6 @@ def _paint_tube(canvas: Canvas, space: Space, points: FloatArray, radius_mm: flo
 
 
 def places_for_lesions(shape: Shape, radius_mm: float, breast: Breast) -> BoolArray:
-    """Return where in a breast's box a lesion's centre can be: in gland, clear of skin and wall."""
+    """Return where the centre of a lesion can be: in gland, away from skin and chest wall."""
     depth, wall = shape.depth[breast.where], -shape.chest[breast.where]
     return np.asarray((breast.envelope > 0.05) & (depth > radius_mm + 7) & (wall > radius_mm + 5))

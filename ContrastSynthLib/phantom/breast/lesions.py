@@ -1,8 +1,8 @@
-"""Lesions of the breast: how they take up agent, what they look like, where they lie.
+"""Lesions of a virtual breast: kinetics, shape and position.
 
-A lesion is made for a type of curve: I persistent, II plateau, III washout. The kinetics are
-drawn until the noise-free signal has that type, with room for noise, at the six times of the
-iterU-Net paper; other times may show the same tissue otherwise.
+A lesion has a type of kinetic curve: I persistent, II plateau, III washout. Its kinetics are drawn
+repeatedly until the noise-free signal has that type, with a margin for noise, at the six times of
+the iterU-Net paper. At other times the type of the same tissue can differ.
 """
 
 from __future__ import annotations
@@ -23,41 +23,43 @@ from ContrastSynthLib.physics.kinetics import tofts_concentration
 from ContrastSynthLib.volumes import FloatArray
 
 PAPER_TIMES_S = (0.0, 85.0, 155.0, 225.0, 295.0, 365.0)
-"""Seconds after injection of the six scans of iterU-Net, section 4.1; the first is before it."""
+"""Times of the six scans of iterU-Net, section 4.1, in s; the first is before the injection."""
 
-# Ktrans and kep per minute, and vp. Our choice: Ktrans of 0.05-0.2 in benign and 0.1-0.8 in
-# malignant tumours and kep up to 3 are what the dynamic studies since Tofts et al., Magn Reson
-# Med 1995;33:564-568 report; kep alone decides the type behind the input of Parker et al.
+# Ktrans and kep per minute, and vp: our choice. Dynamic studies since Tofts et al., Magn Reson Med
+# 1995;33:564-568, report Ktrans of 0.05-0.2 in benign and 0.1-0.8 in malignant tumours and kep up
+# to 3. With the arterial input function of Parker et al. the type depends on kep alone.
 KINETICS = {
     "I": {"ktrans": (0.05, 0.16), "kep": (0.06, 0.22), "vp": (0.0, 0.04)},
     "II": {"ktrans": (0.10, 0.35), "kep": (0.25, 0.55), "vp": (0.01, 0.06)},
     "III": {"ktrans": (0.20, 0.80), "kep": (0.60, 2.50), "vp": (0.02, 0.08)},
 }
-# The change of the signal from the first scan after the agent to the last: beyond 10 % it is
-# persistent or washout. A lesion keeps away from that border.
+# Range of the delayed change, from the first post-contrast scan to the last. The types are
+# separated at -10 % and +10 %; the ranges keep a distance from these limits.
 CHANGES = {"I": (0.145, 2.0), "II": (-0.06, 0.06), "III": (-0.9, -0.145)}
 LOWEST_ENHANCEMENT = 0.4
+"""Minimum initial enhancement of a lesion."""
 
 SHAPES = {
     "I": {"round": 0.7, "irregular": 0.3},
     "II": {"round": 0.25, "irregular": 0.45, "spiculated": 0.2, "rim": 0.1},
     "III": {"irregular": 0.35, "spiculated": 0.4, "rim": 0.25},
 }
-"""How often a lesion of a type has a shape."""
+"""Probabilities of the shapes of a lesion, by type."""
 
 LESION_T1_S = {1.5: (1.05, 1.4), 3.0: (1.3, 1.8)}
-"""Range of T1 by field: about that of gland and above it (Rakow-Penner 2006 for gland)."""
+"""Range of T1 by field: about that of gland (Rakow-Penner 2006) and longer. Our choice."""
 
 DRAWS = 500
+"""Maximum number of attempts to draw kinetics of a type."""
 
 
 @dataclass(frozen=True)
 class Scanner:
-    """How one patient is scanned: a spoiled gradient echo after one injection at 0 s.
+    """The acquisition of one patient: a spoiled gradient echo, one injection at 0 s.
 
-    ``arrival_s`` is when the bolus reaches the breast; ``fat_left`` the share of fat's signal
-    that fat suppression leaves, 1 without it. The image is ``gain`` times brighter than usual
-    and falls off towards the back by 1 / e in ``shading_mm``.
+    ``arrival_s`` is the time at which the bolus reaches the breast; ``fat_left`` is the share of
+    the signal of fat that fat suppression leaves, 1 without suppression. The image is multiplied by
+    ``gain``, and decreases towards the back by 1 / e in ``shading_mm``.
     """
 
     field_strength_t: float
@@ -71,7 +73,7 @@ class Scanner:
     shading_mm: float
 
     def signal(self, r1_per_s: ArrayLike, concentration_mmol_per_l: ArrayLike) -> NDArray[Any]:
-        """Return the signal of one unit of proton density, of the arrays' shape."""
+        """Return the signal for a proton density of 1, of the arrays' shape."""
         r1 = r1_with_agent(
             r1_per_s, concentration_mmol_per_l, relaxivity(self.agent, self.field_strength_t)
         )
@@ -84,7 +86,7 @@ class Scanner:
         )
 
     def tofts(self, times_s: ArrayLike, **tissue: Any) -> NDArray[np.float64]:
-        """Return the concentration in tissue that this injection makes; see the Tofts model."""
+        """Return the concentration in tissue in mmol/L; see ``physics.kinetics``."""
         return tofts_concentration(
             times_s, arrival_s=self.arrival_s, dose_mmol_per_kg=self.dose_mmol_per_kg, **tissue
         )
@@ -92,7 +94,7 @@ class Scanner:
 
 @dataclass(frozen=True)
 class LesionTissue:
-    """What a lesion is made of: ``type`` is that of its curve."""
+    """Properties of a lesion's tissue; ``type`` is that of its curve."""
 
     type: str
     ktrans_per_s: float
@@ -102,9 +104,9 @@ class LesionTissue:
     t2_s: float
 
     def signals(self, scanner: Scanner, times_s: ArrayLike, texture: ArrayLike = 1.0) -> Any:
-        """Return noise-free signals (times, *texture's shape) of unit proton density.
+        """Return noise-free signals (times, *texture's shape) for a proton density of 1.
 
-        ``texture`` scales Ktrans and ve from place to place and leaves kep as it is.
+        ``texture`` is a local factor for Ktrans and ve; kep does not change.
         """
         scale = np.asarray(texture, dtype=np.float64)
         concentration = scanner.tofts(
@@ -117,9 +119,9 @@ class LesionTissue:
 
 
 def draw_tissue(rng: np.random.Generator, type_: str, scanner: Scanner) -> LesionTissue:
-    """Return a lesion's tissue whose noise-free signal has a curve of ``type_``: I, II or III.
+    """Return tissue of a lesion whose noise-free signal has a curve of type I, II or III.
 
-    Raises RequestError for another type, and when the scanner's settings show no such curve.
+    Raises RequestError for another type, and when the scanner's settings allow no such curve.
     """
     if type_ not in KINETICS:
         raise unknown_name("type of curve", type_, KINETICS)
@@ -142,7 +144,7 @@ def draw_tissue(rng: np.random.Generator, type_: str, scanner: Scanner) -> Lesio
         if low_change <= change <= high_change and early / pre - 1.0 >= LOWEST_ENHANCEMENT:
             return tissue
     raise RequestError(
-        f"No lesion of type {type_} shows as such with a repetition time of "
+        f"No lesion has a curve of type {type_} with a repetition time of "
         f"{scanner.repetition_time_s:g} s and a flip angle of {scanner.flip_angle_deg:g} degrees: "
         "too little T1 weighting. A flip angle of 10 to 15 degrees is usual."
     )
@@ -152,8 +154,8 @@ def draw_tissue(rng: np.random.Generator, type_: str, scanner: Scanner) -> Lesio
 class BreastLesion:
     """One lesion: ``label`` is its value in the map of lesions, ``shape`` a key of SHAPES.
 
-    The centre is in RAS millimetres. A rim lesion has a core of ``core_share`` of its radius
-    that hardly enhances and is no part of the label.
+    A rim lesion has a core of ``core_share`` of its radius, which hardly enhances and does not
+    belong to the label.
     """
 
     label: int
@@ -165,14 +167,14 @@ class BreastLesion:
     tissue: LesionTissue
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold."""
+        """Return all values, JSON-able."""
         return asdict(self)
 
 
 def place_lesions(
     rng: np.random.Generator, shape: Shape, space: Space, scanner: Scanner, types: Sequence[str]
 ) -> tuple[BreastLesion, ...]:
-    """Return lesions of ``types``, in gland and apart; one that finds no room is left out."""
+    """Return lesions of ``types`` at separate places in gland; one without space is left out."""
     placed: list[BreastLesion] = []
     for type_ in types:
         tissue = draw_tissue(rng, type_, scanner)
@@ -207,7 +209,7 @@ def place_lesions(
 def paint_lesions(
     canvas: Canvas, space: Space, lesions: Sequence[BreastLesion], rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Paint lesions and their cores, and return the map of their labels (k, j, i)."""
+    """Paint lesions and their cores; return the map of their labels (k, j, i)."""
     labels = np.zeros(canvas.tissue.shape, np.uint8)
     for lesion in lesions:
         _paint_lesion(canvas, labels, space, lesion, rng)
@@ -257,7 +259,7 @@ def _paint_lesion(
 
 
 def _distance_to(lesion: BreastLesion, points: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Return the signed distance, inside positive, to a lesion's surface at points (3, ...) mm."""
+    """Return the distance to a lesion's surface, positive inside, at points (3, ...) in mm."""
     radius = lesion.radius_mm
     bend = {"round": 0.10, "rim": 0.16, "irregular": 0.34, "spiculated": 0.26}[lesion.shape]
     flat = rng.uniform(0.75, 1.0, 3).reshape(3, 1, 1, 1)
@@ -275,14 +277,14 @@ def _distance_to(lesion: BreastLesion, points: FloatArray, rng: np.random.Genera
         length = radius * rng.uniform(1.3, 2.3)
         along = np.tensordot(direction, bent, 1)
         aside = np.sqrt(np.maximum((bent**2).sum(axis=0) - along**2, 0))
-        # A spicule tapers from its root to nothing.
+        # A spicule tapers to a point.
         spicule = 0.17 * radius * (1 - along / length) - aside + 0.25
         distance = np.maximum(distance, np.where((along > 0) & (along < length), spicule, -9.0))
     return np.asarray(distance, np.float32)
 
 
 def _local_noise(rng: np.random.Generator, points: FloatArray, step_mm: float) -> FloatArray:
-    """Return a random field of deviation about 1 at points (3, ...) in mm about a centre."""
+    """Return a random field with a standard deviation of about 1 at points (3, ...) in mm."""
     reach = np.abs(points).max()
     count = int(np.ceil(2 * reach / step_mm)) + 4
     coefficients = rng.standard_normal((count,) * 3, dtype=np.float32)

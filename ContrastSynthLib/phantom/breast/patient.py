@@ -1,8 +1,8 @@
-"""A virtual breast patient: a dynamic series with the truth behind it, made from scratch.
+"""A virtual breast patient: a dynamic contrast-enhanced series with its true maps.
 
-Anatomy, lesions and kinetics are drawn from one seed; the images follow from maps of T1,
-proton density and the Tofts model by eq. 1 and eq. 7 of SPHERE. Nothing of a real patient is
-in it, and how a method does on real patients it cannot tell.
+Anatomy, lesions and kinetics are drawn from one seed. The images are computed from maps of T1,
+proton density and the Tofts model by SPHERE, eq. 1 and 7. No data of real patients are used, so
+results do not predict the performance of a method in real patients.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.errors import RequestError, unknown_name
-from ContrastSynthLib.files.series import checked_times
 from ContrastSynthLib.phantom.breast.anatomy import (
     DENSITIES,
     Shape,
@@ -55,7 +54,7 @@ from ContrastSynthLib.physics.constants import (
     STANDARD_DOSE_MMOL_PER_KG,
     TABULATED_FIELDS_T,
 )
-from ContrastSynthLib.volumes import FloatArray, Volume
+from ContrastSynthLib.volumes import FloatArray, Volume, checked_times
 
 SCHEMA_VERSION = 1
 SYNTHETIC = "a virtual patient by ContrastSynth, for research only"
@@ -87,8 +86,8 @@ T2_S = {
     LESION: (0.085, 0.080),
     NECROSIS: (0.160, 0.150),
 }
-# Proton density relative to water, share of it in fat, Ktrans per minute, ve, vp. Our choice,
-# of the size that the literature on perfusion gives; blood holds its plasma and nothing else.
+# Proton density relative to water, the share of it in fat, Ktrans per minute, ve, vp. Our choice,
+# of the order of published perfusion values; in blood agent is in the plasma only.
 OTHERS = {
     SKIN: (0.62, 0.0, 0.030, 0.25, 0.02),
     FAT: (0.95, 1.0, 0.002, 0.03, 0.004),
@@ -101,28 +100,29 @@ OTHERS = {
     NECROSIS: (0.92, 0.0, 0.008, 0.30, 0.0),
 }
 BACKGROUNDS = {"minimal": 0.006, "mild": 0.014, "moderate": 0.030, "marked": 0.055}
-"""Ktrans per minute of gland, for each class of background parenchymal enhancement."""
+"""Ktrans of gland per minute, by class of background parenchymal enhancement (BI-RADS)."""
 
 WATER_SIGNAL = 20_000.0
+"""Signal of water with a gain and a relaxation factor of 1, in arbitrary units."""
 MID_BREAST_MM = -45.0
-"""Where the shading is 1, in LPS; more in front, less behind."""
+"""Position y, in LPS, at which the shading is 1; it is larger in front and smaller behind."""
 
-# Each kep of the maps is one of these, so that the convolution is done once for each.
+# kep in the maps is rounded to powers of this, so that each convolution is computed only once.
 KEP_STEP = 1.01
 
 
 @dataclass(frozen=True)
 class BreastPatient:
-    """A series and its truth, all on one grid, axial, with the patient prone.
+    """A series and its true maps on one axial grid, with the patient in prone position.
 
-    ``phases`` are scans with their ``acquisition.time_s`` after injection. ``tissue`` says
-    what has most of a voxel, by the numbers of ``breast_space.TISSUE_NAMES``;
-    ``lesion_labels`` the enhancing part of each lesion. ``truth`` holds float32 maps (k, j, i):
-    ``t1_s``, ``t2_s``, ``proton_density`` (fat as far as its suppression leaves it),
+    ``phases`` are scans with ``acquisition.time_s``, the time after injection. ``tissue`` is the
+    label of the tissue with the largest share of a voxel, see ``space.TISSUE_NAMES``;
+    ``lesion_labels`` labels the enhancing part of each lesion. ``truth`` holds float32 maps
+    (k, j, i): ``t1_s``, ``t2_s``, ``proton_density`` (reduced by fat suppression),
     ``ktrans_per_s``, ``ve``, ``vp``, and ``sensitivity`` (gain times shading).
-    ``concentration_mmol_per_l`` is (phases, k, j, i). Without noise a
-    phase is sensitivity * proton_density * SPGR(1 / t1_s + r1 * concentration).
-    ``parameters`` is everything that was drawn or chosen, JSON-able.
+    ``concentration_mmol_per_l`` is (phases, k, j, i). Without noise a phase is
+    sensitivity * proton_density * SPGR(1 / t1_s + r1 * concentration). ``parameters`` holds
+    everything that was drawn or given, JSON-able.
     """
 
     phases: list[Volume]
@@ -150,13 +150,13 @@ def breast_patient(
 ) -> BreastPatient:
     """Return a patient on a grid of ``size`` (i, j, k) that spans 333 x 333 x 150 mm.
 
-    ``times_s`` are seconds after injection; scans at 0 and before hold no agent. ``snr`` is
-    gland in mid-breast, before the agent, over the deviation of the Rician noise; infinite for
-    none.
-    ``lesion_types`` are "I", "II", "III", one for each lesion; ``density`` is "a" to "d",
-    ``background`` "minimal" to "marked". What is None is drawn. The same seed gives the same
-    bits, and the same anatomy on every grid but for lesions, whose places may shift. Raises
-    RequestError for unknown names, wrong times, and settings out of range.
+    ``times_s`` are seconds after injection; scans at 0 and before contain no agent. ``snr`` is the
+    pre-contrast signal of gland in the middle of the breast divided by the standard deviation of
+    the Rician noise; infinite for no noise. ``lesion_types`` are "I", "II" or "III", one for each
+    lesion; ``density`` is "a" to "d", ``background`` "minimal" to "marked". Parameters that are
+    None are drawn. The same seed gives the same bits, and the same anatomy on every grid, except
+    that the position of lesions can change. Raises RequestError for unknown names, wrong times, and
+    settings out of range.
     """
     times = checked_times(times_s, len(times_s), "The virtual patient")
     rng = np.random.default_rng(seed)
@@ -192,7 +192,7 @@ def draw_scanner(
     agent: str = "gadopentetate",
     dose_mmol_per_kg: float = STANDARD_DOSE_MMOL_PER_KG,
 ) -> Scanner:
-    """Return how a patient is scanned; what is None is drawn, most often 3 T with suppression."""
+    """Return a random acquisition, in most cases 3 T with fat suppression, or as given."""
     field = float(rng.choice(TABULATED_FIELDS_T, p=[0.35, 0.65]))
     suppressed, fat_left = bool(rng.random() < 0.7), float(rng.uniform(0.07, 0.20))
     return Scanner(
@@ -209,7 +209,7 @@ def draw_scanner(
 
 
 def noise_deviation(scanner: Scanner, snr: float) -> float:
-    """Return the deviation of both parts of the noise, 1 / snr of gland in mid-breast."""
+    """Return the standard deviation of the noise: the signal of gland / snr. See ``snr`` above."""
     if not snr > 0:
         raise RequestError(f"A signal-to-noise ratio of {snr:g} is not above 0.")
     gland = tissue_values(scanner)[GLAND]
@@ -218,7 +218,7 @@ def noise_deviation(scanner: Scanner, snr: float) -> float:
 
 
 def tissue_values(scanner: Scanner) -> dict[int, dict[str, float]]:
-    """Return each tissue's values by the names of the maps, at the scanner's field."""
+    """Return the values of each tissue, by the names of the maps, at the field strength."""
     fields = TABULATED_FIELDS_T
     values = {AIR: dict.fromkeys(MAPS, 0.0) | {"r1_per_s": 1.0, "r2_per_s": 20.0}}
     for tissue, (density, fat, ktrans_per_min, ve, vp) in OTHERS.items():
@@ -239,7 +239,7 @@ def _settings(
     density: str | None,
     background: str | None,
 ) -> dict[str, Any]:
-    """Draw all, so that a choice changes nothing else, and put what was chosen in its place."""
+    """Draw all settings, so that a given one changes no other, and replace the given ones."""
     settings: dict[str, Any] = {
         "density": str(rng.choice(list(DENSITIES), p=[0.1, 0.4, 0.4, 0.1])),
         "background": str(rng.choice(list(BACKGROUNDS), p=[0.3, 0.35, 0.2, 0.15])),
@@ -276,7 +276,7 @@ def _anatomy(
 def _truth(
     canvas: Canvas, space: Space, scanner: Scanner, rng: np.random.Generator
 ) -> dict[str, FloatArray]:
-    """Return the maps, each kep rounded to one of a list, and the receive coil's sensitivity."""
+    """Return the true maps, with kep rounded to powers of KEP_STEP, and the coil's sensitivity."""
     maps = canvas.maps
     ktrans, ve = maps["ktrans_per_s"], maps["ve"]
     has = (ktrans > 0) & (ve > 0)
@@ -298,7 +298,7 @@ def _truth(
 def _concentration(
     truth: Mapping[str, FloatArray], scanner: Scanner, times_s: NDArray[np.float64]
 ) -> FloatArray:
-    """Return the Tofts model's concentration (times, k, j, i), convolved once for each kep."""
+    """Return the concentration (times, k, j, i) of the Tofts model, convolved once per kep."""
     ktrans, ve, vp = truth["ktrans_per_s"], truth["ve"], truth["vp"]
     has = ktrans > 0
     steps = np.round(np.log(ktrans[has] / ve[has]) / np.log(KEP_STEP))

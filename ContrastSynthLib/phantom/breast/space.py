@@ -1,8 +1,7 @@
-"""The grid that a breast is painted on: millimetres, smooth random fields, soft layers.
+"""The grid of a virtual breast, smooth random fields on it, and layers of tissue.
 
-Everything is a distance or a field in millimetres, so that the same seed gives the same
-anatomy on any grid. Layers are painted one over the other with soft edges: a voxel at a
-border holds some of both tissues.
+All distances and fields are in millimetres, so the same seed gives the same anatomy on any grid.
+Layers are painted over one another with soft borders: a voxel at a border contains both tissues.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ Part = tuple[slice, slice, slice]
 
 FIELD_OF_VIEW_MM = (333.0, 333.0, 150.0)
 ANTERIOR_MM = -122.0
-"""Where the field of view begins, in LPS; the breastbone's skin is near 0, the back at 190."""
+"""First y of the field of view, in LPS; the skin of the sternum is near 0, the back at 190."""
 
 (AIR, SKIN, FAT, GLAND, MUSCLE, BLOOD, LUNG, MARROW, LESION, NECROSIS) = range(10)
 TISSUE_NAMES = {
@@ -42,13 +41,13 @@ MAPS = ("r1_per_s", "r2_per_s", "proton_density", "ktrans_per_s", "ve", "vp")
 
 RATES = ("r1_per_s", "r2_per_s")
 
-# A cubic B-spline of independent numbers has this variance along each axis.
+# Variance per axis of a cubic B-spline with independent coefficients of variance 1.
 SPLINE_VARIANCE = 0.4794
 
 
 @dataclass(frozen=True)
 class Space:
-    """A grid with its LPS millimetres z, y, x, broadcastable to (k, j, i)."""
+    """A grid with its LPS coordinates z, y, x in mm, broadcastable to (k, j, i)."""
 
     grid: Grid
     z: FloatArray
@@ -57,7 +56,7 @@ class Space:
 
     @classmethod
     def of(cls, size: tuple[int, int, int]) -> Space:
-        """Return the field of view in ``size`` (i, j, k) voxels."""
+        """Return the field of view with ``size`` (i, j, k) voxels."""
         spacing = np.array(FIELD_OF_VIEW_MM) / size
         centred = -np.array(FIELD_OF_VIEW_MM) / 2
         origin = np.array([centred[0], ANTERIOR_MM, centred[2]]) + spacing / 2
@@ -70,11 +69,11 @@ class Space:
 
     @property
     def edge_mm(self) -> float:
-        """The width over which a border is blurred: a voxel's mean edge."""
+        """Mean edge length of a voxel: the width of soft borders."""
         return float(np.mean(self.grid.spacing_mm))
 
     def noise(self, rng: np.random.Generator, step_mm: float) -> FloatArray:
-        """Return a random field of mean 0 and deviation 1, its features ``step_mm`` wide."""
+        """Return a random field (mean 0, standard deviation 1) with features of ``step_mm``."""
         from scipy.interpolate import BSpline
 
         counts = [int(np.ceil(extent / step_mm)) + 4 for extent in FIELD_OF_VIEW_MM[::-1]]
@@ -88,14 +87,14 @@ class Space:
         return np.ascontiguousarray(values) / np.float32(SPLINE_VARIANCE**1.5)
 
     def inside(self, distance_mm: Array) -> FloatArray:
-        """Return the share of each voxel where a signed distance is positive."""
+        """Return the share of each voxel inside a surface, from the distance, positive inside."""
         share = np.clip(distance_mm / np.float32(self.edge_mm) + np.float32(0.5), 0, 1)
         return np.asarray(share, np.float32)
 
 
 @dataclass
 class Canvas:
-    """The maps that layers are painted on, and the tissue that has most of each voxel."""
+    """The maps on which layers are painted, and the tissue with the largest share of a voxel."""
 
     tissue: NDArray[np.uint8]
     maps: dict[str, FloatArray]
@@ -105,15 +104,15 @@ class Canvas:
     def empty(
         cls, shape: tuple[int, int, int], values: Mapping[int, Mapping[str, float]]
     ) -> Canvas:
-        """Return a canvas that holds nothing but air."""
+        """Return a canvas of air."""
         maps = {name: np.full(shape, values[AIR][name], np.float32) for name in MAPS}
         return cls(np.zeros(shape, np.uint8), maps, values)
 
     def paint(self, tissue: int, share: Array, where: Any = ..., **changed: Any) -> None:
-        """Lay ``tissue`` over what is there, with its ``share`` of the voxels at ``where``.
+        """Paint ``tissue`` at ``where``; ``share``, 0 to 1, is its share of each voxel.
 
-        ``changed`` replaces one of the tissue's values, by a number or a map. Relaxation rates
-        mix by visible protons: suppressed fat leaves a voxel the rate of its water.
+        ``changed`` replaces values of the tissue by numbers or maps. Relaxation rates are averaged
+        with the visible protons as weights: with suppressed fat a voxel has the rate of its water.
         """
         values = dict(self.values[tissue]) | changed
         below = self.maps["proton_density"][where]
