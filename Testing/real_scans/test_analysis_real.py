@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ContrastSynthLib.files.images import read_volume
 
 from ContrastSynthLib.analysis.evaluation import evaluate
 from ContrastSynthLib.analysis.profiles import line_profile, profile_error
 from ContrastSynthLib.analysis.uptake import CONVENTIONS, uptake
+from ContrastSynthLib.files.images import read_volume
 from ContrastSynthLib.plots.figures import (
     Panel,
     choose_slice,
@@ -70,7 +70,7 @@ def test_an_eighth_of_the_brain_takes_agent_up(pair):
         name: uptake(pre, post, brain, convention=name).share_of_brain for name in CONVENTIONS
     }
     assert 0.12 <= shares["real_scans"] <= 0.15
-    # The conventions tell the same pair apart by more than a factor of two.
+    # Volumes by the conventions differ by more than a factor of two for the same pair.
     assert max(shares.values()) > 2 * min(shares.values())
 
 
@@ -96,7 +96,7 @@ def test_a_native_oblique_scan_is_measured_and_shown(real_scans):
     assert np.isfinite(found.values).all()
     for plane in ("axial", "coronal", "sagittal"):
         picture, (left, right, bottom, top) = display_slice(scan, plane)
-        # Pixels of different height and width: the edges in mm tell, not the shape.
+        # Pixels of different height and width: the edges in mm decide, not the shape.
         voxels = dict(zip("ijk", scan.grid.size, strict=True))
         assert sorted(picture.shape) != sorted(voxels.values())
         across, up = abs(right - left) / picture.shape[1], abs(top - bottom) / picture.shape[0]

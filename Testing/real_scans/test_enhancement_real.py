@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from ContrastSynthLib.files.images import read_volume
 from scipy.ndimage import distance_transform_edt, find_objects, label
 
 from ContrastSynthLib.analysis.enhancement import INVENTED, MISSED, missed_and_invented
 from ContrastSynthLib.analysis.uptake import uptake
+from ContrastSynthLib.files.images import read_volume
 
 pytestmark = pytest.mark.real_scans
 
@@ -57,12 +57,12 @@ def test_a_lesion_of_6_mm_more_or_less_is_one_row(scans):
 
 
 def test_most_of_the_uptake_of_a_real_scan_is_one_region(scans):
-    """Why lost parts are told: vessels and dura connect, and a tenth of them counts as found."""
+    """Why lost parts are reported: vessels and dura connect, a tenth of it counts as found."""
     real, brain, grid = scans
     largest = missed_and_invented(real, real, brain, grid).lesions[0]
     uptake_ml = (brain & (real > 0.1)).sum() * grid.voxel_volume_ml
     assert largest.volume_ml > 0.8 * uptake_ml
-    # Without half of the brain it is found all the same, and half of it is told as lost.
+    # Without half of the brain it is found all the same, and half of it is reported as lost.
     half = real.copy()
     half[:, :, int(np.median(np.nonzero(brain)[2])) :] = 0.0
     report = missed_and_invented(real, half, brain, grid)

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ContrastSynthLib.files.images import read_mask
 
 from ContrastSynthLib.analysis.kinetics import kinetic_maps, mean_curve, measure_curve
 from ContrastSynthLib.analysis.kinetics_report import kinetics_report
-from ContrastSynthLib.files.series import read_series, times_of, write_series
+from ContrastSynthLib.files.images import read_mask
+from ContrastSynthLib.files.series import read_series, write_series
 from ContrastSynthLib.plots.figures import figure_png
 from ContrastSynthLib.plots.kinetics import plot_curves
+from ContrastSynthLib.volumes import times_of
 
 pytestmark = pytest.mark.real_scans
 

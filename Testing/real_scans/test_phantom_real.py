@@ -7,8 +7,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from ContrastSynthLib.files.images import read_volume
 
+from ContrastSynthLib.files.images import read_volume
 from ContrastSynthLib.phantom.brain.patient import brain_patient
 
 pytestmark = pytest.mark.real_scans

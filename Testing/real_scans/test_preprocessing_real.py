@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from ContrastSynthLib.files.images import read_volume
 
+from ContrastSynthLib.files.images import read_volume
 from ContrastSynthLib.preprocessing.alignment import align
 from ContrastSynthLib.preprocessing.foreground import foreground
 from ContrastSynthLib.preprocessing.input_checks import warnings_for_pair

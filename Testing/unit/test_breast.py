@@ -53,7 +53,7 @@ def settings_of(patient):
 
 
 def pure(patient, tissue):
-    """Return the voxels that hold nothing else, told by their ve."""
+    """Return the voxels that contain nothing else, identified by their ve."""
     inside = patient.tissue == tissue
     inside &= abs(patient.truth["ve"] / OTHERS[tissue][3] - 1) < 0.01
     assert inside.sum() > 100
@@ -243,7 +243,7 @@ def test_blood_peaks_early_and_a_core_stays_dark():
     assert early[core].min() < 0.5 * early[rim].mean()
 
 
-def test_the_anatomy_does_not_hang_on_the_grid():
+def test_the_anatomy_does_not_depend_on_the_grid():
     coarse, fine = (
         breast_patient(6, size=size, density="c", lesion_types=[])
         for size in (SMALL, (144, 144, 36))
@@ -300,7 +300,7 @@ def test_a_border_is_no_brighter_than_what_it_parts():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"density": "e"}, "Unknown density 'e'"),
         ({"background": "midl"}, "Did you mean 'mild'"),
@@ -311,8 +311,8 @@ def test_a_border_is_no_brighter_than_what_it_parts():
         ({"field_strength_t": 7.0}, "7 T"),
     ],
 )
-def test_what_cannot_be_made_is_told(wrong, told):
-    with pytest.raises(RequestError, match=told):
+def test_wrong_settings_are_refused(wrong, message):
+    with pytest.raises(RequestError, match=message):
         breast_patient(0, size=(32, 32, 8), **wrong)
 
 

@@ -130,7 +130,7 @@ def test_without_noise_nothing_is_done(kind, monkeypatch):
 
 
 @pytest.mark.parametrize("sigma", [0.0, 0.03])
-def test_an_unknown_denoiser_is_told_with_the_nearest(sigma):
+def test_an_unknown_denoiser_is_refused_and_the_nearest_named(sigma):
     with pytest.raises(RequestError, match=r"Unknown denoiser 'nml'\. Did you mean 'nlm'"):
         denoise(CLEAN, sigma, "nml")
 
@@ -170,6 +170,6 @@ def test_the_noise_of_a_pair_is_found_where_it_is_correlated_and_amid_anatomy(sm
         scans.append((anatomy + 0.04 * noise / noise.std()).astype(np.float32))
     inside = np.ones(anatomy.shape, bool)
     assert noise_of_pair(*scans, inside) == pytest.approx(0.04, rel=0.1)
-    # Each scan alone tells too little where its noise is correlated.
+    # In each scan alone correlated noise is underestimated.
     if smoothed:
         assert noise_sigma(scans[0], inside) < 0.03

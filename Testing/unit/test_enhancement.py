@@ -56,8 +56,8 @@ def compare(reference, synthetic, **options):
 
 def counts(report) -> tuple[int, int, int]:
     """Found, missed and invented."""
-    told = report.as_dict()
-    return told["found_count"], told["missed_count"], told["invented_count"]
+    content = report.as_dict()
+    return content["found_count"], content["missed_count"], content["invented_count"]
 
 
 def rows(report, kind) -> list:
@@ -99,7 +99,7 @@ def test_deleting_one_lesion_adds_exactly_one_row_to_the_missed(real, synthetic,
 
 
 def test_for_each_kind_of_synthetic_scan(real):
-    """As the head of the file says which difference is which: pre from post, and post from pre."""
+    """The differences are those of the module docstring: pre from post, and post from pre."""
     rng = np.random.default_rng(3)
     pre = 1 + rng.normal(0, 0.02, GRID.shape)
     post = pre + real
@@ -115,7 +115,7 @@ def test_for_each_kind_of_synthetic_scan(real):
     assert counts(compare(low - pre, synthetic_low - pre, threshold=0.2 / 3)) == (4, 1, 1)
 
 
-def test_a_place_inside_is_told_where_the_centre_is_not():
+def test_a_place_inside_is_given_where_the_centre_is_not():
     """In millimetres: two slices of 9 mm are further away than six rows of 1 mm."""
     grid = Grid((15, 15, 5), spacing_mm=(1.0, 1.0, 9.0), origin_mm=(1.0, 2.0, 3.0))
     k, j, i = np.indices(grid.shape)
@@ -313,17 +313,17 @@ def test_outside_the_brain_nothing_counts(real, synthetic):
 def test_the_report_is_json_and_adds_up(real, synthetic):
     changed = np.where(ball(FREE_KJI), 0.4, np.where(ball(CENTRES_KJI[4], 9), 0, synthetic))
     report = compare(real, changed)
-    told = json.loads(json.dumps(report.as_dict(), allow_nan=False))
-    assert told["schema_version"] == 1
-    assert (told["threshold"], told["minimum_volume_mm3"]) == (0.2, 30.0)
-    assert (told["minimum_overlap"], told["connectivity"]) == (0.1, 26)
+    content = json.loads(json.dumps(report.as_dict(), allow_nan=False))
+    assert content["schema_version"] == 1
+    assert (content["threshold"], content["minimum_volume_mm3"]) == (0.2, 30.0)
+    assert (content["minimum_overlap"], content["connectivity"]) == (0.1, 26)
     assert counts(report) == (4, 1, 1)
     for kind in ("found", "missed", "invented"):
-        volumes = [row["volume_ml"] for row in told["lesions"] if row["kind"] == kind]
-        assert told[f"{kind}_ml"] == pytest.approx(sum(volumes))
+        volumes = [row["volume_ml"] for row in content["lesions"] if row["kind"] == kind]
+        assert content[f"{kind}_ml"] == pytest.approx(sum(volumes))
         assert volumes == sorted(volumes, reverse=True)
-    assert (told["missed_ml"], told["invented_ml"]) == (report.missed_ml, report.invented_ml)
-    assert set(told["lesions"][0]) == {
+    assert (content["missed_ml"], content["invented_ml"]) == (report.missed_ml, report.invented_ml)
+    assert set(content["lesions"][0]) == {
         "id",
         "kind",
         "volume_ml",

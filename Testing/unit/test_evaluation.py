@@ -144,12 +144,12 @@ def test_values_below_zero_count_as_zero_in_medians_and_as_they_are_otherwise(pr
 def test_the_range_is_stated_and_is_that_of_the_pre_scan(pre, post):
     brain = pre.array > 0
     peak = np.percentile(pre.array[brain], 99.9)
-    told = evaluate(post, pre, pre=pre, post=post)
-    assert told["data_range"] == pytest.approx(peak / np.median(pre.array[brain]), rel=1e-5)
-    assert "pre scan" in told["data_range_from"]
-    told = evaluate(post, pre, pre=pre, post=post, normalise="none")
-    assert told["data_range"] == pytest.approx(np.percentile(post.array[brain], 99.9))
-    assert "reference" in told["data_range_from"]
+    found = evaluate(post, pre, pre=pre, post=post)
+    assert found["data_range"] == pytest.approx(peak / np.median(pre.array[brain]), rel=1e-5)
+    assert "pre scan" in found["data_range_from"]
+    found = evaluate(post, pre, pre=pre, post=post, normalise="none")
+    assert found["data_range"] == pytest.approx(np.percentile(post.array[brain], 99.9))
+    assert "reference" in found["data_range_from"]
 
 
 def test_a_perfect_result_is_json_and_says_why_a_number_is_missing(pre, post):
@@ -328,7 +328,7 @@ def numbers_in(values):
 def test_every_number_of_a_report_has_a_row(pre, post):
     report = whole_report(pre, post)
     rows = evaluation_rows(report)
-    # The data range is told beside the measures it is part of, and the volume of the uptake twice.
+    # The data range is stated with the measures it is part of, and the volume of the uptake twice.
     assert len(rows) == numbers_in(report) - 2
     assert all(tuple(row) == COLUMNS for row in rows)
     assert all(row["measure"] and row["about"] for row in rows)
@@ -336,7 +336,7 @@ def test_every_number_of_a_report_has_a_row(pre, post):
     assert list(dict.fromkeys(row["region"] for row in rows))[:3] == ["Brain", "Mask", "Uptake"]
 
 
-def test_a_row_tells_what_its_number_was_measured_by(pre, post):
+def test_a_row_states_how_its_number_was_measured(pre, post):
     report = whole_report(pre, post)
     rows = {(row["region"], row["measure"]): row for row in evaluation_rows(report)}
     psnr = rows["Uptake", "PSNR"]
@@ -401,7 +401,7 @@ def test_the_command_line_aligns_and_says_so(pre, post, tmp_path, capsys):
     assert report["alignment"]["synthetic"]["mode"] == "resample"
 
 
-def test_without_scikit_image_it_is_told_what_to_install(pre, post, monkeypatch):
+def test_without_scikit_image_the_message_says_what_to_install(pre, post, monkeypatch):
     monkeypatch.setattr(image, "find_spec", lambda name: None)
     with pytest.raises(MissingError, match="pip install scikit-image"):
         evaluate(pre, post)

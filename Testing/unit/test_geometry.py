@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from ContrastSynthLib.files.images import READABLE, WRITABLE, read_volume, write_volume
 from scipy.spatial.transform import Rotation
 from vtk.util.numpy_support import vtk_to_numpy
 
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.images import READABLE, WRITABLE, read_volume, write_volume
 from ContrastSynthLib.geometry import Grid, grid_table, refuse_shear
 from ContrastSynthLib.volumes import Volume, check_same_grid
 
@@ -53,7 +53,7 @@ def marker_ras(axes):
 
 
 def volume_at(axes):
-    """The same voxels as a Volume, whose grid is told in LPS."""
+    """The same voxels as a Volume, whose grid is given in LPS."""
     flip = np.array([-1, -1, 1])
     grid = Grid(
         size=SHAPE[::-1],
@@ -378,7 +378,7 @@ def test_same_grid_bears_single_precision_but_no_motion():
         other = replace(grid, origin_mm=tuple(np.add(grid.origin_mm, (0, shift_mm, 0))))
         assert grid.corner_distance_mm(other) == pytest.approx(shift_mm, rel=1e-6)
         assert grid.is_same(other) is same
-    # A rotation keeps the first voxel; the far corner tells.
+    # A rotation keeps the first voxel, but not the far corner.
     turned = Rotation.from_euler("z", 0.5, degrees=True).as_matrix() @ ROTATION
     other = replace(grid, direction=tuple((turned * [[-1], [-1], [1]]).ravel()))
     assert not grid.is_same(other)

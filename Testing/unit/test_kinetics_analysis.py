@@ -130,7 +130,7 @@ def test_what_is_given_replaces_what_is_found():
         measure_curve(FAST_S[:-1], FAST)
 
 
-def test_no_agent_and_no_delayed_phase_are_told():
+def test_no_agent_and_no_delayed_phase_are_noted():
     flat = measure_curve(PAPER_S, [100, 101, 99, 100, 102, 98])
     assert (flat.timing, flat.type, flat.delayed_change) == (None, None, None)
     assert flat.baseline == 100
@@ -323,7 +323,7 @@ def test_times_that_are_given_replace_those_of_the_file():
         kinetics_report(unknown, PAPER_S[:3], mask)
 
 
-def test_a_mask_without_agent_is_told():
+def test_a_mask_without_agent_has_a_note():
     mask = Volume(np.ones(GRID.shape), GRID)
     flat = series_of(np.full((6, 24), 100.0))
     report = kinetics_report(flat, None, mask, flat)

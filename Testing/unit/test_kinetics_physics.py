@@ -63,7 +63,7 @@ def test_the_convolution_agrees_with_adaptive_quadrature(kep_per_s):
         np.testing.assert_allclose(found, [kep_per_s * ve * area], rtol=1e-11)
 
 
-def test_a_value_does_not_hang_on_the_other_times():
+def test_a_value_does_not_depend_on_the_other_times():
     together = tofts_concentration(TIMES_S, arrival_s=18.0, **TISSUE)
     alone = [tofts_concentration([t], arrival_s=18.0, **TISSUE)[0] for t in TIMES_S]
     np.testing.assert_allclose(together, alone, rtol=1e-12)
@@ -104,7 +104,7 @@ def test_maps_are_taken_voxel_by_voxel():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"ktrans_per_s": 0.25, "ve": 0.3}, "per minute"),
         ({"ktrans_per_s": -0.001}, "Ktrans"),
@@ -115,8 +115,8 @@ def test_maps_are_taken_voxel_by_voxel():
         ({"dose_mmol_per_kg": -0.1}, "dose"),
     ],
 )
-def test_what_no_tissue_has_is_refused(wrong, told):
-    with pytest.raises(RequestError, match=told):
+def test_what_no_tissue_has_is_refused(wrong, message):
+    with pytest.raises(RequestError, match=message):
         tofts_concentration(TIMES_S, **(TISSUE | wrong))
     with pytest.raises(RequestError, match="times"):
         tofts_concentration([0.0, np.nan], **TISSUE)

@@ -120,8 +120,8 @@ def test_adversarial_losses_are_logarithms_of_the_sigmoid():
     generated = -log_sigmoid(synthetic).mean()
     assert float(generator_loss(synthetic)) == pytest.approx(generated, rel=1e-9)
     # 1 - sigmoid(x) is sigmoid(-x).
-    judged = -log_sigmoid(real).mean() - log_sigmoid(-synthetic).mean()
-    assert float(discriminator_loss(real, synthetic)) == pytest.approx(judged, rel=1e-9)
+    expected = -log_sigmoid(real).mean() - log_sigmoid(-synthetic).mean()
+    assert float(discriminator_loss(real, synthetic)) == pytest.approx(expected, rel=1e-9)
     undecided = torch.zeros(3)
     assert float(generator_loss(undecided)) == pytest.approx(math.log(2))
     assert float(discriminator_loss(undecided, undecided)) == pytest.approx(2 * math.log(2))

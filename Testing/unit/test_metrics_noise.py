@@ -174,10 +174,10 @@ def test_slices_without_a_voxel_of_the_mask_do_not_count():
 
 def test_the_report_of_a_spectrum_is_json():
     found = nps(np.random.default_rng(0).normal(size=(2, 8, 8)), spacing_mm=(1, 1, 1))
-    told = json.loads(json.dumps(found.as_dict(), allow_nan=False))
-    assert told["radial"] == found.radial.tolist()
-    assert told["radial_frequency_per_mm"] == [0.125, 0.25, 0.375, 0.5]
-    assert told["variance"] == found.variance
+    content = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    assert content["radial"] == found.radial.tolist()
+    assert content["radial_frequency_per_mm"] == [0.125, 0.25, 0.375, 0.5]
+    assert content["variance"] == found.variance
 
 
 def test_mae_sigma_by_hand():

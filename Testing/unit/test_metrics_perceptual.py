@@ -1,4 +1,4 @@
-"""LPIPS without its network: what reaches it, and what is said when it is not there."""
+"""LPIPS without its network: the inputs of the network, and the message when it is missing."""
 
 from __future__ import annotations
 

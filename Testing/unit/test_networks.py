@@ -66,7 +66,7 @@ def slices(channels: int = 3, rows: int = 32, cols: int = 32, batch: int = 2) ->
 
 
 def stirred(network: nn.Module) -> nn.Module:
-    """The network, answering, with every weight off its start."""
+    """The network in evaluation mode, with every weight off its start."""
     with torch.no_grad():
         for weight in network.parameters():
             weight.add_(0.3 * torch.randn_like(weight))
@@ -82,12 +82,12 @@ def learns(module: nn.Module) -> bool:
 
 
 @pytest.mark.parametrize(("rows", "cols"), [(16, 16), (32, 48), (64, 16)])
-def test_networks_answer_in_the_size_of_the_slice(rows, cols):
+def test_outputs_have_the_size_of_the_slice(rows, cols):
     shape = (2, 1, rows, cols)
     post = slices(3, rows, cols)
-    answers = Sphere(**SMALL).eval()(post)
-    assert {"pre", "uptake", "uptake_logits", "hyperintensity", "reconstruction"} == set(answers)
-    assert all(image.shape == shape for image in answers.values())
+    outputs = Sphere(**SMALL).eval()(post)
+    assert {"pre", "uptake", "uptake_logits", "hyperintensity", "reconstruction"} == set(outputs)
+    assert all(image.shape == shape for image in outputs.values())
     for architecture in ARCHITECTURES:
         assert Direct(architecture, 3, 2).eval()(post)["pre"].shape == shape
     art = SphereArt(SMALL, width=2, refinement_width=2).eval()
@@ -111,7 +111,7 @@ def test_encoder_and_decoder_go_through_the_scales():
 
 
 def test_a_slice_is_not_scaled_by_its_own_contents():
-    """Batch normalisation: in use, the answer for one slice does not hang on its neighbours."""
+    """Batch normalisation: in use, the output does not depend on the other slices of a batch."""
     network = stirred(NestedUNet(1, 2)).double()
     image = slices(1).double()
     both, alone = network(image), network(image[:1])
@@ -152,7 +152,7 @@ def test_scale_and_sensitivity_learn_and_stay_positive(sign):
     assert prior.scale.item() != pytest.approx(SCALE)
 
 
-def test_the_middle_slice_is_the_one_answered_for():
+def test_outputs_are_for_the_middle_slice():
     assert middle(torch.arange(5.0).view(1, 5, 1, 1)).item() == 2
     network, post = Sphere(5, **SMALL).eval(), slices(5)
     torch.testing.assert_close(network(post)["pre"], post[:, 2:3])
@@ -219,17 +219,17 @@ def test_the_fusion_is_a_weighted_sum_of_the_masks_in_use(switches):
     torch.testing.assert_close(found["uptake"], 1 / (1 + torch.exp(-wanted)))
 
 
-def test_inpainting_changes_what_the_mask_allows_or_answers_itself():
+def test_inpainting_changes_what_the_mask_allows_or_predicts_the_image():
     post = slices()
     for inpaints in INPAINTS:
         network = stirred(Sphere(**SMALL, inpaints=inpaints))
         found = network(post)
-        answer = network.inpainting(torch.cat([post, found["uptake"]], dim=1))
+        predicted = network.inpainting(torch.cat([post, found["uptake"]], dim=1))
         wanted = {
-            "masked": post[:, 1:2] - found["uptake"] * answer,
-            "cautious": post[:, 1:2] - found["uptake"] ** 2 * answer,
-            "residual": post[:, 1:2] - answer,
-            "image": answer,
+            "masked": post[:, 1:2] - found["uptake"] * predicted,
+            "cautious": post[:, 1:2] - found["uptake"] ** 2 * predicted,
+            "residual": post[:, 1:2] - predicted,
+            "image": predicted,
         }
         torch.testing.assert_close(found["pre"], wanted[inpaints])
     start = Sphere(**SMALL, inpaints="image").eval()(post)["pre"]
@@ -403,7 +403,7 @@ def test_levels_are_compared_in_the_tissue_of_each_slice():
 # ---- asked in the mirror
 
 
-def test_mirrored_answers_the_mirror_image_with_the_mirror_image():
+def test_mirrored_returns_the_mirror_image_with_the_mirror_image():
     network, post = stirred(Sphere(**SMALL)), slices()
     mirrored = Mirrored(network)
     there, back = mirrored(post), mirrored(post.flip(-1))

@@ -65,7 +65,7 @@ def test_every_role_is_there_finite_and_positive_in_the_brain(patient):
 
 
 def test_the_grid_is_where_the_anatomy_is(patient):
-    """Right is right: asymmetric things are found where RAS says, and the head is upright."""
+    """Asymmetric structures are where RAS requires, and the head is upright."""
     grid = patient.scans["pre"].grid
     points = grid.ras_from_index(np.argwhere(patient.truth["brain"]))
     low, high = points.min(axis=0), points.max(axis=0)
@@ -85,15 +85,15 @@ def test_the_grid_is_where_the_anatomy_is(patient):
 
 
 def test_parameters_survive_json_and_rebuild_the_same_patient(patient):
-    told = json.loads(json.dumps(patient.parameters))
-    assert told == patient.parameters
-    again = build_patient(told)
+    read_back = json.loads(json.dumps(patient.parameters))
+    assert read_back == patient.parameters
+    again = build_patient(read_back)
     for role, scan in patient.scans.items():
         np.testing.assert_array_equal(scan.array, again.scans[role].array)
     for name, truth in patient.truth.items():
         np.testing.assert_array_equal(truth, again.truth[name])
     with pytest.raises(RequestError, match="schema"):
-        build_patient({**told, "schema_version": 99})
+        build_patient({**read_back, "schema_version": 99})
 
 
 def test_seeds_make_other_patients(patient):

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from ContrastSynthLib.files.images import read_volume, write_volume
 
 from ContrastSynthLib.cli import main
+from ContrastSynthLib.files.images import read_volume, write_volume
 from ContrastSynthLib.files.series import read_series
 
 
@@ -96,5 +96,5 @@ def test_what_cannot_be_made_is_refused(tmp_path, capfd, arguments, message):
         code = leaving.code
     assert code == 2
     assert not out.exists()
-    said = capfd.readouterr().err
-    assert any(part in said for part in message.split("|"))
+    printed = capfd.readouterr().err
+    assert any(part in printed for part in message.split("|"))

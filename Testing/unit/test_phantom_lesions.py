@@ -1,4 +1,4 @@
-"""Lesions have the size asked for, sit in the brain and consist of what their type says."""
+"""Lesions have the requested size, lie in the brain and have the parts of their type."""
 
 from __future__ import annotations
 

@@ -93,15 +93,15 @@ def test_a_known_rigid_movement_comes_back(name):
     fixed, moving = draw(GRID), draw(OTHER_GRIDS[name], T2, truth, seed=1)
     kept = moving.array.copy(), fixed.array.copy()
     aligned, report = align({"pre": fixed, "t2": moving}, "pre", "rigid")
-    told = report["t2"]
-    assert corner_error_mm(told, truth) < 0.5 * min(GRID.spacing_mm)
-    assert told["rotation_deg"] == pytest.approx(
+    found = report["t2"]
+    assert corner_error_mm(found, truth) < 0.5 * min(GRID.spacing_mm)
+    assert found["rotation_deg"] == pytest.approx(
         np.degrees(Rotation.from_matrix(truth[:3, :3]).magnitude()), abs=0.5
     )
-    assert told["translation_mm"] == pytest.approx([-8, 6, -7], abs=2.5)
-    assert told["mutual_information_after"] > 1.5 * told["mutual_information_before"]
-    assert told["covered"] > 0.9
-    assert "stretch" not in told
+    assert found["translation_mm"] == pytest.approx([-8, 6, -7], abs=2.5)
+    assert found["mutual_information_after"] > 1.5 * found["mutual_information_before"]
+    assert found["covered"] > 0.9
+    assert "stretch" not in found
     json.dumps(report)
 
     assert aligned["t2"].grid == GRID
@@ -144,9 +144,9 @@ def test_a_known_affine_movement_comes_back():
 def test_the_same_bits_twice_and_the_threads_are_given_back():
     volumes = {"pre": draw(GRID), "post": draw(GRID, T2, movement((6, 0, 0), (0, 6, 0)), seed=1)}
     threads = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
-    (first, told), (second, again) = (align(volumes, "pre", "rigid") for _ in range(2))
+    (first, found), (second, again) = (align(volumes, "pre", "rigid") for _ in range(2))
     assert np.array_equal(first["post"].array, second["post"].array)
-    assert told == again
+    assert found == again
     assert sitk.ProcessObject.GetGlobalDefaultNumberOfThreads() == threads
 
 
@@ -168,8 +168,8 @@ def test_a_scan_of_noise_keeps_the_headers_or_says_what_was_found():
     """What cannot be matched never gets worse than the headers, by the measure itself."""
     noise = Volume(np.random.default_rng(0).random(GRID.shape), GRID)
     _, report = align({"pre": draw(GRID), "post": noise}, "pre", "rigid")
-    told = report["post"]
-    assert told["mutual_information_after"] >= told["mutual_information_before"]
+    found = report["post"]
+    assert found["mutual_information_after"] >= found["mutual_information_before"]
 
 
 def test_a_scan_that_matches_already_stays_where_it_is_and_says_so():
@@ -236,7 +236,7 @@ def test_scans_that_do_not_overlap_are_refused_with_their_grids():
 
 
 def test_little_overlap_is_told():
-    """Half of the head only: rigid still finds it, and says how much is covered."""
+    """Half of the head only: rigid registration succeeds, and reports the covered share."""
     grid = replace(GRID, size=(80, 92, 30))
     _, report = align({"pre": draw(GRID), "post": draw(grid)}, "pre", "rigid")
     assert report["post"]["covered"] < 0.5

@@ -1,4 +1,4 @@
-"""Brain or whole head: told apart where it can be told, and called a guess where it cannot."""
+"""Brain or whole head: distinguished where possible, and marked as a guess otherwise."""
 
 import time
 from dataclasses import replace

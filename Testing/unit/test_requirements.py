@@ -1,4 +1,4 @@
-"""The packages that are told to Slicer are those that the wheel declares."""
+"""The requirements for Slicer are those that the wheel declares."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
-from ContrastSynthLib.files.images import write_volume
 
+from ContrastSynthLib.files.images import write_volume
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.requirements import REQUIREMENTS, as_missing, requirement_name
@@ -28,8 +28,8 @@ def test_they_are_what_the_wheel_declares():
 
 
 def test_a_failed_import_names_the_package():
-    told = as_missing(ModuleNotFoundError("no", name="skimage.filters"))
-    assert "scikit-image>=0.24" in str(told)
+    error = as_missing(ModuleNotFoundError("no", name="skimage.filters"))
+    assert "scikit-image>=0.24" in str(error)
     assert as_missing(ModuleNotFoundError("no", name="monai")).exit_code == 3
     assert as_missing(ModuleNotFoundError("no", name="ContrastSynthLib.nothing")) is None
     assert as_missing(ImportError("no")) is None

@@ -1,4 +1,4 @@
-"""Uptake by every paper's convention, on scans whose answer is known beforehand."""
+"""Uptake by every paper's convention, on scans whose uptake is known."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from torch.nn import functional
 from ContrastSynthLib.networks import build_network
 from ContrastSynthLib.networks.mirrored import Mirrored
 from ContrastSynthLib.networks.vnet import CONVOLUTIONS, SLOPE, SMALLEST_MULTIPLE, Residual, VNet
-from ContrastSynthLib.weights.bundles import load_state, save_bundle
+from ContrastSynthLib.weights.storage import load_state, save_bundle
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def sizes_of(network: nn.Module, kind: type, image: torch.Tensor) -> list[tuple[
     """Kernel, input and output features and the input's rows, of each layer in its turn."""
     found: list[tuple[int, ...]] = []
 
-    def note(layer, given, answer):
+    def note(layer, given, output):
         found.append(
             (layer.kernel_size[0], layer.in_channels, layer.out_channels, given[0].shape[2])
         )
@@ -60,9 +60,9 @@ def sizes_of(network: nn.Module, kind: type, image: torch.Tensor) -> list[tuple[
 
 
 def last_of(network: VNet, image: torch.Tensor) -> torch.Tensor:
-    """What the last layer answers, before the base is added and what is below 0 cut off."""
+    """The output of the last layer, before the base is added and values below 0 are cut off."""
     found = []
-    hook = network.last.register_forward_hook(lambda layer, given, answer: found.append(answer))
+    hook = network.last.register_forward_hook(lambda layer, given, output: found.append(output))
     network(image)
     hook.remove()
     return found[0]
@@ -73,7 +73,7 @@ def last_of(network: VNet, image: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize(("rows", "cols"), [(16, 16), (32, 48), (64, 16)])
 @pytest.mark.parametrize("base", [None, 0, 1])
-def test_the_answer_is_one_image_of_the_size_of_the_slice(rows, cols, base):
+def test_the_output_is_one_image_of_the_size_of_the_slice(rows, cols, base):
     assert SMALLEST_MULTIPLE == 16
     assert VNet(2, 2, base=base)(slices(2, rows, cols))["image"].shape == (2, 1, rows, cols)
 
@@ -160,7 +160,7 @@ def test_a_block_is_what_it_is_written_out(count, in_channels):
 
 
 def test_nothing_is_normalised():
-    """Without biases twice the image is twice the answer, and a slice's neighbours do not count."""
+    """Without biases twice the image is twice the output, and a slice's neighbours do not count."""
     network = stirred(VNet(2, 3)).double()
     image = slices().double()
     both, alone = network(image)["image"], network(image[:1])["image"]
@@ -176,24 +176,24 @@ def test_nothing_is_normalised():
     assert not list(network.buffers())
 
 
-# ---- the answer
+# ---- the output
 
 
 @pytest.mark.parametrize("base", [None, 0])
-def test_no_answer_is_below_0(base):
+def test_no_output_is_below_0(base):
     network, image = stirred(VNet(2, 3, base=base)), slices() - 0.7
     wanted = last_of(network, image) + (0 if base is None else image[:, base : base + 1])
     with torch.no_grad():
         network.last.bias.sub_(wanted.median())
-    answers = network(image)["image"]
-    assert answers.min() == 0
+    outputs = network(image)["image"]
+    assert outputs.min() == 0
     # Half of it was below the median.
-    assert (answers > 0).float().mean().item() == pytest.approx(0.5, abs=0.01)
-    torch.testing.assert_close(answers, (wanted - wanted.median()).clamp(min=0))
+    assert (outputs > 0).float().mean().item() == pytest.approx(0.5, abs=0.01)
+    torch.testing.assert_close(outputs, (wanted - wanted.median()).clamp(min=0))
 
 
 @pytest.mark.parametrize(("channels", "base"), [(1, 0), (2, 0), (2, 1)])
-def test_a_new_network_answers_with_its_base(channels, base):
+def test_a_new_network_returns_its_base(channels, base):
     image = slices(channels) - 0.2
     network = VNet(channels, 3, base=base)
     torch.testing.assert_close(network(image)["image"], image[:, base : base + 1], rtol=0, atol=0)
@@ -250,7 +250,7 @@ def test_it_is_built_by_name(arguments):
     network = build_network("vnet", {"in_channels": 2, **arguments})
     assert isinstance(network, VNet)
     assert network.base == arguments.get("base")
-    # The paper's width is the one that is not told.
+    # The paper's width is the default.
     assert network.last.in_channels == arguments.get("width", 12)
 
 
@@ -271,15 +271,15 @@ def test_what_cannot_be_built_is_a_wrong_request(arguments, words):
 
 def test_weights_come_back_from_a_bundle(tmp_path):
     pytest.importorskip("safetensors")
-    told = {"name": "vnet", "arguments": {"in_channels": 2, "width": 3, "base": 1}}
-    network, image = stirred(build_network(**told)), slices()
+    settings = {"name": "vnet", "arguments": {"in_channels": 2, "width": 3, "base": 1}}
+    network, image = stirred(build_network(**settings)), slices()
     with torch.no_grad():
-        # What half precision keeps: then both networks are to answer with the same bits.
+        # What half precision keeps: then both networks must give the same bits.
         for weight in network.parameters():
             weight.copy_(weight.half().float())
     card = {
         **{"name": "toy", "version": "1.0", "oldest_library_version": "0.1.0", "task": "full"},
-        **{"method": "toy", "network": told, "inputs": {"pre": "T1", "post": "T1"}},
+        **{"method": "toy", "network": settings, "inputs": {"pre": "T1", "post": "T1"}},
         **{"normalisation": "low_dose", "metrics": {}, "limits": "A toy.", "licence": "None"},
         "trained_on_virtual_patients": True,
         "training": {
@@ -294,7 +294,7 @@ def test_weights_come_back_from_a_bundle(tmp_path):
     torch.testing.assert_close(again(image)["image"], network(image)["image"], rtol=0, atol=0)
 
 
-def test_it_answers_by_name_as_those_that_wrap_networks_expect():
+def test_the_output_has_a_name_as_wrappers_expect():
     network, image = stirred(VNet(2, 2)).eval(), slices()
     assert set(network(image)) == {"image"}
     wanted = (network(image)["image"] + network(image.flip(-1))["image"].flip(-1)) / 2
