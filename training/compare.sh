@@ -3,9 +3,9 @@
 #
 #   STEPS=600 PATIENTS=10 training/compare.sh POOL FEATURES OUT
 #
-# POOL is a folder of training/slices.py, FEATURES the bundle of train_features.py. All networks
-# see the same slices, and have as many parameters, one learning rate and so many steps. Stop it
-# and start it again: what is trained or measured stays.
+# POOL is a folder of make_slabs.py, FEATURES the bundle of train_features.py. All networks see the
+# same slices, have as many parameters, and are trained with one learning rate for STEPS steps. Stop
+# it and start it again: what is trained or measured stays.
 set -euo pipefail
 pool=$1 features=$2 out=$3
 budget=(--data "$pool" --steps "${STEPS:-1200}" --threads "${THREADS:-1}" --precision bf16-mixed)
@@ -23,7 +23,7 @@ train_art() {
 }
 measure() {
     "$python" "$training/evaluate.py" --virtual "$1" --patients "${PATIENTS:-10}" \
-        --corrupt motion --cache "$out/virtual" --csv "$out/comparison.csv" --table "$2" "${@:3}"
+        --corrupt motion --cache "$out/virtual" --csv "$out/comparison.csv" --table "sphere_$2" "${@:3}"
 }
 
 train_sphere sphere

@@ -12,10 +12,11 @@ import argparse
 import json
 from pathlib import Path
 
-from common import licence_of_weights
+from loop.card import licence_of_weights
 
 from ContrastSynthLib.resources import resource
-from ContrastSynthLib.weights.bundles import load_state, read_bundle, save_bundle
+from ContrastSynthLib.weights.bundles import read_bundle
+from ContrastSynthLib.weights.storage import load_state, save_bundle
 
 
 def main() -> None:

@@ -1,13 +1,14 @@
-"""Train one of the four networks of LIP-CAR: two forward operators, two direct ones.
+"""Train one of the four networks of LIP-CAR: two forward operators and two direct networks.
 
-    python training/dose_slices.py POOL --patients 200
-    python training/train_lip_car.py --task ph2l --data POOL --out runs/ph2l --minutes 20
+    python training/make_slabs.py doses --for lip_car --patients 200
+    python training/train_lip_car.py --task ph2l --data doses --out runs/ph2l --minutes 20
 
-``h2l`` and ``ph2l`` go from the full dose to the low one (eq. 3 and 7), ``l2h`` and ``pl2h`` from
-the low dose to the full one (eq. 2 and 5); those with a ``p`` see the pre scan as well. The loss
-is 1 - SSIM (eq. 11), the optimiser Adam. ``--preset paper`` is the paper's width, batch and rate.
-Stop it and start it again with the same ``--out``: it goes on. A hospital's own data:
-``--data PREPARED --fine-tune ph2l``.
+The forward operators ``h2l`` and ``ph2l`` make the low dose from the full one (eq. 3 and 7), the
+direct networks ``l2h`` and ``pl2h`` the full dose from the low one (eq. 2 and 5); those with a
+``p`` see the pre-contrast scan as well. The loss is 1 - SSIM (eq. 11) and a share of L1, the
+optimiser Adam. ``--preset paper`` takes the width, batch and rate of the paper. Stop it and start
+it again with the same ``--out``: it goes on. Data of your own: ``--data PREPARED --fine-tune
+ph2l``.
 """
 
 from __future__ import annotations
@@ -16,24 +17,12 @@ import argparse
 from typing import Any
 
 import torch
-from common import (
-    Average,
-    Clock,
-    Curves,
-    add_common_arguments,
-    fast_layout,
-    load_checkpoint,
-    rate_at,
-    save_checkpoint,
-    shared_progress,
-    start,
-    stream,
-    write_bundle,
-)
-from ContrastSynthLib.inference.networks import load_network
-from dose_slices import DOSE, batches
+from data import DOSE
+from data.dose_slices import batches
+from loop import Average, Learner, add_common_arguments, rate_at, start, train
 from torch import Tensor, nn
 
+from ContrastSynthLib.inference.networks import load_network
 from ContrastSynthLib.losses import l1_loss, ssim_loss
 from ContrastSynthLib.networks import build_network
 from ContrastSynthLib.networks.baselines import parameters_of
@@ -45,7 +34,7 @@ TASKS = {
     "l2h": (("low",), "post"),
     "pl2h": (("pre", "low"), "post"),
 }
-"""What each network sees, the scan that is to change last, and what it aims at."""
+"""The scans that each network sees, the one that it is to change last, and the one to make."""
 DIRECT = ("l2h", "pl2h")
 PAPER = {"width": 12, "batch": 16, "learning_rate": 1e-3, "weigh_l1": 0.0, "base": False}
 
@@ -55,83 +44,35 @@ def main() -> None:
     arguments = read_arguments()
     fabric = start(arguments)
     options, network = make_network(arguments)
-    average = Average(fabric.to_device(network))
-    optimiser = torch.optim.Adam(network.parameters(), lr=arguments.learning_rate)
-    network, optimiser = fabric.setup(fast_layout(network), optimiser)
-    clock, checkpoint = Clock(arguments, fabric.device), arguments.out / "checkpoint.pt"
-    parts = {"network": network, "average": average.network, "optimiser": optimiser}
-    if load_checkpoint(checkpoint, clock, **parts):
-        average.updates = clock.step
-    examples = stream(arguments, fabric, clock, source=batches)
-    curves = Curves(arguments.out, clock.step) if fabric.is_global_zero else None
-    while (progress := shared_progress(fabric, clock)) < 1:
-        for group in optimiser.param_groups:
-            group["lr"] = arguments.learning_rate * rate_at(progress)
-        terms = learn(fabric, network, optimiser, next(examples), arguments)
-        average.update(network)
-        clock.step += 1
-        if curves is None:
-            continue
-        curves.add(clock.step, terms)
-        if clock.step % arguments.keep_every == 0:
-            save_checkpoint(checkpoint, clock, **parts)
-            keep(arguments, options, average, clock, fabric.device)
-    if curves is not None:
-        save_checkpoint(checkpoint, clock, **parts)
-        keep(arguments, options, average, clock, fabric.device)
+    network = fabric.to_device(network)
+    average = Average(network)
+    adam = torch.optim.Adam(network.parameters(), lr=arguments.learning_rate)
+    learner = Learner(fabric, network, adam, max_norm=5.0)
+
+    def learn(batch: dict[str, Tensor], progress: float) -> dict[str, Tensor]:
+        """Take one step; return the terms of the loss."""
+        made, wanted = answer(learner.network, batch, arguments.task)
+        with fabric.autocast():
+            terms = {"ssim": ssim_loss(made, wanted, data_range=1.0), "l1": l1_loss(made, wanted)}
+        loss = terms["ssim"] + arguments.weigh_l1 * terms["l1"]
+        learner.descend(loss, arguments.learning_rate * rate_at(progress))
+        return terms
+
+    card = card_of(arguments, options)
+    train(arguments, fabric, {"network": learner}, average, batches, learn, card)
 
 
-def learn(
-    fabric: Any,
-    network: Any,
-    optimiser: Any,
-    batch: dict[str, Tensor],
-    arguments: argparse.Namespace,
-) -> dict[str, float]:
-    """Take one step; return the terms of the loss."""
-    seen, aim = TASKS[arguments.task]
-    made = network(torch.cat([batch[role] for role in seen], dim=1))
-    with fabric.autocast():
-        ssim = ssim_loss(made, batch[aim], data_range=1.0)
-        l1 = l1_loss(made, batch[aim])
-    loss = ssim + arguments.weigh_l1 * l1
-    optimiser.zero_grad()
-    fabric.backward(loss)
-    fabric.clip_gradients(network, optimiser, max_norm=5.0, error_if_nonfinite=False)
-    optimiser.step()
-    return {"ssim": ssim.item(), "l1": l1.item()}
-
-
-def read_arguments() -> argparse.Namespace:
-    """Return what was asked for; ``--preset paper`` comes before what is given beside it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_common_arguments(parser)
-    parser.set_defaults(learning_rate=1e-3, batch=8)
-    parser.add_argument("--task", choices=tuple(TASKS), required=True)
-    parser.add_argument("--preset", choices=("paper",), help="width, batch, rate as published")
-    parser.add_argument("--width", type=int, default=6, help="features at the finest level")
-    parser.add_argument(
-        "--weigh-l1", type=float, default=0.5, help="SSIM alone says little of a level; paper: 0"
-    )
-    parser.add_argument(
-        "--base",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="add the answer to the scan that is to change; the paper does not",
-    )
-    parser.add_argument("--dose", type=float, default=DOSE, help="of the low scans, for the card")
-    parser.add_argument("--keep-every", type=int, default=500, help="steps between checkpoints")
-    parser.add_argument("--version", default="1.0")
-    chosen, _ = parser.parse_known_args()
-    if chosen.preset == "paper":
-        parser.set_defaults(**PAPER)
-    return parser.parse_args()
+def answer(network: nn.Module, batch: dict[str, Tensor], task: str) -> tuple[Tensor, Tensor]:
+    """Return what the network makes and what it should make, both (n, 1, rows, cols)."""
+    seen, wanted = TASKS[task]
+    return network(torch.cat([batch[role] for role in seen], dim=1))["image"], batch[wanted]
 
 
 def make_network(arguments: argparse.Namespace) -> tuple[dict[str, Any], nn.Module]:
-    """Return the arguments of the network and the network."""
+    """Return the arguments of the network and the network.
+
+    Ends the script with a message for weights of another task.
+    """
     seen, _ = TASKS[arguments.task]
     options = {
         "in_channels": len(seen),
@@ -148,21 +89,44 @@ def make_network(arguments: argparse.Namespace) -> tuple[dict[str, Any], nn.Modu
     return options, network
 
 
-def keep(
-    arguments: argparse.Namespace,
-    options: dict[str, Any],
-    average: Average,
-    clock: Clock,
-    device: Any,
-) -> None:
-    """Write the average of the weights with their model card."""
-    seen, aim = TASKS[arguments.task]
-    direct = arguments.task in DIRECT
-    card = {
+def read_arguments() -> argparse.Namespace:
+    """Return what the command line asks for; its options win over those of ``--preset paper``."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_common_arguments(parser)
+    parser.set_defaults(learning_rate=1e-3, batch=8)
+    parser.add_argument("--task", choices=tuple(TASKS), required=True)
+    parser.add_argument("--preset", choices=("paper",), help="width, batch and rate as published")
+    parser.add_argument("--width", type=int, default=6, help="features at the finest level")
+    parser.add_argument(
+        "--weigh-l1",
+        type=float,
+        default=0.5,
+        help="weight of the L1 term; SSIM alone hardly sees the level of intensities; paper: 0",
+    )
+    parser.add_argument(
+        "--base",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="the network makes the change of the scan, not all of it; the paper does not",
+    )
+    parser.add_argument("--dose", type=float, default=DOSE, help="of the low scans, for the card")
+    parser.add_argument("--version", default="1.0", help="of the weights")
+    chosen, _ = parser.parse_known_args()
+    if chosen.preset == "paper":
+        parser.set_defaults(**PAPER)
+    return parser.parse_args()
+
+
+def card_of(arguments: argparse.Namespace, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of the model card that only this script knows."""
+    seen, wanted = TASKS[arguments.task]
+    return {
         "name": arguments.task,
         "version": arguments.version,
-        "task": f"{aim} from {' and '.join(seen)}, T1-weighted brain scans",
-        "method": "direct_low_to_full" if direct else "lip_car",
+        "task": f"{wanted} from {' and '.join(seen)}, T1-weighted brain scans",
+        "method": "direct_low_to_full" if arguments.task in DIRECT else "lip_car",
         "network": {"name": "vnet", "arguments": options},
         "inputs": {role: "one axial slice, pixels of about 1 mm" for role in seen},
         "normalisation": "low_dose",
@@ -171,7 +135,6 @@ def keep(
         "limits": f"Brains, T1-weighted, a low dose of {arguments.dose:g} of the full one. Not "
         "for diagnosis: enhancement may be missed or invented.",
     }
-    write_bundle(arguments, average.network, card, clock, device)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,12 @@
     python training/train_sphere_art.py --data POOL --sphere runs/sphere/bundle \
         --out runs/sphere_art --minutes 60
 
-SPHERE comes trained and stays as it is. The seven routes are compared by L1 and SSIM, all with
-the same weight (our choice: the paper gives none). What structure and contrast are, the paper
-leaves open; here contrast is the image without detail under a few millimetres, and structure
-that detail. Baselines (``--network``) see the same slices and get the same parameters.
+SPHERE-Art contains a trained SPHERE, which stays as it is. Its seven routes (images that it makes
+on the way, each from other parts) are compared by L1 and SSIM, all with the same weight: our
+choice, the paper gives none. What structure and contrast are, the paper leaves open; here contrast
+is the image without detail under a few millimetres, and structure that detail. Baselines
+(``--network``) see the same slices and have as many parameters. Stop it and start it again with
+the same ``--out``: it goes on.
 """
 
 from __future__ import annotations
@@ -16,22 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import (
-    Average,
-    Clock,
-    Curves,
-    add_common_arguments,
-    fast_layout,
-    load_checkpoint,
-    rate_at,
-    save_checkpoint,
-    shared_progress,
-    start,
-    stream,
-    write_bundle,
-)
+from data.slabs import NEIGHBOURS
+from data.slices import batches
+from loop import Average, Learner, add_common_arguments, rate_at, start, train
 from monai.networks.layers import GaussianFilter
-from slices import NEIGHBOURS
 from torch import Tensor, nn
 
 from ContrastSynthLib.losses import l1_loss, ssim_loss
@@ -39,13 +29,15 @@ from ContrastSynthLib.methods.sphere_art import CONTRAST_MM
 from ContrastSynthLib.networks import build_network
 from ContrastSynthLib.networks.baselines import ARCHITECTURES, parameters_of, width_for
 from ContrastSynthLib.networks.sphere_art import ROUTES, SphereArt
-from ContrastSynthLib.weights.bundles import find_bundle, load_state, read_bundle
+from ContrastSynthLib.weights.bundles import find_bundle, read_bundle
+from ContrastSynthLib.weights.storage import load_state
 
 WEIGHTS = {"l1": 1.0, "ssim": 1.0}
 """Of each route: our choice."""
 DATA_RANGE = 2.0
+"""What SSIM takes for the span of intensities, in means of the brain: our choice."""
 CONTRAST_SIGMA = CONTRAST_MM
-"""Pixels, which are of about 1 mm."""
+"""In pixels, which are of about 1 mm."""
 
 
 def main() -> None:
@@ -53,58 +45,45 @@ def main() -> None:
     arguments = read_arguments()
     fabric = start(arguments)
     name, options, network = make_network(arguments)
-    average = Average(fabric.to_device(network))
-    learnt = [p for key, p in network.named_parameters() if not key.startswith("sphere.")]
-    optimiser = torch.optim.AdamW(learnt, lr=arguments.learning_rate, weight_decay=1e-4)
-    network, optimiser = fabric.setup(fast_layout(network), optimiser)
+    network = fabric.to_device(network)
+    average = Average(network)
+    trained = [p for key, p in network.named_parameters() if not key.startswith("sphere.")]
+    adam = torch.optim.AdamW(trained, lr=arguments.learning_rate, weight_decay=1e-4)
+    learner = Learner(fabric, network, adam, max_norm=5.0)
     if name == "sphere_art":
-        network.mark_forward_method("routes")
+        learner.network.mark_forward_method("routes")
     smooth = fabric.to_device(GaussianFilter(spatial_dims=2, sigma=CONTRAST_SIGMA))
-    clock, checkpoint = Clock(arguments, fabric.device), arguments.out / "checkpoint.pt"
-    parts = {"network": network, "average": average.network, "optimiser": optimiser}
-    if load_checkpoint(checkpoint, clock, **parts):
-        average.updates = clock.step
-    slices = stream(arguments, fabric, clock)
-    curves = Curves(arguments.out, clock.step) if fabric.is_global_zero else None
-    while (progress := shared_progress(fabric, clock)) < 1:
-        batch = next(slices)
-        for group in optimiser.param_groups:
-            group["lr"] = arguments.learning_rate * rate_at(progress)
-        terms = compare(network, name, batch, smooth)
+
+    def learn(batch: dict[str, Tensor], progress: float) -> dict[str, Tensor]:
+        """Take one step; return the terms of the loss."""
+        terms = compare(learner.network, name, batch, smooth)
         loss = sum(WEIGHTS[term.split()[0]] * value for term, value in terms.items())
-        optimiser.zero_grad()
-        fabric.backward(loss)
-        fabric.clip_gradients(network, optimiser, max_norm=5.0, error_if_nonfinite=False)
-        optimiser.step()
-        average.update(network)
-        clock.step += 1
-        if curves is None:
-            continue
-        curves.add(clock.step, {term: value.item() for term, value in terms.items()})
-        if clock.step % arguments.keep_every == 0:
-            save_checkpoint(checkpoint, clock, **parts)
-            keep(arguments, name, options, average, clock, fabric.device)
-    if curves is not None:
-        save_checkpoint(checkpoint, clock, **parts)
-        keep(arguments, name, options, average, clock, fabric.device)
+        learner.descend(loss, arguments.learning_rate * rate_at(progress))
+        return terms
+
+    card = card_of(arguments, name, options)
+    train(arguments, fabric, {"network": learner}, average, batches, learn, card)
 
 
-def read_arguments() -> argparse.Namespace:
-    """Return what was asked for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_common_arguments(parser)
-    parser.add_argument("--sphere", type=Path, required=True, help="bundle of train_sphere.py")
-    parser.add_argument("--network", choices=("sphere_art", *ARCHITECTURES), default="sphere_art")
-    parser.add_argument("--width", type=int, default=8)
-    parser.add_argument("--keep-every", type=int, default=500, help="steps between checkpoints")
-    parser.add_argument("--name", default="sphere_art", help="of the weights")
-    parser.add_argument("--version", default="1.0")
-    arguments = parser.parse_args()
-    if arguments.fine_tune and arguments.network != "sphere_art":
-        parser.error("--fine-tune goes on with SPHERE-Art only; baselines start anew")
-    return arguments
+def compare(
+    network: Any, name: str, batch: dict[str, Tensor], smooth: nn.Module
+) -> dict[str, Tensor]:
+    """Return L1 and SSIM of each route against its own image of the clean pre scan."""
+    given = torch.cat([batch["post"], batch["corrupted"]], dim=1)
+    if name == "direct":
+        made = {"pre": network(given)["pre"]}
+    else:
+        # SPHERE answers as it does in use: its batch statistics are not to change either.
+        network.module.sphere.eval()
+        made = {route: image for route, image in network.routes(given).items() if route in ROUTES}
+    contrast = smooth(batch["second"])
+    truth = {"contrast": contrast, "structure": batch["second"] - contrast}
+    terms = {}
+    for route, image in made.items():
+        wanted = truth.get(route.split("_")[0], batch["second"])
+        terms[f"l1 {route}"] = l1_loss(image, wanted)
+        terms[f"ssim {route}"] = ssim_loss(image, wanted, data_range=DATA_RANGE)
+    return terms
 
 
 def make_network(arguments: argparse.Namespace) -> tuple[str, dict[str, Any], nn.Module]:
@@ -131,37 +110,26 @@ def make_network(arguments: argparse.Namespace) -> tuple[str, dict[str, Any], nn
     return "sphere_art", options, network
 
 
-def compare(
-    network: Any, name: str, batch: dict[str, Tensor], smooth: nn.Module
-) -> dict[str, Tensor]:
-    """Return L1 and SSIM of each route against its own image of the clean pre scan."""
-    given = torch.cat([batch["post"], batch["corrupted"]], dim=1)
-    if name == "direct":
-        made = {"pre": network(given)["pre"]}
-    else:
-        # SPHERE answers as it does in use: its batch statistics are not to change either.
-        network.module.sphere.eval()
-        made = {route: image for route, image in network.routes(given).items() if route in ROUTES}
-    contrast = smooth(batch["second"])
-    truth = {"contrast": contrast, "structure": batch["second"] - contrast}
-    terms = {}
-    for route, image in made.items():
-        wanted = truth.get(route.split("_")[0], batch["second"])
-        terms[f"l1 {route}"] = l1_loss(image, wanted)
-        terms[f"ssim {route}"] = ssim_loss(image, wanted, data_range=DATA_RANGE)
-    return terms
+def read_arguments() -> argparse.Namespace:
+    """Return what the command line asks for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_common_arguments(parser)
+    parser.add_argument("--sphere", type=Path, required=True, help="bundle of train_sphere.py")
+    parser.add_argument("--network", choices=("sphere_art", *ARCHITECTURES), default="sphere_art")
+    parser.add_argument("--width", type=int, default=8, help="features at the finest level")
+    parser.add_argument("--name", default="sphere_art", help="of the weights")
+    parser.add_argument("--version", default="1.0", help="of the weights")
+    arguments = parser.parse_args()
+    if arguments.fine_tune and arguments.network != "sphere_art":
+        parser.error("--fine-tune goes on with SPHERE-Art only; baselines start anew")
+    return arguments
 
 
-def keep(
-    arguments: argparse.Namespace,
-    name: str,
-    options: dict[str, Any],
-    average: Average,
-    clock: Clock,
-    device: Any,
-) -> None:
-    """Write the average of the weights with their model card."""
-    card = {
+def card_of(arguments: argparse.Namespace, name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of the model card that only this script knows."""
+    return {
         "name": arguments.name,
         "version": arguments.version,
         "task": "clean pre-contrast from a corrupted one and the post-contrast scan, brain",
@@ -179,7 +147,6 @@ def keep(
         "limits": "Virtual artefacts are motion, aliasing and zippers made by the library. "
         "Brains after gadolinium, T1-weighted. Not for diagnosis.",
     }
-    write_bundle(arguments, average.network, card, clock, device)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ContrastSynthLib.files.images import read_volume, write_volume
 
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.images import read_volume, write_volume
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.preprocessing import alignment
@@ -24,7 +24,17 @@ PATIENTS = {seed: sample_patient(seed, SIZE) for seed in range(3)}
 
 @pytest.fixture(scope="module")
 def script(training_path):
+    return importlib.import_module("data.preparation")
+
+
+@pytest.fixture(scope="module")
+def command(training_path):
     return importlib.import_module("prepare_data")
+
+
+@pytest.fixture(scope="module")
+def stored(training_path):
+    return importlib.import_module("data.prepared_cases")
 
 
 def store(folder: Path, name: str, volume: Volume) -> str:
@@ -95,7 +105,7 @@ def test_a_given_mask_is_the_brain(script, tmp_path, rows):
     assert told["normalisation"]["pre"]["mean"] == pytest.approx(scan.array[half > 0].mean())
 
 
-def test_a_moved_post_scan_comes_back_to_the_grid_of_pre(script, tmp_path, rows, monkeypatch):
+def test_a_moved_post_scan_comes_back_to_the_grid_of_pre(script, stored, tmp_path, rows, monkeypatch):
     # Registration has tests of its own: here it is to be quick.
     monkeypatch.setattr(alignment, "STEPS", 40)
     monkeypatch.setattr(alignment, "SAMPLES", 6000)
@@ -109,7 +119,7 @@ def test_a_moved_post_scan_comes_back_to_the_grid_of_pre(script, tmp_path, rows,
     told = prepare(script, tmp_path, rows[:1], mode="rigid")["case0"]
     assert told["alignment"]["pre"] == {"mode": "reference"}
     assert told["alignment"]["post"]["translation_mm"] == pytest.approx([6, -5, 0], abs=1.5)
-    (case,) = [case for s in script.SPLITS for case in script.read_cases(tmp_path / "out", s)]
+    (case,) = [case for s in stored.SPLITS for case in stored.read_cases(tmp_path / "out", s)]
     assert case.post.grid.is_same(pre.grid)
     brain = case.mask.array > 0
     expected = post.array / post.array[brain].mean()
@@ -148,22 +158,22 @@ def test_the_split_is_the_patients_and_others_do_not_move_it(script):
             script.Division(**shares)
 
 
-def test_all_cases_of_a_patient_are_in_one_split(script, tmp_path, rows):
+def test_all_cases_of_a_patient_are_in_one_split(script, stored, tmp_path, rows):
     rows[1]["patient"] = rows[0]["patient"]
     listed = prepare(script, tmp_path, rows, test=0.5, validation=0.3)
     assert listed["case0"]["patient"] == listed["case1"]["patient"]
     split = listed["case0"]["split"]
-    cases = script.read_cases(tmp_path / "out", split)
+    cases = stored.read_cases(tmp_path / "out", split)
     assert [(case.name, case.patient, case.split) for case in cases] == [
         ("case0", 1, split),
         ("case1", 1, split),
     ]
     assert cases[0].corrupted is None
-    for other in set(script.SPLITS) - {split}:
-        assert script.read_cases(tmp_path / "out", other) == []
+    for other in set(stored.SPLITS) - {split}:
+        assert stored.read_cases(tmp_path / "out", other) == []
 
 
-def test_a_list_with_a_patient_in_two_splits_is_refused(script, tmp_path, rows):
+def test_a_list_with_a_patient_in_two_splits_is_refused(script, stored, tmp_path, rows):
     prepare(script, tmp_path, rows)
     path = tmp_path / "out" / "cases.json"
     listed = json.loads(path.read_text())
@@ -171,7 +181,7 @@ def test_a_list_with_a_patient_in_two_splits_is_refused(script, tmp_path, rows):
     listed["cases"]["case1"] |= {"patient": 7, "split": "test"}
     path.write_text(json.dumps(listed))
     with pytest.raises(RequestError, match=r"'case0' \(train\) and 'case1' \(test\)"):
-        script.read_cases(tmp_path / "out", "train")
+        stored.read_cases(tmp_path / "out", "train")
 
 
 def test_the_same_voxels_under_two_patients_are_a_leak(script, tmp_path, rows):
@@ -266,13 +276,13 @@ def test_a_wrong_row_is_told_by_its_number(script, tmp_path, rows, change, said)
         prepare(script, tmp_path, rows)
 
 
-def test_the_command_counts_the_splits_and_fails_with_exit_code_2(script, tmp_path, rows, capsys):
+def test_the_command_counts_the_splits_and_fails_with_exit_code_2(command, tmp_path, rows, capsys):
     path, out = table(tmp_path, rows), tmp_path / "out"
     options = ["--align", "none", "--validation", "0", "--test", "0"]
-    assert script.main([str(path), str(out), *options]) == 0
+    assert command.main([str(path), str(out), *options]) == 0
     printed = capsys.readouterr().out
     assert "train: 2 cases of 2 patients" in printed
     assert "test: 0 cases" in printed
     path.write_text("case,patient,pre,psot\n")
-    assert script.main([str(path), str(out), *options]) == 2
+    assert command.main([str(path), str(out), *options]) == 2
     assert "Did you mean 'post'" in capsys.readouterr().err

@@ -1,16 +1,14 @@
-"""Slices of one scan before the agent, one after a low and one after the full dose, to train on.
+"""Slices for LIP-CAR: before the contrast agent, after a low dose and after the full dose.
 
-    python training/dose_slices.py POOL --patients 100
-
-keeps slabs of virtual patients; ``--data virtual`` makes them while training, ``--data PREPARED``
-takes the cases of ``prepare_data.py`` that have a ``low`` scan.
+They come from virtual patients (``make_slabs.py --for lip_car``, or made while training) or from
+the cases of ``prepare_data.py`` that have a ``low`` scan.
 
 An example is a dictionary of tensors (1, rows, cols) in the unit of ``low_dose`` (see
 preprocessing/normalisation.py), with the gain and shading of the low-dose scan, 0 outside of the
 brain:
 
     pre, low, post    as they were scanned
-    denoised          the low-dose scan after non-local means: what forward operators aim at
+    denoised          the low-dose scan after non-local means: what forward operators learn
 """
 
 from __future__ import annotations
@@ -23,29 +21,29 @@ from typing import Any
 
 import numpy as np
 import torch
-from slices import (
-    SLABS_PER_SEED,
-    KeptSlabs,
-    PairSlabs,
-    Slab,
-    VirtualSlabs,
-    holds_pairs,
-    keep_slabs,
-)
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import IterableDataset
 
 from ContrastSynthLib.inference.slicing import plan_slices
 from ContrastSynthLib.phantom.brain.slices import brain_slabs
 from ContrastSynthLib.preprocessing.denoising import denoise, noise_sigma
 from ContrastSynthLib.preprocessing.normalisation import fit
 from ContrastSynthLib.preprocessing.shading import gain_field
+from data import DOSE
+from data.prepared_cases import Case, holds_pairs
+from data.slabs import (
+    SLABS_PER_SEED,
+    KeptSlabs,
+    PreparedSlabs,
+    Slab,
+    VirtualSlabs,
+    in_batches,
+)
 
 ROLES = ("pre", "low", "post", "denoised")
-DOSE = 0.25
-"""Of the full dose; the paper's is 0.2."""
 MOST_TRIES = 10_000
+"""Slices without enough brain in a row after which the data are taken to hold none."""
 LEAST_BRAIN = 400
-"""Pixels of a slice with less brain than this are not worth a lesson."""
+"""Pixels of brain that a slice needs to be trained on."""
 
 
 def make_slabs(seed: int) -> Iterator[np.ndarray]:
@@ -72,28 +70,9 @@ def as_examples(
     return np.stack([images[role] for role in ROLES]).astype(np.float16)
 
 
-class VirtualDoses(VirtualSlabs):
-    """Ever new slabs of virtual patients."""
-
-    make = staticmethod(make_slabs)
-
-
-class DoseCases(PairSlabs):
-    """The cases of a prepared folder that have a low-dose scan."""
-
-    def __init__(self, folder: Path, split: str = "train") -> None:
-        super().__init__(folder, split)
-        self.cases = [case for case in self.cases if "low" in case.roles]
-        if not self.cases:
-            raise SystemExit(f"{folder}: no case of the split '{split}' has a low-dose scan")
-
-    def draw(self, rng: np.random.Generator) -> Slab:
-        """Return one volume as a slab."""
-        return _slab_of_case(self.cases[rng.integers(len(self.cases))])
-
-
 @lru_cache(maxsize=64)
-def _slab_of_case(case: Any) -> Slab:
+def slab_of_case(case: Case) -> Slab:
+    """Return a prepared case with a low-dose scan as a slab."""
     mask = case.mask.array > 0
     plan = plan_slices(case.low.grid, mask)
     scans = {r: plan.slices(getattr(case, r).array) for r in ("pre", "low", "post")}
@@ -116,7 +95,7 @@ class DoseSlices(IterableDataset):
             images = self.slabs.draw(rng).images
             tries += 1
             if tries > MOST_TRIES:
-                raise SystemExit("hardly a slice holds a brain: look at the data")
+                raise SystemExit(f"{MOST_TRIES} slices in a row hold no brain: look at the data")
             found = np.asarray(images[:, rng.integers(images.shape[1])], dtype=np.float32)
             brain = np.argwhere(found[ROLES.index("low")] > 0)
             if len(brain) < LEAST_BRAIN:
@@ -141,20 +120,11 @@ def _cut(images: np.ndarray, middle: np.ndarray, crop: int) -> np.ndarray:
 def batches(
     data: str, *, crop: int, batch: int, seed: int, workers: int
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield batches for ever from ``virtual``, a folder of kept slabs or one of prepared cases."""
+    """Yield batches for ever from "virtual", a folder of slabs or one of prepared cases."""
     if data == "virtual":
-        slabs: Any = VirtualDoses(seed)
+        slabs: Any = VirtualSlabs(make_slabs, seed)
+    elif holds_pairs(data):
+        slabs = PreparedSlabs(Path(data), slab_of_case, needs=("low",))
     else:
-        slabs = DoseCases(Path(data)) if holds_pairs(data) else KeptSlabs(Path(data))
-    loader = DataLoader(
-        DoseSlices(slabs, crop=crop, seed=seed),
-        batch_size=batch,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
-    )
-    return iter(loader)
-
-
-if __name__ == "__main__":
-    keep_slabs(make_slabs, __doc__.split("\n")[0])
+        slabs = KeptSlabs(Path(data))
+    return in_batches(DoseSlices(slabs, crop=crop, seed=seed), batch, workers)

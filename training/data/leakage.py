@@ -96,10 +96,10 @@ def refuse_names_alike(rows: Iterable[Mapping[str, str]]) -> None:
 def refuse_two_splits(cases: Mapping[str, Any]) -> None:
     """Raise RequestError, which names both cases, for a patient in two splits."""
     first: dict[int, str] = {}
-    for name, told in cases.items():
-        other = first.setdefault(told["patient"], name)
-        if cases[other]["split"] != told["split"]:
+    for name, entry in cases.items():
+        other = first.setdefault(entry["patient"], name)
+        if cases[other]["split"] != entry["split"]:
             raise RequestError(
                 f"The cases '{other}' ({cases[other]['split']}) and '{name}' "
-                f"({told['split']}) are of one patient. A patient belongs to one split."
+                f"({entry['split']}) are of one patient. A patient belongs to one split."
             )

@@ -1,47 +1,46 @@
-"""Slices to train on, from virtual patients or from a folder of real pairs, ready in batches.
+"""Slices for SPHERE and SPHERE-Art: post-contrast, pre-contrast, and the pre scan with artefacts.
 
-    python training/slices.py POOL --patients 100 --processes 8
-
-keeps slabs of virtual patients on the disk, so that many runs see the same ones and none waits
-for them; ``--data virtual`` makes them while training, ``--data PREPARED`` takes what
-``prepare_data.py`` wrote.
+They come from virtual patients (``make_slabs.py``, or made while training) or from the cases of
+``prepare_data.py``.
 
 A batch is a dictionary of tensors (n, 1, rows, cols), ``post`` (n, NEIGHBOURS, rows, cols):
 
-    post        after the agent, divided by the mean of the brain
+    post        after the contrast agent, divided by the mean of the brain
     pre         what to make of it: the same scan without agent, or the second scan
-    uptake      the true mask of eq. 22 of SPHERE, from these two
+    uptake      the true mask of the uptake, eq. 22 of SPHERE, from these two: 0 or 1
     second      the pre scan as it was scanned, by its own mean: what SPHERE-Art restores
     corrupted   the same with artefacts, by its own mean
     brain       where there is a brain, 0 or 1
+    tissue      labels of tissues, of virtual patients
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import IterableDataset
 
 from ContrastSynthLib.inference.slicing import plan_slices
 from ContrastSynthLib.phantom.brain.parameters import CORRUPTION
-from ContrastSynthLib.phantom.brain.slices import SLAB_SLICES, brain_slabs
-from ContrastSynthLib.phantom.tissue import TISSUES
+from ContrastSynthLib.phantom.brain.slices import brain_slabs
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
-from ContrastSynthLib.preprocessing.normalisation import radiometric_gain
+from data.prepared_cases import Case, holds_pairs
+from data.slabs import (
+    ROLES,
+    SLABS_PER_SEED,
+    KeptSlabs,
+    PreparedSlabs,
+    Slab,
+    VirtualSlabs,
+    in_batches,
+)
 
-NEIGHBOURS = 3
-ROLES = ("post", "unenhanced", "pre", "corrupted", "brain", "tissue")
-SLABS_PER_SEED = 8
 HEAD_SHARE = 0.2
 """Share of patients that keep scalp, fat and orbits."""
 LARGE_SHARE = 0.35
@@ -63,53 +62,6 @@ THICK_SHARE = 0.25
 """Share whose neighbours are drawn nearer to the slice, as between thick slices."""
 
 
-# ---- slabs: neighbouring axial slices of all roles, in scanner units
-
-
-@dataclass
-class Slab:
-    """Images (roles, slices, rows, cols) of one patient, slices ``spacing_mm`` apart."""
-
-    images: np.ndarray
-    spacing_mm: float = 1.0
-
-    def neighbourhood(self, slice_: int) -> np.ndarray:
-        """Return (roles, NEIGHBOURS, rows, cols) about a slice, 1 mm apart, float32."""
-        step = max(1, round(1 / self.spacing_mm))
-        where = np.clip(slice_ + step * np.array([-1, 0, 1]), 0, self.images.shape[1] - 1)
-        found = np.asarray(self.images[:, where], dtype=np.float32)
-        # Where slices are further apart than 1 mm, what lies in between is interpolated.
-        share = min(1.0, 1 / (step * self.spacing_mm))
-        found[:, ::2] = found[:, 1:2] + share * (found[:, ::2] - found[:, 1:2])
-        return found
-
-    @cached_property
-    def levels(self) -> dict[str, float]:
-        """Means inside the brain, or the head where there is one, and what agent adds to them."""
-        few = self.images[:, ::4, ::2, ::2].astype(np.float32)
-        named = dict(zip(ROLES, few, strict=True))
-        found = {}
-        for role in ("post", "pre", "corrupted"):
-            image, brain = named[role], named["brain"] > 0
-            whole = (image > 0).mean() > 1.5 * brain.mean()
-            where = image > 0.3 * image[brain].mean() if whole else brain
-            found[role] = float(image[where].mean())
-        pre, post = named["pre"], named["post"]
-        inside = (named["brain"] > 0) & (pre > 0) & (post > 0)
-        rise = post[inside].mean() / pre[inside].mean()
-        found["rise"] = float(rise / radiometric_gain(pre, post, inside))
-        found["agent"] = float(radiometric_gain(named["unenhanced"], post, inside))
-        return found
-
-    @cached_property
-    def lesions(self) -> np.ndarray:
-        """Places in lesions that take up agent, (n, 3) as slice, row and column."""
-        tissue = np.asarray(self.images[ROLES.index("tissue")][:, ::2, ::2])
-        places = np.argwhere(tissue == TISSUES["tumour"].label)
-        chosen: np.ndarray = places[:: 1 + len(places) // 500] * [1, 2, 2]
-        return chosen
-
-
 def make_slabs(seed: int) -> Iterator[np.ndarray]:
     """Yield the slabs of one seed: two patients, one kind of artefact, some with their head."""
     corruption = list(CORRUPTION)[seed % len(CORRUPTION)]
@@ -120,78 +72,9 @@ def make_slabs(seed: int) -> Iterator[np.ndarray]:
         yield np.stack([slab[role] for role in ROLES]).astype(np.float16)
 
 
-def write_slabs(
-    folder: Path, seed: int, make: Callable[[int], Iterator[np.ndarray]] = make_slabs
-) -> None:
-    """Keep the slabs of one seed in a folder; those that are there already are left alone."""
-    wanted = [folder / f"{seed:05d}_{n}.npy" for n in range(SLABS_PER_SEED)]
-    if all(path.exists() for path in wanted):
-        return
-    for path, slab in zip(wanted, make(seed), strict=True):
-        if path.exists():
-            continue
-        part = path.with_suffix(".part")
-        with open(part, "wb") as file:
-            np.save(file, slab)
-        os.replace(part, path)
-
-
-class VirtualSlabs:
-    """Ever new slabs of virtual patients, each used for some slices before the next is made."""
-
-    make = staticmethod(make_slabs)
-
-    def __init__(self, seed: int, keep: int = 8) -> None:
-        self.seed, self.keep = seed, keep
-        self.slabs: list[Slab] = []
-
-    def draw(self, rng: np.random.Generator) -> Slab:
-        """Return one of the last few slabs; a new one comes in every SLAB_SLICES draws."""
-        if len(self.slabs) < 2 or rng.random() < 1 / SLAB_SLICES:
-            self.slabs = [*self.slabs, Slab(next(self._new))][-self.keep :]
-        return self.slabs[rng.integers(len(self.slabs))]
-
-    @property
-    def _new(self) -> Iterator[np.ndarray]:
-        if not hasattr(self, "_stream"):
-            worker = torch.utils.data.get_worker_info()
-            # Every process and every worker of it makes patients of its own.
-            first = 10**8 * self.seed + 10**6 * (worker.id if worker else 0)
-            self._stream = itertools.chain.from_iterable(map(self.make, itertools.count(first)))
-        return self._stream
-
-
-class KeptSlabs:
-    """Slabs that :func:`write_slabs` kept."""
-
-    def __init__(self, folder: Path) -> None:
-        paths = sorted(folder.glob("*.npy"))
-        if not paths:
-            raise SystemExit(f"{folder} holds no slabs: run python training/slices.py {folder}")
-        self.slabs = [Slab(np.load(path, mmap_mode="r")) for path in paths]
-
-    def draw(self, rng: np.random.Generator) -> Slab:
-        """Return one slab, read as its slices are asked for."""
-        return self.slabs[rng.integers(len(self.slabs))]
-
-
-class PairSlabs:
-    """Volumes of the real pairs that ``prepare_data.py`` wrote, of one split."""
-
-    def __init__(self, folder: Path, split: str = "train") -> None:
-        from prepare_data import read_cases
-
-        self.cases = read_cases(folder, split)
-        if not self.cases:
-            raise SystemExit(f"{folder} holds no cases of the split '{split}'")
-
-    def draw(self, rng: np.random.Generator) -> Slab:
-        """Return one volume as a slab; without a corrupted scan, the pre scan stands there."""
-        return _slab_of_case(self.cases[rng.integers(len(self.cases))])
-
-
 @lru_cache(maxsize=64)
-def _slab_of_case(case: Any) -> Slab:
+def slab_of_case(case: Case) -> Slab:
+    """Return a prepared case as a slab; the pre scan stands in for a corrupted one."""
     mask = case.mask.array > 0
     plan = plan_slices(case.pre.grid, mask)
     pre, post = plan.slices(case.pre.array), plan.slices(case.post.array)
@@ -202,11 +85,12 @@ def _slab_of_case(case: Any) -> Slab:
     return Slab(images.astype(np.float16), plan.spacing_mm[0])
 
 
-# ---- slices: cropped, changed, normalised
-
-
 class Slices(IterableDataset):
-    """Training examples for ever; each worker of each process has its own stream."""
+    """Training examples for ever; each worker of each process has its own stream.
+
+    ``tau`` is the threshold of eq. 22, in means of the brain. ``target`` says what ``pre`` is:
+    "same_scan", the post scan without agent, or "second_scan", the scan before the agent.
+    """
 
     def __init__(
         self,
@@ -333,48 +217,20 @@ def _other_contrast(
     return changed
 
 
-def holds_pairs(data: str) -> bool:
-    """Tell whether this is a folder of prepared pairs: real scans, as far as anybody knows."""
-    return data != "virtual" and (Path(data) / "cases.json").is_file()
-
-
 def batches(
     data: str, *, crop: int, batch: int, seed: int, workers: int, **options: Any
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield batches for ever from ``virtual``, a folder of kept slabs or one of prepared pairs."""
+    """Yield batches for ever from "virtual", a folder of slabs or one of prepared cases.
+
+    ``options`` are those of :class:`Slices`. Ends the script with a message for pairs of scans
+    with the target "same_scan": no real post scan is known without its contrast agent.
+    """
     if data == "virtual":
-        slabs: Any = VirtualSlabs(seed)
+        slabs: Any = VirtualSlabs(make_slabs, seed)
     elif holds_pairs(data):
         if options.get("target") == "same_scan":
             raise SystemExit(f"{data} holds pairs of scans: give --target second_scan")
-        slabs = PairSlabs(Path(data))
+        slabs = PreparedSlabs(Path(data), slab_of_case)
     else:
         slabs = KeptSlabs(Path(data))
-    loader = DataLoader(
-        Slices(slabs, crop=crop, seed=seed, **options),
-        batch_size=batch,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
-    )
-    return iter(loader)
-
-
-def keep_slabs(make: Callable[[int], Iterator[np.ndarray]], what: str) -> None:
-    """Keep slabs of virtual patients in the folder that the command line names."""
-    parser = argparse.ArgumentParser(description=what)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--patients", type=int, default=200)
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--processes", type=int, default=os.cpu_count())
-    arguments = parser.parse_args()
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    seeds = range(arguments.first_seed, arguments.first_seed + arguments.patients // 2)
-    write = partial(write_slabs, arguments.folder, make=make)
-    with ProcessPoolExecutor(arguments.processes) as pool:
-        for done, _ in enumerate(pool.map(write, seeds), 1):
-            print(f"{2 * done} of {2 * len(seeds)} patients", flush=True)
-
-
-if __name__ == "__main__":
-    keep_slabs(make_slabs, __doc__.split("\n")[0])
+    return in_batches(Slices(slabs, crop=crop, seed=seed, **options), batch, workers)

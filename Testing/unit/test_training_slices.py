@@ -1,0 +1,223 @@
+"""The slices that SPHERE is trained on: cut from slabs, changed, normalised, and kept slabs."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+torch = pytest.importorskip("torch")
+
+pytestmark = pytest.mark.usefixtures("training_path")
+
+SIZE = 48
+SLAB_DEPTH = 5
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def slices():
+    return importlib.import_module("data.slices")
+
+
+@pytest.fixture(scope="module")
+def slabs():
+    return importlib.import_module("data.slabs")
+
+
+def tiny_slab(seed: int) -> np.ndarray:
+    """A smooth brain with a blob of agent: the ROLES of ``data.slabs``, (6, slices, rows, cols)."""
+    rng = np.random.default_rng(seed)
+    shape = (SLAB_DEPTH, SIZE, SIZE)
+    rows, cols = np.mgrid[:SIZE, :SIZE] - SIZE / 2
+    brain = np.broadcast_to((rows / 22) ** 2 + (cols / 18) ** 2 < 1, shape)
+    smooth = gaussian_filter(rng.normal(size=shape), (1, 3, 3))
+    clean = (800 + 150 * smooth / smooth.std()).clip(200) * brain
+    blob = np.exp(-((rows - 3) ** 2 + (cols + 4) ** 2) / 60) * brain
+    post = clean * (1 + 0.8 * blob) + rng.normal(0, 5, shape) * brain
+    pre = 0.7 * (clean + rng.normal(0, 10, shape)) * brain
+    corrupted = 0.8 * pre + 0.2 * np.roll(pre, SIZE // 3, axis=1)
+    tissue = np.where(brain, 1 + 4 * (smooth > 0), 0)
+    roles = (post, clean, pre, corrupted, brain, tissue)
+    return np.stack(roles).astype(np.float16)
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("pool")
+    for seed in range(2):
+        np.save(folder / f"{seed:05d}_0.npy", tiny_slab(seed))
+    return folder
+
+
+def examples(slices, pool: Path, count: int = 6, **options) -> list[dict[str, torch.Tensor]]:
+    given = {"crop": 32, "seed": 3, **options}
+    kept = importlib.import_module("data.slabs").KeptSlabs(pool)
+    stream = slices.Slices(kept, **given)
+    return list(itertools.islice(stream, count))
+
+
+def test_the_same_seed_gives_the_same_examples(slices, pool):
+    first, again, other = (examples(slices, pool, seed=seed) for seed in (3, 3, 4))
+    for one, two in zip(first, again, strict=True):
+        assert one.keys() == two.keys()
+        assert all(torch.equal(one[name], two[name]) for name in one)
+    assert not all(torch.equal(a["post"], b["post"]) for a, b in zip(first, other, strict=True))
+
+
+def test_examples_have_the_documented_roles_and_shapes(slices, slabs, pool):
+    for crop in (32, 64):
+        for example in examples(slices, pool, crop=crop):
+            assert set(example) == {
+                *{"post", "pre", "uptake", "second", "corrupted", "brain", "tissue"}
+            }
+            assert example["post"].shape == (slabs.NEIGHBOURS, crop, crop)
+            for name, image in example.items():
+                assert image.dtype == torch.float32
+                assert name == "post" or image.shape == (1, crop, crop)
+            assert set(example["brain"].unique().tolist()) <= {0.0, 1.0}
+            inside = example["brain"] > 0
+            # Means of the brain, at gains of exp(+-0.2).
+            assert 0.6 < example["second"][inside].mean() < 1.6
+
+
+def test_uptake_is_equation_22(slices, pool):
+    for tau in (0.06, 0.14):
+        found = examples(slices, pool, tau=tau)
+        assert sum(example["uptake"].sum() for example in found) > 50
+        for example in found:
+            rise = example["post"][1] - example["pre"][0]
+            assert torch.equal(example["uptake"][0], (rise > tau).float())
+
+
+def test_a_target_is_the_same_scan_or_the_second_one(slices, pool, monkeypatch):
+    """Same draws and dose, so only ``pre`` and the uptake from it differ."""
+    monkeypatch.setattr(slices, "AGENT_RANGE", (1.0, 1.0))
+    same, second = (examples(slices, pool, target=t) for t in ("same_scan", "second_scan"))
+    for one, two in zip(same, second, strict=True):
+        for name in ("post", "second", "corrupted", "brain"):
+            assert torch.equal(one[name], two[name])
+        plain = (one["brain"][0] > 0) & (one["post"][1] - one["pre"][0] < 0.01)
+        # Without agent the scan less its own noise; the second scan has other noise.
+        assert (one["post"][1] - one["pre"][0])[plain].abs().mean() < 0.02
+        assert not torch.equal(one["pre"], two["pre"])
+        ratio = (two["pre"][0] / two["second"][0])[plain]
+        assert float(ratio.std() / ratio.mean()) < 1e-3
+        # Both targets are on the scale of the post scan.
+        assert float((two["pre"][0] / one["pre"][0])[plain].median()) == pytest.approx(1, abs=0.03)
+
+
+def test_other_doses_and_contrasts_keep_the_order_of_tissues(slices):
+    """Twice the agent is twice the rise; an exponent keeps order, the brain's mean and zero."""
+    rng = np.random.default_rng(0)
+    draw = rng.uniform(0.2, 2.0, (4, 3, 8, 8)).astype(np.float32)
+    images = dict(zip(("unenhanced", "post", "pre", "corrupted"), draw, strict=True))
+    images["post"] += images["unenhanced"]
+    levels = {"post": 1.5, "pre": 1.0, "corrupted": 1.0, "rise": 1.2, "agent": 1.1}
+
+    class Fixed:
+        def __init__(self, *drawn):
+            self.drawn = iter(np.log(drawn))
+
+        def uniform(self, low, high):
+            return next(self.drawn)
+
+    double = slices._other_contrast(images, levels, Fixed(1.0, 2.0), with_agent=True)
+    rise = images["post"] - images["unenhanced"]
+    np.testing.assert_allclose(double["post"] - images["unenhanced"], 2 * rise, rtol=1e-4)
+    # What all tissue takes up counts as a gain, twice as much of it too.
+    np.testing.assert_allclose(double["unenhanced"], 1.2 * images["unenhanced"], rtol=1e-4)
+    np.testing.assert_allclose(double["pre"], images["pre"], rtol=1e-5)
+    steep = slices._other_contrast(images, levels, Fixed(1.3, 2.0), with_agent=False)
+    for role, unit in (("post", 1.5), ("unenhanced", 1.5), ("pre", 1.2), ("corrupted", 1.2)):
+        np.testing.assert_allclose(steep[role] / unit, (images[role] / unit) ** 1.3, rtol=1e-4)
+    assert images["pre"] is not steep["pre"]
+
+
+def test_tissues_stay_tissues_when_a_slice_is_turned(slices, pool):
+    """Between tissues 1 and 5 there is no 3."""
+    found = set()
+    for example in examples(slices, pool, count=12):
+        found |= set(example["tissue"].unique().tolist())
+    assert found == {0.0, 1.0, 5.0}
+
+
+def test_half_of_the_crops_lie_about_a_lesion(slices, slabs):
+    slab = slabs.Slab(tiny_slab(0))
+    slab.images[slabs.ROLES.index("tissue"), 2:4, 40:44, 40:44] = slabs.TISSUES["tumour"].label
+    assert set(slab.lesions[:, 0]) == {2, 3}
+    assert (slab.lesions[:, 1:] >= 40).all()
+    assert (slab.lesions[:, 1:] < 44).all()
+    taken = [slices.take(slab, np.random.default_rng(n), 8, "same_scan") for n in range(200)]
+    tumour = slabs.TISSUES["tumour"].label
+    share = np.mean([float((example["tissue"] == tumour).any()) for example in taken if example])
+    assert 0.4 < share < 0.75
+
+
+def test_slices_with_little_brain_are_passed_over(slices, slabs):
+    slab = tiny_slab(0)
+    slab[slabs.ROLES.index("brain")] = 0
+    slab[slabs.ROLES.index("brain"), :, :10, :19] = 1
+    assert slices.take(slabs.Slab(slab), np.random.default_rng(0), 32, "same_scan") is None
+
+
+def test_processes_and_workers_see_other_patients(slices, monkeypatch):
+    """The seeds of patients, of a few streams beside each other."""
+    seen = []
+    for rank, worker in itertools.product(range(2), range(2)):
+        made: list[int] = []
+
+        def make_slabs(seed, made=made):
+            made.append(seed)
+            yield tiny_slab(0)
+
+        monkeypatch.setattr(slices, "make_slabs", make_slabs)
+        information = SimpleNamespace(id=worker, num_workers=2, seed=worker)
+        monkeypatch.setattr(torch.utils.data, "get_worker_info", lambda i=information: i)
+        options = {"crop": 32, "batch": 1, "workers": 0, "seed": 1000 * rank}
+        stream = slices.batches("virtual", **options)
+        for _ in range(60):
+            next(stream)
+        assert len(made) > 1
+        seen.append(set(made))
+    assert sum(map(len, seen)) == len(set.union(*seen))
+
+
+def test_slabs_are_kept_once(slabs, tmp_path):
+    made: list[int] = []
+
+    def make_slabs(seed):
+        made.append(seed)
+        for n in range(slabs.SLABS_PER_SEED):
+            yield np.full((6, 3, 4, 4), n, np.float16)
+
+    slabs.write_slabs(tmp_path, 12, make_slabs)
+    names = [f"00012_{n}.npy" for n in range(slabs.SLABS_PER_SEED)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert [np.load(tmp_path / name)[0, 0, 0, 0] for name in names] == list(range(8))
+    slabs.write_slabs(tmp_path, 12, make_slabs)
+    assert made == [12]
+    # Stopped before the end: what is missing is made, what is there is left alone.
+    np.save(tmp_path / names[0], np.zeros(1))
+    (tmp_path / names[5]).unlink()
+    slabs.write_slabs(tmp_path, 12, make_slabs)
+    assert made == [12, 12]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert np.load(tmp_path / names[0]).shape == (1,)
+
+
+def test_a_folder_without_slabs_is_refused(slabs, tmp_path):
+    with pytest.raises(SystemExit, match=r"make_slabs\.py"):
+        slabs.KeptSlabs(tmp_path)

@@ -1,0 +1,151 @@
+"""Cases with a low-dose scan: simulated from pairs, or slabs that networks were trained on.
+
+The low dose of a real pair is simulated by the signal equation. A solver that uses the same
+equation with the same settings would have too easy a problem (an "inverse crime"), so there are
+two simulations: ``matched``, with the settings that ``lip_car`` takes by default, and
+``mismatched``, with others for TR, flip angle, field strength (the T1 that the brain is taken to
+have), relaxivity and gain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from data import DOSE
+
+from ContrastSynthLib.analysis.uptake import uptake
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.geometry import Grid
+from ContrastSynthLib.physics import signal_at_dose, spgr_signal
+from ContrastSynthLib.physics.constants import (
+    DEFAULT_FIELD_STRENGTH_T,
+    DEFAULT_FLIP_ANGLE_DEG,
+    DEFAULT_REPETITION_TIME_S,
+    MEDIAN_BRAIN_T1_S,
+)
+from ContrastSynthLib.preprocessing.normalisation import radiometric_gain
+from ContrastSynthLib.preprocessing.shading import gain_field
+from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
+from evaluation.cases import Item, Scans
+
+UPTAKE_CONVENTION = "real_scans"
+MARK = "simulated for an evaluation, research only"
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """How a low dose is simulated from a real pair; ``relaxivity`` and ``gain`` are factors."""
+
+    repetition_time_s: float
+    flip_angle_deg: float
+    field_strength_t: float
+    relaxivity: float
+    gain: float
+
+
+SIMULATIONS = {
+    "matched": Simulation(
+        DEFAULT_REPETITION_TIME_S, DEFAULT_FLIP_ANGLE_DEG, DEFAULT_FIELD_STRENGTH_T, 1.0, 1.0
+    ),
+    "mismatched": Simulation(0.010, 14.0, 1.5, 1.15, 1.1),
+}
+
+
+def pre_like_low(scans: Scans) -> FloatArray:
+    """Return the pre scan (k, j, i) with the gain and shading of the low-dose scan."""
+    low, pre = scans["low"], scans["pre"].array
+    return pre / gain_field(low.array, pre, scans.brain, low.grid.spacing_mm[::-1])
+
+
+def with_full_dose_like_low(scans: Scans) -> Scans:
+    """Return the case with ``post`` at the gain and shading of the low-dose scan."""
+    low, post = scans["low"], scans["post"]
+    gain = gain_field(low.array, post.array, scans.brain, low.grid.spacing_mm[::-1])
+    return scans.with_scan("post", Volume(post.array / gain, low.grid, synthetic=MARK))
+
+
+def pool_items(folder: Path, count: int, slices: int | None) -> list[Item]:
+    """Return slabs of ``make_slabs.py --for lip_car``, one of each seed: patients of a training.
+
+    Raises RequestError where there is none.
+    """
+    files = sorted(folder.glob("*_0.npy"))[:count]
+    if not files:
+        raise RequestError(f"{folder} holds no slabs: run make_slabs.py --for lip_car first.")
+    return [Item(file.stem, file.stem, partial(_of_pool, file, slices)) for file in files]
+
+
+def _of_pool(file: Path, slices: int | None) -> Scans:
+    pre, low, full, _ = np.load(file, mmap_mode="r")
+    slices = slices or len(low)
+    first = (len(low) - slices) // 2
+    cut = [np.asarray(i[first : first + slices], dtype=np.float32) for i in (pre, low, full)]
+    grid = Grid(cut[0].shape[::-1])
+    scans = {
+        role: Volume(image, grid, synthetic=MARK)
+        for role, image in zip(("pre", "low", "post"), cut, strict=True)
+    }
+    return Scans(scans, _mask(cut[1] > 0, grid))
+
+
+def simulated_items(
+    items: Sequence[Item], simulation: str, noise: float, slices: int | None, seed: int = 0
+) -> list[Item]:
+    """Return pairs with a simulated low dose, whole or ``slices`` slices about the most uptake.
+
+    ``simulation`` is a key of SIMULATIONS, ``noise`` the standard deviation of the Rician noise of
+    the low-dose scan in medians of the brain.
+    """
+    by = SIMULATIONS[simulation]
+    return [replace(i, read=partial(_simulated, i, by, noise, slices, seed)) for i in items]
+
+
+def _simulated(
+    item: Item, simulation: Simulation, noise: float, slices: int | None, seed: int
+) -> Scans:
+    pair = item.read()
+    pre, post, brain = pair["pre"], pair["post"], pair.brain
+    agent = uptake(pre, post, brain, convention=UPTAKE_CONVENTION).binary.sum(axis=(1, 2))
+    slices = min(slices or len(agent), len(agent))
+    first = int(np.convolve(agent, np.ones(slices), mode="valid").argmax())
+    cut = slice(first, first + slices)
+    matrix = pre.grid.index_to_lps
+    matrix[:, 3] = matrix @ (0, 0, first, 1)
+    before, after, inside = (array[cut] for array in (pre.array, post.array, brain))
+    grid = Grid.from_index_to_lps(before.shape[::-1], matrix)
+    before, after = (np.maximum(image, 0).astype(np.float32) for image in (before, after))
+    full = after / radiometric_gain(before, after, inside) * simulation.gain
+    low = simulated_low_dose(before, full / simulation.gain, inside, simulation, noise, seed)
+    images = {"pre": before, "low": low * inside, "post": full}
+    scans = {role: Volume(image, grid) for role, image in images.items()}
+    return Scans(scans, _mask(inside, grid))
+
+
+def simulated_low_dose(
+    pre: FloatArray, full: FloatArray, brain: BoolArray, by: Simulation, noise: float, seed: int
+) -> FloatArray:
+    """Return a scan (k, j, i) after DOSE, with Rician noise, from a pair at one gain."""
+    settings = {"repetition_time_s": by.repetition_time_s, "flip_angle_deg": by.flip_angle_deg}
+    median = float(np.median(pre[brain]))
+    # rho of eq. 1, for which the median brain has its usual T1.
+    r1_per_s = 1.0 / MEDIAN_BRAIN_T1_S[by.field_strength_t]
+    clean, _ = signal_at_dose(
+        pre.astype(np.float64),
+        full.astype(np.float64),
+        DOSE * by.relaxivity,
+        gain=1.0,
+        proton_density=median / float(spgr_signal(r1_per_s, **settings)),
+        **settings,
+    )
+    rng = np.random.default_rng(seed)
+    sigma = noise * by.gain * median
+    real, imaginary = rng.normal(0, sigma, (2, *pre.shape))
+    return np.hypot(by.gain * clean + real, imaginary).astype(np.float32)
+
+
+def _mask(brain: BoolArray, grid: Grid) -> Volume:
+    return Volume(brain.astype(np.float32), grid, synthetic=MARK)

@@ -1,0 +1,128 @@
+"""Rows of a table: a method of the library with weights, preset and parameters, or a baseline."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ContrastSynthLib.errors import RequestError, unknown_name
+from ContrastSynthLib.registry import METHODS, choose_bundles, find_method, resolve_parameters
+from ContrastSynthLib.running.request import Request
+from ContrastSynthLib.running.run import run
+from ContrastSynthLib.weights.bundles import look_up
+from evaluation.cases import Scans
+from evaluation.task import Outputs, Task
+
+FORM = "NAME=METHOD[:WEIGHTS][@PRESET][,PARAMETER=VALUE]..."
+# WEIGHTS may be a path, so that it ends only where a preset or a parameter follows.
+ROW = re.compile(
+    r"(?P<name>[^=]+)=(?P<method>\w+)(:(?P<weights>.+?))?(@(?P<preset>\w+))?"
+    r"(?P<parameters>(,\w+=[^,]+)*)"
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table: a method or a built-in row of a task, and with what it runs."""
+
+    name: str
+    method: str
+    weights: str = ""
+    preset: str = ""
+    parameters: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str, task: Task) -> Row:
+        """Return the row of a text in FORM.
+
+        Raises RequestError for another form, and for what the method does not have.
+        """
+        found = ROW.fullmatch(text)
+        if not (found and found["name"].strip()):
+            raise RequestError(f"--row '{text}' is not of the form {FORM}")
+        pairs = (pair.partition("=") for pair in found["parameters"].split(",")[1:])
+        row = cls(
+            found["name"].strip(),
+            found["method"],
+            found["weights"] or "",
+            found["preset"] or "",
+            tuple((name, value) for name, _, value in pairs),
+        )
+        try:
+            row.check(task)
+        except RequestError as error:
+            raise RequestError(f"--row '{text}': {error}") from None
+        return row
+
+    def check(self, task: Task) -> None:
+        """Raise RequestError unless the method can make this row of that task."""
+        names = [name for name, _ in self.parameters]
+        if len(set(names)) < len(names):
+            raise RequestError(f"a parameter is given twice: {', '.join(names)}.")
+        if self.method in task.built_in:
+            self._check_built_in(task)
+            return
+        if self.method not in METHODS:
+            raise unknown_name("method", self.method, [*task.built_in, *METHODS])
+        method = find_method(self.method)
+        if task.output not in method.outputs:
+            raise RequestError(
+                f"{self.method} makes {', '.join(method.outputs)}, not '{task.output}', which a "
+                f"table from {task.name} compares."
+            )
+        if self.weights and not method.networks:
+            raise RequestError(f"'{self.method}' has no weights.")
+        resolve_parameters(method, dict(self.parameters), self.preset or None)
+
+    def _check_built_in(self, task: Task) -> None:
+        if self.weights or self.preset:
+            raise RequestError(f"'{self.method}' has no weights and no presets.")
+        choices = task.built_in[self.method].choices
+        for name, value in self.parameters:
+            if name not in choices:
+                raise unknown_name(f"parameter of {self.method}", name, choices)
+            if value not in choices[name]:
+                raise unknown_name(f"value of {name}", value, choices[name])
+
+    @property
+    def settings(self) -> str:
+        """The preset and the parameters, as they are written in a row."""
+        parameters = "".join(f",{name}={value}" for name, value in self.parameters)
+        return (f"@{self.preset}" if self.preset else "") + parameters
+
+    def weights_id(self, task: Task) -> str:
+        """Return the ids of the weights that a run takes, separated by spaces; "" without any.
+
+        Raises MissingError and RequestError, before anything is measured, as a run would.
+        """
+        if self.method in task.built_in:
+            name = task.built_in[self.method].weights
+            return look_up(name).id if name else ""
+        method = find_method(self.method)
+        values = resolve_parameters(method, dict(self.parameters), self.preset or None).values
+        bundles = choose_bundles(method, values, self.weights or None, verify=False)
+        return " ".join(bundle.id for bundle in bundles.values())
+
+
+def synthesise(row: Row, task: Task, given: Scans, clean: Scans) -> Outputs:
+    """Return what a row makes of the scans that are ``given``.
+
+    ``clean`` are the same without added noise. Raises RequestError for a scan that the row lacks.
+    """
+    parameters = dict(row.parameters)
+    if row.method in task.built_in:
+        return task.built_in[row.method].make(given, clean, **parameters)
+    declared = find_method(row.method).inputs
+    wanted = [role for role in declared if not declared[role].optional or role in given.scans]
+    # Never what is to be made.
+    inputs = {role: given[role] for role in wanted if role != task.output}
+    if given.mask is not None:
+        inputs["mask"] = given.mask
+    request = Request(
+        row.method,
+        inputs,
+        parameters,
+        preset=row.preset or None,
+        weights=row.weights or None,
+    )
+    return run(request).outputs

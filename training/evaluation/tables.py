@@ -1,0 +1,81 @@
+"""The tables that can be asked for: their task, columns, and the rows of LIP-CAR's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from evaluation.low_to_full import DENOISERS, LOW_TO_FULL, NETWORKS
+from evaluation.post_to_pre import POST_TO_PRE
+from evaluation.task import Task
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of a table, its rows where none are asked for, and the added noise to measure at.
+
+    ``rows`` are texts as of ``--row``; ``noise`` are standard deviations, one table for each.
+    """
+
+    task: Task
+    measures: tuple[str, ...]
+    rows: tuple[str, ...] = ()
+    noise: tuple[float, ...] = (0.0,)
+    digits: int = 3
+
+    @property
+    def headings(self) -> Mapping[str, str]:
+        """The measures and their headings."""
+        return {name: self.task.headings[name] for name in self.measures}
+
+
+SHARES = ("share_of_reachable", "uptake_mae", "uptake_mae_of_nothing", "outside_change")
+"""How much of what can be reached is reached: not of the paper."""
+CONTRAST = ("psnr_db", "ssim", "cnr_error", "lpips", "gradient_rmse", "cfs", "irc", "eis")
+NETWORK_ROWS = (
+    "NN-L2H=direct_low_to_full,network=l2h",
+    "NN-PL2H=direct_low_to_full,network=pl2h",
+    "LIP-H2L-TV=lip_car,forward=h2l,prior=tv",
+    "LIP-PH2L-TV=lip_car,forward=ph2l,prior=tv",
+    "LIP-PH2L-GenTV=lip_car,forward=ph2l,prior=gentv",
+)
+PHYSICS_PRE = "LIP-physics-GenTV(pre)=lip_car,forward=physics,prior=gentv,guess=pre"
+FULL_DOSE_ROWS = (
+    "pre-dose=pre",
+    "low-dose=low",
+    "scaled difference=difference",
+    "denoised difference=difference,denoiser=nlm",
+    *NETWORK_ROWS,
+    "LIP-physics-TV=lip_car,forward=physics,prior=tv",
+    PHYSICS_PRE,
+    "LIP-physics-GenTV(difference)=lip_car,forward=physics,prior=gentv,guess=difference",
+    "LIP-physics-GenTV(PL2H)=lip_car,forward=physics,prior=gentv",
+)
+"""What makes a full dose; ``physics`` is the signal equation as forward operator."""
+
+
+def _network(network: str, denoiser: str) -> str:
+    return f"{network}/{denoiser}={network},denoiser={denoiser}"
+
+
+def _lip_car(rows: tuple[str, ...], noise: tuple[float, ...] = (0.0,)) -> Table:
+    return Table(LOW_TO_FULL, tuple(LOW_TO_FULL.headings), rows, noise, digits=4)
+
+
+TABLES = {
+    "sphere_2": Table(POST_TO_PRE, (*CONTRAST, *SHARES)),
+    "sphere_3": Table(POST_TO_PRE, ("psnr_db", "ssim", "rmse", "cnr_error", "lpips", *SHARES)),
+    "sphere_5": Table(POST_TO_PRE, (*CONTRAST, *SHARES)),
+    "uptake": Table(
+        POST_TO_PRE,
+        ("uptake_dice", "lesion_recall", "invented_regions", "invented_ml", *SHARES),
+    ),
+    "lip_car_1": _lip_car(tuple(_network(n, d) for n in NETWORKS for d in DENOISERS)),
+    "lip_car_2": _lip_car((_network("pl2h", "none"), _network("ph2l", "nlm")), (0.0, 0.1)),
+    "lip_car_3": _lip_car(FULL_DOSE_ROWS),
+    "lip_car_stability": _lip_car(
+        (*NETWORK_ROWS, PHYSICS_PRE), (0.0, 0.011, 0.022, 0.033, 0.044, 0.055, 0.066)
+    ),
+}
+"""Tables of SPHERE and LIP-CAR by the papers' numbers; ``uptake``: how well the uptake is found, on
+virtual patients; ``lip_car_stability``: the full doses while noise grows."""

@@ -1,0 +1,47 @@
+"""What an evaluation of one task needs: its output, the rows that are no method, its measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from ContrastSynthLib.volumes import BoolArray, Volume
+from evaluation.cases import Scans
+
+Outputs = Mapping[str, Volume]
+Measures = dict[str, float | None]
+"""By name; None where a measure is undefined."""
+
+
+@dataclass(frozen=True)
+class BuiltIn:
+    """A row that is no method of the library: a baseline, or a bound.
+
+    ``make(given, clean, **parameters)`` returns its outputs from the scans that are ``given``;
+    ``clean`` are the same without added noise. ``choices`` are the values of each parameter.
+    ``weights`` names those that it needs.
+    """
+
+    make: Callable[..., Outputs]
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    weights: str = ""
+
+
+@dataclass(frozen=True)
+class Task:
+    """From which scan to which, and how the result is measured.
+
+    ``output`` is what a method must make. ``measure(scans, outputs, brain)`` returns the
+    measures inside ``brain``, by the names of ``headings``, which are the headings of the table.
+    ``uptake`` returns where agent went. ``with_noise(scans, sigma)`` adds noise to the input.
+    ``note`` explains the table.
+    """
+
+    name: str
+    output: str
+    built_in: Mapping[str, BuiltIn]
+    measure: Callable[[Scans, Outputs, BoolArray], Measures]
+    headings: Mapping[str, str]
+    uptake: Callable[[Scans], BoolArray]
+    with_noise: Callable[[Scans, float], Scans]
+    note: str

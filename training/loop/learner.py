@@ -1,0 +1,44 @@
+"""A network with its optimiser. SPHERE has two of them: the generator and the discriminator."""
+
+from __future__ import annotations
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+def fast_layout(network: nn.Module) -> nn.Module:
+    """Return the network with channels last in memory, which makes convolutions faster."""
+    fast: nn.Module = network.to(memory_format=torch.channels_last)
+    return fast
+
+
+class Learner:
+    """A network and its optimiser, on the devices of ``fabric``.
+
+    Call ``learner.network``, not the network that was given: with several processes it is the one
+    that averages their gradients. ``max_norm`` limits the norm of the gradient.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        network: nn.Module,
+        optimiser: Optimizer,
+        max_norm: float | None = None,
+    ) -> None:
+        self.fabric, self.max_norm = fabric, max_norm
+        self.network, self.optimiser = fabric.setup(fast_layout(network), optimiser)
+
+    def descend(self, loss: Tensor, rate: float) -> None:
+        """Take one step that makes the loss smaller, at a learning rate."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.zero_grad()
+        self.fabric.backward(loss)
+        if self.max_norm is not None:
+            self.fabric.clip_gradients(
+                self.network, self.optimiser, max_norm=self.max_norm, error_if_nonfinite=False
+            )
+        self.optimiser.step()
