@@ -142,6 +142,7 @@ set(LIBRARY_SCRIPTS
   weights/__init__.py
   weights/bundles.py
   weights/model_card.py
+  weights/storage.py
   )
 set(LIBRARY_RESOURCES
   py.typed

@@ -101,7 +101,8 @@ def random_weights(tmp_path: Path) -> Callable[[str], Any]:
     def made(name: str) -> Any:
         import torch
 
-        from ContrastSynthLib.weights.bundles import find_bundle, load_state, save_bundle
+        from ContrastSynthLib.weights.bundles import find_bundle
+        from ContrastSynthLib.weights.storage import load_state, save_bundle
 
         shipped = find_bundle(name, None)
         generator = torch.Generator().manual_seed(0)

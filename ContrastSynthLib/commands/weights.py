@@ -13,12 +13,12 @@ from ContrastSynthLib.weights.bundles import (
     MODEL,
     Bundle,
     bundle_folders,
-    import_bundle,
     look_up,
     read_bundle,
     user_folder,
     verify,
 )
+from ContrastSynthLib.weights.storage import import_bundle
 
 SCHEMA_VERSION = 1
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ContrastSynthLib.weights.bundles import Bundle, load_state
+from ContrastSynthLib.weights.bundles import Bundle
+from ContrastSynthLib.weights.storage import load_state
 
 if TYPE_CHECKING:
     from torch import nn

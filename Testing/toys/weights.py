@@ -20,7 +20,7 @@ def make_weights(folder: Path) -> None:
     """Write a bundle for each network into ``folder``, with weights that are always the same."""
     import torch
 
-    from ContrastSynthLib.weights.bundles import save_bundle
+    from ContrastSynthLib.weights.storage import save_bundle
 
     for name, (file, function, arguments, method) in NETWORKS.items():
         network = getattr(_module(file), function)(**arguments)

@@ -28,7 +28,8 @@ from ContrastSynthLib.registry import (
 )
 from ContrastSynthLib.running.request import Request
 from ContrastSynthLib.running.run import run
-from ContrastSynthLib.weights.bundles import import_bundle, look_up
+from ContrastSynthLib.weights.bundles import look_up
+from ContrastSynthLib.weights.storage import import_bundle
 
 NEEDED = {
     ("net", "direct"): ["forward", "direct"],
@@ -347,7 +348,7 @@ def test_other_weights_are_checked_too(contexts, shipped, tmp_path):
     flip_last_byte(folder)
     with pytest.raises(RequestError, match="is damaged"):
         run(asked("no such file.nrrd", "net", "direct", folder))
-    with pytest.raises(MissingError, match="'nothing' are not there"):
+    with pytest.raises(MissingError, match="'nothing' were not found"):
         run(asked("no such file.nrrd", "net", "direct", "nothing"))
 
 
@@ -395,7 +396,7 @@ def test_weights_of_another_name_are_those_of_the_only_network(contexts, shipped
     mine = make(tmp_path / "mine", (7.0,))
     run(asked(post, "net", "pre", mine))
     assert contexts[0].bundles["forward"].folder == mine
-    with pytest.raises(RequestError, match=r"Say for which network .*--weights forward="):
+    with pytest.raises(RequestError, match=r"Name the network .*--weights forward="):
         run(asked(post, "net", "direct", mine))
 
 

@@ -27,7 +27,8 @@ for package in ("monai", "lightning_fabric", "safetensors", "tensorboard"):
 
 from ContrastSynthLib.losses import ssim_loss
 from ContrastSynthLib.networks import build_network
-from ContrastSynthLib.weights.bundles import find_bundle, load_state, read_bundle
+from ContrastSynthLib.weights.bundles import find_bundle, read_bundle
+from ContrastSynthLib.weights.storage import load_state
 
 pytestmark = pytest.mark.usefixtures("training_path")
 

@@ -24,15 +24,13 @@ from ContrastSynthLib.running.run import run
 from ContrastSynthLib.weights import bundles as weights
 from ContrastSynthLib.weights.bundles import (
     find_bundle,
-    import_bundle,
-    load_state,
     look_up,
     read_bundle,
-    save_bundle,
     shipped_and_imported,
     user_folder,
     verify,
 )
+from ContrastSynthLib.weights.storage import import_bundle, load_state, save_bundle
 
 MAX_BYTES = 10_000_000
 MAX_BYTES_IN_ALL = 50_000_000
@@ -382,7 +380,7 @@ def test_an_imported_name_is_found_unless_there_are_several(shipped, tmp_path):
 
 
 def test_weights_that_are_not_there_say_what_to_do(shipped):
-    with pytest.raises(MissingError, match=r"'sphere' are not there.*weights import PATH.*toy-1"):
+    with pytest.raises(MissingError, match=r"'sphere' were not found.*weights import PATH.*toy-1"):
         find_bundle("sphere", "sphere")
     with pytest.raises(RequestError, match="is no bundle of weights"):
         find_bundle("no/such/folder", "toy")
@@ -499,8 +497,8 @@ def test_zips_of_no_or_two_bundles_are_refused(tmp_path, imported):
     for path, message in (
         (two, "holds 2 files metadata.json"),
         (part, "has no LICENSE"),
-        (tmp_path / "text.zip", "neither the folder of a bundle nor a .zip"),
-        (tmp_path / "none.zip", "neither the folder of a bundle nor a .zip"),
+        (tmp_path / "text.zip", "neither the folder of a bundle nor a readable .zip"),
+        (tmp_path / "none.zip", "neither the folder of a bundle nor a readable .zip"),
     ):
         with pytest.raises(RequestError, match=message):
             import_bundle(path)
@@ -651,7 +649,7 @@ def test_a_run_takes_other_weights_by_path(contexts, shipped, post, tmp_path):
 @pytest.mark.parametrize(
     ("chosen", "wanted", "error", "message"),
     [
-        ("toy", "nothing", MissingError, "are not there"),
+        ("toy", "nothing", MissingError, "were not found"),
         ("toy", None, RequestError, "is damaged"),
         ("physics_pre", "toy", RequestError, "physics_pre has no weights"),
     ],

@@ -10,7 +10,8 @@ from slicer.i18n import tr as _
 from ContrastSynthLib.errors import ContrastSynthError, MissingError, without_options
 from ContrastSynthLib.registry import METHODS, Method, choose_bundles
 from ContrastSynthLib.registry.bundles import fits
-from ContrastSynthLib.weights.bundles import METADATA, import_bundle, shipped_and_imported
+from ContrastSynthLib.weights.bundles import METADATA, shipped_and_imported
+from ContrastSynthLib.weights.storage import import_bundle
 from ContrastSynthPanel.widgets.forms import let_shrink
 
 CARD_HEIGHT = 220
