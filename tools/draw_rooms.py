@@ -233,7 +233,8 @@ def draw(library: Path, out: Path) -> None:
         f"{counted['modules']} modules in {counted['rooms']} rooms, "
         f"{counted['arrows between rooms']} arrows between rooms (an arrow: imports). "
         "Blue: a folder with its number of modules.\n"
-        "Pale: also reached over other rooms. Dashed: inside functions. Red: closes a circle.",
+        "Pale: also reached over other rooms. Dashed: inside functions. Dotted: for types. "
+        "Red: closes a circle.",
         fontsize=13,
     )
     axes.set_xlim(-0.6, WIDEST_LAYER - 0.4)
