@@ -1,4 +1,4 @@
-"""A simple skull-stripped brain made of ellipsoids, quick to compute: for tests and timings.
+"""A simple skull-stripped brain made of ellipsoids, quick to compute: sample data and tests.
 
 It has grey and white matter, ventricles, vessels, a ring-enhancing and a solid lesion. All images
 are computed from maps of T1, proton density and gadolinium by SPHERE, eq. 1 and 7.

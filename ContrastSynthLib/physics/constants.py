@@ -52,6 +52,9 @@ and 1.12 s at 1.5 T, 1.08 and 1.82 s at 3 T; imaging studies put grey matter at 
 MEAN_BRAIN_T1_S = 1.25
 """T1 in s at 3 T that the mean signal of a brain stands for, in training: our choice."""
 
+MAD_TO_DEVIATION = 1.4826
+"""Standard deviation of a normal distribution divided by its median absolute deviation (MAD)."""
+
 ROBUST_MAXIMUM_PERCENTILE = 99.9
 """The percentile of the brain's values that stands for their maximum, as in HR-FCN.
 

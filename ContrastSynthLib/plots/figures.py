@@ -193,7 +193,13 @@ def plot_profiles(profiles: Mapping[str, Profile], unit: str = "a.u.") -> Figure
 def figure_png(figure: Figure, dots_per_inch: int = 150) -> bytes:
     """Return a figure as the content of a PNG file."""
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=dots_per_inch, facecolor=figure.get_facecolor())
+    figure.savefig(
+        stream,
+        format="png",
+        dpi=dots_per_inch,
+        facecolor=figure.get_facecolor(),
+        metadata={"Software": "ContrastSynth"},
+    )
     return stream.getvalue()
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.ndimage as ndi
 
+from ContrastSynthLib.physics.constants import MAD_TO_DEVIATION
 from ContrastSynthLib.preprocessing.normalisation import radiometric_gain
 from ContrastSynthLib.volumes import BoolArray, Volume
 
@@ -101,7 +102,9 @@ def change_of_signal(pre: Volume, post: Volume, inside: BoolArray, gain: float) 
     smooth = total / np.sqrt(filled)
     # Agent changes only one sign; the noise is estimated from the other one.
     sides = [side[side >= 0] for side in (smooth, -smooth)]
-    deviation = 1.4826 * min(float(np.median(side)) if side.size else 0.0 for side in sides)
+    deviation = MAD_TO_DEVIATION * min(
+        float(np.median(side)) if side.size else 0.0 for side in sides
+    )
     smallest = SMALLEST_CHANGE * float(np.median(pre.array[inside]))
     threshold = max(DEVIATIONS * deviation, smallest)
     rise = np.maximum(smooth - threshold, 0)

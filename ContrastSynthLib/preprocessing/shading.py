@@ -11,6 +11,7 @@ import itertools
 import numpy as np
 from scipy.ndimage import gaussian_filter, zoom
 
+from ContrastSynthLib.physics.constants import MAD_TO_DEVIATION
 from ContrastSynthLib.preprocessing.normalisation import radiometric_gain
 from ContrastSynthLib.volumes import BoolArray, FloatArray
 
@@ -109,6 +110,6 @@ def _polynomial(ratio: FloatArray, counts: BoolArray, start: float) -> FloatArra
 
 def _weight(residual: FloatArray, counts: BoolArray) -> FloatArray:
     """Return the weight, 0 to 1, of a log ratio that deviates from the field by ``residual``."""
-    spread = max(1.4826 * float(np.median(np.abs(residual[counts]))), LEAST_SPREAD)
+    spread = max(MAD_TO_DEVIATION * float(np.median(np.abs(residual[counts]))), LEAST_SPREAD)
     weight: FloatArray = np.exp(-0.5 * (residual / (WIDTH * spread)) ** 2)
     return weight

@@ -13,7 +13,11 @@ from typing import Any
 import numpy as np
 
 from ContrastSynthLib.errors import RequestError, unknown_name
-from ContrastSynthLib.physics.constants import STANDARD_DOSE_MMOL_PER_KG, TABULATED_FIELDS_T
+from ContrastSynthLib.physics.constants import (
+    DOSE_RANGE,
+    STANDARD_DOSE_MMOL_PER_KG,
+    TABULATED_FIELDS_T,
+)
 
 SCHEMA_VERSION = 1
 KINDS = ("training", "different")
@@ -191,8 +195,9 @@ def draw_parameters(
         raise unknown_name("kind of patient", kind, KINDS)
     if corruption is not None and corruption not in CORRUPTION:
         raise unknown_name("corruption", corruption, CORRUPTION)
-    if not all(0 <= dose <= 2 for dose in doses):
-        raise RequestError(f"The doses {doses} must lie in 0 to 2 of the full dose.")
+    low, high = DOSE_RANGE
+    if not all(low <= dose <= high for dose in doses):
+        raise RequestError(f"The doses {doses} must be {low:g} to {high:g} of the full dose.")
     rng = np.random.default_rng([seed, KINDS.index(kind)])
     kept = _roles_kept(doses, only)
     count = int(rng.choice(4, p=(0.15, 0.5, 0.2, 0.15))) if lesions is None else lesions
