@@ -29,6 +29,7 @@ set(LIBRARY_SCRIPTS
   files/dicom.py
   files/dicom_header.py
   files/images.py
+  files/replacing.py
   files/series.py
   files/stored_voxels.py
   files/writing.py

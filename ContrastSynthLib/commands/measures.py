@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import numpy as np
 from ContrastSynthLib.commands.printing import print_json, print_nested, tell
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.images import file_suffix, read_mask, read_volume, write_volume
+from ContrastSynthLib.files.replacing import PNG_MARK, refuse_to_replace
 from ContrastSynthLib.running.jobs import JsonLines, progress_for
 from ContrastSynthLib.volumes import Volume
 
@@ -19,6 +20,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCHEMA_VERSION = 1
+MAP_MARK = "map of missed and invented enhancement by ContrastSynth, for research only"
+UPTAKE_MARK = "uptake mask by ContrastSynth, for research only"
+KINETIC_MARK = "kinetic map by ContrastSynth, for research only"
+INPUTS = ("reference", "synthetic", "pre", "post", "mask", "series", "compare", "volume")
+"""Options that name files which a command reads."""
+
+
+def inputs_in(options: Namespace) -> dict[str, list[str]]:
+    """Return the files that a command reads, by option."""
+    given = {name: getattr(options, name, None) for name in INPUTS}
+    return {
+        name: [value] if isinstance(value, str) else list(value)
+        for name, value in given.items()
+        if value
+    }
 
 
 def evaluate(options: Namespace, lines: JsonLines | None) -> None:
@@ -27,6 +43,8 @@ def evaluate(options: Namespace, lines: JsonLines | None) -> None:
     from ContrastSynthLib.analysis.evaluation import evaluate as measure
 
     progress = progress_for(options.progress, lines)
+    if options.map:
+        refuse_to_replace([options.map], MAP_MARK, inputs_in(options))
     progress(0.0, "Reading")
     roles = ("reference", "synthetic", "pre", "post", "mask")
     given = {role: path for role in roles if (path := getattr(options, role))}
@@ -50,8 +68,7 @@ def evaluate(options: Namespace, lines: JsonLines | None) -> None:
         if pre is None or post is None:
             raise RequestError("The map of missed and invented enhancement needs --pre and --post.")
         found = enhancement_of(reference, synthetic, pre=pre, post=post)
-        mark = "map of missed and invented enhancement by ContrastSynth, for research only"
-        write_volume(reference.with_array(found.map, mark), options.map)
+        write_volume(reference.with_array(found.map, MAP_MARK), options.map)
     progress(1.0, "Done")
     if lines:
         lines.send("result", outputs={}, report=report)
@@ -68,6 +85,7 @@ def uptake(options: Namespace, lines: JsonLines | None) -> None:
     from ContrastSynthLib.preprocessing.input_checks import warnings_for_pair
     from ContrastSynthLib.volumes import check_same_grid
 
+    refuse_to_replace([options.out], UPTAKE_MARK, inputs_in(options))
     pre, post = _read("pre", options.pre), _read("post", options.post)
     mask = _read("mask", options.mask) if options.mask else None
     check_same_grid({"pre": pre, "post": post} | ({"mask": mask} if mask else {}))
@@ -82,8 +100,8 @@ def uptake(options: Namespace, lines: JsonLines | None) -> None:
         convention=options.convention,
         reference_level=options.reference_level,
     )
-    mark = "uptake mask by ContrastSynth, for research only"
-    write_volume(pre.with_array(found.soft if options.soft else found.binary, mark), options.out)
+    image = pre.with_array(found.soft if options.soft else found.binary, UPTAKE_MARK)
+    write_volume(image, options.out)
     tell(warnings)
     report = {
         "schema_version": SCHEMA_VERSION,
@@ -157,7 +175,7 @@ def kinetics(options: Namespace, lines: JsonLines | None) -> None:
     compare = read_series(options.compare) if options.compare else None
     report = kinetics_report(series, given, mask, compare)
     if options.maps:
-        _write_kinetic_maps(series, mask, options.maps)
+        _write_kinetic_maps(series, mask, options.maps, inputs_in(options))
     if options.plot:
         from ContrastSynthLib.analysis.kinetics import mean_curve, measure_curve
         from ContrastSynthLib.plots.kinetics import plot_curves
@@ -175,7 +193,9 @@ def kinetics(options: Namespace, lines: JsonLines | None) -> None:
         print_nested(report)
 
 
-def _write_kinetic_maps(series: Sequence[Volume], mask: Volume, folder: Path) -> None:
+def _write_kinetic_maps(
+    series: Sequence[Volume], mask: Volume, folder: Path, inputs: Mapping[str, Sequence[str]]
+) -> None:
     """Write each measure of every voxel, 0 where it has no meaning, with the mask's timing."""
     from ContrastSynthLib.analysis.kinetics import curve_timing, kinetic_maps, mean_curve
     from ContrastSynthLib.files.writing import whole_or_nothing
@@ -185,11 +205,12 @@ def _write_kinetic_maps(series: Sequence[Volume], mask: Volume, folder: Path) ->
     if timing is None:
         raise RequestError("No agent arrives in the mask, so there are no maps. Check the mask.")
     maps = kinetic_maps(np.stack([volume.array for volume in series]), timing)
-    mark = "kinetic map by ContrastSynth, for research only"
+    places = [folder / f"{name}.nrrd" for name in maps]
+    refuse_to_replace(places, KINETIC_MARK, inputs)
     with whole_or_nothing(folder) as part:
         for name, array in maps.items():
             clean = np.nan_to_num(array.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-            write_volume(series[0].with_array(clean, mark), part / f"{name}.nrrd")
+            write_volume(series[0].with_array(clean, KINETIC_MARK), part / f"{name}.nrrd")
 
 
 def _seconds(text: str | None) -> list[float] | None:
@@ -209,6 +230,7 @@ def write_plot(path: Path, figure: Figure) -> None:
 
     if file_suffix(path) != ".png":
         raise RequestError(f"{path}: the plot is a picture; name it with .png.")
+    refuse_to_replace([path], PNG_MARK["Software"])
     try:
         path.write_bytes(figure_png(figure))
     except OSError as error:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.images import write_volume
+from ContrastSynthLib.files.replacing import refuse_to_replace
 from ContrastSynthLib.files.writing import check_writable, whole_or_nothing
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.running.jobs import JsonLines
@@ -27,9 +28,18 @@ def phantom(options: Namespace, lines: JsonLines | None) -> None:
     check_writable(options.out)
     with whole_or_nothing(options.out) as folder:
         {"brain": _brain, "breast": _breast}[options.anatomy](options, folder)
+        _refuse_to_replace(folder, options.out)
     print(f"Virtual patient {options.seed}, for research only:")
     for path in sorted(options.out.rglob("*.nrrd")):
         print(f"  {path}")
+
+
+def _refuse_to_replace(made: Path, out: Path) -> None:
+    """Raise RequestError where a file in ``out`` is in the way that is of no virtual patient."""
+    files = [path.relative_to(made) for path in made.rglob("*") if path.is_file()]
+    images = [out / path for path in files if path.suffix != ".json"]
+    refuse_to_replace(images, r"virtual.*research only")
+    refuse_to_replace([out / PARAMETERS], "schema_version")
 
 
 def _brain(options: Namespace, folder: Path) -> None:

@@ -36,7 +36,9 @@ def methods(options: Namespace, lines: JsonLines | None) -> None:
 def run(options: Namespace, lines: JsonLines | None) -> None:
     """Run one method and write its results."""
     from ContrastSynthLib.files.writing import check_writable
-    from ContrastSynthLib.running.request import Request
+    from ContrastSynthLib.registry import find_method
+    from ContrastSynthLib.running.request import Request, files_of
+    from ContrastSynthLib.running.result import refuse_to_replace_results
     from ContrastSynthLib.running.run import run as run_method
 
     inputs: dict[str, list[str]] = {}
@@ -54,6 +56,7 @@ def run(options: Namespace, lines: JsonLines | None) -> None:
         seed=options.seed,
     )
     check_writable(options.out)
+    refuse_to_replace_results(options.out, find_method(options.method).outputs, files_of(request))
     progress = progress_for(options.progress, lines)
     result = run_method(request, progress, lines.measured if lines else no_measures)
     progress(0.97, "Writing")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,11 +24,13 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def whole_or_nothing(folder: Path) -> Iterator[Path]:
+def whole_or_nothing(folder: Path, last: str = "", stale: Iterable[str] = ()) -> Iterator[Path]:
     """Give a folder to write into; at the end its files move into ``folder``, all or none.
 
-    Files of an earlier run are replaced at the very end. Raises RequestError when the disk
-    does not take them; then, and after any other error, nothing of this run is left.
+    Files of an earlier run are replaced at the very end. The file ``last`` vouches for the
+    others: an older one goes first, the new one comes when all are in place. Files named in
+    ``stale`` are what an older run left, and are deleted. Raises RequestError when the disk does
+    not take them; then, and after any other error, nothing of this run is left.
     """
     check_writable(folder)
     is_new = not folder.exists()
@@ -37,7 +39,12 @@ def whole_or_nothing(folder: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as name:
             part = Path(name)
             yield part
-            for file in sorted(path for path in part.rglob("*") if path.is_file()):
+            made = [path for path in part.rglob("*") if path.is_file()]
+            if last:
+                (folder / last).unlink(missing_ok=True)
+            for old in stale:
+                (folder / old).unlink(missing_ok=True)
+            for file in sorted(made, key=lambda path: (path == part / last, path)):
                 place = folder / file.relative_to(part)
                 place.parent.mkdir(exist_ok=True)
                 os.replace(file, place)

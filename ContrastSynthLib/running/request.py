@@ -34,3 +34,12 @@ class Request:
     device: str = "auto"
     times_s: Sequence[float] = ()
     seed: int | None = None
+
+
+def files_of(request: Request) -> dict[str, list[Path]]:
+    """Return the files and folders that a request reads, by role."""
+    found: dict[str, list[Path]] = {}
+    for role, given in request.inputs.items():
+        sources = [given] if isinstance(given, (Volume, Series, str, Path)) else given
+        found[role] = [Path(source) for source in sources if isinstance(source, (str, Path))]
+    return found

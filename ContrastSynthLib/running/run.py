@@ -35,7 +35,7 @@ from ContrastSynthLib.running.devices import choose_device
 from ContrastSynthLib.running.inputs import Inputs, as_arguments, onto_one_grid, read_inputs, region
 from ContrastSynthLib.running.outputs import as_volumes, describe_outputs
 from ContrastSynthLib.running.provenance import describe_inputs, describe_run, memory
-from ContrastSynthLib.running.request import Request
+from ContrastSynthLib.running.request import Request, files_of
 from ContrastSynthLib.running.result import Result
 
 SEED = "seed"
@@ -104,7 +104,7 @@ def run(
         "seconds": round(time.monotonic() - started, 2),
     }
     progress(0.95, "Done computing")
-    return Result(outputs, provenance, context.warnings, method.outputs)
+    return Result(outputs, provenance, context.warnings, method.outputs, files_of(request))
 
 
 def seed_of(request: Request) -> tuple[dict[str, Any], int]:
