@@ -1,7 +1,7 @@
 """The command line: ``contrastsynth`` or ``python -m ContrastSynthLib``.
 
 Exit codes: 0 done; 2 the request or an input is wrong; 3 something to install or download
-is missing; 1 anything else. Results go to stdout, everything said about them to stderr.
+is missing; 1 anything else. Results go to stdout, warnings and error messages to stderr.
 """
 
 from __future__ import annotations
@@ -15,11 +15,17 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from ContrastSynthLib import __version__
-from ContrastSynthLib.commands import histories, measures, phantoms, runs, weights
+from ContrastSynthLib.commands import choices, histories, measures, phantoms, runs, weights
 from ContrastSynthLib.errors import ContrastSynthError
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from ContrastSynthLib.requirements import as_missing
-from ContrastSynthLib.running.jobs import JsonLines, cancelled_by_signals, json_lines_on_stdout
+from ContrastSynthLib.running.devices import DEVICES
+from ContrastSynthLib.running.jobs import (
+    PROGRESS_CHOICES,
+    JsonLines,
+    cancelled_by_signals,
+    json_lines_on_stdout,
+)
 
 RESEARCH_ONLY = "For research only: not a medical device."
 RAS_OPTIONS = ("--from", "--to")
@@ -30,25 +36,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     given = _join_numbers(list(sys.argv[1:] if arguments is None else arguments))
     options = build_parser().parse_args(given)
-    # ITK warns of what the readers check anyway, in words of its source code.
+    # ITK's warnings name lines of its source code; the readers check the same and explain it.
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     with _stdout_for(options) as lines:
         try:
             with cancelled_by_signals():
                 options.command(options, lines)
         except ContrastSynthError as error:
-            return _told(error, lines)
+            return _report_error(error, lines)
         except ImportError as error:
             if (missing := as_missing(error)) is None:
                 raise
-            return _told(missing, lines)
+            return _report_error(missing, lines)
         except BrokenPipeError:
             return 1
     return 0
 
 
-def _told(error: ContrastSynthError, lines: JsonLines | None) -> int:
-    """Tell what a user can put right, and return the exit code."""
+def _report_error(error: ContrastSynthError, lines: JsonLines | None) -> int:
+    """Print the message of an error that a user can correct, and return its exit code."""
     print(f"contrastsynth: {error}", file=sys.stderr)
     if lines:
         lines.send("error", message=str(error), exit_code=error.exit_code)
@@ -66,27 +72,27 @@ def build_parser() -> argparse.ArgumentParser:
     _run(add("run", help="run a method on the scans of one patient"))
     _batch(add("batch", help="run a method on a table of patients"))
     _evaluate(add("evaluate", help="compare a synthetic volume with the true one"))
-    _uptake(add("uptake", help="where the agent went, from a pre and a post scan"))
+    _uptake(add("uptake", help="segment contrast uptake, from a pre and a post scan"))
     _profile(add("profile", help="values along a line through one or more volumes"))
     _kinetics(add("kinetics", help="the kinetic curve of a region in a dynamic series"))
-    _history(add("history", help="how the solver of an inversion came to its result"))
-    _phantom(add("phantom", help="make a virtual patient with known truth"))
-    _weights(add("weights", help="the networks' weights: list, verify, import"))
-    env = add("env", help="versions and devices, to copy into a bug report")
+    _history(add("history", help="the iterations of the solver that made a result"))
+    _phantom(add("phantom", help="make a virtual patient, whose true images are known"))
+    _weights(add("weights", help="list, verify or import the weights of networks"))
+    env = add("env", help="print versions and devices, for a bug report")
     env.set_defaults(command=runs.env)
     return parser
 
 
 def _methods(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("method", nargs="?", help="show this one with its parameters")
+    parser.add_argument("method", nargs="?", help="show this method with its parameters")
     _json_option(parser)
     parser.set_defaults(command=runs.methods)
 
 
 def _how_to_run(parser: argparse.ArgumentParser) -> None:
-    """Add what one run and a batch of runs have in common."""
+    """Add the options that ``run`` and ``batch`` have in common."""
     parser.add_argument("method", metavar="METHOD", help="key of the method")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="results go here")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of results")
     parser.add_argument(
         "--set",
         action="append",
@@ -105,9 +111,9 @@ def _how_to_run(parser: argparse.ArgumentParser) -> None:
         help="other weights than the default; repeatable where a method has several networks",
     )
     parser.add_argument(
-        "--seed", type=int, metavar="N", help="where random numbers start from (default: drawn)"
+        "--seed", type=int, metavar="N", help="seed of random numbers (default: drawn at random)"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument("--device", default="auto", help=f"one of {', '.join(DEVICES)}")
 
 
 def _run(parser: argparse.ArgumentParser) -> None:
@@ -143,29 +149,32 @@ def _batch(parser: argparse.ArgumentParser) -> None:
         metavar="CASES.csv",
         help="a column 'case', and one for each role or parameter",
     )
-    parser.add_argument("--workers", type=_positive, default=1, help="cases at the same time")
-    parser.add_argument("--resume", action="store_true", help="leave out what is done")
+    parser.add_argument("--workers", type=_positive, default=1, help="cases run in parallel")
+    parser.add_argument("--resume", action="store_true", help="skip cases that have results")
     parser.set_defaults(command=runs.batch)
 
 
 def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reference", required=True, metavar="FILE", help="the true volume")
     parser.add_argument("--synthetic", required=True, metavar="FILE")
-    parser.add_argument("--pre", metavar="FILE", help="with --post: measure inside the uptake")
+    parser.add_argument("--pre", metavar="FILE", help="with --post: also measure inside the uptake")
     parser.add_argument("--post", metavar="FILE")
-    parser.add_argument("--mask", metavar="FILE", help="measure inside this region too")
+    parser.add_argument("--mask", metavar="FILE", help="also measure inside this region")
     _align_option(parser)
     parser.add_argument(
         "--normalise",
         default="median",
-        choices=("median", "none"),
-        help="median: each volume by its own median in the brain; none: as they are",
+        choices=choices.normalisations,
+        metavar="HOW",
+        help="one of %(choices)s; median (default): each volume is divided by its median in the "
+        "brain; none: intensities as in the files",
     )
     parser.add_argument(
         "--map",
         type=Path,
         metavar="FILE",
-        help="write the map: 1 found, 2 missed, 3 invented, 4 lost part, 5 added part of a lesion",
+        help="write a label map of enhancement: 1 found, 2 missed, 3 invented, and 4 lost part, "
+        "5 added part of a found lesion",
     )
     _progress_option(parser)
     _json_option(parser)
@@ -179,18 +188,23 @@ def _uptake(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--convention",
         default="sphere",
-        choices=("sphere", "cgan", "hrfcn", "real_scans"),
-        help="whose normalisation: sphere (default), cgan, hrfcn, or real_scans (medians)",
+        choices=choices.uptake_conventions,
+        metavar="NAME",
+        help="normalisation of the scans: one of %(choices)s (default: %(default)s)",
     )
     parser.add_argument(
-        "--threshold", type=float, default=UPTAKE_THRESHOLD, help="default 0.1, as the papers"
+        "--threshold",
+        type=float,
+        default=UPTAKE_THRESHOLD,
+        help="least difference, as a fraction of the reference level (default: %(default)s)",
     )
     parser.add_argument(
         "--reference-level",
-        choices=("mean", "p95", "p99.9"),
-        help="what the threshold is a fraction of, instead of the convention's",
+        choices=choices.reference_levels,
+        metavar="LEVEL",
+        help="one of %(choices)s, instead of the one of the convention",
     )
-    parser.add_argument("--soft", action="store_true", help="values from 0 to 1, not 0 or 1")
+    parser.add_argument("--soft", action="store_true", help="write values from 0 to 1, not a mask")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE")
     _json_option(parser)
     parser.set_defaults(command=measures.uptake)
@@ -200,7 +214,7 @@ def _profile(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--volume", required=True, nargs="+", metavar="FILE")
     for option, name in zip(RAS_OPTIONS, ("start", "end"), strict=True):
         parser.add_argument(
-            option, required=True, type=_ras, dest=name, metavar="R,A,S", help="in mm"
+            option, required=True, type=_ras, dest=name, metavar="R,A,S", help="point in mm"
         )
     parser.add_argument("--plot", type=Path, metavar="PNG")
     _json_option(parser)
@@ -209,10 +223,10 @@ def _profile(parser: argparse.ArgumentParser) -> None:
 
 def _kinetics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--series", required=True, metavar="FILE", help="a 4D file")
-    parser.add_argument("--times", metavar="S,S,...", help="seconds, instead of the file's")
-    parser.add_argument("--mask", required=True, metavar="FILE", help="the region")
+    parser.add_argument("--times", metavar="S,S,...", help="seconds; default: those of the file")
+    parser.add_argument("--mask", required=True, metavar="FILE", help="the region to measure")
     parser.add_argument("--compare", metavar="FILE", help="a synthetic series of the same patient")
-    parser.add_argument("--maps", type=Path, metavar="DIR", help="write each measure as a map")
+    parser.add_argument("--maps", type=Path, metavar="DIR", help="write a map of each measure")
     parser.add_argument("--plot", type=Path, metavar="PNG")
     _json_option(parser)
     parser.set_defaults(command=measures.kinetics)
@@ -226,33 +240,57 @@ def _history(parser: argparse.ArgumentParser) -> None:
 
 
 def _phantom(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("anatomy", choices=("brain", "breast"))
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same bits")
+    parser.add_argument("anatomy", choices=tuple(phantoms.ANATOMIES))
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same patient")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR")
-    parser.add_argument("--dose", metavar="D,D,...", help="brain: doses besides 0 and 1 (0.33)")
-    parser.add_argument("--phases", type=_positive, help="breast: phases after the agent (5)")
-    parser.add_argument("--corrupt", choices=("motion", "zipper", "aliasing"), help="brain: of pre")
+    parser.add_argument(
+        "--dose",
+        metavar="D,D,...",
+        help="brain: doses of the low scans, as fractions of the full dose "
+        f"(default: {phantoms.DEFAULT_DOSE:g})",
+    )
+    parser.add_argument(
+        "--phases",
+        type=_positive,
+        metavar="N",
+        help="breast: number of phases after the agent (default: as in the paper)",
+    )
+    parser.add_argument(
+        "--corrupt",
+        choices=choices.artefacts,
+        metavar="ARTEFACT",
+        help="brain: also make a pre scan with an artefact, one of %(choices)s",
+    )
     parser.add_argument("--head", action="store_true", help="brain: with scalp, skull and orbits")
-    parser.add_argument("--spacing", type=float, metavar="MM", help="brain: voxel size (1)")
+    parser.add_argument(
+        "--spacing",
+        type=float,
+        metavar="MM",
+        help=f"brain: size of a voxel (default: {phantoms.DEFAULT_SPACING_MM:g})",
+    )
     parser.add_argument(
         "--kind",
         default="training",
-        choices=("training", "different"),
-        help="brain: different draws everything from outside the training ranges",
+        choices=choices.patient_kinds,
+        metavar="KIND",
+        help="brain: one of %(choices)s; different: every parameter lies outside the ranges that "
+        "the shipped weights were trained on",
     )
     parser.set_defaults(command=phantoms.phantom)
 
 
 def _weights(parser: argparse.ArgumentParser) -> None:
     add = parser.add_subparsers(required=True, metavar="ACTION").add_parser
-    listing = add("list", help="what ships and what was imported")
+    listing = add("list", help="list shipped and imported weights")
     _json_option(listing)
     listing.set_defaults(command=weights.list_weights)
-    verifying = add("verify", help="whether they are what they were, by SHA-256")
-    verifying.add_argument("names", nargs="*", metavar="ID|PATH", help="only these")
+    verifying = add("verify", help="check weights by their SHA-256")
+    verifying.add_argument("names", nargs="*", metavar="ID|PATH", help="only these weights")
     verifying.set_defaults(command=weights.verify_weights)
-    importing = add("import", help="copy weights into this user's folder")
-    importing.add_argument("path", type=Path, metavar="PATH", help="a bundle's folder, or a .zip")
+    importing = add("import", help="copy weights into the user's folder")
+    importing.add_argument(
+        "path", type=Path, metavar="PATH", help="folder of a bundle, or a .zip file of one"
+    )
     importing.set_defaults(command=weights.import_weights)
 
 
@@ -260,13 +298,15 @@ def _align_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--align",
         default="none",
-        choices=("none", "resample", "rigid", "affine"),
-        help="how to bring the inputs onto one grid (default: refuse differing grids)",
+        choices=choices.alignments,
+        metavar="MODE",
+        help="how to bring the inputs onto one grid, one of %(choices)s (default: none, which "
+        "refuses inputs on different grids)",
     )
 
 
 def _progress_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--progress", default="bar", choices=("bar", "json", "none"))
+    parser.add_argument("--progress", default="bar", choices=PROGRESS_CHOICES)
 
 
 def _json_option(parser: argparse.ArgumentParser) -> None:
@@ -303,7 +343,7 @@ def _ras(text: str) -> tuple[float, ...]:
 
 
 def _join_numbers(arguments: list[str]) -> list[str]:
-    """Write '--from -10,5,3' as '--from=-10,5,3': argparse would take it for an option."""
+    """Write '--from -10,5,3' as '--from=-10,5,3': argparse would read -10,5,3 as an option."""
     joined: list[str] = []
     for argument in arguments:
         if joined and joined[-1] in MAY_BEGIN_WITH_MINUS:

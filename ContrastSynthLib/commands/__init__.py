@@ -1,1 +1,1 @@
-"""What the commands do: read, call the library, print. No logic of their own."""
+"""The commands of the command line: each reads its inputs, calls the library, prints the result."""

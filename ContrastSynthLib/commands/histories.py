@@ -1,4 +1,4 @@
-"""The command that shows the iterations of a method: read the provenance, print, plot."""
+"""The command ``history``: print and plot the iterations of the solver that made a result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCHEMA_VERSION = 1
 
 
 def history(options: Namespace, lines: JsonLines | None) -> None:
-    """Print, and plot, the iterations of the method that made a result."""
+    """Print the iterations that the provenance of a result records; plot them with ``--plot``."""
     from ContrastSynthLib.plots.history import plot_history
 
     method, record = _read(options)
@@ -38,7 +38,7 @@ def history(options: Namespace, lines: JsonLines | None) -> None:
 
 
 def _read(options: Namespace) -> tuple[Method, dict[str, Any]]:
-    """Return the method that made a result, and the record of its run."""
+    """Return the method that made a result, and what its run recorded."""
     import ContrastSynthLib.methods  # noqa: F401 - declares the methods
 
     path = options.result / PROVENANCE

@@ -1,4 +1,4 @@
-"""Commands that measure volumes: read, call the library, print."""
+"""The commands that measure volumes: ``evaluate``, ``uptake``, ``profile`` and ``kinetics``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ContrastSynthLib.commands.printing import print_json, print_nested, tell
+from ContrastSynthLib.commands.printing import print_json, print_nested, print_warnings
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.images import file_suffix, read_mask, read_volume, write_volume
 from ContrastSynthLib.files.replacing import PNG_MARK, refuse_to_replace
@@ -38,7 +38,7 @@ def inputs_in(options: Namespace) -> dict[str, list[str]]:
 
 
 def evaluate(options: Namespace, lines: JsonLines | None) -> None:
-    """Print the metrics of a synthetic volume."""
+    """Print the metrics of a synthetic volume; with ``--map`` write a map of the enhancement."""
     from ContrastSynthLib.analysis.evaluation import enhancement_of, onto_reference
     from ContrastSynthLib.analysis.evaluation import evaluate as measure
 
@@ -79,7 +79,7 @@ def evaluate(options: Namespace, lines: JsonLines | None) -> None:
 
 
 def uptake(options: Namespace, lines: JsonLines | None) -> None:
-    """Write the uptake mask of a pair and print its volume."""
+    """Write the uptake mask of a pre and a post scan, and print its volume in ml."""
     from ContrastSynthLib.analysis.uptake import uptake as find_uptake
     from ContrastSynthLib.preprocessing.foreground import foreground
     from ContrastSynthLib.preprocessing.input_checks import warnings_for_pair
@@ -102,7 +102,7 @@ def uptake(options: Namespace, lines: JsonLines | None) -> None:
     )
     image = pre.with_array(found.soft if options.soft else found.binary, UPTAKE_MARK)
     write_volume(image, options.out)
-    tell(warnings)
+    print_warnings(warnings)
     report = {
         "schema_version": SCHEMA_VERSION,
         "out": options.out.name,
@@ -121,7 +121,7 @@ def uptake(options: Namespace, lines: JsonLines | None) -> None:
 
 
 def profile(options: Namespace, lines: JsonLines | None) -> None:
-    """Print, and plot, the values along a line."""
+    """Print the values along a line; plot them with ``--plot``."""
     from ContrastSynthLib.analysis.profiles import line_profile
 
     names = _distinct_names(options.volume)
@@ -165,7 +165,7 @@ def _distinct_names(paths: Sequence[str]) -> list[str]:
 
 
 def kinetics(options: Namespace, lines: JsonLines | None) -> None:
-    """Print, and plot, the kinetic curve of a region, and how a synthetic series agrees."""
+    """Print the kinetic curve of a region, and its agreement with that of a synthetic series."""
     from ContrastSynthLib.analysis.kinetics_report import kinetics_report
     from ContrastSynthLib.files.series import read_series
 
@@ -196,14 +196,19 @@ def kinetics(options: Namespace, lines: JsonLines | None) -> None:
 def _write_kinetic_maps(
     series: Sequence[Volume], mask: Volume, folder: Path, inputs: Mapping[str, Sequence[str]]
 ) -> None:
-    """Write each measure of every voxel, 0 where it has no meaning, with the mask's timing."""
+    """Write a map of each kinetic measure, 0 where it is not defined in a voxel.
+
+    Arrival of the agent and the phases to compare are those of the mean curve of the mask.
+    """
     from ContrastSynthLib.analysis.kinetics import curve_timing, kinetic_maps, mean_curve
     from ContrastSynthLib.files.writing import whole_or_nothing
     from ContrastSynthLib.volumes import times_of
 
     timing = curve_timing(times_of(series).tolist(), mean_curve(series, mask))
     if timing is None:
-        raise RequestError("No agent arrives in the mask, so there are no maps. Check the mask.")
+        raise RequestError(
+            "No agent arrives in the mask, whose curve does not rise: no map was made. Check the mask."
+        )
     maps = kinetic_maps(np.stack([volume.array for volume in series]), timing)
     places = [folder / f"{name}.nrrd" for name in maps]
     refuse_to_replace(places, KINETIC_MARK, inputs)

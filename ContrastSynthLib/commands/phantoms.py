@@ -1,10 +1,10 @@
-"""The command that makes virtual patients: scans, truth maps and one JSON of all parameters."""
+"""The command ``phantom``: write a virtual patient's scans, true maps and parameters."""
 
 from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,16 @@ from ContrastSynthLib.volumes import Volume
 
 PARAMETERS = "phantom.json"
 TRUTH = "truth"
+DEFAULT_DOSE = 0.33
+DEFAULT_SPACING_MM = 1.0
 MARK = "truth of a virtual patient by ContrastSynth, for research only"
 
 
 def phantom(options: Namespace, lines: JsonLines | None) -> None:
-    """Make one virtual patient and write it; the same seed gives the same bits."""
+    """Write one virtual patient; the same seed gives the same bits."""
     check_writable(options.out)
     with whole_or_nothing(options.out) as folder:
-        {"brain": _brain, "breast": _breast}[options.anatomy](options, folder)
+        ANATOMIES[options.anatomy](options, folder)
         _refuse_to_replace(folder, options.out)
     print(f"Virtual patient {options.seed}, for research only:")
     for path in sorted(options.out.rglob("*.nrrd")):
@@ -45,7 +47,7 @@ def _refuse_to_replace(made: Path, out: Path) -> None:
 def _brain(options: Namespace, folder: Path) -> None:
     from ContrastSynthLib.phantom.brain.patient import brain_patient
 
-    _refuse(options, "phases", "Dynamic phases are the breast's")
+    _refuse(options, "phases", "--phases applies to the breast only")
     doses = _doses(options.dose)
     patient = brain_patient(
         options.seed,
@@ -53,7 +55,7 @@ def _brain(options: Namespace, folder: Path) -> None:
         doses=doses,
         corruption=options.corrupt,
         head=options.head,
-        spacing_mm=options.spacing or 1.0,
+        spacing_mm=options.spacing or DEFAULT_SPACING_MM,
     )
     for role, volume in patient.scans.items():
         write_volume(volume, folder / f"{role}.nrrd")
@@ -68,8 +70,8 @@ def _breast(options: Namespace, folder: Path) -> None:
     from ContrastSynthLib.phantom.breast.patient import breast_patient
 
     for name in ("corrupt", "dose", "head", "spacing"):
-        _refuse(options, name, f"--{name} belongs to the brain")
-    # The paper's rhythm, for as many phases after the agent as are wanted.
+        _refuse(options, name, f"--{name} applies to the brain only")
+    # The times of the paper; further phases follow at the same interval as its last two.
     step = PAPER_TIMES_S[-1] - PAPER_TIMES_S[-2]
     wanted = options.phases or len(PAPER_TIMES_S) - 1
     later = [PAPER_TIMES_S[-1] + step * (n + 1) for n in range(wanted)]
@@ -96,7 +98,7 @@ def _write_parameters(parameters: Mapping[str, Any], folder: Path) -> None:
 
 def _doses(text: str | None) -> list[float]:
     if text is None:
-        return [0.33]
+        return [DEFAULT_DOSE]
     try:
         return [float(number) for number in text.split(",")]
     except ValueError:
@@ -108,3 +110,7 @@ def _doses(text: str | None) -> list[float]:
 def _refuse(options: Namespace, name: str, why: str) -> None:
     if getattr(options, name):
         raise RequestError(f"{why}; leave --{name} out for the {options.anatomy}.")
+
+
+ANATOMIES: dict[str, Callable[[Namespace, Path], None]] = {"brain": _brain, "breast": _breast}
+"""What can be made, and the function that makes it."""

@@ -1,4 +1,4 @@
-"""How commands say things: JSON or text on stdout, warnings on stderr."""
+"""Output of the commands: JSON or text on stdout, warnings on stderr."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ LONGEST_LIST_SHOWN = 8
 
 
 def print_json(content: dict[str, Any]) -> None:
-    """Print what a script reads."""
+    """Print a result as JSON; raises ValueError for NaN and infinity, which JSON does not have."""
     print(json.dumps(content, indent=2, allow_nan=False))
 
 
 def print_nested(content: dict[str, Any], indent: str = "") -> None:
-    """Print what a person reads; lists of records as tables."""
+    """Print a result as indented text, lists of records as tables."""
     for name, value in content.items():
         if isinstance(value, dict):
             print(f"{indent}{name}")
@@ -46,7 +46,7 @@ def _shown(value: Any) -> str:
     return " ".join(_shown(item) for item in value) or "none"
 
 
-def tell(warnings: Sequence[str]) -> None:
-    """Print warnings where they do not mix with results."""
+def print_warnings(warnings: Sequence[str]) -> None:
+    """Print warnings on stderr, apart from the results on stdout."""
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Commands that run methods, and that tell what there is to run."""
+"""The commands ``methods``, ``run``, ``batch`` and ``env``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ContrastSynthLib.commands.printing import print_json, tell
+from ContrastSynthLib.commands.printing import print_json, print_warnings
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.registry.context import no_measures
 from ContrastSynthLib.running.jobs import JsonLines, progress_for
@@ -62,7 +62,7 @@ def run(options: Namespace, lines: JsonLines | None) -> None:
     progress(0.97, "Writing")
     written = result.write(options.out)
     progress(1.0, "Done")
-    tell(result.warnings)
+    print_warnings(result.warnings)
     report = _run_report(result, written)
     if lines:
         lines.send("result", **report)
@@ -110,7 +110,7 @@ def env(options: Namespace, lines: JsonLines | None) -> None:
 
 
 def settings(options: Namespace) -> dict[str, str]:
-    """Return the parameters of ``--set``; the same name twice is refused."""
+    """Return the parameters given by ``--set``; raises RequestError for a name given twice."""
     chosen: dict[str, str] = {}
     for name, value in options.set:
         if name in chosen:
@@ -120,7 +120,11 @@ def settings(options: Namespace) -> dict[str, str]:
 
 
 def wanted_weights(options: Namespace) -> str | dict[str, str] | None:
-    """Return the weights of ``--weights``: one text, or by network where these are named."""
+    """Return the weights given by ``--weights``: one string, or one per named network.
+
+    None where the option is not used. Raises RequestError when several are given without naming
+    their networks.
+    """
     if not options.weights:
         return None
     pairs = [text.partition("=") for text in options.weights]
@@ -130,7 +134,7 @@ def wanted_weights(options: Namespace) -> str | dict[str, str] | None:
     for network, equals, weights in pairs:
         if not (network and equals and weights) or network in by_network:
             raise RequestError(
-                "Several --weights each name their network once, as --weights NETWORK=ID."
+                "With several --weights, each must name another network: --weights NETWORK=ID."
             )
         by_network[network] = weights
     return by_network

@@ -1,4 +1,4 @@
-"""Commands for the weights of networks: what is there, whether it is whole, one more."""
+"""The commands ``weights list``, ``weights verify`` and ``weights import``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from ContrastSynthLib.commands.printing import print_json, tell
+from ContrastSynthLib.commands.printing import print_json, print_warnings
 from ContrastSynthLib.errors import MissingError, RequestError
 from ContrastSynthLib.running.jobs import JsonLines
 from ContrastSynthLib.weights.bundles import (
@@ -24,14 +24,14 @@ SCHEMA_VERSION = 1
 
 
 def list_weights(options: Namespace, lines: JsonLines | None) -> None:
-    """List the weights that ship and that were imported; tell of those that cannot be read."""
+    """List shipped and imported weights; print a warning for each that cannot be read."""
     bundles, unreadable = [], []
     for folder in bundle_folders():
         try:
             bundles.append(read_bundle(folder))
         except RequestError as error:
             unreadable.append(str(error))
-    tell(unreadable)
+    print_warnings(unreadable)
     if options.json:
         listed = [_as_dict(bundle) for bundle in bundles]
         print_json({"schema_version": SCHEMA_VERSION, "weights": listed})
@@ -42,9 +42,9 @@ def list_weights(options: Namespace, lines: JsonLines | None) -> None:
 
 
 def verify_weights(options: Namespace, lines: JsonLines | None) -> None:
-    """Print which weights have the SHA-256 by which they are known; all when none is named.
+    """Check the SHA-256 of the named weights, or of all, and print those that are intact.
 
-    Raises RequestError at the end when one is damaged or not there.
+    Raises RequestError, after all were checked, when one is damaged or missing.
     """
     named = options.names or [str(folder) for folder in bundle_folders()]
     damaged = []
@@ -57,8 +57,10 @@ def verify_weights(options: Namespace, lines: JsonLines | None) -> None:
         else:
             print(f"{bundle.id}  {bundle.sha256}  whole")
     if damaged:
-        told = "\n".join(damaged)
-        raise RequestError(f"{len(damaged)} of {len(named)} weights could not be verified:\n{told}")
+        reasons = "\n".join(damaged)
+        raise RequestError(
+            f"{len(damaged)} of {len(named)} weights could not be verified:\n{reasons}"
+        )
 
 
 def import_weights(options: Namespace, lines: JsonLines | None) -> None:

@@ -1,4 +1,4 @@
-"""The devices a network can run on, and why one cannot be used."""
+"""The devices that a network can run on, and the reason why one cannot be used."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from typing import Any
 
 from ContrastSynthLib.errors import MissingError, RequestError
 
+DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
 TORCH_HINT = (
     "Install torch: in Slicer through the PyTorch extension, elsewhere as https://pytorch.org says."
 )
 
 
 def list_devices() -> list[dict[str, Any]]:
-    """Return every kind of device with its name and, if it cannot be used, the reason."""
+    """Return for each device its ``device`` key, whether it is ``usable``, and the reason if not.
+
+    A CUDA GPU also has its ``name``.
+    """
     cpu = {"device": "cpu", "usable": True, "reason": None}
     if importlib.util.find_spec("torch") is None:
         reason = f"torch is not installed. {TORCH_HINT}"
@@ -41,15 +45,14 @@ def list_devices() -> list[dict[str, Any]]:
 
 
 def choose_device(wanted: str, needs_network: bool) -> str:
-    """Return the device for ``wanted``: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    """Return the device to compute on for ``wanted``, one of DEVICES.
 
-    ``auto`` takes the first CUDA device when the method has a network. A method without a
-    network computes on the CPU whatever is wanted, and torch is not even looked for. Raises
-    MissingError when torch is not installed, RequestError, with the reason, when the device
-    cannot be used.
+    ``auto`` is the first CUDA GPU, else the CPU. A method without a network always computes on the
+    CPU and does not need torch. Raises MissingError when torch is not installed, RequestError, with
+    the reason, when the device cannot be used.
     """
-    if wanted.split(":")[0] not in ("auto", "cpu", "cuda", "mps"):
-        raise RequestError(f"Unknown device '{wanted}'. Known: auto, cpu, cuda, cuda:N, mps.")
+    if wanted.split(":")[0] not in DEVICES:
+        raise RequestError(f"Unknown device '{wanted}'. Known: {', '.join(DEVICES)}.")
     if wanted == "cpu" or not needs_network:
         return "cpu"
     if importlib.util.find_spec("torch") is None:

@@ -1,9 +1,9 @@
-"""Speaking to whoever started the run: a person at a terminal, or the panel in Slicer.
+"""Progress, result and errors of a run, as a bar on a terminal or as JSON lines for the panel.
 
-The panel reads JSON lines. Each line is one object with ``schema_version`` and ``type``:
-``progress`` (fraction, message and, where a method measures as it goes, ``measures``: numbers
-by name), ``result`` (what ``--json`` prints) or ``error`` (message, exit_code). Nothing else is
-written to that stream. Readers pass over what they do not know.
+Each JSON line is one object with ``schema_version`` and ``type``: ``progress`` (``fraction`` from 0
+to 1, ``message`` and, for an iterative method, ``measures``: numbers of the last iteration by
+name), ``result`` (what ``--json`` prints) or ``error`` (``message``, ``exit_code``). Nothing else
+is written to that stream. Readers must ignore types and fields that they do not know.
 """
 
 from __future__ import annotations
@@ -21,28 +21,29 @@ from ContrastSynthLib.errors import Cancelled
 from ContrastSynthLib.registry.context import ProgressFunction, no_progress
 
 SCHEMA_VERSION = 1
+PROGRESS_CHOICES = ("bar", "json", "none")
 BAR_WIDTH = 24
 
 
 class JsonLines:
-    """Writes one JSON object a line to a stream that it keeps for itself."""
+    """Writes JSON objects to a stream, one on each line."""
 
     def __init__(self, stream: TextIO):
         self._stream = stream
         self._measures: dict[str, float] = {}
 
     def measured(self, values: Mapping[str, float]) -> None:
-        """Keep numbers for the next line of progress; what is not finite is no JSON."""
+        """Keep an iteration's numbers for the next line of progress, without NaN and infinity."""
         self._measures = {name: value for name, value in values.items() if math.isfinite(value)}
 
     def progress(self, fraction: float, message: str) -> None:
-        """Tell how far the run is, from 0 to 1, and what was measured."""
+        """Write a line of progress, from 0 to 1, with the numbers kept by :meth:`measured`."""
         measures = {"measures": self._measures} if self._measures else {}
         self._measures = {}
         self.send("progress", fraction=round(fraction, 4), message=message, **measures)
 
     def send(self, kind: str, **content: Any) -> None:
-        """Write one line and flush it: the reader waits for it."""
+        """Write one line of type ``kind`` and flush it, so that the reader gets it at once."""
         line = {"schema_version": SCHEMA_VERSION, "type": kind, **content}
         self._stream.write(json.dumps(line, allow_nan=False) + "\n")
         self._stream.flush()
@@ -50,7 +51,7 @@ class JsonLines:
 
 @contextmanager
 def json_lines_on_stdout() -> Iterator[JsonLines]:
-    """Take stdout for JSON lines; what anything else prints there, C++ too, goes to stderr."""
+    """Reserve stdout for JSON lines; all other output to it, C++ libraries' too, goes to stderr."""
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)
@@ -64,14 +65,14 @@ def json_lines_on_stdout() -> Iterator[JsonLines]:
 
 
 def progress_for(choice: str, lines: JsonLines | None) -> ProgressFunction:
-    """Return the progress function for an option ``--progress``: bar, json or none."""
+    """Return the progress function for one of PROGRESS_CHOICES; ``lines`` is given for json."""
     if lines:
         return lines.progress
     return progress_bar(sys.stderr) if choice == "bar" else no_progress
 
 
 def progress_bar(stream: TextIO) -> ProgressFunction:
-    """Return a progress function that draws a bar on a terminal, and nothing elsewhere."""
+    """Return a function that draws a progress bar if ``stream`` is a terminal, else nothing."""
     if not stream.isatty():
         return no_progress
 
@@ -87,7 +88,7 @@ def progress_bar(stream: TextIO) -> ProgressFunction:
 
 @contextmanager
 def cancelled_by_signals() -> Iterator[None]:
-    """Turn SIGTERM and Ctrl-C into Cancelled, so that a stopped run cleans up behind itself."""
+    """Raise Cancelled on SIGTERM and Ctrl-C, so that a stopped run removes what it has written."""
 
     def cancel(number: int, frame: object) -> None:
         raise Cancelled(f"Cancelled by {signal.Signals(number).name}; nothing was written.")
