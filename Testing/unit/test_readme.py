@@ -165,3 +165,37 @@ def test_every_link_and_picture_leads_somewhere(page):
 def test_every_page_is_in_the_index():
     index = {Path(link).name for link in links(PAGES["docs/README.md"])}
     assert {Path(page).name for page in PAGES if page.startswith("docs/")} <= index | {"README.md"}
+
+
+def texts_of(path: Path) -> list[str]:
+    """Return the texts that a source file holds; what is filled in stands as "..."."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.append(node.value)
+        if isinstance(node, ast.JoinedStr):
+            parts = [p.value if isinstance(p, ast.Constant) else "..." for p in node.values]
+            found.append("".join(map(str, parts)))
+    return found
+
+
+def test_the_messages_that_troubleshooting_quotes_are_those_of_the_code():
+    texts = "\n".join(
+        [(ROOT / "tools" / "setup-venv").read_text("utf-8")]
+        + [
+            t
+            for name in ("ContrastSynth", "ContrastSynthLib")
+            for f in sorted((ROOT / name).rglob("*.py"))
+            for t in texts_of(f)
+        ]
+    )
+    prose = re.sub(r"`[^`]*`", "", PAGES["docs/troubleshooting.md"])
+    page = re.sub(r"\s+", " ", prose)
+    quoted = [
+        part.strip(" .,:")
+        for quote in re.findall(r'"([^"]+)"', page)
+        for part in quote.split("...")
+    ]
+    words = re.sub(r"[\s\"]+", " ", texts).lower()
+    assert len(quoted) > 10
+    assert [part for part in quoted if part.lower() not in words] == []
