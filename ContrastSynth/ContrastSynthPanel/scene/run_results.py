@@ -1,7 +1,6 @@
 """The outputs of a run in the scene: volumes, label maps and sequences, marked as synthetic."""
 
 import json
-import math
 from collections.abc import Mapping
 from itertools import cycle
 from pathlib import Path
@@ -56,7 +55,7 @@ def add_result(scene, source: str | Path | result.Result, reference_node) -> dic
     nodes = {}
     for role, output in outputs.items():
         declared = declared_output(provenance, role)
-        name = scene.GenerateUniqueName(f"{reference_node.GetName()} {role} SYNTHETIC")
+        name = f"{reference_node.GetName()} {role} SYNTHETIC"
         marks = {
             METHOD: provenance.get("method", {}).get("key", ""),
             OUTPUT: role,
@@ -138,9 +137,9 @@ def description(declared: Output) -> str:
         return f"Labels: {', '.join(listed)}."
     if declared.kind != MAP:
         return ""
-    low, high = declared.range
-    limits = f"{low:g} \N{EN DASH} {high:g}" if math.isfinite(high - low) else ""
-    text = " ".join(filter(None, [limits, declared.unit]))
+    parts = {"from": declared.low, "to": declared.high}
+    text = " ".join(f"{word} {value:g}" for word, value in parts.items() if value is not None)
+    text = f"{text} {declared.unit}".strip()
     return f"Map, {text}." if text else "Map."
 
 
@@ -174,7 +173,8 @@ def _read_output(path: Path, role: str) -> Volume:
 
 
 def _add_volume(scene, name: str, volume: Volume, declared: Output, reference, marks: dict):
-    node = scene.AddNewNodeByClass(LABEL_MAP if declared.kind == LABELS else VOLUME, name)
+    kind = LABEL_MAP if declared.kind == LABELS else VOLUME
+    node = scene.AddNewNodeByClass(kind, scene.GenerateUniqueName(name))
     bridge.fill_node(node, volume, *bridge.place_of(volume.grid, reference))
     bridge.set_attributes(node, marks)
     _show(node, reference, declared)
@@ -201,7 +201,7 @@ def _show(node, reference, declared: Output) -> None:
     if declared.kind == LABELS:
         display.SetAndObserveColorNodeID(_label_colours(node.GetScene(), declared).GetID())
     elif declared.kind == MAP:
-        show_as_map(display, declared)
+        show_as_map(display, declared, slicer.util.arrayFromVolume(node))
     elif like:
         display.SetAutoWindowLevel(False)
         display.SetWindowLevel(like.GetWindow(), like.GetLevel())
@@ -210,13 +210,12 @@ def _show(node, reference, declared: Output) -> None:
         tree.CreateItem(tree.GetItemParent(item), node)
 
 
-def show_as_map(display, declared: Output) -> None:
-    """Show a map in colours, in its declared range; anything else as it is shown."""
-    if declared.kind != MAP:
-        return
+def show_as_map(display, declared: Output, values) -> None:
+    """Show a map in colours, in its declared range, or that of the values where none is."""
     display.SetAndObserveColorNodeID(MAP_COLOURS)
-    low, high = declared.range
-    if math.isfinite(high - low):
+    low = float(values.min()) if declared.low is None else declared.low
+    high = float(values.max()) if declared.high is None else declared.high
+    if high > low:
         display.SetAutoWindowLevel(False)
         display.SetWindowLevel(high - low, (high + low) / 2)
 

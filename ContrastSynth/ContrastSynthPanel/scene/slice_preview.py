@@ -171,7 +171,9 @@ class SlicePreview(VTKObservationMixin):
         display.SetThreshold(LOWEST_SHOWN, HIGHEST_SHOWN)
         display.SetApplyThreshold(True)
         display.SetAndObserveColorNodeID(GREY)
-        run_results.show_as_map(display, self._method.outputs[role])
+        declared = self._method.outputs[role]
+        if declared.kind == MAP and None not in (declared.low, declared.high):
+            run_results.show_as_map(display, declared, None)
         scene.AddNode(display)
         scene.AddNode(node)
         node.SetAndObserveDisplayNodeID(display.GetID())

@@ -259,6 +259,7 @@ class ParameterWidgets:
             parse(self.method.key, self._declared[name], value)
             self.given[name] = value
         except RequestError as error:
+            self.given.pop(name, None)
             self.problems[name] = str(error)
         self.refresh()
         self._changed()
