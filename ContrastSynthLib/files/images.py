@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import SimpleITK as sitk
 from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.stored_voxels import stored_voxels
+from ContrastSynthLib.files.writing import partial_folder
 from ContrastSynthLib.geometry import Grid, refuse_shear
 from ContrastSynthLib.itk_images import grid_of, to_sitk
 from ContrastSynthLib.volumes import Volume
@@ -94,8 +94,8 @@ def write_volume(
         image.SetMetaData(key, value)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
-            part = Path(folder) / f"volume{suffix}"
+        with partial_folder(path.parent) as folder:
+            part = folder / f"volume{suffix}"
             sitk.WriteImage(image, str(part), useCompression=compress, compressionLevel=1)
             # ITK's writers may not notice a full disk: what counts is what reads back.
             stored = stored_voxels(part, open_image(part))

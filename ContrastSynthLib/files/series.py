@@ -11,7 +11,6 @@ from __future__ import annotations
 import gzip
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from ContrastSynthLib.files.images import (
     refuse_not_finite,
     synthetic_in_file,
 )
+from ContrastSynthLib.files.writing import partial_folder
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.volumes import FloatArray, Volume, check_same_grid, checked_times, times_of
 
@@ -90,8 +90,8 @@ def write_series(volumes: Iterable[Volume], path: str | Path) -> None:
     voxels = np.stack([volume.array for volume in volumes], axis=-1).astype("<f4", copy=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
-            part = Path(folder) / path.name
+        with partial_folder(path.parent) as folder:
+            part = folder / path.name
             with part.open("wb") as file:
                 file.write(header)
                 with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed:
