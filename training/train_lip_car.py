@@ -51,10 +51,8 @@ def main() -> None:
 
     def learn(batch: dict[str, Tensor], progress: float) -> dict[str, Tensor]:
         """Take one step; return the terms of the loss."""
-        made, wanted = answer(learner.network, batch, arguments.task)
         with fabric.autocast():
-            terms = {"ssim": ssim_loss(made, wanted, data_range=1.0), "l1": l1_loss(made, wanted)}
-        loss = terms["ssim"] + arguments.weigh_l1 * terms["l1"]
+            loss, terms = loss_of(learner.network, batch, arguments)
         learner.descend(loss, arguments.learning_rate * rate_at(progress))
         return terms
 
@@ -62,10 +60,17 @@ def main() -> None:
     train(arguments, fabric, {"network": learner}, average, batches, learn, card)
 
 
-def answer(network: nn.Module, batch: dict[str, Tensor], task: str) -> tuple[Tensor, Tensor]:
-    """Return what the network makes and what it should make, both (n, 1, rows, cols)."""
-    seen, wanted = TASKS[task]
-    return network(torch.cat([batch[role] for role in seen], dim=1))["image"], batch[wanted]
+def loss_of(
+    network: nn.Module, batch: dict[str, Tensor], arguments: argparse.Namespace
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the loss of a batch of images (n, 1, rows, cols), and its terms."""
+    seen, wanted = TASKS[arguments.task]
+    made = network(torch.cat([batch[role] for role in seen], dim=1))["image"]
+    terms = {
+        "ssim": ssim_loss(made, batch[wanted], data_range=1.0),
+        "l1": l1_loss(made, batch[wanted]),
+    }
+    return terms["ssim"] + arguments.weigh_l1 * terms["l1"], terms
 
 
 def make_network(arguments: argparse.Namespace) -> tuple[dict[str, Any], nn.Module]:

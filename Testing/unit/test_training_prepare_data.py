@@ -105,7 +105,7 @@ def test_a_given_mask_is_the_brain(script, tmp_path, rows):
     assert told["normalisation"]["pre"]["mean"] == pytest.approx(scan.array[half > 0].mean())
 
 
-def test_a_moved_post_scan_comes_back_to_the_grid_of_pre(script, stored, tmp_path, rows, monkeypatch):
+def test_a_moved_post_scan_returns_to_the_grid_of_pre(script, stored, tmp_path, rows, monkeypatch):
     # Registration has tests of its own: here it is to be quick.
     monkeypatch.setattr(alignment, "STEPS", 40)
     monkeypatch.setattr(alignment, "SAMPLES", 6000)

@@ -93,13 +93,13 @@ def _is_made_by(file: Path, made_by: str) -> bool:
 def _make(parameters: Mapping[str, Any], slices: int | None) -> dict[str, NDArray[Any]]:
     """Return scans, brain, truth and index_to_lps of a patient, cut along k."""
     patient = build_patient(parameters)
-    roles = (*SCANS, "low")
+    low_dose = "low" in parameters["scans"]
+    roles = (*SCANS, "low") if low_dose else SCANS
     arrays = {role: scan.array for role, scan in patient.scans.items() if role in roles}
     arrays["brain"] = patient.truth["brain"]
     arrays |= {"rise": patient.truth["uptake"], "lesion": patient.truth["lesion"]}
     matrix = patient.scans["pre"].grid.index_to_lps
-    early = "low" in arrays
-    first, end = _slab(patient.truth["lesion"], patient.truth["brain"], slices, early=early)
+    first, end = _slab(patient.truth["lesion"], patient.truth["brain"], slices, early=low_dose)
     matrix[:, 3] = matrix @ (0, 0, first, 1)
     return {name: array[first:end] for name, array in arrays.items()} | {"index_to_lps": matrix}
 
