@@ -161,6 +161,7 @@ def third_party(folder: Path) -> set[str]:
     modules = set()
     # Scripts import the ones beside them.
     beside = {path.stem for place in (folder, folder / "bench") for path in place.glob("*.py")}
+    beside |= {path.parent.name for path in folder.glob("*/__init__.py")}
     for path in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
