@@ -115,7 +115,7 @@ class Call:
 def get_attribute(self: Any, name: str) -> Any:
     """Read an attribute as PythonQt does."""
     kind = type(self)
-    if name.startswith("__"):
+    if name.startswith("_"):  # nothing of Qt's begins so
         return reader(kind)(self, name)
     if name in properties(kind) and not overridden(kind, name):
         return read_property(self, name)

@@ -20,12 +20,15 @@ def observe(subject: Any, event: Any, owner: Any, method: str) -> int:
     """Call ``owner.method()`` on an event of VTK, for as long as the widget lives."""
     weak = weakref.ref(owner)
 
-    def run(_caller: Any, _event: Any) -> None:
+    def run(caller: Any, _event: Any) -> None:
         alive = weak()
         if alive is not None and shiboken6.isValid(alive):
             getattr(alive, method)()
+        else:
+            caller.RemoveObserver(tag)  # or each panel of each test would be asked for ever
 
-    return subject.AddObserver(event, run)
+    tag = subject.AddObserver(event, run)
+    return tag
 
 
 class qMRMLWidget(QWidget):
@@ -173,10 +176,14 @@ class qMRMLNodeComboBox(QWidget):
         self.setCurrentNode(self.nodes()[index] if 0 <= index < self.nodeCount() else None)
 
     def nodes(self) -> list[Any]:
-        if self._scene is None:
+        scene, types = self._scene, self._types
+        if scene is None:
             return []
-        every = (self._scene.GetNthNode(i) for i in range(self._scene.GetNumberOfNodes()))
-        return [node for node in every if self._listed(node)]
+        of_type = [node for kind in types for node in slicer.util.getNodesByClass(kind, scene)]
+        found = list(dict.fromkeys(node for node in of_type if self._listed(node)))
+        if len(types) > 1:
+            found.sort(key=scene.GetNodes().IndexOfFirstOccurrence)
+        return found
 
     def nodeCount(self) -> int:
         return len(self.nodes())
@@ -211,8 +218,7 @@ class qMRMLNodeComboBox(QWidget):
     # Within
 
     def _listed(self, node: Any) -> bool:
-        kind = next((one for one in self._types if node.IsA(one)), None)
-        if kind is None or any(node.IsA(one) for one in self._hidden_types):
+        if any(node.IsA(one) for one in self._hidden_types):
             return False
         if not self.showChildNodeTypes and node.GetClassName() not in self._types:
             return False
