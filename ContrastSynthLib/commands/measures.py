@@ -207,7 +207,7 @@ def _write_kinetic_maps(
     timing = curve_timing(times_of(series).tolist(), mean_curve(series, mask))
     if timing is None:
         raise RequestError(
-            "No agent arrives in the mask, whose curve does not rise: no map was made. Check the mask."
+            "No agent arrives in the mask (its curve does not rise): no map was made. Check it."
         )
     maps = kinetic_maps(np.stack([volume.array for volume in series]), timing)
     places = [folder / f"{name}.nrrd" for name in maps]

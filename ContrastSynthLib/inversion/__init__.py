@@ -1,5 +1,5 @@
-"""Learned inverse problems (LIP-CAR): a fidelity, a regulariser, and solvers one can watch.
+"""Inverse problems with a learned forward operator (LIP-CAR): objective, regularisers, solvers.
 
-Nothing here knows a network by name: a forward operator is any function that torch can
-differentiate, from images (n, rows, columns) to images of the same shape.
+A forward operator is any function that torch can differentiate, from images (n, rows, columns) to
+images of the same shape: nothing here depends on one network.
 """

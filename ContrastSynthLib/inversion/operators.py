@@ -1,4 +1,4 @@
-"""Forward operators: what a low dose would have looked like, had the full dose looked like x."""
+"""Forward operators F: the low-dose image that belongs to a full-dose image x."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 def network_forward(
     network: Callable[[Tensor], Mapping[str, Tensor]], pre: Tensor | None = None
 ) -> Forward:
-    """Return the operator of a network: Psi_H2L of LIP-CAR (eq. 3), with ``pre`` Psi_PH2L (eq. 7).
+    """Return a network as operator: Psi_H2L of LIP-CAR (eq. 3), with ``pre`` Psi_PH2L (eq. 7).
 
-    The network goes from (n, channels, rows, columns) to ``image`` (n, 1, rows, columns); its
-    channels are ``pre`` (n, rows, columns), where it is given, and the full dose.
+    The network maps (n, channels, rows, columns) to ``image`` (n, 1, rows, columns). Its channels
+    are ``pre`` (n, rows, columns), where given, and the full dose.
     """
     import torch
 
@@ -38,18 +38,18 @@ def physics_forward(
     flip_angle_deg: float,
     proton_density: float,
 ) -> Forward:
-    """Return the operator that scales the change of R1 from ``pre`` by ``dose``: eq. 1-7 of SPHERE.
+    """Return the signal equation as operator: the change of R1 from ``pre`` is scaled by ``dose``.
 
-    ``pre`` (n, rows, columns), in the unit of ``proton_density``, is at the gain of the scan that
-    is to be explained. It is ``physics_dose`` from dose 1 to ``dose``, made continuous in x: above
-    the signal at HIGHEST_R1_PER_S, and where ``pre`` has no solution, it goes on linearly. Raises
-    RequestError for a dose outside 0-1 and as :func:`spgr_signal` does.
+    Eq. 1-7 of SPHERE, as in the method ``physics_dose``. ``pre`` (n, rows, columns) has the gain of
+    the low-dose scan and the unit of ``proton_density``. The operator is linear in x above the
+    signal at HIGHEST_R1_PER_S, and wherever the signal equation has no solution for ``pre``.
+    Raises RequestError for a dose outside 0-1 and as :func:`spgr_signal` does.
     """
     import torch
 
     if not 0 < dose <= 1:
         raise RequestError(
-            f"A low dose of {dose:g} of the full one: give one above 0, and 1 at most."
+            f"A low dose of {dose:g} of the full one: give one above 0 and at most 1."
         )
     settings = {
         "repetition_time_s": repetition_time_s,

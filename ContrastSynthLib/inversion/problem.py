@@ -1,4 +1,4 @@
-"""The inverse problem of eq. 8 of LIP-CAR: which full dose would have given this low dose?"""
+"""The inverse problem of eq. 8 of LIP-CAR: which full-dose image belongs to a low-dose scan?"""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Forward = Callable[["Tensor", slice], "Tensor"]
-"""From full-dose images (n, rows, columns) to low-dose ones, differentiable by torch; the slice
-tells which part of the whole stack the images are."""
+"""From full-dose images (n, rows, columns) to low-dose ones, differentiable by torch. The second
+argument is the part of the whole stack of slices that the images are."""
 
 
 class Terms(NamedTuple):
-    """The parts of the objective, a number each, summed over slices."""
+    """The objective and its two parts, scalars summed over slices; objective includes alpha."""
 
     objective: Tensor
     fidelity: Tensor
@@ -27,17 +27,17 @@ class Terms(NamedTuple):
 
 @dataclass(frozen=True)
 class Problem:
-    """min over x in [low, high]^n of  mean (F(x) - y)^2 / 2  +  alpha R(x), each slice alone.
+    """Minimise mean((F(x) - y)^2) / 2 + alpha R(x) over images x within ``bounds``: eq. 8.
 
-    ``data`` y is (n, rows, columns). Both terms are means over the pixels of a slice, and the
-    objective is the sum over slices, so that neither the size of a slice nor the number of
-    slices changes what an alpha means. R counts differences per mm, hence alpha is in mm times
-    the unit of the image; with pixels of 1 mm it is the alpha of the paper, whose two terms are
-    sums over the same pixels. ``inside`` (n, rows, columns), where given, are the voxels that are
-    solved for: elsewhere the image is 0 to both terms, and the data do not count. ``batch`` is how
-    many slices the forward operator takes at once: what it keeps for the gradient is most of the
-    memory that a solver needs. Raises RequestError for bounds in the wrong order and an alpha
-    below 0.
+    ``data`` y and x are (n, rows, columns). Both terms are means over the pixels of a slice, and
+    the objective is their sum over slices, so that alpha does not depend on the size or number of
+    slices. R is made of differences per mm, hence alpha is in mm times the unit of the image; with
+    pixels of 1 mm it is the alpha of the paper, whose two terms are sums over the same pixels.
+
+    ``inside`` (n, rows, columns), where given, is the mask of the voxels to solve for: outside of
+    it x is taken as 0 and the data are ignored. ``batch`` is the number of slices for which the
+    forward operator is evaluated at once; its memory for the gradient is most of what a solver
+    needs. Raises RequestError for bounds in the wrong order and an alpha below 0.
     """
 
     forward: Forward
@@ -55,22 +55,25 @@ class Problem:
             raise RequestError(f"alpha is {self.alpha:g}; it must be 0 or above.")
 
     def residual(self, images: Tensor, which: slice = slice(None)) -> Tensor:
-        """Return F(x) - y (n, rows, columns) of some slices, 0 where the data do not count."""
-        found = self.forward(self._held(images, which), which) - self.data[which]
+        """Return F(x) - y (n, rows, columns) of the slices ``which``, 0 outside of ``inside``."""
+        found = self.forward(self._masked(images, which), which) - self.data[which]
         return found if self.inside is None else found * self.inside[which]
 
     def terms(self, images: Tensor) -> Terms:
         """Return the objective and its two parts."""
         fidelity = sum((self._fidelity(images[part], part) for part in self._parts), start=0.0)
-        regulariser = self.regulariser(self._held(images)).sum()
+        regulariser = self.regulariser(self._masked(images)).sum()
         return Terms(fidelity + self.alpha * regulariser, fidelity, regulariser)
 
     def terms_and_gradient(self, images: Tensor) -> tuple[Terms, Tensor]:
-        """Return the terms and the objective's gradient (n, rows, columns), batch by batch."""
+        """Return the terms and the gradient of the objective (n, rows, columns).
+
+        The forward operator is evaluated batch by batch.
+        """
         import torch
 
         leaf = images.detach().requires_grad_(True)
-        regulariser = self.regulariser(self._held(leaf)).sum()
+        regulariser = self.regulariser(self._masked(leaf)).sum()
         (gradient,) = torch.autograd.grad(self.alpha * regulariser, leaf)
         fidelity = torch.zeros_like(regulariser)
         for part in self._parts:
@@ -81,12 +84,12 @@ class Problem:
         regulariser = regulariser.detach()
         return Terms(fidelity + self.alpha * regulariser, fidelity, regulariser), gradient
 
-    def _held(self, images: Tensor, which: slice = slice(None)) -> Tensor:
-        """Return the images as both terms see them, 0 outside."""
+    def _masked(self, images: Tensor, which: slice = slice(None)) -> Tensor:
+        """Return the images with 0 outside of ``inside``."""
         return images if self.inside is None else images * self.inside[which]
 
     def _fidelity(self, images: Tensor, which: slice) -> Tensor:
-        # In double precision: a line search compares sums that hardly differ.
+        # In double precision: a line search compares sums that are almost equal.
         return self.residual(images, which).double().square().mean(dim=(1, 2)).sum() / 2
 
     @property

@@ -1,8 +1,8 @@
-"""What is asked of a solution besides its fit to the data: eq. 9 and 10 of LIP-CAR, and Tikhonov.
+"""Regularisers R: total variation, its generalised form (eq. 9 and 10 of LIP-CAR), Tikhonov.
 
-A regulariser is a function of images (n, rows, columns), n slices of one volume or of several,
-and returns a value for each slice (n,): a mean over its pixels, of differences per millimetre,
-so that neither the size of an image nor that of its pixels changes what it says.
+A regulariser maps images (n, rows, columns), slices of one or several volumes, to one value for
+each slice (n,). The value is a mean over pixels of differences per millimetre, so that it does not
+depend on the size of the image or of its pixels.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ Spacing = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Regulariser:
-    """R(x), or R(x - guess) with a ``guess`` (n, rows, columns): the generalised forms.
+    """R(x), or the generalised form R(x - guess) with a ``guess`` (n, rows, columns).
 
-    ``kind`` is a key of KINDS. ``spacing_mm`` is that of slices, rows and columns.
-    ``dimensions`` 2 takes differences within slices, 3 those between neighbouring ones too.
-    ``smoothing`` is epsilon of sqrt(|g|^2 + epsilon^2) - epsilon, per mm; tikhonov needs none.
-    Raises RequestError for an unknown kind, other dimensions and spacings that are not above 0.
+    ``kind`` is a key of KINDS. ``spacing_mm`` is the distance of slices, rows and columns. With
+    ``dimensions`` 2 only differences within slices count, with 3 also those between slices.
+    ``smoothing`` is epsilon of sqrt(|g|^2 + epsilon^2) - epsilon, which replaces the length of a
+    gradient g; tikhonov ignores it. Raises RequestError for an unknown kind, other dimensions and
+    spacings that are not above 0.
     """
 
     kind: str
@@ -54,9 +55,10 @@ class Regulariser:
 
 
 def differences(images: Tensor, spacing_mm: Spacing, dimensions: int) -> Tensor:
-    """Return forward differences per mm (n, rows, columns, dimensions), columns last.
+    """Return forward differences per mm (n, rows, columns, dimensions).
 
-    At the last slice, row and column the difference is 0.
+    The last axis is ([slices,] rows, columns). At the last slice, row and column the difference
+    is 0.
     """
     import torch
 

@@ -1,8 +1,8 @@
-"""Two ways to the minimum: Adam, as in the paper, and L-BFGS with bounds, which is faster.
+"""Two solvers: projected Adam, as in the paper, and L-BFGS-B, which is faster.
 
-Both take all slices at once, stay inside the bounds, and tell of each iteration: Adam by
-projecting after each step, L-BFGS-B (Byrd et al. 1995, scipy's) by bounds of its own, with a
-line search that meets the strong Wolfe conditions.
+Both solve for all slices at once, keep x within the bounds and report every iteration. Adam is
+projected onto the bounds after each step. L-BFGS-B (Byrd et al. 1995, scipy's implementation)
+handles them itself, with a line search that satisfies the strong Wolfe conditions.
 """
 
 from __future__ import annotations
@@ -21,20 +21,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ADAM_STEP = 1e-2
-"""Our choice, and that of the authors' code: the paper does not tell."""
+"""Our choice, and that of the authors' code: the paper does not state it."""
 PATIENCE = 10
 """Iterations of Adam without progress after which its step is halved."""
 SMALLEST_STEP = 1e-4
-"""Share of Adam's first step at which it has converged."""
+"""Fraction of Adam's first step below which it has converged."""
 MEMORY = 5
-"""Pairs of vectors that L-BFGS remembers."""
+"""Number of previous steps from which L-BFGS approximates the Hessian."""
 
 
 @dataclass(frozen=True)
 class Iteration:
-    """What one iteration came to; ``change`` is |x_k - x_(k-1)| / |x_k|.
+    """The numbers of one iteration k; ``change`` is |x_k - x_(k-1)| / |x_k|.
 
-    ``evaluations`` counts the evaluations of objective and gradient so far.
+    ``evaluations`` counts the evaluations of objective and gradient so far. ``objective`` is
+    ``fidelity`` + alpha ``regulariser``.
     """
 
     iteration: int
@@ -47,9 +48,9 @@ class Iteration:
 
 @dataclass(frozen=True)
 class Solution:
-    """The images (n, rows, columns), how they came about, and why the solver stopped.
+    """The images (n, rows, columns), the iterations, and the reason why the solver stopped.
 
-    ``stopped`` is ``tolerance`` or ``iterations``.
+    ``stopped`` is ``tolerance`` when it converged, ``iterations`` when it reached their limit.
     """
 
     images: Tensor
@@ -58,43 +59,43 @@ class Solution:
 
 
 Watch = Callable[[Iteration], None]
-"""Called after every iteration; what it raises ends the solver, which is how one cancels."""
+"""Called after every iteration; an exception that it raises ends the solver, as for cancelling."""
 
 
 def watch_nothing(iteration: Iteration) -> None:
-    """Take an iteration and do nothing with it."""
+    """Ignore the iteration."""
 
 
 @dataclass
-class _Trail:
-    """The iterations so far; ``wanted`` is the one whose images are returned, 0 for the last."""
+class _History:
+    """The iterations so far; ``wanted`` is the number of the one to return, 0 for the last."""
 
     problem: Problem
     watch: Watch
     wanted: int
     images: Tensor
-    history: list[Iteration] = field(default_factory=list)
+    iterations: list[Iteration] = field(default_factory=list)
     evaluations: int = 0
     kept: Tensor | None = None
 
     def add(self, images: Tensor, terms: tuple[float, float, float]) -> Iteration:
         change = float((images - self.images).norm() / images.norm().clamp(min=1e-30))
         self.images = images.clone()
-        found = Iteration(len(self.history) + 1, self.evaluations, *terms, change)
-        self.history.append(found)
+        found = Iteration(len(self.iterations) + 1, self.evaluations, *terms, change)
+        self.iterations.append(found)
         if found.iteration == self.wanted:
             self.kept = self.images
         self.watch(found)
         return found
 
     @property
-    def is_full(self) -> bool:
-        """Whether the wanted iteration is there: no need to go on."""
+    def is_done(self) -> bool:
+        """Whether the wanted iteration is reached, so that the solver can stop."""
         return self.kept is not None
 
     def solution(self, images: Tensor, stopped: str) -> Solution:
         chosen = images if self.kept is None else self.kept
-        return Solution(chosen.detach(), tuple(self.history), stopped)
+        return Solution(chosen.detach(), tuple(self.iterations), stopped)
 
 
 def solve(
@@ -108,12 +109,14 @@ def solve(
     watch: Watch = watch_nothing,
     **options: Any,
 ) -> Solution:
-    """Return the solution that ``solver``, a key of SOLVERS, comes to from ``start``.
+    """Return the solution that ``solver``, a key of SOLVERS, finds from ``start``.
 
-    It stops after ``iterations``, or when an iteration lowers the objective by less than the
-    share ``tolerance`` of it (0: never). ``iterate`` asks for that iterate in place of the
-    last. The start is put inside the bounds first. Raises RequestError for an unknown solver,
-    numbers out of range and a start of another shape than the data.
+    ``start`` (n, rows, columns) is clipped to the bounds first. The solver stops after
+    ``iterations``, or when an iteration lowers the objective by less than the fraction
+    ``tolerance`` (0: never). With ``iterate`` the images of that iteration are returned, with 0
+    those of the last iteration of L-BFGS, or of Adam's lowest objective. ``options`` are those of
+    one solver: ``step`` of Adam. Raises RequestError for an unknown solver, numbers out of range
+    and a start of another shape than the data.
     """
     if solver not in SOLVERS:
         raise unknown_name("solver", solver, SOLVERS)
@@ -127,19 +130,19 @@ def solve(
             f"The start has the shape {tuple(start.shape)}, the data {tuple(problem.data.shape)}."
         )
     images = start.detach().clamp(*problem.bounds)
-    trail = _Trail(problem, watch, iterate, images)
-    return SOLVERS[solver](problem, images, trail, iterations, tolerance, **options)
+    history = _History(problem, watch, iterate, images)
+    return SOLVERS[solver](problem, images, history, iterations, tolerance, **options)
 
 
 def _adam(
     problem: Problem,
     start: Tensor,
-    trail: _Trail,
+    history: _History,
     iterations: int,
     tolerance: float,
     step: float = ADAM_STEP,
 ) -> Solution:
-    """Adam with projection. With a tolerance its step is halved where it makes no progress."""
+    """Minimise by projected Adam; with a tolerance, its step is halved when progress stops."""
     import torch
 
     images = start.clone()
@@ -147,32 +150,32 @@ def _adam(
     lowest, best, since = float("inf"), images.clone(), 0
     for _ in range(iterations):
         terms, images.grad = problem.terms_and_gradient(images)
-        trail.evaluations += 1
+        history.evaluations += 1
         before = images.clone()
         optimiser.step()
         images.clamp_(*problem.bounds)
-        # What was evaluated are the images before the step.
-        found = trail.add(before, _numbers(terms))
+        # The terms were evaluated for the images before the step.
+        found = history.add(before, _numbers(terms))
         since = 0 if found.objective < lowest * (1 - tolerance) else since + 1
         if found.objective < lowest:
             lowest, best = found.objective, before
-        if trail.is_full:
-            return trail.solution(before, "iterations")
+        if history.is_done:
+            return history.solution(before, "iterations")
         if tolerance and since >= PATIENCE:
             since = 0
             optimiser.param_groups[0]["lr"] /= 2
             if optimiser.param_groups[0]["lr"] < SMALLEST_STEP * step:
-                return trail.solution(best, "tolerance")
-    return trail.solution(best, "iterations")
+                return history.solution(best, "tolerance")
+    return history.solution(best, "iterations")
 
 
 def _lbfgs(
-    problem: Problem, start: Tensor, trail: _Trail, iterations: int, tolerance: float
+    problem: Problem, start: Tensor, history: _History, iterations: int, tolerance: float
 ) -> Solution:
     import torch
 
-    # Sums over pixels in place of means: the optimiser's first step is the gradient itself, and
-    # that of a sum of squares is as long as the way to go.
+    # Sums over pixels in place of means: the optimiser's first step is the gradient itself, which
+    # for a sum of squares has the length of the way to the minimum.
     pixels = start[0].numel()
     last: dict[bytes, tuple[float, float, float]] = {}
 
@@ -182,7 +185,7 @@ def _lbfgs(
 
     def evaluate(values: Any) -> tuple[float, Any]:
         terms, gradient = problem.terms_and_gradient(as_images(values))
-        trail.evaluations += 1
+        history.evaluations += 1
         last.clear()
         last[values.tobytes()] = _numbers(terms)
         return pixels * terms.objective.item(), pixels * gradient.double().cpu().numpy().ravel()
@@ -190,9 +193,9 @@ def _lbfgs(
     def after(values: Any) -> None:
         images = as_images(values)
         terms = last.get(values.tobytes())
-        before = trail.history[-1].objective if trail.history else float("inf")
-        found = trail.add(images, terms or _numbers(problem.terms(images)))
-        if trail.is_full or before - found.objective < tolerance * found.objective:
+        before = history.iterations[-1].objective if history.iterations else float("inf")
+        found = history.add(images, terms or _numbers(problem.terms(images)))
+        if history.is_done or before - found.objective < tolerance * found.objective:
             raise StopIteration
 
     found = minimize(
@@ -210,8 +213,8 @@ def _lbfgs(
             "gtol": 0.0,
         },
     )
-    reached = "iterations" if found.nit >= iterations or trail.is_full else "tolerance"
-    return trail.solution(as_images(found.x), reached)
+    reached = "iterations" if found.nit >= iterations or history.is_done else "tolerance"
+    return history.solution(as_images(found.x), reached)
 
 
 def _numbers(terms: Any) -> tuple[float, float, float]:

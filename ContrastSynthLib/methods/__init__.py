@@ -1,8 +1,8 @@
-"""One file per method. Importing this package declares them all; none of them is run.
+"""One file per method. Importing this package registers all methods in ``registry.METHODS``.
 
-A new method is a file beside this one and its name in the list below. Files that the environment
-variable CONTRASTSYNTH_METHODS names, separated like those of PATH, are loaded as well: a method of
-your own needs no change here.
+To add a method, put a file beside this one and its name into METHOD_FILES. Files listed in the
+environment variable CONTRASTSYNTH_METHODS, separated as in PATH, are loaded as well, so that a
+method of your own needs no change here.
 """
 
 import importlib

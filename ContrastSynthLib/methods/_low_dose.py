@@ -1,4 +1,8 @@
-"""What the methods share that go from a low dose to the full one: units, gains, noise."""
+"""Shared by the methods from a low dose to the full dose: preparing the scans as slices.
+
+Intensities are normalised, the pre scan is brought to the gain of the low-dose scan, and the noise
+is estimated.
+"""
 
 from __future__ import annotations
 
@@ -19,27 +23,28 @@ from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
 def one_of(
     title: str, choices: Mapping[str, str], titles: Mapping[str, str] | None = None
 ) -> Param:
-    """Declare a choice, whose help says what each of them is."""
+    """Declare a parameter with ``choices``, key to meaning; the help lists the meanings."""
     help_text = "; ".join(f"{key}: {what}" for key, what in choices.items()) + "."
     return Param(title, choices=tuple(choices), help=help_text, titles=titles or {})
 
 
 def denoiser() -> Param:
-    """Declare what takes noise out of the low-dose scan."""
+    """Declare the denoiser of the low-dose scan."""
     return Param(
         "Denoiser of the low dose",
         choices=tuple(DENOISERS),
-        help="bm3d: if installed.",
+        help="bm3d: needs the package bm3d.",
         titles={"nlm": "Non-local means", "bm3d": "BM3D"},
     )
 
 
 @dataclass(frozen=True)
 class LowDose:
-    """The scans as slices (n, rows, columns), 0 outside of the mask, in the unit of ``low_dose``.
+    """The scans as slices (n, rows, columns), 0 outside of the mask, normalised by ``low_dose``.
 
-    ``pre``, where there is one, has the gain and shading of the low-dose scan; ``gain`` is how
-    much brighter it was, in the middle. ``sigma`` is the noise of ``low``; ``inside`` the mask.
+    ``pre`` was divided by its gain field relative to ``low``, whose median is ``gain``; both are
+    None without a pre scan. ``inside`` is the mask, ``sigma`` the standard deviation of the noise
+    of ``low`` in normalised intensities.
     """
 
     plan: SlicePlan
@@ -51,18 +56,19 @@ class LowDose:
     gain: float | None
 
     def slices(self, volume: Volume) -> FloatArray:
-        """Return another volume at the gain of the low-dose scan as slices."""
+        """Return as slices another volume that has the gain of the low-dose scan."""
         return self.plan.slices(self.normalisation.apply(volume.array)) * self.inside
 
     def denoised(self, kind: str) -> FloatArray:
-        """Return the low-dose slices with less noise."""
+        """Return the low-dose slices after the denoiser ``kind``, a key of DENOISERS."""
         return denoise(self.low, self.sigma, kind) * self.inside
 
     def volume(self, full: FloatArray, low: Volume, mask: BoolArray) -> FloatArray:
         """Return full-dose slices as an array (k, j, i) on the grid and in the units of ``low``.
 
-        Only the change from the low dose goes back to the grid, so that where pixels were
-        resampled the scan keeps its own detail; outside of the mask nothing changes.
+        Only the difference to the low-dose slices is interpolated back to the grid and added to
+        the scan, which keeps its own detail where pixels were resampled. Outside of the mask
+        nothing changes.
         """
         change = self.plan.restore(full - self.low, outside=0.0)
         image = self.normalisation.apply(low.array)
@@ -71,7 +77,7 @@ class LowDose:
 
 
 def low_dose_slices(low: Volume, pre: Volume | None, context: Context) -> LowDose:
-    """Return the scans as the networks and the solvers take them; what was found is recorded."""
+    """Return the scans prepared for networks and solvers; scale, noise and gain are recorded."""
     context.progress(0.02, "Estimating gain and noise")
     normalisation = fit("low_dose", low.array, context.mask)
     plan = plan_slices(low.grid, context.mask)
@@ -92,10 +98,13 @@ def low_dose_slices(low: Volume, pre: Volume | None, context: Context) -> LowDos
 
 
 def need_pre(pre: Volume | None, what: str, instead: str) -> Volume:
-    """Return the pre scan; raises RequestError, naming what does without, where there is none."""
+    """Return the pre scan; raises RequestError where there is none.
+
+    The message says ``what`` needs it, and what works ``instead`` without it.
+    """
     if pre is None:
         raise RequestError(
-            f"{what} needs the scan before the agent. Choose it (--in pre=FILE), or {instead}, "
-            "which does without."
+            f"{what} needs the pre-contrast scan. Choose it (--in pre=FILE), or use {instead}, "
+            "which works without it."
         )
     return pre

@@ -1,4 +1,4 @@
-"""What the methods share whose network sees a few neighbouring slices: load it, run it."""
+"""Shared by the methods whose network sees a slice with its neighbours: run it, record changes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from ContrastSynthLib.volumes import FloatArray, Volume
 
 @dataclass(frozen=True)
 class SliceParameters:
-    """How the trained network is asked; what it learnt is in its weights."""
+    """How the trained network is run."""
 
     mirrored: Annotated[
         bool,
         Param(
-            "Ask twice, once in the mirror",
-            help="Means of both answers: a little better, twice the time.",
+            "Average with the mirrored image",
+            help="Runs the network on the mirrored image too and averages the two results: a "
+            "little better, twice the time.",
         ),
     ] = True
 
@@ -31,10 +32,10 @@ class SliceParameters:
 def run_on_slices(
     images: Sequence[tuple[FloatArray, int]], reference: Volume, context: Context, *, mirrored: bool
 ) -> tuple[SlicePlan, dict[str, FloatArray]]:
-    """Return the plan of slices, and the network's outputs on them, (n, rows, columns).
+    """Return the plan of slices, and the network's outputs by name, (n, rows, columns) each.
 
-    ``images`` are normalised scans (k, j, i) on the grid of ``reference``, each with how many
-    neighbouring slices of it the network sees; they become its channels in this order.
+    ``images`` are normalised scans (k, j, i) on the grid of ``reference``, each with the number of
+    adjacent slices that the network sees at once. These are its channels, in this order.
     """
     from ContrastSynthLib.networks.mirrored import Mirrored
 
@@ -54,10 +55,10 @@ def run_on_slices(
 def changed_by(
     slices: FloatArray, image: FloatArray, plan: SlicePlan, context: Context
 ) -> FloatArray:
-    """Return ``image`` (k, j, i) changed by what its ``slices`` changed by, never below 0.
+    """Return ``image`` (k, j, i) plus a change given as ``slices`` (n, rows, columns).
 
-    Only the change goes from the slices back to the grid, so that where pixels were resampled
-    the image keeps its own detail. Outside of the mask nothing changes.
+    Only the change is interpolated back to the grid, so that the image keeps its own detail where
+    pixels were resampled. The result is not below 0, and ``image`` outside of the mask.
     """
     changed = plan.restore(slices, outside=0.0)
     changed += image
@@ -69,7 +70,10 @@ def changed_by(
 def record_removed(
     outputs: Mapping[str, FloatArray], image: FloatArray, reference: Volume, context: Context
 ) -> None:
-    """Note how much enhancement was taken out of ``image``; both are in means of the brain."""
+    """Record the volume and mean of the enhancement removed from ``image``, and of the uptake.
+
+    ``image`` and ``outputs["pre"]`` (k, j, i) are divided by the mean of the brain.
+    """
     change = image - outputs["pre"]
     removed = context.mask & (change > UPTAKE_THRESHOLD)
     taken = change[removed]

@@ -1,9 +1,8 @@
-"""What the methods that solve the SPGR equation share: settings, and the map of image values
-to the units of eq. 1.
+"""Shared by the methods that solve the SPGR equation: its parameters and the proton density.
 
-The values of an MR image are arbitrary, while eq. 1 wants a proton density. Following
-SPHERE, rho is one constant for the whole image. Our choice: it is the value for which the
-median signal of the brain is that of tissue with a reference T1.
+Eq. 1 of SPHERE has a proton density rho, but the intensities of an MR image have arbitrary units.
+As in SPHERE, rho is one constant for the whole image. Our choice: the value for which the median
+signal of the brain is that of tissue with a T1 from the literature.
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ from ContrastSynthLib.volumes import BoolArray, FloatArray
 
 
 def repetition_time(role: str) -> Param:
-    """Declare TR, prefilled from the scan of that role."""
+    """Declare TR, whose default is that of the scan of this role."""
     return Param("TR", "s", *REPETITION_TIME_RANGE_S, from_acquisition=(role, "repetition_time_s"))
 
 
 def flip_angle(role: str) -> Param:
-    """Declare the flip angle, prefilled from the scan of that role."""
+    """Declare the flip angle, whose default is that of the scan of this role."""
     return Param(
         "Flip angle", "degrees", *FLIP_ANGLE_RANGE_DEG, from_acquisition=(role, "flip_angle_deg")
     )
 
 
 def field_strength(role: str) -> Param:
-    """Declare the field strength, prefilled from the scan of that role."""
+    """Declare the field strength, whose default is that of the scan of this role."""
     return Param(
         "Field strength", "T", *FIELD_STRENGTH_RANGE_T, from_acquisition=(role, "field_strength_t")
     )
@@ -59,7 +58,10 @@ def proton_density(
     flip_angle_deg: float,
     field_strength_t: float,
 ) -> float:
-    """Return rho of eq. 1 in the image's units, so that the median brain has its usual T1."""
+    """Return rho of eq. 1 of SPHERE, in the units of the image.
+
+    With it the signal ``median`` is that of T1 = MEDIAN_BRAIN_T1_S at this field strength.
+    """
     fields, times = list(MEDIAN_BRAIN_T1_S), list(MEDIAN_BRAIN_T1_S.values())
     r1_per_s = 1.0 / float(np.interp(field_strength_t, fields, times))
     unit_signal = spgr_signal(

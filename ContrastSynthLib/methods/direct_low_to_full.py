@@ -18,7 +18,7 @@ NETWORK_TITLES = {"pl2h": "PL2H: with the pre scan", "l2h": "L2H: low dose alone
 
 @dataclass(frozen=True)
 class DirectParameters:
-    """Which of the paper's two direct networks; it denoises neither's input by default."""
+    """Which of the paper's two networks is run, and whether its input is denoised first."""
 
     network: Annotated[str, one_of("Network", NETWORKS, NETWORK_TITLES)] = "pl2h"
     denoiser: Annotated[str, denoiser()] = "none"
@@ -46,8 +46,8 @@ def direct_low_to_full(
 ) -> dict[str, FloatArray]:
     """Return x_H = Psi(x_L), eq. 2 of LIP-CAR, with the pre scan Psi(x_P, x_L), eq. 5.
 
-    The result is at the gain of the low-dose scan. The network was trained on one dose, which
-    its card tells.
+    The result has the gain of the low-dose scan. The network was trained on one dose, stated in
+    its model card.
     """
     if parameters.network == "pl2h":
         pre = need_pre(pre, "The network pl2h", "the network l2h (--set network=l2h)")
@@ -59,9 +59,9 @@ def direct_low_to_full(
 def direct_slices(
     slices: LowDose, network: str, denoiser: str, context: Context, part: tuple[float, float]
 ) -> FloatArray:
-    """Return what a network, a key of NETWORKS, makes of the slices: (n, rows, columns).
+    """Return the full dose (n, rows, columns) that a network, a key of NETWORKS, computes.
 
-    ``part`` is the share of the run's progress that this takes.
+    ``part`` is the range of the run's progress, from 0 to 1, that this takes.
     """
     seen = [slices.denoised(denoiser)]
     if network == "pl2h":

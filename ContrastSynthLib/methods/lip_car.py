@@ -1,4 +1,8 @@
-"""LIP-CAR: the full dose as the solution of an inverse problem whose data are a low dose."""
+"""LIP-CAR: the full-dose image as the solution of an inverse problem with a low-dose scan as data.
+
+A forward operator F (a network or the signal equation) predicts the low-dose image from a full-dose
+image x. The method finds the x whose F(x) agrees with the scan and which is piecewise smooth.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +36,9 @@ if TYPE_CHECKING:
     from ContrastSynthLib.inversion.solvers import Iteration, Solution
 
 FORWARDS = {
-    "ph2l": "a network that sees the pre scan",
-    "h2l": "a network that does without",
-    "physics": "the signal equation, which needs no weights",
+    "ph2l": "a network of full dose and pre scan",
+    "h2l": "a network of the full dose alone",
+    "physics": "the signal equation, without weights",
 }
 FORWARD_TITLES = {
     "ph2l": "PH2L: with the pre scan",
@@ -47,7 +51,7 @@ PRIORS = {
     "tv_anisotropic": ("tv_anisotropic", False),
     "tikhonov": ("tikhonov", True),
 }
-"""Kind of the regulariser, and whether it stays close to a guess."""
+"""Prior to the kind of its regulariser, and whether that penalises the departure from a guess."""
 PRIOR_TITLES = {
     "gentv": "Generalised TV",
     "tv": "Total variation (TV)",
@@ -55,10 +59,10 @@ PRIOR_TITLES = {
     "tikhonov": "Tikhonov",
 }
 GUESSES = {
-    "direct": "what the direct network makes",
-    "difference": "the denoised difference of low and pre, divided by the dose",
-    "pre": "the scan before the agent",
-    "given": "the volume that is given as 'guess'",
+    "direct": "the result of the direct network",
+    "difference": "pre plus the denoised difference of low and pre, divided by the dose",
+    "pre": "the pre-contrast scan",
+    "given": "the input 'guess'",
 }
 GUESS_TITLES = {
     "direct": "Direct network",
@@ -66,17 +70,20 @@ GUESS_TITLES = {
     "pre": "Pre-contrast scan",
     "given": "Given volume",
 }
+SOLVERS = {"lbfgs": "faster", "adam": "as in the paper"}
+STARTS = {"guess": "the guess, where the prior has one, else low", "low": "the low-dose scan"}
+START_TITLES = {"guess": "The guess", "low": "The low-dose scan"}
 WITH_GUESS = tuple(name for name, (_, guess) in PRIORS.items() if guess)
 SOLVING_FROM = 0.2
-"""Share of the progress at which the solver starts."""
+"""Progress of the run, from 0 to 1, at which the solver starts."""
 SLICES_AT_ONCE = 16
 BRIGHTEST = 1.2
-"""The valid range ends at 1, or at this times the low dose's brightest voxel if that is more."""
+"""The upper bound of x is 1, or this times the brightest voxel of the low dose if that is more."""
 
 
 @dataclass(frozen=True)
 class LipCarParameters:
-    """The inverse problem (eq. 8), and how it is solved. alpha = 0 follows the noise."""
+    """The inverse problem, eq. 8 of LIP-CAR, and its solver."""
 
     forward: Annotated[str, one_of("Forward operator", FORWARDS, FORWARD_TITLES)] = "ph2l"
     prior: Annotated[
@@ -84,7 +91,7 @@ class LipCarParameters:
         Param(
             "Prior",
             choices=tuple(PRIORS),
-            help="gentv and tikhonov stay close to the guess.",
+            help="gentv and tikhonov keep the result close to the guess.",
             titles=PRIOR_TITLES,
         ),
     ] = "gentv"
@@ -96,7 +103,7 @@ class LipCarParameters:
             "mm",
             0.0,
             1.0,
-            help="0: from the noise.",
+            help="0: set from the noise of the scan.",
             step=1e-5,
             lowest_means="from the noise",
         ),
@@ -105,15 +112,7 @@ class LipCarParameters:
         int, Param("Dimensions of the prior", "", 2, 3, help="2: within slices; 3: across them.")
     ] = 2
     denoiser: Annotated[str, denoiser()] = "nlm"
-    solver: Annotated[
-        str,
-        Param(
-            "Solver",
-            choices=("lbfgs", "adam"),
-            help="adam: as in the paper, slower.",
-            titles={"lbfgs": "L-BFGS"},
-        ),
-    ] = "lbfgs"
+    solver: Annotated[str, one_of("Solver", SOLVERS, {"lbfgs": "L-BFGS"})] = "lbfgs"
     iterations: Annotated[int, Param("Iterations, at most", "", 1, 2000)] = 150
     tolerance: Annotated[
         float,
@@ -122,20 +121,12 @@ class LipCarParameters:
             "",
             0.0,
             0.1,
-            help="Ends when the objective falls by less than this.",
+            help="The solver stops when an iteration lowers the objective by a smaller fraction.",
             step=1e-4,
         ),
     ] = 1e-3
     step: Annotated[float, Param("Step of Adam", "", 1e-4, 0.1, step=1e-4)] = 1e-2
-    start: Annotated[
-        str,
-        Param(
-            "Start",
-            choices=("guess", "low"),
-            help="guess: where the prior has one.",
-            titles={"guess": "The guess", "low": "The low-dose scan"},
-        ),
-    ] = "guess"
+    start: Annotated[str, one_of("Start", STARTS, START_TITLES)] = "guess"
     iterate: Annotated[
         int,
         Param("Iterate to keep", "", 0, 2000, help="0: the last one.", lowest_means="the last one"),
@@ -164,7 +155,7 @@ HISTORY = {
     "regulariser": Column("Prior x alpha", plot=OBJECTIVE_PLOT, factor="alpha_mm"),
     "change": Column("Relative change", plot=CHANGE_PLOT),
 }
-"""What the solver measures at each iteration; all are numbers without a unit."""
+"""What the solver records at each iteration; the numbers have no unit."""
 
 PAPER = {"solver": "adam", "iterations": 150, "tolerance": 0.0, "start": "low"}
 
@@ -219,12 +210,12 @@ def lip_car(
     parameters: LipCarParameters,
     context: Context,
 ) -> dict[str, FloatArray]:
-    """Solve min over x in [0, 1]^n of |F(x) - x_L|^2 / 2 + alpha R(x): eq. 8 of LIP-CAR.
+    """Minimise |F(x) - x_L|^2 / 2 + alpha R(x) over x in [0, 1]^n: eq. 8 of LIP-CAR.
 
-    F is a trained network or the signal equation; R is total variation (eq. 9) of x, or of what x
-    differs from a guess by (eq. 10), or half the square of that one's gradient. Intensities are
-    those of the normalisation ``low_dose``; the result is at the gain of the low-dose scan. All
-    slices are solved at once, and the history of every iteration is recorded.
+    x_L is the low-dose scan. F is a trained network or the signal equation. R(x) is the total
+    variation of x (eq. 9) or of the difference between x and a guess (eq. 10), or half the squared
+    gradient of that difference (Tikhonov). Intensities are normalised by ``low_dose``; the result
+    has the gain of the low-dose scan. All slices are solved at once. Every iteration is recorded.
     """
     if parameters.forward != "h2l" or _needs(parameters, "pre", "difference"):
         pre = need_pre(
@@ -234,13 +225,14 @@ def lip_car(
         raise RequestError("The guess 'given' needs a volume: choose one (--in guess=FILE).")
     _warn_of_assumptions(low, parameters, context)
     slices = low_dose_slices(low, pre, context)
-    around = _guess(slices, guess, parameters, context) if PRIORS[parameters.prior][1] else None
-    posed = _posed(slices, around, parameters, context)
-    solution = _solved(posed, parameters, context)
+    generalised = PRIORS[parameters.prior][1]
+    near = _guess(slices, guess, parameters, context) if generalised else None
+    arrays = _set_up(slices, near, parameters, context)
+    solution = _solve(arrays, parameters, context)
     full = solution.images.cpu().numpy() * slices.inside
     context.record.update(
         stopped_by=solution.stopped,
-        voxels_at_the_upper_bound=int((full[slices.inside] >= posed.bounds[1]).sum()),
+        voxels_at_the_upper_bound=int((full[slices.inside] >= arrays.bounds[1]).sum()),
         history=_columns(solution.history),
     )
     return {"post": slices.volume(full, low, context.mask)}
@@ -252,23 +244,24 @@ def _warn_of_assumptions(low: Volume, parameters: LipCarParameters, context: Con
         if trained is not None and trained != parameters.dose:
             context.warn(
                 f"The weights {bundle.id} were trained on a low dose of {trained:g} of the full "
-                f"one; this scan was made with {parameters.dose:g}."
+                f"dose; the dose of this scan is {parameters.dose:g}."
             )
     if parameters.forward == "physics" and low.acquisition.inversion_time_s:
         context.warn(
-            "'low' was made with an inversion pulse (MPRAGE); the forward operator 'physics' is "
-            "the equation of a spoiled gradient echo, which does not hold for it."
+            "'low' was acquired with an inversion pulse (MPRAGE); the forward operator 'physics' "
+            "assumes a spoiled gradient echo without one."
         )
 
 
 def _needs(parameters: LipCarParameters, *guesses: str) -> bool:
+    """Return whether the prior uses a guess, and it is one of ``guesses``."""
     return PRIORS[parameters.prior][1] and parameters.guess in guesses
 
 
 def _guess(
     slices: LowDose, given: Volume | None, parameters: LipCarParameters, context: Context
 ) -> FloatArray:
-    """Return the slices that a generalised prior stays close to."""
+    """Return the guess (n, rows, columns) of a prior that penalises the departure from it."""
     if parameters.guess == "direct":
         network = "l2h" if parameters.forward == "h2l" else "pl2h"
         return direct_slices(slices, network, "none", context, (0.05, SOLVING_FROM))
@@ -283,19 +276,19 @@ def _guess(
 
 
 @dataclass(frozen=True)
-class _Posed:
-    """What is to be solved, before it goes to a device; ``around`` is the guess, or None."""
+class _ProblemArrays:
+    """The inverse problem as numpy arrays (n, rows, columns), before it is moved to a device."""
 
     slices: LowDose
     data: FloatArray
-    around: FloatArray | None
+    guess: FloatArray | None
     alpha: float
     bounds: tuple[float, float]
 
 
-def _posed(
-    slices: LowDose, around: FloatArray | None, parameters: LipCarParameters, context: Context
-) -> _Posed:
+def _set_up(
+    slices: LowDose, guess: FloatArray | None, parameters: LipCarParameters, context: Context
+) -> _ProblemArrays:
     data = slices.denoised(parameters.denoiser)
     alpha = parameters.alpha or alpha_for_noise(
         slices.sigma,
@@ -305,11 +298,11 @@ def _posed(
     )
     bounds = (0.0, max(1.0, BRIGHTEST * float(data.max())))
     context.record.update(alpha_mm=alpha, valid_range=bounds)
-    return _Posed(slices, data, around, alpha, bounds)
+    return _ProblemArrays(slices, data, guess, alpha, bounds)
 
 
-def _solved(posed: _Posed, parameters: LipCarParameters, context: Context) -> Solution:
-    """Return the solution, on the first device and batch for which memory suffices."""
+def _solve(arrays: _ProblemArrays, parameters: LipCarParameters, context: Context) -> Solution:
+    """Return the solution, computed with the first device and batch that memory suffices for."""
     from ContrastSynthLib.inversion.solvers import solve
 
     def watch(iteration: Iteration) -> None:
@@ -321,7 +314,7 @@ def _solved(posed: _Posed, parameters: LipCarParameters, context: Context) -> So
         )
 
     def compute(device: str, batch: int) -> Solution:
-        problem = _problem(posed, parameters, context, device, batch)
+        problem = _problem(arrays, parameters, context, device, batch)
         guess = problem.regulariser.guess
         return solve(
             problem,
@@ -344,9 +337,9 @@ def _solved(posed: _Posed, parameters: LipCarParameters, context: Context) -> So
 
 
 def _problem(
-    posed: _Posed, parameters: LipCarParameters, context: Context, device: str, batch: int
+    arrays: _ProblemArrays, parameters: LipCarParameters, context: Context, device: str, batch: int
 ) -> Problem:
-    """Return the inverse problem on a device, ``batch`` slices at a time."""
+    """Return the inverse problem on a device; F is applied to ``batch`` slices at a time."""
     import torch
 
     from ContrastSynthLib.inversion.problem import Problem
@@ -355,17 +348,17 @@ def _problem(
     def tensor(array: Any) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(device)
 
-    plan = posed.slices.plan
+    plan = arrays.slices.plan
     kind, _ = PRIORS[parameters.prior]
-    guess = None if posed.around is None else tensor(posed.around)
+    guess = None if arrays.guess is None else tensor(arrays.guess)
     spacing_mm = (plan.spacing_mm[0], *plan.pixel_mm)
     return Problem(
-        _forward(posed.slices, parameters, context, device),
-        tensor(posed.data),
+        _forward(arrays.slices, parameters, context, device),
+        tensor(arrays.data),
         Regulariser(kind, spacing_mm, parameters.dimensions, guess),
-        posed.alpha,
-        posed.bounds,
-        tensor(posed.slices.inside),
+        arrays.alpha,
+        arrays.bounds,
+        tensor(arrays.slices.inside),
         batch,
     )
 
@@ -399,5 +392,5 @@ def _forward(
 
 
 def _columns(history: tuple[Iteration, ...]) -> dict[str, list[float]]:
-    """Return the history as columns, which is shorter as JSON."""
+    """Return the history as columns by name, which is shorter as JSON than rows."""
     return {name: [getattr(step, name) for step in history] for name in HISTORY}

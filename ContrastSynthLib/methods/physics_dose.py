@@ -40,14 +40,14 @@ class PhysicsDoseParameters:
 
 @dataclass(frozen=True)
 class Measured:
-    """What the whole brain tells: the gain between the scans, and the level of the first."""
+    """Measured over the whole brain: the gain post / pre, and the median of the pre scan."""
 
     gain: float
     median: float
 
 
 def measure(pre: Volume, post: Volume, *, context: Context) -> Measured:
-    """Return what the signal equation needs to know of the whole brain."""
+    """Return the numbers of the whole brain that every voxel's computation needs."""
     context.progress(0.1, "Estimating the gain between the scans")
     return Measured(
         radiometric_gain(pre.array, post.array, context.mask),
@@ -79,10 +79,10 @@ def physics_dose(
 ) -> dict[str, FloatArray]:
     """Scale the change of the relaxation rate (eq. 7) and return the signal (eq. 1) at that dose.
 
-    The pre scan is dose 0 and the post scan dose 1, both exactly; in between each voxel is
-    monotone. The receiver gain between the two scans is estimated from tissue that does not
-    enhance and carried along with the dose. Where the signal equation has no solution the
-    voxel is interpolated linearly; the number of those is recorded.
+    Dose 0 gives the pre scan and dose 1 the post scan exactly; each voxel is monotone in the dose.
+    The receiver gain g of post over pre is estimated from tissue that does not enhance; at dose d
+    the gain is g^min(d, 1). Voxels where the signal equation has no solution are interpolated
+    linearly, and their number is recorded.
     """
     settings = {
         "repetition_time_s": parameters.repetition_time_s,
@@ -108,7 +108,7 @@ def physics_dose(
     )
     if parameters.dose > 1:
         context.warn(
-            f"A dose of {parameters.dose:g} lies beyond the measured full dose: the result is an "
-            "extrapolation."
+            f"A dose of {parameters.dose:g} is above the full dose that was given: the result is "
+            "an extrapolation."
         )
     return {"low": low.astype(np.float32)}

@@ -37,10 +37,10 @@ from ContrastSynthLib.volumes import FloatArray, Volume
 
 @dataclass(frozen=True)
 class PhysicsPreParameters:
-    """``threshold`` is beta_0 and ``sensitivity`` is u of eq. 20.
+    """``threshold`` is beta_0 and ``sensitivity`` is u of eq. 20 of SPHERE.
 
-    The paper starts training at u = 5; without the trained network that follows, a sharper
-    prior keeps white matter out (our choice).
+    The paper starts its training at u = 5. Here no trained network follows, and a steeper prior is
+    needed to exclude white matter (our choice).
     """
 
     threshold: Annotated[
@@ -50,11 +50,12 @@ class PhysicsPreParameters:
             "of the brain's median, above it",
             0.05,
             2.0,
-            help="beta_0 of SPHERE: how much brighter than the median enhancing tissue is.",
+            help="beta_0 of SPHERE: tissue brighter than the median by more than this is taken "
+            "to enhance.",
         ),
     ] = HYPERINTENSITY_THRESHOLD
     sensitivity: Annotated[
-        float, Param("Sensitivity", "", 1.0, 100.0, help="u of SPHERE: how sharp the prior is.")
+        float, Param("Sensitivity", "", 1.0, 100.0, help="u of SPHERE: steepness of the prior.")
     ] = 20.0
     agent: Annotated[str, Param("Contrast agent", choices=tuple(sorted(RELAXIVITY_PER_MMOL_S)))] = (
         DEFAULT_AGENT
@@ -65,7 +66,7 @@ class PhysicsPreParameters:
 
 
 def measure(post: Volume, *, context: Context) -> float:
-    """Return the median of the brain."""
+    """Return the median signal of the brain."""
     return median_signal(post.array, context.mask)
 
 
@@ -92,13 +93,13 @@ def measure(post: Volume, *, context: Context) -> float:
 def physics_pre(
     post: Volume, *, parameters: PhysicsPreParameters, measured: float, context: Context
 ) -> dict[str, FloatArray]:
-    """Take the agent out of what is brighter than brain, by eq. 20 and eq. 11 of SPHERE.
+    """Remove the agent from voxels brighter than brain, by eq. 20 and eq. 11 of SPHERE.
 
-    The prior is H = sigmoid(u (S' - beta_0)). In place of the learned S' = gamma A(S_post)
-    stands the brightness above the brain's median, S_post / median - 1 (our choice, gamma =
-    1 and A the identity up to that shift). H is the uptake M of eq. 9. The concentration at
-    M = 1, beta, is what lifts brain tissue to the voxel's relaxation rate (our choice: the
-    paper leaves it open), so that M = 1 returns the signal of brain.
+    The hyperintensity prior H = sigmoid(u (S' - beta_0)) is used as the uptake M of eq. 9.
+    S' = gamma A(S_post), which SPHERE learns, is replaced by the brightness above the median of the
+    brain, S_post / median - 1 (our choice). The concentration beta at M = 1 is the one that raises
+    the relaxation rate of brain tissue to that of the voxel (our choice: the paper does not state
+    it), so that a voxel with M = 1 gets the signal of brain.
     """
     settings = {
         "repetition_time_s": parameters.repetition_time_s,
@@ -108,12 +109,12 @@ def physics_pre(
     r1_of_agent = relaxivity(parameters.agent, parameters.field_strength_t)
     signal = post.array.astype(np.float64)
 
-    context.progress(0.2, "Finding what is brighter than brain")
+    context.progress(0.2, "Segmenting voxels brighter than brain")
     brightness = signal / measured - 1.0
     uptake = expit(parameters.sensitivity * (brightness - parameters.threshold))
     uptake[~context.mask] = 0.0
 
-    context.progress(0.5, "Taking the agent out")
+    context.progress(0.5, "Removing the agent")
     ceiling = spgr_signal(HIGHEST_R1_PER_S, proton_density=density, **settings)
     saturated = (signal > ceiling) & context.mask
     signal = np.minimum(signal, np.where(uptake > 0.5, ceiling, np.inf))

@@ -1,4 +1,4 @@
-"""SPHERE: the pre-contrast image that belongs to a post-contrast scan."""
+"""SPHERE: a pre-contrast image from a post-contrast scan, by a network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ContrastSynthLib.volumes import FloatArray, Volume
 
 @dataclass(frozen=True)
 class SphereParameters(SliceParameters):
-    """How the network is asked, and which of its changes count."""
+    """How the network is run, and which of its changes are applied."""
 
     least_change: Annotated[
         float,
@@ -30,8 +30,8 @@ class SphereParameters(SliceParameters):
             low=0.0,
             high=0.2,
             unit="means of the brain",
-            help="Smaller changes than this are mostly left as scanned: the network makes such "
-            "ones everywhere. 0 takes all of them, as the paper does.",
+            help="Changes smaller than this, which the network makes everywhere, are mostly "
+            "suppressed. 0: all changes are applied, as in the paper.",
         ),
     ] = UPTAKE_THRESHOLD / 2
 
@@ -57,12 +57,13 @@ class SphereParameters(SliceParameters):
 def sphere(
     post: Volume, *, parameters: SphereParameters, context: Context
 ) -> dict[str, FloatArray]:
-    """Find the uptake M and paint what lies under it: eq. 18-24 of SPHERE.
+    """Segment the uptake M and inpaint the tissue below it: eq. 18-24 of SPHERE.
 
-    The scan is divided by its mean inside the mask, as in the paper, and cut into slices of
-    about 1 mm pixels that the network sees with their neighbours. ``uptake`` is M of eq. 21 and
-    ``hyperintensity`` H of eq. 20. Weights of a direct baseline have neither: its uptake is
-    what it took out, by eq. 22, and the prior is 0.
+    The scan is divided by its mean inside the mask, as in the paper, and resampled to slices with
+    pixels of about 1 mm; the network sees each slice with its two neighbours. ``uptake`` is M of
+    eq. 21 and ``hyperintensity`` H of eq. 20. A baseline network that predicts the pre-contrast
+    image directly gives neither: then ``uptake`` is where the change exceeds the threshold of
+    eq. 22, and ``hyperintensity`` is 0.
     """
     normalisation = fit("mean", post.array, context.mask)
     image = normalisation.apply(post.array)
@@ -88,7 +89,10 @@ def sphere(
 
 
 def without_small(change: FloatArray, least: float) -> FloatArray:
-    """Return c^3 / (c^2 + least^2) for each change c: half of ``least``, four fifths of twice."""
+    """Return c^3 / (c^2 + least^2) for each change c, which suppresses small changes smoothly.
+
+    A change of ``least`` is halved, one of three times ``least`` is reduced by a tenth.
+    """
     if not least:
         return change
     square = change * change  # a power of 3 takes ten times longer

@@ -1,4 +1,4 @@
-"""SPHERE-Art: a corrupted pre-contrast scan made clean, with the help of the post-contrast scan."""
+"""SPHERE-Art: a pre-contrast scan without its artefacts, computed with the post-contrast scan."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from ContrastSynthLib.registry import MAP, Context, Input, Network, Output, Para
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
 
 CONTRAST_MM = 4.0
-"""What is smoother is contrast, what is finer structure, as in the training: our choice."""
+"""Standard deviation of the Gaussian that separates contrast (smoother) from structure (finer).
+
+It is that of the training: our choice."""
 
 
 @dataclass(frozen=True)
 class SphereArtParameters(SliceParameters):
-    """How the network is asked, and what of its answer counts."""
+    """How the network is run, and which part of its result is used."""
 
     keep_contrast: Annotated[
         bool,
         Param(
             "Keep the contrast of the corrupted scan",
-            help=f"What is smoother than {CONTRAST_MM:g} mm stays as scanned: artefacts of motion "
-            "and zippers are finer. Leave this out where the head is folded over (aliasing).",
+            help=f"Intensities smoothed over {CONTRAST_MM:g} mm stay those of the scan: motion and "
+            "zipper artefacts are finer. Switch this off for aliasing (a folded-over head).",
         ),
     ] = True
 
@@ -63,8 +65,8 @@ def sphere_art(
 
     Section 2.3 and figure 3 of SPHERE. Each scan is divided by its own mean inside the mask.
     The result has the units of the corrupted scan and lies on its grid; outside of the mask it
-    is the corrupted scan. ``keep_contrast`` is ours: the network pulls the contrast of scanner
-    settings that it never saw towards that of its training.
+    is the corrupted scan. ``keep_contrast`` is our addition: for scanner settings that were not in
+    the training, the network changes the contrast towards that of the training.
     """
     own = fit("mean", corrupted.array, context.mask)
     images = [
@@ -72,7 +74,8 @@ def sphere_art(
         (own.apply(corrupted.array), 1),
     ]
     plan, found = run_on_slices(images, corrupted, context, mirrored=parameters.mirrored)
-    # Artefacts are as fine as the pixels, so the whole image is new, not a change to the old.
+    # Artefacts are as fine as the pixels, so the whole image is replaced; adding only the
+    # interpolated change to the scan would leave some of them.
     pre = own.undo(plan.restore(found["pre"], outside=0.0))
     if parameters.keep_contrast:
         spacing_mm = corrupted.grid.spacing_mm[::-1]
@@ -81,7 +84,7 @@ def sphere_art(
     context.record["mean_change_of_brain_mean"] = float(
         np.abs(own.apply(pre) - images[1][0])[context.mask].mean()
     )
-    # A direct baseline finds no uptake.
+    # A baseline network that predicts the pre-contrast image directly gives no uptake.
     uptake = plan.restore(found.get("uptake", np.zeros_like(found["pre"])), outside=0.0)
     return {
         "pre": np.where(context.mask, pre, corrupted.array),
@@ -92,9 +95,10 @@ def sphere_art(
 def smooth_part(
     image: FloatArray, mask: BoolArray, sigma_mm: float, spacing_mm: tuple[float, ...]
 ) -> FloatArray:
-    """Return a Gaussian average (k, j, i) of what lies in the mask, 0 outside of it.
+    """Return ``image`` (k, j, i) after a Gaussian filter that ignores voxels outside of the mask.
 
-    ``sigma_mm`` is its standard deviation; ``spacing_mm`` is in the order (k, j, i).
+    ``sigma_mm`` is its standard deviation; ``spacing_mm`` is in the order (k, j, i). The result is
+    0 outside of the mask.
     """
     sigma = [sigma_mm / mm for mm in spacing_mm]
     inside = mask.astype(np.float32)
