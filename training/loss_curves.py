@@ -3,8 +3,8 @@
     python training/loss_curves.py curves.csv --contrast contrast_l1 --structure structure_l1 \\
         --smooth 50 --plot curves.png
 
-The table of losses has a column ``step`` and a column for each loss; a row counts when both
-losses stand in it. Three numbers compare the loss in the region of contrast uptake with that
+The table of losses has a column ``step`` and a column for each loss; a row counts when it has
+both losses. Three numbers compare the loss in the region of contrast uptake with that
 in the rest:
 
 - Pearson's correlation of the curves;

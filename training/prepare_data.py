@@ -7,7 +7,8 @@ and ``post``, and may have ``mask`` (the brain), ``corrupted`` (the pre scan wit
 ``low`` (after a low dose); files are taken relative to it. For each case
 
 1. post (and corrupted, and low) are registered to the pre scan and resampled to its grid;
-2. the brain is the mask that was given, else what skull-stripped scans tell, else a guess;
+2. the brain is the mask that was given, else what is above 0 in skull-stripped scans, else an
+   estimate;
 3. each scan is divided by its mean in the brain (SPHERE: "mean-normalised"), and the post scan
    by the radiometric gain that is left between the two as well: enhancement lifts the mean of
    the post scan, so that tissue without agent would end up too dark.

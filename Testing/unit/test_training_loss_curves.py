@@ -81,7 +81,7 @@ def test_rows_without_both_losses_are_left_out(script, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "message"),
     [
         (("1,4,8,9", "2,nan,7,9"), "line 3: contrast is 'nan'"),
         (("1,4,8,9", "2,x,7,9"), "line 3: contrast is 'x'"),
@@ -89,8 +89,8 @@ def test_rows_without_both_losses_are_left_out(script, tmp_path):
         (("1,4,8,9", "2,3,7,9"), "at least 3 are needed"),
     ],
 )
-def test_a_wrong_table_is_told_by_line(script, tmp_path, lines, said):
-    with pytest.raises(RequestError, match=said):
+def test_a_wrong_table_is_refused_by_line(script, tmp_path, lines, message):
+    with pytest.raises(RequestError, match=message):
         script.read_curves(table(tmp_path, *lines), ("contrast", "structure"))
 
 

@@ -74,7 +74,7 @@ def prepare(script, tmp_path, rows, mode="none", **division):
 def test_what_is_stored_is_the_scan_by_its_mean_and_the_gain(script, tmp_path, rows):
     rows[0]["corrupted"] = store(tmp_path, "bad", PATIENTS[0].scans["low"])
     listed = prepare(script, tmp_path, rows)
-    told = listed["case0"]["normalisation"]
+    record = listed["case0"]["normalisation"]
     pre, post, low = (PATIENTS[0].scans[role].array for role in ("pre", "post", "low"))
     out = tmp_path / "out" / "case0"
     stored = {
@@ -84,15 +84,15 @@ def test_what_is_stored_is_the_scan_by_its_mean_and_the_gain(script, tmp_path, r
     np.testing.assert_array_equal(brain, (pre > 0) & (post > 0))
     np.testing.assert_allclose(stored["pre"], pre / pre[brain].mean(), rtol=1e-5)
     np.testing.assert_allclose(stored["corrupted"], low / low[brain].mean(), rtol=1e-5)
-    assert told["pre"] == {"mean": pytest.approx(pre[brain].mean(), rel=1e-6), "gain": 1.0}
-    assert told["post"]["mean"] == pytest.approx(post[brain].mean(), rel=1e-6)
-    both = told["post"]["mean"] * told["post"]["gain"]
+    assert record["pre"] == {"mean": pytest.approx(pre[brain].mean(), rel=1e-6), "gain": 1.0}
+    assert record["post"]["mean"] == pytest.approx(post[brain].mean(), rel=1e-6)
+    both = record["post"]["mean"] * record["post"]["gain"]
     np.testing.assert_allclose(stored["post"], post / both, rtol=1e-5)
     # What is left of the gain between the two scans, which the phantom made 1.1.
     assert radiometric_gain(stored["pre"], stored["post"], brain) == pytest.approx(1, abs=1e-3)
-    assert both / told["pre"]["mean"] == pytest.approx(1.1, abs=0.05)
+    assert both / record["pre"]["mean"] == pytest.approx(1.1, abs=0.05)
     # Tissue without agent would be darker after the agent than before, were it not for the gain.
-    assert told["post"]["gain"] < 0.99
+    assert record["post"]["gain"] < 0.99
 
 
 def test_a_given_mask_is_the_brain(script, tmp_path, rows):
@@ -100,9 +100,9 @@ def test_a_given_mask_is_the_brain(script, tmp_path, rows):
     half = np.zeros(scan.array.shape)
     half[:, :, :20] = PATIENTS[0].brain[:, :, :20]
     rows[0]["mask"] = store(tmp_path, "mask", scan.with_array(half))
-    told = prepare(script, tmp_path, rows)["case0"]
-    assert told["mask"] == {"source": "given", "voxels": int(half.sum())}
-    assert told["normalisation"]["pre"]["mean"] == pytest.approx(scan.array[half > 0].mean())
+    record = prepare(script, tmp_path, rows)["case0"]
+    assert record["mask"] == {"source": "given", "voxels": int(half.sum())}
+    assert record["normalisation"]["pre"]["mean"] == pytest.approx(scan.array[half > 0].mean())
 
 
 def test_a_moved_post_scan_returns_to_the_grid_of_pre(script, stored, tmp_path, rows, monkeypatch):
@@ -116,9 +116,9 @@ def test_a_moved_post_scan_returns_to_the_grid_of_pre(script, stored, tmp_path, 
     rows[0]["post"] = store(tmp_path, "moved", moved)
     with pytest.raises(RequestError, match=r"row 1 \(case 'case0'\).*different grids"):
         prepare(script, tmp_path, rows[:1], mode="none")
-    told = prepare(script, tmp_path, rows[:1], mode="rigid")["case0"]
-    assert told["alignment"]["pre"] == {"mode": "reference"}
-    assert told["alignment"]["post"]["translation_mm"] == pytest.approx([6, -5, 0], abs=1.5)
+    record = prepare(script, tmp_path, rows[:1], mode="rigid")["case0"]
+    assert record["alignment"]["pre"] == {"mode": "reference"}
+    assert record["alignment"]["post"]["translation_mm"] == pytest.approx([6, -5, 0], abs=1.5)
     (case,) = [case for s in stored.SPLITS for case in stored.read_cases(tmp_path / "out", s)]
     assert case.post.grid.is_same(pre.grid)
     brain = case.mask.array > 0
@@ -134,7 +134,7 @@ def test_the_list_names_no_patient_and_no_path(script, tmp_path, rows):
     assert str(tmp_path) not in text
     listed = json.loads(text)
     assert listed["schema_version"] == 1
-    assert [told["patient"] for told in listed["cases"].values()] == [1, 2]
+    assert [record["patient"] for record in listed["cases"].values()] == [1, 2]
     assert set(listed["cases"]["case0"]["sha256"]["inputs"]) == {"pre", "post"}
     files = {path.name for path in (tmp_path / "out" / "case0").iterdir()}
     assert files == {"pre.nrrd", "post.nrrd", "mask.nrrd"}
@@ -208,7 +208,7 @@ def test_a_scan_stored_anew_under_another_patient_is_a_leak(script, tmp_path, ro
         prepare(script, tmp_path, rows)
 
 
-def test_a_name_written_in_two_ways_is_told(script, tmp_path, rows):
+def test_a_name_written_in_two_ways_is_refused(script, tmp_path, rows):
     rows[1]["patient"] = "doe ^0"
     with pytest.raises(RequestError, match=r"'Doe\^0' and 'doe \^0'"):
         prepare(script, tmp_path, rows)
@@ -261,18 +261,18 @@ def test_after_a_wrong_row_the_others_stay_and_nothing_is_half_written(script, t
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"patient": ""}, r"row 2 \(case 'case1'\): the column 'patient' is empty"),
         ({"case": "a/b"}, "row 2 .*plain name"),
-        ({"case": "case0"}, "row 2 .*stands in row 1 already"),
+        ({"case": "case0"}, "row 2 .*is in row 1 already"),
         ({"pre": "none.nrrd"}, "row 2 .*pre: there is no 'none.nrrd'"),
         ({"pre": "post1.nrrd"}, "row 2 .*the same image"),
     ],
 )
-def test_a_wrong_row_is_told_by_its_number(script, tmp_path, rows, change, said):
+def test_a_wrong_row_is_refused_by_its_number(script, tmp_path, rows, change, message):
     rows[1] |= change
-    with pytest.raises(RequestError, match=said):
+    with pytest.raises(RequestError, match=message):
         prepare(script, tmp_path, rows)
 
 

@@ -41,7 +41,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
         row["row"] = str(number)
         _check_row(path, row)
         if row["case"] in seen:
-            raise in_row(path, row, f"the case stands in row {seen[row['case']]} already.")
+            raise in_row(path, row, f"the case is in row {seen[row['case']]} already.")
         seen[row["case"]] = str(number)
     return rows
 

@@ -1,8 +1,8 @@
-"""One patient in two splits, under one name or two: what makes a test say too much.
+"""Checks that no patient is in two splits, under one name or two.
 
-Training that has seen a patient it is tested on is flattered. Names may be written in two ways,
-and the same scan may stand in a table under two names: as the same voxels, or resampled,
-shifted by a voxel, or stored anew.
+A network that was trained on a patient does too well on that patient in a test ("leakage"). A name
+may be written in two ways, and the same scan may be in a table under two names: as the same voxels,
+or resampled, shifted by a voxel, or stored again.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def read_cases(folder: Path, split: str) -> list[Case]:
 
 
 def holds_pairs(data: str) -> bool:
-    """Tell whether ``data`` is a folder of prepared cases: real scans, as far as we know."""
+    """Return whether ``data`` is a folder of prepared cases: real scans, as far as we know."""
     return data != "virtual" and (Path(data) / LIST).is_file()
 
 

@@ -74,7 +74,7 @@ def make_slabs(seed: int) -> Iterator[np.ndarray]:
 
 @lru_cache(maxsize=64)
 def slab_of_case(case: Case) -> Slab:
-    """Return a prepared case as a slab; the pre scan stands in for a corrupted one."""
+    """Return a prepared case as a slab; without a corrupted scan, the pre scan is used."""
     mask = case.mask.array > 0
     plan = plan_slices(case.pre.grid, mask)
     pre, post = plan.slices(case.pre.array), plan.slices(case.post.array)

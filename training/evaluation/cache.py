@@ -13,7 +13,7 @@ from evaluation.low_to_full import LOW_TO_FULL
 from evaluation.post_to_pre import POST_TO_PRE
 
 KEY = ("data", "case", "region", "noise", "label", "method", "weights", "settings")
-"""What tells one line from another."""
+"""The columns that no two lines have alike."""
 MEASURES = tuple({**POST_TO_PRE.headings, **LOW_TO_FULL.headings})
 COLUMNS = (*KEY, "patient", "contrastsynth", *MEASURES)
 Key = tuple[str, ...]

@@ -17,7 +17,7 @@ from ContrastSynthLib.volumes import BoolArray, FloatArray
 TRUE_RISE = UPTAKE_THRESHOLD
 """Agent is where the noise-free signal rises by this share of the brain's median: tau of eq. 22.
 
-Beyond the median rise, which two scans cannot tell from a gain between them."""
+Beyond the median rise, which cannot be distinguished from a gain between two scans."""
 FOUND = 0.5
 """Where a mask from 0 to 1 says that there is agent."""
 SMALLEST_LESION_ML = 0.03
