@@ -7,7 +7,6 @@ ContrastSynth. They belong to a volume and prefill the parameters of methods.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -19,6 +18,9 @@ HEADER_PREFIX = "ContrastSynth."
 
 BIDS_KEYS = {
     "RepetitionTime": "repetition_time_s",
+    # Between two excitations, which is what the signal equation needs. In MPRAGE RepetitionTime is
+    # the much longer time between two inversions. It stands behind, and so wins.
+    "RepetitionTimeExcitation": "repetition_time_s",
     "EchoTime": "echo_time_s",
     "InversionTime": "inversion_time_s",
     "FlipAngle": "flip_angle_deg",
@@ -40,11 +42,22 @@ AGENT_NAMES = {
 }
 """Generic names of gadolinium agents, each with the names of its acid and its brands."""
 
-# Scanners write 0 for unknown values of these.
-POSITIVE = (
-    *("repetition_time_s", "echo_time_s", "inversion_time_s"),
-    *("flip_angle_deg", "field_strength_t"),
-)
+PLAUSIBLE = {
+    "repetition_time_s": (1e-4, 100.0),
+    "echo_time_s": (1e-6, 10.0),
+    "inversion_time_s": (1e-4, 100.0),
+    "flip_angle_deg": (1e-3, 360.0),
+    "field_strength_t": (1e-3, 30.0),
+    "dose_mmol_per_kg": (0.0, 10.0),
+    "dose_fraction": (0.0, 100.0),
+    "time_s": (-1e6, 1e6),
+}
+"""Lowest and highest possible value of each parameter; others are unknown. Scanners write 0 for
+unknown values."""
+
+LARGEST_SIDECAR_BYTES = 16 * 1024 * 1024
+# A name is short; more is no name.
+LONGEST_AGENT = 1000
 
 
 def generic_agent_name(text: str) -> str | None:
@@ -98,26 +111,59 @@ class Acquisition:
     @classmethod
     def from_bids(cls, path: Path) -> Acquisition:
         """Return the parameters in a BIDS file; empty if it does not exist or is not JSON."""
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return cls()
-        if not isinstance(content, dict):
-            return cls()
-        return cls.from_values({BIDS_KEYS[k]: v for k, v in content.items() if k in BIDS_KEYS})
+        return cls.from_sidecar(path)[0]
+
+    @classmethod
+    def from_sidecar(cls, path: Path) -> tuple[Acquisition, tuple[str, ...]]:
+        """Return the parameters in a BIDS file, and notes on those that are impossible."""
+        content = _json_object(path)
+        if content is None:
+            return cls(), (f"'{path.name}' beside the scan is no JSON of BIDS; it was left out.",)
+        # In the order of BIDS_KEYS: of two keys for one parameter the later one counts.
+        given = {key: content[key] for key in BIDS_KEYS if content.get(key) is not None}
+        found: dict[str, Any] = {}
+        notes = []
+        for key, value in given.items():
+            clean = _clean(BIDS_KEYS[key], value)
+            if clean is not None:
+                found[BIDS_KEYS[key]] = clean
+            elif value != 0 and BIDS_KEYS[key] != "agent":
+                notes.append(
+                    f"'{key}' in '{path.name}' is {repr(value)[:40]}, which cannot be; it was left "
+                    "out."
+                )
+        return cls(**found), tuple(notes)
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Acquisition:
         """Return the parameters from untyped values; invalid or impossible ones are unknown."""
-        clean: dict[str, Any] = {}
-        for name, value in values.items():
-            if name == "agent":
-                clean[name] = generic_agent_name(str(value))
-                continue
-            try:
-                number = float(value)
-            except (TypeError, ValueError):
-                continue
-            if math.isfinite(number) and (number > 0 or name not in POSITIVE):
-                clean[name] = number
+        clean = {name: _clean(name, value) for name, value in values.items()}
         return cls(**clean)
+
+
+def _clean(name: str, value: Any) -> Any:
+    """Return a parameter in its type, None where it is of another type or cannot be."""
+    if name == "agent":
+        return generic_agent_name(str(value)[:LONGEST_AGENT])
+    if isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    low, high = PLAUSIBLE[name]
+    return number if low <= number <= high else None
+
+
+def _json_object(path: Path) -> dict[str, Any] | None:
+    """Return the object in a JSON file, empty if there is no file, None if it is no object."""
+    try:
+        if not path.is_file():
+            return {}
+        with path.open("rb") as file:
+            text = file.read(LARGEST_SIDECAR_BYTES + 1)
+        content = json.loads(text.decode("utf-8")) if len(text) <= LARGEST_SIDECAR_BYTES else None
+    # Of thousands of brackets in one another the reader gives up with a RecursionError.
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None

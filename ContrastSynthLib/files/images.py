@@ -9,7 +9,10 @@ from __future__ import annotations
 import math
 import os
 import re
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,25 +20,30 @@ import SimpleITK as sitk
 
 from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.files.stored_voxels import stored_voxels
+from ContrastSynthLib.files.image_header import ImageHeader
+from ContrastSynthLib.files.meta_header import parse_meta
+from ContrastSynthLib.files.nifti_header import NOTE_KEY as NIFTI_NOTE_KEY
+from ContrastSynthLib.files.nifti_header import parse_nifti
+from ContrastSynthLib.files.nrrd_header import parse_nrrd
+from ContrastSynthLib.files.selection import refuse_selection, split_selection
+from ContrastSynthLib.files.stored_voxels import check_whole, read_voxels
 from ContrastSynthLib.files.writing import partial_folder
-from ContrastSynthLib.geometry import Grid, refuse_shear
-from ContrastSynthLib.itk_images import grid_of, to_sitk
+from ContrastSynthLib.itk_images import to_sitk
 from ContrastSynthLib.volumes import Volume
 
-READERS = {
-    ".nrrd": "NrrdImageIO",
-    ".nhdr": "NrrdImageIO",
-    ".nii": "NiftiImageIO",
-    ".nii.gz": "NiftiImageIO",
-    ".mha": "MetaImageIO",
-    ".mhd": "MetaImageIO",
+READERS: dict[str, Callable[[Path], ImageHeader]] = {
+    ".nrrd": parse_nrrd,
+    ".nhdr": parse_nrrd,
+    ".nii": parse_nifti,
+    ".nii.gz": parse_nifti,
+    ".mha": parse_meta,
+    ".mhd": parse_meta,
 }
+"""What understands the header of a file, by its suffix."""
+
 READABLE = (*READERS, ".dcm")
 WRITABLE = (".nrrd", ".nii", ".nii.gz", ".mha")
 SYNTHETIC_KEY = "SYNTHETIC"
-# ITK writes this key into the 80 bytes of NIfTI's "descrip", and reads it from there.
-NIFTI_NOTE_KEY = "ITK_FileNotes"
 ACCEPTED_FILES = (
     "a 3D image as .nrrd, .nii, .nii.gz, .mha or multi-frame .dcm, "
     "or a folder with one DICOM series"
@@ -45,12 +53,14 @@ ACCEPTED_FILES = (
 def read_volume(path: str | Path) -> Volume:
     """Read one 3D scan: NRRD, NIfTI, MHA, multi-frame DICOM, or a folder of DICOM slices.
 
-    Of two differing matrices in a NIfTI file the one counts that Slicer takes.
+    Of two differing matrices in a NIfTI file the one counts that Slicer takes. What was assumed
+    about the file, and what is odd in it, is in the ``notes`` of the volume.
 
-    Raises RequestError for a missing, unreadable, truncated, two-dimensional,
-    time-resolved, multi-component, non-finite or constant image and for a sheared grid.
+    Raises RequestError for a missing, unreadable, truncated, two-dimensional, time-resolved,
+    multi-component, non-finite or constant image, for a sheared grid and a voxel spacing that
+    cannot be.
     """
-    volume = _read(Path(path))
+    volume = read_any_volume(path)
     low, high = float(volume.array.min()), float(volume.array.max())
     if low == high:
         raise RequestError(
@@ -60,15 +70,50 @@ def read_volume(path: str | Path) -> Volume:
 
 
 def read_mask(path: str | Path) -> Volume:
-    """Read a mask: every voxel above 0 belongs to it. Raises RequestError when it is empty."""
-    volume = _read(Path(path))
+    """Read a mask: every voxel above 0 belongs to it. Raises RequestError when it is empty.
+
+    ``FILE@2`` or ``FILE@Tumour`` chooses a segment of a DICOM segmentation.
+    """
+    volume = read_any_volume(path, mask=True)
     inside = volume.array > 0
     if not inside.any():
         raise RequestError(
             f"{path}: the mask is empty, no voxel is above 0. Draw the region, or leave the "
             "mask out."
         )
-    return volume.with_array(inside, volume.synthetic)
+    return replace(volume, array=inside.astype(np.float32))
+
+
+def read_any_volume(path: str | Path, *, mask: bool = False) -> Volume:
+    """Read a 3D image of any content, such as a map that is 0 everywhere.
+
+    Raises RequestError as :func:`read_volume` does, but not for a constant image.
+    """
+    path, selection = split_selection(path)
+    refuse_absent(path, ACCEPTED_FILES)
+    if is_dicom(path):
+        from ContrastSynthLib.files.dicom import read_dicom, read_dicom_mask
+
+        volume = (read_dicom_mask if mask else read_dicom)(path, selection)
+    else:
+        refuse_selection(path, selection)
+        volume = _read_image_file(path)
+    refuse_not_finite(path, int((~np.isfinite(volume.array)).sum()))
+    return volume
+
+
+def refuse_absent(path: Path, expected: str) -> None:
+    """Raise RequestError unless there is a file or a folder at ``path``."""
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise RequestError(
+            f"{path}: cannot be opened ({error.strerror}). Expected {expected}."
+        ) from None
+    if not there:
+        raise RequestError(f"{path}: there is no such file. Expected {expected}.")
+    if not (path.is_file() or path.is_dir()):
+        raise RequestError(f"{path}: not a plain file. Expected {expected}.")
 
 
 def write_volume(
@@ -96,36 +141,34 @@ def write_volume(
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial_folder(path.parent) as folder:
             part = folder / f"volume{suffix}"
-            sitk.WriteImage(image, str(part), useCompression=compress, compressionLevel=1)
+            _write_image(image, part, compress)
             # ITK's writers may not notice a full disk: what counts is what reads back.
-            stored = stored_voxels(part, open_image(part))
-            if not stored.whole:
-                raise OSError(f"not all of its {stored.expected_bytes} bytes reached the disk")
+            check_whole(READERS[suffix](part))
             os.replace(part, path)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, RequestError) as error:
         raise RequestError(
             f"{path}: could not be written whole ({_reason(error)}). Is the disk full, or the "
             "folder not yours to write into?"
         ) from error
 
 
+def _write_image(image: sitk.Image, part: Path, compress: bool) -> None:
+    """Write with ITK, which takes only names that are UTF-8: under another name, then moved."""
+    try:
+        str(part).encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory() as folder:
+            plain = Path(folder) / part.name
+            _write_image(image, plain, compress)
+            shutil.copyfile(plain, part)
+        return
+    sitk.WriteImage(image, str(part), useCompression=compress, compressionLevel=1)
+
+
 def file_suffix(path: Path) -> str:
     """Return the lower-case suffix, '.nii.gz' taken as one."""
     name = path.name.lower()
     return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
-
-
-def _read(path: Path) -> Volume:
-    if not path.exists():
-        raise RequestError(f"{path}: there is no such file. Expected {ACCEPTED_FILES}.")
-    if path.is_dir() or file_suffix(path) == ".dcm" or _is_dicom_by_any_name(path):
-        from ContrastSynthLib.files.dicom import read_dicom
-
-        volume = read_dicom(path)
-    else:
-        volume = _read_image_file(path)
-    refuse_not_finite(path, int((~np.isfinite(volume.array)).sum()))
-    return volume
 
 
 def refuse_not_finite(path: Path, count: int) -> None:
@@ -137,21 +180,29 @@ def refuse_not_finite(path: Path, count: int) -> None:
         )
 
 
-def open_image(path: Path) -> sitk.ImageFileReader:
-    """Return the reader that the suffix asks for, with the header read; RuntimeError if it fails.
+def read_header(path: Path, expected: str = ACCEPTED_FILES) -> ImageHeader:
+    """Return the header of an image file, by its suffix, without its voxels.
 
-    ITK's own choice goes by capital letters and by content.
+    Raises RequestError for a file that is no image, or whose header is not whole; ``expected`` says
+    which files are right.
     """
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO(READERS[file_suffix(path)])
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
-    return reader
+    parse = READERS.get(file_suffix(path))
+    if parse is None:
+        raise RequestError(f"{path}: not a format of images. Expected {expected}.")
+    try:
+        return parse(path)
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be opened ({error.strerror}).") from None
+
+
+def is_dicom(path: Path) -> bool:
+    """Return whether a path is read as DICOM: a folder, or a file by its suffix or its content."""
+    return path.is_dir() or file_suffix(path) == ".dcm" or _is_dicom_by_any_name(path)
 
 
 def _is_dicom_by_any_name(path: Path) -> bool:
     """Scanners name their files as they like, often without a suffix."""
-    if file_suffix(path) in READABLE:
+    if file_suffix(path) in READABLE or not path.is_file():
         return False
     try:
         with path.open("rb") as file:
@@ -161,96 +212,55 @@ def _is_dicom_by_any_name(path: Path) -> bool:
 
 
 def _read_image_file(path: Path) -> Volume:
-    image, header = read_whole_image(path, ACCEPTED_FILES, _refuse_wrong_kind)
-    if image.GetDimension() == 4:
-        image = image[:, :, :, 0]
-    grid = grid_in_file(path, image, header)
-    array = sitk.GetArrayFromImage(image)
-    return Volume(array, grid, acquisition_in_file(path, header), synthetic_in_file(header))
+    header = read_header(path)
+    _refuse_wrong_kind(path, header)
+    grid, grid_notes = header.grid()
+    voxels, voxel_notes = read_voxels(header)
+    acquisition, acquisition_notes = acquisition_and_notes(path, header.keys)
+    return Volume(
+        voxels.reshape(grid.shape),
+        grid,
+        acquisition,
+        synthetic_in_file(header.keys),
+        (*header.notes, *grid_notes, *voxel_notes, *acquisition_notes),
+    )
 
 
-def read_whole_image(
-    path: Path,
-    expected: str,
-    refuse: Callable[[Path, sitk.ImageFileReader], None] = lambda path, reader: None,
-) -> tuple[sitk.Image, dict[str, str]]:
-    """Return a float32 image of any dimension, and its header.
-
-    ``expected`` tells the user which files are right; ``refuse`` may raise after a look at the
-    header. Raises RequestError for a file that is no image, is damaged or is not finite.
-    """
-    if file_suffix(path) not in READERS:
-        raise RequestError(f"{path}: not a format of images. Expected {expected}.")
-    try:
-        reader = open_image(path)
-        refuse(path, reader)
-        stored = stored_voxels(path, reader)
-        if not stored.whole:
-            raise RequestError(
-                f"{path}: truncated or damaged, its {stored.expected_bytes} bytes of voxels "
-                "cannot be read whole. Copy or export it again."
-            )
-        refuse_not_finite(path, stored.not_finite)
-        reader.SetOutputPixelType(
-            sitk.sitkFloat32 if reader.GetNumberOfComponents() == 1 else sitk.sitkVectorFloat32
-        )
-        image = reader.Execute()
-    except (OSError, RuntimeError) as error:
-        raise RequestError(
-            f"{path}: cannot be read as an image ({_reason(error)}). Expected {expected}."
-        ) from error
-    return image, {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
-
-
-def grid_in_file(path: Path, image: sitk.Image, header: Mapping[str, str]) -> Grid:
-    """Return the grid of a 3D image from a file; raises RequestError when it is sheared."""
-    try:
-        _refuse_sheared_sform(header)
-        return grid_of(image)
-    except RequestError as error:
-        raise RequestError(f"{path}: {error}") from None
-
-
-def _refuse_wrong_kind(path: Path, reader: sitk.ImageFileReader) -> None:
-    size, components = reader.GetSize(), reader.GetNumberOfComponents()
+def _refuse_wrong_kind(path: Path, header: ImageHeader) -> None:
+    size = header.size
     sizes = " x ".join(str(n) for n in size)
-    if len(size) == 2:
+    if len(size) < 3:
         raise RequestError(
             f"{path}: a 2D picture of {sizes}, not a volume. Expected {ACCEPTED_FILES}; "
             "a single slice is stored as a 3D image one voxel thick."
         )
-    if components != 1:
+    times = [header.values] if header.is_list else list(size[3:])
+    if math.prod(times) != 1:
+        shown = " x ".join(str(n) for n in (*size[:3], *times))
         raise RequestError(
-            f"{path}: {components} values in each voxel (a colour or vector image). "
-            "Expected one value a voxel; extract the component first."
-        )
-    if len(size) > 3 and math.prod(size[3:]) != 1:
-        raise RequestError(
-            f"{path}: a series of {sizes} with more than one time point. Expected one 3D volume; "
+            f"{path}: a series of {shown} with more than one time point. Expected one 3D volume; "
             "extract the time point first."
         )
-
-
-def _refuse_sheared_sform(header: Mapping[str, str]) -> None:
-    """ITK may silently take the quaternion of a NIfTI file whose matrix is sheared."""
-    if "srow_x" not in header:
-        return
-    rows = [[float(n) for n in header[f"srow_{axis}"].split()[:3]] for axis in "xyz"]
-    columns = np.array(rows)
-    lengths = np.linalg.norm(columns, axis=0)
-    if not np.all(lengths > 0):  # ITK's numbers for a matrix that is switched off
-        return
-    # The header's numbers come as text of six digits.
-    if np.abs((columns / lengths).T @ (columns / lengths) - np.eye(3)).max() > 1e-3:
-        refuse_shear(columns / lengths)
+    if header.values != 1:
+        raise RequestError(
+            f"{path}: {header.values} values in each voxel (a colour or vector image). "
+            "Expected one value a voxel; extract the component first."
+        )
 
 
 def acquisition_in_file(path: Path, header: Mapping[str, str]) -> Acquisition:
     """Return the acquisition parameters in our keys of a header, or in the file beside a NIfTI."""
+    return acquisition_and_notes(path, header)[0]
+
+
+def acquisition_and_notes(
+    path: Path, header: Mapping[str, str]
+) -> tuple[Acquisition, tuple[str, ...]]:
+    """Return the acquisition parameters, and notes on those that cannot be."""
     if file_suffix(path) in (".nii", ".nii.gz"):
         stem = path.name[: -len(file_suffix(path))]
-        return Acquisition.from_bids(path.with_name(f"{stem}.json"))
-    return Acquisition.from_header(header)
+        return Acquisition.from_sidecar(path.with_name(f"{stem}.json"))
+    return Acquisition.from_header(header), ()
 
 
 def synthetic_in_file(header: Mapping[str, str]) -> str | None:
@@ -260,13 +270,15 @@ def synthetic_in_file(header: Mapping[str, str]) -> str | None:
 
 
 def _reason(error: Exception) -> str:
-    """Return the last line of an ITK message that tells something.
+    """Return the last line of an ITK message that says something, or of any other error.
 
     The earlier ones name source files of ITK; a "Reason" after it is an old error of the
     operating system that may have nothing to do with it.
     """
+    if isinstance(error, RequestError):
+        return "not all of its bytes reached the disk"
     lines = [line.strip() for line in str(error).splitlines()]
-    telling = [line for line in lines if line and not line.startswith("Reason:")]
-    if not telling:
+    saying = [line for line in lines if line and not line.startswith("Reason:")]
+    if not saying:
         return type(error).__name__
-    return re.sub(r"^.*\(0x[0-9a-f]+\): ", "", telling[-1])[:150]
+    return re.sub(r"^.*\(0x[0-9a-f]+\): ", "", saying[-1])[:150]

@@ -10,63 +10,84 @@ from __future__ import annotations
 
 import gzip
 import os
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.image_header import ImageHeader
 from ContrastSynthLib.files.images import (
     READERS,
     SYNTHETIC_KEY,
-    acquisition_in_file,
+    acquisition_and_notes,
     file_suffix,
-    grid_in_file,
-    open_image,
-    read_whole_image,
+    is_dicom,
+    read_header,
+    refuse_absent,
     refuse_not_finite,
     synthetic_in_file,
 )
+from ContrastSynthLib.files.selection import refuse_selection, split_selection
+from ContrastSynthLib.files.series_times import SECONDS_PER, times_in_file
+from ContrastSynthLib.files.stored_voxels import read_voxels
 from ContrastSynthLib.files.writing import partial_folder
-from ContrastSynthLib.geometry import Grid
-from ContrastSynthLib.volumes import FloatArray, Volume, check_same_grid, checked_times, times_of
+from ContrastSynthLib.volumes import Volume, check_same_grid, checked_times, times_of
+
+__all__ = [
+    "ACCEPTED_SERIES",
+    "SECONDS_PER",
+    "SEQUENCE_SUFFIX",
+    "holds_series",
+    "read_series",
+    "write_series",
+]
 
 SEQUENCE_SUFFIX = ".seq.nrrd"
 ACCEPTED_SERIES = "a series of 3D volumes in one file: .seq.nrrd, .nrrd, .nii, .nii.gz or .mha"
-SECONDS_PER = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "min": 60.0}
-# What readers and writers put where nothing is known.
-NOMINAL_INTERVAL_S = 1.0
 
 
 def read_series(path: str | Path, times_s: Sequence[float] | None = None) -> list[Volume]:
     """Read the volumes of a 4D file in their order, each with its ``acquisition.time_s``.
 
+    DICOM is read as :func:`read_dicom_series` says: a folder with all phases, or a multi-frame file.
+
     The times are ``times_s`` where given; else the list in a `.seq.nrrd` or a MultiVolume
     NRRD, or the interval between frames (NIfTI's pixdim[4] in its unit, the fourth spacing of
-    NRRD and MHA in seconds) from the file's own start. An interval of exactly 1 s is what
-    files hold whose writer knew none: then times must be given. Raises RequestError for a
-    missing, damaged, non-finite or 3D file, a sheared grid, and for times that are missing,
-    not one for each volume, or not increasing.
+    NRRD and MHA in seconds) from the file's own start, where they can be the times of whole
+    volumes: see :func:`times_in_file`. Raises RequestError for a missing, damaged, non-finite or
+    3D file, a sheared grid, and for times that are missing, not one for each volume, not
+    increasing, or that look like something else.
     """
-    path = Path(path)
-    image, header = _read_image(path)
-    array, grid = _frames(path, image, header)
+    path, selection = split_selection(path)
+    if _exists(path) and is_dicom(path):
+        from ContrastSynthLib.files.dicom import read_dicom_series
+
+        return read_dicom_series(path, selection, times_s)
+    refuse_selection(path, selection)
+    header = _read_header(path)
+    count = _frame_count(path, header)
+    grid, grid_notes = header.grid()
+    acquisition, acquisition_notes = acquisition_and_notes(path, header.keys)
+    found, time_notes = (
+        (list(times_s), ())
+        if times_s is not None
+        else times_in_file(header, count, acquisition.repetition_time_s)
+    )
+    times = checked_times(found, count, str(path))
+    voxels, voxel_notes = read_voxels(header)
+    if header.is_list:
+        # The axis of the frames to the front; of the last axis of the file it is already there.
+        voxels = np.moveaxis(voxels, voxels.ndim - 1 - (header.value_axis or 0), 0)
+    array = np.ascontiguousarray(voxels).reshape(count, *grid.shape)
     refuse_not_finite(path, int((~np.isfinite(array)).sum()))
-    found = list(times_s) if times_s is not None else _times_in_file(image, header)
-    if found is None:
-        raise RequestError(
-            f"{path}: the file does not tell when its {len(array)} volumes were taken. Give one "
-            "time in seconds for each, for example --times 0,85,155."
-        )
-    times = checked_times(found, len(array), str(path))
-    acquisition, synthetic = acquisition_in_file(path, header), synthetic_in_file(header)
+    notes = (*header.notes, *grid_notes, *voxel_notes, *acquisition_notes, *time_notes)
+    synthetic = synthetic_in_file(header.keys)
     return [
-        Volume(frame, grid, replace(acquisition, time_s=time), synthetic)
+        Volume(frame, grid, replace(acquisition, time_s=time), synthetic, notes)
         for frame, time in zip(array, times.tolist(), strict=True)
     ]
 
@@ -107,80 +128,58 @@ def write_series(volumes: Iterable[Volume], path: str | Path) -> None:
 def holds_series(path: str | Path) -> bool:
     """Return whether a file is an image with more than three axes, or a sequence of volumes.
 
-    False, too, for a folder and for what is no image: its reader says what is wrong with it.
+    True, too, for DICOM with several phases, and False for what is no image: its reader says what is wrong with it.
     """
-    path = Path(path)
-    if file_suffix(path) not in READERS or not path.is_file():
+    path, selection = split_selection(path)
+    if _exists(path) and is_dicom(path):
+        from ContrastSynthLib.files.dicom import holds_dicom_series
+
+        return holds_dicom_series(path, selection)
+    if selection or file_suffix(path) not in READERS or not _is_file(path):
         return False
     try:
-        reader = open_image(path)
-    except RuntimeError:
+        header = read_header(path)
+    except RequestError:
         return False
-    listed = {"NRRD_kinds[pixel]", "NRRD_kinds[3]"} & set(reader.GetMetaDataKeys())
-    if any(reader.GetMetaData(key) == "list" for key in listed):
-        return True
-    return bool(reader.GetDimension() > 3 and reader.GetSize()[3] > 1)
+    return header.is_list or (len(header.size) > 3 and header.size[3] > 1)
 
 
-def _read_image(path: Path) -> tuple[sitk.Image, dict[str, str]]:
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _read_header(path: Path) -> ImageHeader:
+    refuse_absent(path, ACCEPTED_SERIES)
     if path.is_dir():
         raise RequestError(
             f"{path}: a folder. Expected {ACCEPTED_SERIES}; a DICOM series can be loaded into 3D "
             f"Slicer and saved as {SEQUENCE_SUFFIX}."
         )
-    if not path.is_file():
-        raise RequestError(f"{path}: there is no such file. Expected {ACCEPTED_SERIES}.")
-    return read_whole_image(path, ACCEPTED_SERIES)
+    return read_header(path, ACCEPTED_SERIES)
 
 
-def _frames(path: Path, image: sitk.Image, header: Mapping[str, str]) -> tuple[FloatArray, Grid]:
-    """Return the voxels (t, k, j, i) and the grid of one volume."""
-    size, components = image.GetSize(), image.GetNumberOfComponentsPerPixel()
-    if len(size) == 4 and components == 1 and size[3] > 1:
-        array, one = sitk.GetArrayViewFromImage(image), image[:, :, :, 0]
-    elif len(size) == 3 and header.get("NRRD_kinds[pixel]") == "list":
-        # ITK takes the frames for the components of one pixel; of a single one it makes none.
-        view = sitk.GetArrayViewFromImage(image)
-        array, one = (np.moveaxis(view, -1, 0) if components > 1 else view[None]), image
-    else:
-        sizes = " x ".join(str(n) for n in size)
-        kind = f"{components} values in each voxel" if components > 1 else "no time axis"
-        raise RequestError(
-            f"{path}: an image of {sizes} voxels with {kind}, not a series. Expected "
-            f"{ACCEPTED_SERIES}."
-        )
-    # A copy in any case: the view dies with the image.
-    return np.array(array, dtype=np.float32, order="C"), grid_in_file(path, one, header)
-
-
-def _times_in_file(image: sitk.Image, header: Mapping[str, str]) -> list[float] | None:
-    """Return the seconds that the file tells, None where it tells none."""
-    if image.GetDimension() == 4:
-        start_s, interval_s = image.GetOrigin()[3], image.GetSpacing()[3]
-        if interval_s == NOMINAL_INTERVAL_S:
-            return None
-        # NIfTI has seven digits: 16.43 s come as 16.43000031.
-        return [round(start_s + interval_s * n, 4) for n in range(image.GetSize()[3])]
-    unit, listed = _listed(header)
-    factor = SECONDS_PER.get(unit.strip().lower())
-    try:
-        return [float(value) * factor for value in listed] if factor and listed else None
-    except ValueError:
-        return None
-
-
-def _listed(header: Mapping[str, str]) -> tuple[str, list[str]]:
-    """Return the unit and the values of a sequence's index or a MultiVolume's frame labels."""
-    for key, text in header.items():
-        if re.fullmatch(r"axis [03] index values", key):
-            # An index without a name and a unit only counts the volumes.
-            label = header.get("NRRD_labels[pixel]", "")
-            return header.get("NRRD_units[pixel]", "s" if label == "time" else ""), text.split()
-    tag = header.get("MultiVolume.FrameIdentifyingDICOMTagName", "")
-    if tag.endswith("Time") and not tag.startswith(("Echo", "Inversion", "Repetition")):
-        unit = header.get("MultiVolume.FrameIdentifyingDICOMTagUnits", "ms")
-        return unit, header.get("MultiVolume.FrameLabels", "").split(",")
-    return "", []
+def _frame_count(path: Path, header: ImageHeader) -> int:
+    """Return the number of volumes; RequestError for a file that is no series."""
+    size, values = header.size, header.values
+    if header.is_list and len(size) == 3:
+        return values
+    if len(size) == 4 and values == 1 and size[3] > 1:
+        return size[3]
+    sizes = " x ".join(str(n) for n in size)
+    kind = f"{values} values in each voxel" if values > 1 else "no time axis"
+    raise RequestError(
+        f"{path}: an image of {sizes} voxels with {kind}, not a series. Expected {ACCEPTED_SERIES}."
+    )
 
 
 def _sequence_header(volumes: Sequence[Volume], times_s: NDArray[np.float64]) -> str:

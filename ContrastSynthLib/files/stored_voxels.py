@@ -1,114 +1,222 @@
-"""What ITK does not tell about a file: bytes that are missing, damaged or no numbers.
+"""The voxels of a file, from exactly the bytes that its header promises.
 
-The NIfTI reader takes zeros for what is missing, and for NaN and infinity. The readers of
-NRRD and MHA pass over the checksum of compressed voxels. The writers of NIfTI and NRRD do
-not notice a full disk, or not its last bytes.
+They are unpacked in pieces into the volume that they become: whatever the file holds, little more
+memory is used than the header promises, and none before it is clear that the file can hold so much.
+Missing bytes, damaged ones (by the checksum of packed voxels) and too many are errors.
 """
 
 from __future__ import annotations
 
-import gzip
 import math
+import os
+import stat
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, NoReturn
 
 import numpy as np
-import SimpleITK as sitk
+from numpy.typing import NDArray
 
-NIFTI_FLOATS = {"16": "f4", "64": "f8"}
-"""The codes of NIfTI's ``datatype`` whose numbers may not be finite."""
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.image_header import RAW, TEXT, ZLIB, ImageHeader
+from ContrastSynthLib.files.unpacking import MOST_EXCESS_BYTES, MOST_PER_PACKED_BYTE, Unpacked
+
+TEXT_PIECE_BYTES = 1 << 16
+# A number as text: sign, digits, point, exponent.
+LONGEST_NUMBER = 64
+# Fewer steps than this between the darkest and the brightest voxel are no image.
+FEWEST_STEPS = 256
+
+FloatVoxels = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class StoredVoxels:
-    """How many bytes of voxels can be read, how many there should be, and bad numbers.
+def read_voxels(header: ImageHeader) -> tuple[FloatVoxels, tuple[str, ...]]:
+    """Return all voxels as float32 in the order of the file's axes, the last one first; and notes.
 
-    ``not_finite`` counts only where ITK hides them, in NIfTI.
+    Numbers that a float32 cannot hold become infinite. Raises RequestError when bytes are missing
+    or damaged, when a layer of voxels or more follows behind those that the header promises, and
+    when they need more memory than the computer has.
     """
-
-    readable_bytes: int
-    expected_bytes: int
-    not_finite: int = 0
-
-    @property
-    def whole(self) -> bool:
-        """Tell whether nothing is missing."""
-        return self.readable_bytes >= self.expected_bytes
+    with _opened(header) as file:
+        voxels = np.empty(math.prod(header.sizes), dtype=np.float32)
+        fill = _fill_from_text if header.packing == TEXT else _fill
+        notes = fill(header, file, voxels)
+    _refuse_lost_steps(header, voxels)
+    return voxels.reshape(header.sizes[::-1]), notes
 
 
-def stored_voxels(path: Path, reader: sitk.ImageFileReader) -> StoredVoxels:
-    """Look into the file at ``path`` whose header the ``reader`` has read.
-
-    Voxels in another file than the header, and rare encodings, are left to ITK: 0 of 0 bytes.
-    """
-    pixel = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID())
-    voxel_bytes = pixel.GetSizeOfPixelComponent() * reader.GetNumberOfComponents()
-    nifti = reader.GetImageIO() == "NiftiImageIO"
-    if nifti:  # what is scaled is of another type in memory than in the file
-        voxel_bytes = int(reader.GetMetaData("bitpix")) // 8
-    expected = math.prod(reader.GetSize()) * voxel_bytes
-    with path.open("rb") as file:
-        packing = _PACKINGS[reader.GetImageIO()](file)
-        if packing is None:
-            return StoredVoxels(0, 0)
-        try:
-            data = _UNPACK[packing](file.read())
-        except (OSError, EOFError, zlib.error):
-            return StoredVoxels(0, expected)
-    if not nifti:
-        return StoredVoxels(len(data), expected)
-    start = int(float(reader.GetMetaData("vox_offset")))
-    found = len(data) - start
-    code = reader.GetMetaData("datatype")
-    if found < expected or code not in NIFTI_FLOATS:
-        return StoredVoxels(found, expected)
-    order = "<" if int.from_bytes(data[:4], "little") in (348, 540) else ">"
-    kind = np.dtype(order + NIFTI_FLOATS[code])
-    values = np.frombuffer(data, kind, count=expected // kind.itemsize, offset=start)
-    return StoredVoxels(found, expected, int((~np.isfinite(values)).sum()))
+def check_whole(header: ImageHeader) -> None:
+    """Raise RequestError unless all bytes that the header promises are there, by their checksum."""
+    with _opened(header) as file:
+        for _ in _stream(header, file).pieces(header.skipped + header.promised_bytes):
+            pass
 
 
-def _nifti_packing(file: BinaryIO) -> str | None:
-    """Go by the content: a plain file called .nii.gz is read as well."""
-    packed = file.read(2) == b"\x1f\x8b"
-    file.seek(0)
-    return "gzip" if packed else "raw"
+@contextmanager
+def _opened(header: ImageHeader) -> Iterator[BinaryIO]:
+    path = header.data_path
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise RequestError(f"{path}: not a plain file; its voxels cannot be read.")
+        with path.open("rb") as file:
+            _refuse_too_little(header, file)
+            file.seek(header.start)
+            yield file
+    except (zlib.error, EOFError):
+        _damaged(header)
+    except MemoryError:
+        _too_large(header)
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be read ({error.strerror}).") from None
 
 
-def _nrrd_packing(file: BinaryIO) -> str | None:
-    """Move to the voxels, behind the first empty line, and return how they are packed."""
-    fields = {}
-    while line := file.readline().strip().lower():
-        key, _, value = line.partition(b":")
-        fields[key] = value.strip()
-    if b"data file" in fields:
-        return None
-    return {b"raw": "raw", b"gzip": "gzip", b"gz": "gzip"}.get(fields.get(b"encoding", b""))
+def _damaged(header: ImageHeader) -> NoReturn:
+    raise RequestError(
+        f"{header.data_path}: truncated or damaged, its {header.promised_bytes} bytes of voxels "
+        "cannot be read whole. Copy or export it again."
+    ) from None
 
 
-def _meta_packing(file: BinaryIO) -> str | None:
-    """Move to the voxels, behind the line ElementDataFile, and return how they are packed."""
-    fields = {}
-    for line in iter(file.readline, b""):
-        key, _, value = line.partition(b"=")
-        fields[key.strip().lower()] = value.strip().lower()
-        if key.strip().lower() == b"elementdatafile":
-            break
-    if fields.get(b"elementdatafile") != b"local":
-        return None
-    return "zlib" if fields.get(b"compresseddata") == b"true" else "raw"
+def _too_large(header: ImageHeader) -> NoReturn:
+    gigabytes = math.prod(header.sizes) * 4 / 2**30
+    raise RequestError(
+        f"{header.path}: by its header a volume of {gigabytes:.1f} GB, more than the memory of "
+        "this computer. Are the sizes in the header right?"
+    ) from None
 
 
-_PACKINGS: dict[str, Callable[[BinaryIO], str | None]] = {
-    "NiftiImageIO": _nifti_packing,
-    "NrrdImageIO": _nrrd_packing,
-    "MetaImageIO": _meta_packing,
-}
-_UNPACK: dict[str, Callable[[bytes], bytes]] = {
-    "raw": bytes,
-    "gzip": gzip.decompress,
-    "zlib": zlib.decompress,
-}
+def _refuse_too_little(header: ImageHeader, file: BinaryIO) -> None:
+    """Raise RequestError when the file cannot hold what the header promises, before any work."""
+    stored = max(0, os.fstat(file.fileno()).st_size - header.start)
+    if header.packing == TEXT:
+        most = (stored + 1) // 2 * header.kind.itemsize  # a digit and a space for each number
+    else:
+        most = stored * (1 if header.packing == RAW else MOST_PER_PACKED_BYTE) - header.skipped
+    if header.promised_bytes > most:
+        _damaged(header)
+    if math.prod(header.sizes) * 4 > _memory_bytes():
+        _too_large(header)
+
+
+def _memory_bytes() -> float:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # Windows
+        return math.inf
+
+
+def _stream(header: ImageHeader, file: BinaryIO) -> Unpacked:
+    return Unpacked(file, packed=header.packing != RAW, members=header.packing != ZLIB)
+
+
+def _fill(header: ImageHeader, file: BinaryIO, voxels: FloatVoxels) -> tuple[str, ...]:
+    """Write the numbers of the file into ``voxels``, and return notes on what lies behind them."""
+    stream = _stream(header, file)
+    itemsize, skip, done, rest = header.kind.itemsize, header.skipped, 0, b""
+    for piece in stream.pieces(header.skipped + header.promised_bytes):
+        rest += piece[skip:]
+        skip = max(0, skip - len(piece))
+        count = len(rest) // itemsize
+        voxels[done : done + count] = _scaled(header, np.frombuffer(rest, header.kind, count))
+        rest, done = rest[count * itemsize :], done + count
+    return _judge_excess(header, stream)
+
+
+def _scaled(header: ImageHeader, numbers: NDArray[np.generic]) -> FloatVoxels:
+    """Return numbers of the file as float32, in the arithmetic of ITK: its voxels to the bit."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if header.slope == 1 and header.intercept == 0:
+            return numbers.astype(np.float32)
+        if numbers.dtype.kind != "f":
+            numbers = numbers.astype(np.float32)
+        scaled = numbers.astype(np.float64) * header.slope + header.intercept
+        return np.asarray(scaled, dtype=np.float32)
+
+
+def _refuse_lost_steps(header: ImageHeader, voxels: FloatVoxels) -> None:
+    """Raise RequestError where slope and intercept leave hardly any steps in single precision."""
+    if header.slope == 1 and header.intercept == 0:
+        return
+    low, high = float(voxels.min()), float(voxels.max())
+    step = float(np.spacing(np.float32(max(abs(low), abs(high)))))
+    if math.isfinite(high - low) and high > low and (high - low) < FEWEST_STEPS * step:
+        raise RequestError(
+            f"{header.path}: scl_slope {header.slope:g} and scl_inter {header.intercept:g} make "
+            f"values of {low:.7g} to {high:.7g}, whose differences are lost in single precision. "
+            "Correct the two fields in the header."
+        )
+
+
+def _judge_excess(header: ImageHeader, stream: Unpacked) -> tuple[str, ...]:
+    """Refuse a layer of voxels or more behind those that the header promises; note what is less."""
+    name = header.data_path.name
+    if stream.excess >= header.promised_bytes // max(header.sizes):
+        least = "at least " if stream.packed and stream.excess > MOST_EXCESS_BYTES else ""
+        raise RequestError(
+            f"{header.path}: its header promises {header.promised_bytes} bytes of voxels "
+            f"({' x '.join(str(n) for n in header.sizes)}), but {least}{stream.excess} more "
+            f"follow in '{name}'. Correct the sizes or the type of numbers in the header, or export "
+            "it again."
+        )
+    if stream.excess:
+        return (f"{stream.excess} bytes behind the voxels of '{name}' were left out.",)
+    if stream.trailing:
+        return (
+            f"Bytes that belong to no packed voxels follow in '{name}'; they were left out. All "
+            "voxels are there, by their checksum.",
+        )
+    return ()
+
+
+# Voxels as text
+
+
+def _fill_from_text(header: ImageHeader, file: BinaryIO, voxels: FloatVoxels) -> tuple[str, ...]:
+    done = 0
+    for words in _words(header, file):
+        if done + len(words) > voxels.size:
+            raise RequestError(
+                f"{header.path}: its header promises {voxels.size} voxels, but more numbers "
+                "follow. Correct the sizes in the header, or export it again."
+            )
+        voxels[done : done + len(words)] = _numbers(header, words)
+        done += len(words)
+    if done < voxels.size:
+        raise EOFError
+    return ()
+
+
+def _words(header: ImageHeader, file: BinaryIO) -> Iterator[list[bytes]]:
+    """Yield the words of a text in lists, none longer than a number."""
+    rest = b""
+    while piece := file.read(TEXT_PIECE_BYTES):
+        piece = piece.replace(b",", b" ")
+        words = (rest + piece).split()
+        rest = b"" if piece[-1:].isspace() else words.pop()
+        if max(map(len, [rest, *words])) > LONGEST_NUMBER:
+            _no_numbers(header, max([rest, *words], key=len))
+        yield words
+    if rest:
+        yield [rest]
+
+
+def _numbers(header: ImageHeader, words: list[bytes]) -> NDArray[np.generic]:
+    """Return words as numbers of the file's type; RequestError for what it cannot be."""
+    try:
+        numbers = np.array(words, dtype=f"S{LONGEST_NUMBER}").astype(np.float64)
+    except ValueError:
+        _no_numbers(header, words[0])
+    if header.kind.kind != "f" and numbers.size:
+        limits = np.iinfo(header.kind.str)
+        inside = (numbers >= limits.min) & (numbers <= limits.max) & (numbers == np.rint(numbers))
+        if not inside.all():
+            _no_numbers(header, words[int(np.argmin(inside))])
+    return numbers.astype(header.kind)
+
+
+def _no_numbers(header: ImageHeader, word: bytes) -> NoReturn:
+    raise RequestError(
+        f"{header.path}: its voxels are text by its header, but {word[:40]!r} is no number of the "
+        f"type {header.kind.name}. Is the encoding in the header right?"
+    )

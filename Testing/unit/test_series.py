@@ -134,7 +134,7 @@ def test_an_index_counts_only_when_it_is_a_time(tmp_path, units, expected):
     index = "axis 0 index type:=numeric\naxis 0 index values:=0 100 200 300 400"
     path = list_first(tmp_path / "a.seq.nrrd", index, units)
     if expected is None:
-        with pytest.raises(RequestError, match="does not tell when"):
+        with pytest.raises(RequestError, match="does not say when"):
             read_series(path)
     else:
         np.testing.assert_allclose(times_of(read_series(path)), expected)
@@ -151,7 +151,7 @@ def test_a_multivolume_lists_milliseconds(tmp_path, tag, told):
     if told:
         np.testing.assert_allclose(times_of(read_series(path)), 16.43 * np.arange(5))
     else:
-        with pytest.raises(RequestError, match="does not tell when"):
+        with pytest.raises(RequestError, match="does not say when"):
             read_series(path)
 
 

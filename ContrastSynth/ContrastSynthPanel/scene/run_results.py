@@ -8,7 +8,6 @@ from pathlib import Path
 import slicer
 
 import ContrastSynthLib.methods  # noqa: F401  (declares them)
-from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files import images
 from ContrastSynthLib.files.series import SEQUENCE_SUFFIX, read_series
@@ -158,18 +157,8 @@ def _read_run(source: str | Path | result.Result) -> tuple[dict[str, Volume | Se
         if series.is_file():
             outputs[role] = Series(tuple(read_series(series)))
         else:
-            outputs[role] = _read_output(Path(source) / f"{role}.nrrd", role)
+            outputs[role] = images.read_any_volume(Path(source) / f"{role}.nrrd")
     return outputs, provenance
-
-
-def _read_output(path: Path, role: str) -> Volume:
-    """Return the volume of an output. A map may be all 0, which ``read_volume`` would refuse."""
-    import SimpleITK as sitk
-
-    image, header = images.read_whole_image(path, f"the output '{role}' of a run")
-    array, grid = sitk.GetArrayFromImage(image), images.grid_in_file(path, image, header)
-    mark = images.synthetic_in_file(header)
-    return Volume(array, grid, Acquisition.from_header(header), mark)
 
 
 def _add_volume(scene, name: str, volume: Volume, declared: Output, reference, marks: dict):
