@@ -1,324 +1,149 @@
-"""DICOM to a volume: one series of single-slice files, or one multi-frame file.
+"""DICOM to volumes: a folder of slices, a multi-frame file, a dynamic series, a segmentation.
 
-Headers are read with pydicom. A frame looks for an attribute where its kind of file keeps
-it: in its own functional groups, in those that all frames share, or in the file itself.
+The steps stand in modules of their own: which files are images (``dicom_folder``), what their
+headers say (``dicom_header``), what they must have in common (``dicom_checks``), phases and
+copies (``dicom_phases``), their places (``dicom_stack``), and their values (``dicom_pixels``).
 """
 
 from __future__ import annotations
 
-import tempfile
 import warnings
-from collections import Counter
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import SimpleITK as sitk
-from numpy.typing import NDArray
 
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.files.dicom_header import (
-    DAMAGED,
-    Frame,
-    acquisition_of,
-    frames_of,
-    refuse_damaged,
+from ContrastSynthLib.files.dicom_acquisition import acquisition_of
+from ContrastSynthLib.files.dicom_checks import (
+    notes_on_kind,
+    refuse_mixtures,
+    refuse_other_kinds,
+    refuse_several_series,
+    refuse_unlike_slices,
 )
-from ContrastSynthLib.geometry import SHEAR_TOLERANCE, Grid, refuse_shear
-from ContrastSynthLib.volumes import Volume
-
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
-
-# Positions are written with few decimals: this much of a difference is rounding.
-ROUNDING_MM = 0.01
-UNEVEN_TOLERANCE = 0.01
-SAME_TOLERANCE = 1e-4
-
-# What tells images at one position apart: first contrasts, then times.
-CONTRASTS = (
-    *("EchoTime", "EffectiveEchoTime", "InversionTime", "InversionTimes", "FlipAngle"),
-    *("DiffusionBValue", "ImageType", "FrameType"),
-)
-TIMES = (
-    *("TemporalPositionIdentifier", "TemporalPositionIndex", "AcquisitionNumber", "TriggerTime"),
-    *("NominalCardiacTriggerDelayTime", "AcquisitionTime", "AcquisitionDateTime"),
-    *("FrameAcquisitionDateTime", "FrameReferenceDateTime"),
-)
+from ContrastSynthLib.files.dicom_folder import find_frames
+from ContrastSynthLib.files.dicom_header import Frame
+from ContrastSynthLib.files.dicom_phases import Part, choose, choose_several, parts_of
+from ContrastSynthLib.files.dicom_pixels import voxels
+from ContrastSynthLib.files.dicom_segmentation import Segmentation, is_segmentation, segmentation_of
+from ContrastSynthLib.files.dicom_stack import stack
+from ContrastSynthLib.files.dicom_times import starts_at_injection
+from ContrastSynthLib.volumes import Volume, checked_times
 
 
-def read_dicom(path: Path) -> Volume:
+def read_dicom(path: Path, selection: str | None = None) -> Volume:
     """Read a folder that holds one series of slices, or one DICOM file.
 
-    Slices are sorted by where they lie along their normal; the spacing is the distance
-    between them. Only a single slice takes its thickness from the header. Files of the
-    folder that hold no image are skipped; folders in it are not searched.
+    ``selection`` is the number of a phase or contrast where the series has several. Only a
+    single slice takes its thickness from the header. Files of the folder that hold no image
+    are skipped; folders in it are not searched. What was put right stands in the notes of the
+    volume.
 
-    Raises RequestError for no image, several series, several images at one position (a
-    dynamic series), colour, no or differing geometry, gaps, uneven or sheared slices, and
-    damaged files.
+    Raises RequestError for no image, several series, patients or places, several images at one
+    position without a selection, colour, no or differing geometry, gaps, uneven or sheared
+    slices, slices unlike the others, damaged files, and a segmentation.
     """
+    with _quietly():
+        frames, notes = _frames_of_one_series(path)
+        if is_segmentation(frames):
+            raise RequestError(
+                f"{path}: a segmentation (DICOM SEG), not a scan. Give it as the mask "
+                "(--in mask=FILE)."
+            )
+        parts, said = parts_of(path, frames)
+        return _volume(path, choose(path, parts, selection), [*notes, *said])
+
+
+def read_dicom_series(
+    path: Path, selection: str | None = None, times_s: Sequence[float] | None = None
+) -> list[Volume]:
+    """Read all phases of a dynamic series, each with its ``acquisition.time_s``.
+
+    The times are ``times_s`` where given, else seconds from the injection, or from the first
+    phase where its time is not known. ``selection`` chooses some phases, as in ``1,3-5``.
+    Raises RequestError as :func:`read_dicom` does, for a single phase, several contrasts, and
+    for times that are missing or do not increase.
+    """
+    with _quietly():
+        frames, notes = _frames_of_one_series(path)
+        if is_segmentation(frames):
+            raise RequestError(f"{path}: a segmentation (DICOM SEG), not a series of scans.")
+        parts, said = parts_of(path, frames)
+        chosen = choose_several(path, parts, selection)
+        times, on_times = _times(path, parts, chosen, times_s)
+        notes = [*notes, *said, *on_times]
+        return [_volume(path, part, notes, time) for part, time in zip(chosen, times, strict=True)]
+
+
+def _times(
+    path: Path, parts: list[Part], chosen: list[Part], given_s: Sequence[float] | None
+) -> tuple[list[float], list[str]]:
+    """Return the seconds of each phase, and a note on where they start."""
+    if given_s is not None:
+        return checked_times(given_s, len(chosen), str(path)).tolist(), []
+    if len(chosen) < 2:
+        raise RequestError(f"{path}: one volume, not a series. Expected a folder with all phases.")
+    times = [part.time_s for part in chosen if part.time_s is not None]
+    if len(times) < len(chosen):
+        raise RequestError(
+            f"{path}: the files do not say when their {len(chosen)} phases were taken. Give one "
+            "time in seconds for each, for example --times 0,85,155."
+        )
+    if starts_at_injection([part.frames for part in parts]):
+        return times, []
+    return times, ["The files do not say when the agent was given; times start at phase 1."]
+
+
+def read_dicom_mask(path: Path, selection: str | None = None) -> Volume:
+    """Read a mask: one segment of a DICOM segmentation, by number or label, or an image."""
+    with _quietly():
+        frames, notes = _frames_of_one_series(path)
+        if is_segmentation(frames):
+            mask: Segmentation = segmentation_of(path, frames, selection)
+            return replace(mask, notes=(*notes, *mask.notes))
+        parts, said = parts_of(path, frames)
+        return _volume(path, choose(path, parts, selection), [*notes, *said])
+
+
+def holds_dicom_series(path: Path, selection: str | None = None) -> bool:
+    """Return whether a folder or file is a dynamic series; False, too, for what cannot be read.
+
+    With a ``selection``: whether it chooses several phases.
+    """
+    if selection is not None:
+        return any(sign in selection for sign in ",-")
+    try:
+        with _quietly():
+            frames, _ = _frames_of_one_series(path)
+            return not is_segmentation(frames) and len(parts_of(path, frames)[0]) > 1
+    except RequestError:
+        return False
+
+
+def _frames_of_one_series(path: Path) -> tuple[list[Frame], list[str]]:
+    frames, notes = find_frames(path)
+    refuse_several_series(path, frames)
+    refuse_mixtures(path, frames)
+    refuse_other_kinds(path, frames)
+    return frames, notes
+
+
+def _volume(path: Path, part: Part, notes: list[str], time_s: float | None = None) -> Volume:
+    """Return one volume; a ``time_s`` counts instead of what its own files say."""
+    refuse_unlike_slices(path, part.frames)
+    frames, grid, on_place = stack(path, part.frames)
+    array, on_values = voxels(path, frames)
+    notes = [*notes, *notes_on_kind(frames), *on_place, *on_values]
+    acquisition = acquisition_of(frames)
+    if time_s is not None:
+        acquisition = replace(acquisition, time_s=time_s)
+    return Volume(array, grid, acquisition, None, tuple(notes))
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep back pydicom's warnings, which are of many small faults in the headers of hospitals."""
     with warnings.catch_warnings():
-        # pydicom warns of many small faults in the headers of hospitals' files.
         warnings.simplefilter("ignore")
-        frames = _find_frames(path)
-        _refuse_several_series(path, frames)
-        _refuse_other_kinds(path, frames)
-        frames, grid = _stack(path, frames)
-        return Volume(_voxels(frames, grid), grid, acquisition_of(frames))
-
-
-def _find_frames(path: Path) -> list[Frame]:
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    frames = [frame for file in files if file.is_file() for frame in frames_of(file)]
-    if not frames:
-        where = "no file in this folder is" if path.is_dir() else "this file is not"
-        raise RequestError(
-            f"{path}: {where} a DICOM image. Expected a folder with the slices of one series "
-            "(folders in it are not searched), or a multi-frame file."
-        )
-    return frames
-
-
-def _refuse_several_series(path: Path, frames: list[Frame]) -> None:
-    series = {str(frame.value("SeriesInstanceUID")): frame for frame in frames}
-    if len(series) == 1:
-        return
-    counts = Counter(str(frame.value("SeriesInstanceUID")) for frame in frames)
-    rows = []
-    for uid, frame in series.items():
-        # Nothing that names a patient; the description tells the user which series it is.
-        description = " ".join(str(frame.value("SeriesDescription") or "").split())
-        number = frame.value("SeriesNumber")
-        label = f"series {'?' if number is None else number}"
-        rows.append(f"  {label}, {frame.value('Modality') or 'no modality'}")
-        rows[-1] += f", '{description[:64]}', {counts[uid]} images"
-    raise RequestError(
-        f"{path}: holds {len(series)} series, expected one. Put the one that is wanted into a "
-        "folder of its own:\n" + "\n".join(sorted(rows))
-    )
-
-
-def _refuse_other_kinds(path: Path, frames: list[Frame]) -> None:
-    """Refuse what is not one stack of images with one grey value in each pixel."""
-    for frame in frames:
-        interpretation = str(frame.value("PhotometricInterpretation") or "MONOCHROME2")
-        if frame.number("SamplesPerPixel") not in (None, 1.0) or "MONOCHROME" not in interpretation:
-            raise RequestError(
-                f"{path}: '{frame.path.name}' is a colour image ({interpretation}). Expected "
-                "grey values as the scanner made them."
-            )
-        if "MOSAIC" in (frame.value("ImageType") or ()):
-            raise RequestError(
-                f"{path}: '{frame.path.name}' is a mosaic, all slices as tiles of one picture. "
-                "Convert it to NIfTI first."
-            )
-        if frame.value("ModalityLUTSequence"):
-            raise RequestError(
-                f"{path}: '{frame.path.name}' maps its values by a table (modality LUT). "
-                "Expected stored values with a rescale slope and intercept."
-            )
-
-
-def _one_for_all(
-    path: Path, frames: list[Frame], what: str, *attributes: tuple[str, int]
-) -> NDArray[np.float64]:
-    """Return the numbers of the (keyword, count) pairs, which all frames must agree upon."""
-    found = []
-    for frame in frames:
-        numbers = [frame.numbers(keyword, count) for keyword, count in attributes]
-        present = [n for n in numbers if n is not None]
-        if len(present) < len(numbers):
-            names = " or ".join(keyword for keyword, _ in attributes)
-            raise RequestError(
-                f"{path}: '{frame.path.name}' has no usable {names}, so nothing tells where its "
-                "pixels lie in the patient (a screenshot or a scanned picture?). Export the "
-                "original series."
-            )
-        found.append(np.concatenate(present))
-    table = np.array(found)
-    if np.abs(table - table[0]).max() > SAME_TOLERANCE:
-        kinds = {" ".join(f"{n:.4g}" for n in row) for row in np.round(table, 3) + 0.0}
-        raise RequestError(
-            f"{path}: the images differ in {what}: {'; '.join(sorted(kinds)[:5])}. Expected one "
-            "stack of parallel, equal slices (a localizer has several)."
-        )
-    return np.asarray(table[0])
-
-
-def _stack(path: Path, frames: list[Frame]) -> tuple[list[Frame], Grid]:
-    """Return the frames in the order of k, and their grid."""
-    cosines = _one_for_all(path, frames, "orientation", ("ImageOrientationPatient", 6))
-    row_mm, column_mm = _one_for_all(path, frames, "pixel spacing", ("PixelSpacing", 2))
-    if min(row_mm, column_mm) <= 0:
-        raise RequestError(f"{path}: PixelSpacing {row_mm:g}, {column_mm:g} mm is not positive.")
-    rows, columns = _one_for_all(path, frames, "image size", ("Rows", 1), ("Columns", 1))
-    axes = _in_plane_axes(path, cosines)
-    normal = np.cross(*axes)
-    positions = []
-    for frame in frames:
-        positions.append(_one_for_all(path, [frame], "position", ("ImagePositionPatient", 3)))
-    order = np.argsort(np.array(positions) @ normal, kind="stable")
-    frames = [frames[n] for n in order]
-    points = np.array(positions)[order]
-    _refuse_same_position(path, frames, points @ normal)
-    step = _step(path, points, normal) if len(frames) > 1 else normal * _thickness(path, frames[0])
-    slice_mm = float(np.linalg.norm(step))
-    direction = np.column_stack([*axes, step / slice_mm])
-    try:
-        refuse_shear(direction)
-    except RequestError as error:
-        raise RequestError(f"{path}: {error}") from None
-    grid = Grid(
-        size=(int(columns), int(rows), len(frames)),
-        # PixelSpacing names the distance between rows first, and that is a step along j.
-        spacing_mm=(float(column_mm), float(row_mm), round(slice_mm, 12)),
-        origin_mm=(float(points[0, 0]), float(points[0, 1]), float(points[0, 2])),
-        direction=tuple(float(d) for d in direction.ravel()),
-    )
-    return frames, grid
-
-
-def _in_plane_axes(path: Path, cosines: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the unit vectors of i and j in LPS: the header's, freed of their rounding."""
-    along_row, along_column = cosines.reshape(2, 3)
-    lengths = np.linalg.norm(cosines.reshape(2, 3), axis=1)
-    if np.abs(lengths - 1).max() > 0.01 or abs(along_row @ along_column) > 1e-3:
-        raise RequestError(
-            f"{path}: ImageOrientationPatient {cosines.tolist()} is not a pair of unit vectors at "
-            "a right angle. Export the original series."
-        )
-    along_row = along_row / lengths[0]
-    along_column = along_column - (along_column @ along_row) * along_row
-    return np.array([along_row, along_column / np.linalg.norm(along_column)])
-
-
-def _refuse_same_position(path: Path, frames: list[Frame], along_mm: NDArray[np.float64]) -> None:
-    first_of_place = np.diff(along_mm, prepend=-np.inf) > ROUNDING_MM
-    place = np.cumsum(first_of_place)
-    if place[-1] == len(frames):
-        return
-    members = [[frames[n] for n in np.flatnonzero(place == p)] for p in np.unique(place)]
-    crowded = [group for group in members if len(group) > 1]
-    several = f"{max(len(group) for group in crowded)} images at one position"
-    shown = _listed(along_mm[first_of_place][[len(group) > 1 for group in members]])
-    differing = [
-        keyword
-        for keyword in (*CONTRASTS, *TIMES)
-        if any(len({str(frame.value(keyword)) for frame in group}) > 1 for group in crowded)
-    ]
-    if not differing:
-        raise RequestError(
-            f"{path}: duplicated slices, {several}: at {shown} mm along the normal. Remove the "
-            "copies."
-        )
-    if differing[0] in CONTRASTS:
-        raise RequestError(
-            f"{path}: {several} that differ in {differing[0]}: at {shown} mm along the normal. "
-            "Expected one image a position; keep those of one contrast."
-        )
-    raise RequestError(
-        f"{path}: this is a dynamic series, {several} that differ in {differing[0]}: at {shown} "
-        "mm along the normal. Expected one 3D volume; extract the time point first."
-    )
-
-
-def _step(
-    path: Path, points: NDArray[np.float64], normal: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return the vector from a slice to the next, the same for all: LPS millimetres."""
-    count = len(points)
-    step = np.asarray((points[-1] - points[0]) / (count - 1))
-    gaps = np.diff(points @ normal)
-    usual = float(np.median(gaps))
-    tolerance = UNEVEN_TOLERANCE * usual + ROUNDING_MM
-    off = np.flatnonzero(np.abs(gaps - usual) > tolerance)
-    if len(off):
-        along = points @ normal
-        where = "; ".join(f"{gaps[n]:.4g} mm between {_listed(along[n : n + 2])}" for n in off[:5])
-        raise RequestError(
-            f"{path}: the {count} slices are not evenly spaced: {usual:.4g} mm is usual, but "
-            f"{where} (mm along the normal). Is a slice missing? Export the whole series again."
-        )
-    lattice = points[0] + np.arange(count)[:, None] * step
-    deviation = float(np.linalg.norm(points - lattice, axis=1).max())
-    if deviation > tolerance:
-        raise RequestError(
-            f"{path}: the slices are not a regular stack, they lie up to {deviation:.3g} mm beside "
-            "even steps along a line. Export the original series."
-        )
-    across = step - (step @ normal) * normal
-    drift = float(np.linalg.norm(across))
-    # A drift that is small from the first slice to the last is the rounding of the header.
-    if drift > SHEAR_TOLERANCE * usual and drift * (count - 1) <= 2 * ROUNDING_MM:
-        step = step - across
-    return step
-
-
-def _thickness(path: Path, frame: Frame) -> float:
-    for keyword in ("SliceThickness", "SpacingBetweenSlices"):
-        thickness = frame.number(keyword)
-        if thickness is not None and thickness > 0:
-            return thickness
-    raise RequestError(f"{path}: a single slice whose header has no SliceThickness.")
-
-
-def _listed(millimetres: Sequence[float] | NDArray[np.float64]) -> str:
-    shown = ", ".join(f"{n:.2f}" for n in millimetres[:5])
-    return shown + (", ..." if len(millimetres) > 5 else "")
-
-
-def _voxels(frames: list[Frame], grid: Grid) -> NDArray[np.float32]:
-    """Return the rescaled values, (k, j, i)."""
-    array = np.empty(grid.shape, dtype=np.float32)
-    by_file = sorted(enumerate(frames), key=lambda pair: pair[1].path)
-    for path, members in groupby(by_file, key=lambda pair: pair[1].path):
-        stored = _stored_values(path).reshape(-1, *grid.shape[1:])
-        for k, frame in members:
-            slope, intercept = frame.number("RescaleSlope"), frame.number("RescaleIntercept")
-            values = stored[frame.index] * (1.0 if slope is None else slope)
-            array[k] = values + (intercept or 0.0)
-    return array
-
-
-def _stored_values(path: Path) -> NDArray[Any]:
-    """Return the numbers as stored, before any rescaling, (frames, rows, columns)."""
-    import pydicom
-    from pydicom.pixels.decoders.base import get_decoder
-
-    try:
-        dataset = pydicom.dcmread(path)
-        if get_decoder(dataset.file_meta.TransferSyntaxUID).is_available:
-            return np.asarray(dataset.pixel_array)
-        return _decompressed(dataset)
-    except DAMAGED as error:
-        refuse_damaged(path, error)
-
-
-def _decompressed(dataset: Dataset) -> NDArray[Any]:
-    """Return the stored values of compressed pixels, (frames, rows, columns).
-
-    For codecs that pydicom needs further packages for. ITK has them all, but applies the
-    rescaling of some kinds of image and not of others: it gets nothing but the pixels.
-    """
-    import pydicom
-    from pydicom.uid import MultiFrameGrayscaleWordSecondaryCaptureImageStorage
-
-    copy = pydicom.Dataset()
-    copy.file_meta = pydicom.dataset.FileMetaDataset()
-    copy.file_meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
-    copy.SOPClassUID = MultiFrameGrayscaleWordSecondaryCaptureImageStorage
-    copy.SOPInstanceUID = dataset.SOPInstanceUID
-    for keyword in (
-        *("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "BitsAllocated"),
-        *("BitsStored", "HighBit", "PixelRepresentation", "PixelData"),
-    ):
-        if keyword in dataset:
-            copy[keyword] = dataset[keyword]
-    copy.PhotometricInterpretation = "MONOCHROME2"
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "pixels.dcm"
-        copy.save_as(file, enforce_file_format=True)
-        return np.asarray(sitk.GetArrayFromImage(sitk.ReadImage(str(file))))
+        yield

@@ -1,0 +1,361 @@
+"""Several images at one position: copies, contrasts, or the phases of a dynamic series.
+
+Images are called copies only when their pixels are equal. Otherwise they are parts of the
+series: each contrast (echo, flip angle, kind of image) and each time is a volume of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.dicom_acquisition import seconds_of_day
+from ContrastSynthLib.files.dicom_checks import named
+from ContrastSynthLib.files.dicom_header import Frame
+from ContrastSynthLib.files.dicom_pixels import digests
+from ContrastSynthLib.files.dicom_stack import listed, plane_of, positions_of
+from ContrastSynthLib.files.dicom_times import phase_times
+
+# Images this close along the normal lie at one position.
+SAME_PLACE_MM = 0.05
+
+# What sets images at one position apart: first contrasts, then times, then mere order.
+CONTRASTS = (
+    *("EchoTime", "EffectiveEchoTime", "EchoNumbers", "InversionTime", "InversionTimes"),
+    *("FlipAngle", "DiffusionBValue", "ImageType", "FrameType"),
+)
+TIMES = (
+    *("TemporalPositionIdentifier", "TemporalPositionIndex", "AcquisitionNumber", "TriggerTime"),
+    *("TemporalPositionTimeOffset", "NominalCardiacTriggerDelayTime", "FrameReferenceTime"),
+    *("AcquisitionTime", "AcquisitionDateTime", "FrameAcquisitionDateTime"),
+    *("FrameReferenceDateTime", "ContrastBolusStartTime", "ContrastBolusAgent"),
+)
+ORDERS = ("InstanceNumber", "ContentTime", "InstanceCreationTime")
+MOST_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Part:
+    """One volume of a series: its frames, what sets it apart, and its start in seconds."""
+
+    frames: list[Frame]
+    contrast: str = ""
+    apart_by: str = ""
+    time_s: float | None = None
+    positions: int = 0
+    """How many positions the whole series has; a part may have fewer."""
+
+
+def parts_of(path: Path, frames: list[Frame]) -> tuple[list[Part], list[str]]:
+    """Return the volumes of one series, in the order of contrast and time, and notes on copies.
+
+    Raises RequestError for frames that do not lie in parallel planes, for two images with one
+    identity, and for images at one position that nothing sets apart.
+    """
+    normal = plane_of(path, frames).normal
+    along_mm = positions_of(path, frames) @ normal
+    frames, kept, notes = _without_copies(path, frames, _places(along_mm))
+    along_mm = along_mm[kept]
+    place = _places(along_mm)
+    if place.max() + 1 == len(frames):
+        return [Part(frames, positions=len(frames))], notes
+    groups = _by_contrast(frames, place)
+    parts = []
+    for contrast, members in groups:
+        own = [frames[n] for n in members]
+        for apart_by, phase in _by_time(path, own, place[members], along_mm[members]):
+            parts.append(
+                Part([own[n] for n in phase], contrast, apart_by, None, int(place.max()) + 1)
+            )
+    return _with_times(parts), notes
+
+
+def _places(along_mm: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return the number of each image's position along the normal, from 0."""
+    order = np.argsort(along_mm, kind="stable")
+    firsts = np.diff(along_mm[order], prepend=-np.inf) > SAME_PLACE_MM
+    place = np.empty(len(along_mm), dtype=np.intp)
+    place[order] = np.cumsum(firsts) - 1
+    return place
+
+
+def _without_copies(
+    path: Path, frames: list[Frame], place: NDArray[np.intp]
+) -> tuple[list[Frame], list[int], list[str]]:
+    """Return the frames without copies, their numbers, and a note.
+
+    A copy has the identity of another image, at its position, and the same pixels.
+    """
+    first: dict[tuple[str, int, int], int] = {}
+    twins: dict[int, int] = {}
+    # Of 'IM3.dcm' and 'IM3 (1).dcm', the longer name is that of the copy.
+    for n in sorted(range(len(frames)), key=lambda n: len(frames[n].path.name)):
+        frame = frames[n]
+        uid = frame.header.get("SOPInstanceUID")
+        if uid and first.setdefault((str(uid), frame.index, int(place[n])), n) != n:
+            twins[n] = first[(str(uid), frame.index, int(place[n]))]
+    twins = {n: other for n, other in twins.items() if frames[n].path != frames[other].path}
+    for n, other in twins.items():
+        one, another = digests([frames[other], frames[n]])
+        if one != another:
+            raise RequestError(
+                f"{path}: {named([frames[other], frames[n]])} have one SOPInstanceUID and "
+                "position, but different pixels; one of them was changed. Keep the right one."
+            )
+    kept = [n for n in range(len(frames)) if n not in twins]
+    if not twins:
+        return frames, kept, []
+    copies = named([frames[n] for n in twins])
+    note = f"Copies of other files, with the same pixels, were left out: {copies}."
+    return [frames[n] for n in kept], kept, [note]
+
+
+def _comparable(value: Any) -> tuple[int, float, str]:
+    """Return a value such that numbers and times sort as such, and what is absent comes first."""
+    if value is None or value == "":
+        return (0, 0.0, "")
+    text = str(value).strip()
+    try:
+        return (1, float(text), "")
+    except ValueError:
+        return (2, 0.0, text)
+
+
+def _values(frames: Sequence[Frame], keyword: str) -> list[tuple[int, float, str]]:
+    """Return what the frames hold of an attribute; the number of seconds for a time of day."""
+    if keyword.endswith("Time") and keyword in {"AcquisitionTime", "ContentTime"}:
+        seconds = [seconds_of_day(frame.value(keyword)) for frame in frames]
+        known = [s for s in seconds if s is not None]
+        # A scan that goes on at midnight.
+        night = bool(known) and max(known) - min(known) > 43200
+        later = [s + 86400 if s is not None and night and s < 43200 else s for s in seconds]
+        return [_comparable(s) for s in later]
+    return [_comparable(frame.value(keyword)) for frame in frames]
+
+
+def _by_contrast(frames: list[Frame], place: NDArray[np.intp]) -> list[tuple[str, list[int]]]:
+    """Return groups of frame numbers, each with its contrast in words, where contrasts differ."""
+    differing = [key for key in CONTRASTS if _differ_somewhere(_values(frames, key), place)]
+    keys = list(zip(*(_values(frames, key) for key in differing), strict=True))
+    if not keys:
+        return [("", list(range(len(frames))))]
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for n, key in enumerate(keys):
+        groups.setdefault(key, []).append(n)
+    return [
+        (
+            ", ".join(f"{key} {_shown(frames[groups[g][0]].value(key))}" for key in differing),
+            groups[g],
+        )
+        for g in sorted(groups)
+    ]
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
+    text = value if isinstance(value, str) else "/".join(map(str, np.atleast_1d(value)))
+    return "".join(c for c in text if c.isprintable())[:40]
+
+
+def _differ_somewhere(values: list[Any], place: NDArray[np.intp]) -> bool:
+    """Return whether two images at one position have different values."""
+    first: dict[int, Any] = {}
+    return any(first.setdefault(p, v) != v for p, v in zip(place.tolist(), values, strict=True))
+
+
+def _by_time(
+    path: Path, frames: list[Frame], place: NDArray[np.intp], along_mm: NDArray[np.float64]
+) -> list[tuple[str, list[int]]]:
+    """Return the phases of one contrast, each as frame numbers, with what sets them apart."""
+    counts = np.bincount(place)
+    most = int(counts.max())
+    if most == 1:
+        return [("", list(range(len(frames))))]
+    all_values = {key: _values(frames, key) for key in (*TIMES, *ORDERS)}
+    for key in _perfect(all_values, place, most):
+        values = all_values[key]
+        phases = [[n for n, v in enumerate(values) if v == one] for one in sorted(set(values))]
+        return [(key, phase) for phase in phases]
+    if len(set(counts[counts > 0].tolist())) > 1:
+        _refuse_crowd(path, frames, place, along_mm)
+    for key in (*TIMES, *ORDERS):
+        values = all_values[key]
+        if len(set(zip(place.tolist(), values, strict=True))) == len(frames):
+            if key in ORDERS:
+                _refuse_equal_pixels(path, frames, place, along_mm)
+            return [(key, phase) for phase in _ranked(values, place, most)]
+    _refuse_crowd(path, frames, place, along_mm)
+    return []
+
+
+def _perfect(all_values: dict[str, list[Any]], place: NDArray[np.intp], most: int) -> list[str]:
+    """Return the attributes with one value for each phase, those that every image holds first."""
+    found = []
+    for key, values in all_values.items():
+        distinct = len(set(zip(place.tolist(), values, strict=True))) == len(values)
+        if distinct and len(set(values)) == most:
+            found.append(key)
+    return sorted(found, key=lambda key: any(value[0] == 0 for value in all_values[key]))
+
+
+def _ranked(values: list[Any], place: NDArray[np.intp], most: int) -> list[list[int]]:
+    """Return the n-th image of every position as the n-th phase."""
+    phases: list[list[int]] = [[] for _ in range(most)]
+    for p in np.unique(place):
+        members = sorted(np.flatnonzero(place == p).tolist(), key=lambda n: values[n])
+        for phase, n in zip(phases, members, strict=True):
+            phase.append(n)
+    return phases
+
+
+def _refuse_equal_pixels(
+    path: Path, frames: list[Frame], place: NDArray[np.intp], along_mm: NDArray[np.float64]
+) -> None:
+    """Refuse a series of which every image is there several times under other identities."""
+    pixels = digests(frames)
+    if len(set(zip(place.tolist(), pixels, strict=True))) == len(set(place.tolist())):
+        _refuse_crowd(path, frames, place, along_mm)
+
+
+def _refuse_crowd(
+    path: Path, frames: list[Frame], place: NDArray[np.intp], along_mm: NDArray[np.float64]
+) -> None:
+    """Raise the RequestError for images at one position which are no phases of a series."""
+    counts = np.bincount(place)
+    crowded = [n for n in range(len(frames)) if counts[place[n]] > 1]
+    pixels = digests([frames[n] for n in crowded])
+    at = [place[n] for n in crowded]
+    shown = listed(sorted({round(float(along_mm[n]), 2) for n in crowded}))
+    several = f"{counts.max()} images at one position"
+    files = named([frames[n] for n in crowded])
+    if len(set(zip(at, pixels, strict=True))) == len(set(at)):
+        raise RequestError(
+            f"{path}: duplicated slices, {several} with the same pixels: at {shown} mm along the "
+            f"normal, {files}. Remove the copies."
+        )
+    raise RequestError(
+        f"{path}: {several} with different pixels: at {shown} mm along the normal, {files}. They "
+        "are no copies, and other positions have fewer or nothing sets them apart. Put the images "
+        "of one volume into a folder of their own."
+    )
+
+
+def _with_times(parts: list[Part]) -> list[Part]:
+    """Return the parts with their times; those of another contrast start anew."""
+    timed: list[Part] = []
+    for contrast in dict.fromkeys(part.contrast for part in parts):
+        own = [part for part in parts if part.contrast == contrast]
+        known = phase_times([part.frames for part in own])
+        times: list[float | None] = [None] * len(own) if known is None else [*known]
+        for part, time in zip(own, times, strict=True):
+            timed.append(Part(part.frames, contrast, part.apart_by, time, part.positions))
+    return timed
+
+
+def choose(path: Path, parts: list[Part], selection: str | None) -> Part:
+    """Return the part with the number that was chosen; the only one where nothing was.
+
+    Raises RequestError that lists the parts, and for a part that lacks slices.
+    """
+    if selection is None and len(parts) == 1:
+        return parts[0]
+    if selection is None:
+        raise RequestError(f"{path}: {_what_it_is(parts)}\n{_how_to_choose(path, parts)}")
+    number = int(selection) if selection.isascii() and selection.isdigit() else 0
+    if not 1 <= number <= len(parts):
+        raise RequestError(
+            f"{path}: there is no part '{selection}'; expected a number from 1 to {len(parts)}.\n"
+            + _how_to_choose(path, parts)
+        )
+    part = parts[number - 1]
+    refuse_incomplete(path, [part], number)
+    return part
+
+
+def choose_several(path: Path, parts: list[Part], selection: str | None) -> list[Part]:
+    """Return the parts that make a series: all, or those chosen as in ``1,3-5``.
+
+    Raises RequestError for parts of several contrasts, and for those that lack slices.
+    """
+    chosen = parts
+    if selection is not None:
+        chosen = [parts[n - 1] for n in _numbers(path, parts, selection)]
+    if len({part.contrast for part in chosen}) > 1:
+        raise RequestError(
+            f"{path}: {_what_it_is(parts)}\n{_how_to_choose(path, parts)} Several make a series, "
+            f"as in {path.name}@1,3-5."
+        )
+    for part in chosen:
+        refuse_incomplete(path, [part], parts.index(part) + 1)
+    return chosen
+
+
+def _numbers(path: Path, parts: list[Part], selection: str) -> list[int]:
+    found: list[int] = []
+    for piece in selection.split(","):
+        first, dash, last = (text.strip() for text in piece.partition("-"))
+        ends = [first, last] if dash else [first, first]
+        if not all(end.isascii() and end.isdigit() and len(end) < 6 for end in ends):
+            ends = ["0", "0"]
+        found += range(int(ends[0]), min(int(ends[1]), len(parts) + 1) + 1) or [0]
+    if found != sorted(set(found)) or found[0] < 1 or found[-1] > len(parts):
+        raise RequestError(
+            f"{path}: '{selection}' chooses no parts; expected numbers from 1 to {len(parts)} in "
+            "their order, as in 1,3-5.\n" + _how_to_choose(path, parts)
+        )
+    return found
+
+
+def refuse_incomplete(path: Path, parts: list[Part], first: int = 1) -> None:
+    """Raise RequestError for a part with fewer images than the series has positions."""
+    for number, part in enumerate(parts, start=first):
+        if len(part.frames) != part.positions:
+            raise RequestError(
+                f"{path}: part {number} has {len(part.frames)} images at {part.positions} "
+                "positions. Is the copy complete, or was the scan stopped? Choose another part, or "
+                "move its images away."
+            )
+
+
+def _what_it_is(parts: list[Part]) -> str:
+    several = f"{len(parts)} images at one position"
+    if any(part.contrast for part in parts):
+        keys = ", ".join(word.split()[0] for word in parts[0].contrast.split(", "))
+        return f"{several} that differ in {keys}. Expected one image a position."
+    key = parts[0].apart_by
+    kind = "images that nothing but their order sets apart" if key in ORDERS else "a dynamic series"
+    return f"this is {kind}, {several} that differ in {key}. Expected one 3D volume."
+
+
+def _how_to_choose(path: Path, parts: list[Part]) -> str:
+    rows = [f"  {number}: {_row(part)}" for number, part in enumerate(parts, start=1)]
+    if len(rows) > MOST_SHOWN:
+        rows[MOST_SHOWN:] = [f"  ... {len(rows) - MOST_SHOWN} more"]
+    example = f"Write the number behind the path, {path.name}@{min(2, len(parts))}"
+    series = (
+        "" if parts[0].contrast else "; the command kinetics reads all of them (--series FOLDER)"
+    )
+    return "\n".join(rows) + f"\n{example}, to choose one (--in ROLE=PATH@NUMBER){series}."
+
+
+def _row(part: Part) -> str:
+    words = [part.contrast] if part.contrast else []
+    if part.time_s is not None:
+        words.append(f"at {part.time_s:.6g} s")
+    if part.apart_by and part.apart_by != "InstanceNumber":
+        words.append(f"{part.apart_by} {_shown(part.frames[0].value(part.apart_by))}")
+    agent = part.frames[0].value("ContrastBolusAgent")
+    if agent and part.apart_by != "ContrastBolusAgent":
+        words.append("with contrast agent")
+    count = len(part.frames)
+    words.append(
+        f"{count} images" if count == part.positions else f"{count} of {part.positions} images"
+    )
+    return ", ".join(words)
