@@ -11,8 +11,10 @@ import numpy as np
 
 from ContrastSynthLib.commands.printing import print_json, print_nested, print_warnings
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.dicom_segmentation import fitted
 from ContrastSynthLib.files.images import file_suffix, read_mask, read_volume, write_volume
 from ContrastSynthLib.files.replacing import PNG_MARK, refuse_to_replace
+from ContrastSynthLib.files.selection import split_selection
 from ContrastSynthLib.running.jobs import JsonLines, progress_for
 from ContrastSynthLib.volumes import Volume
 
@@ -30,11 +32,12 @@ INPUTS = ("reference", "synthetic", "pre", "post", "mask", "series", "compare", 
 def inputs_in(options: Namespace) -> dict[str, list[str]]:
     """Return the files that a command reads, by option."""
     given = {name: getattr(options, name, None) for name in INPUTS}
-    return {
+    listed = {
         name: [value] if isinstance(value, str) else list(value)
         for name, value in given.items()
         if value
     }
+    return {name: [str(split_selection(v)[0]) for v in values] for name, values in listed.items()}
 
 
 def evaluate(options: Namespace, lines: JsonLines | None) -> None:
@@ -49,6 +52,7 @@ def evaluate(options: Namespace, lines: JsonLines | None) -> None:
     roles = ("reference", "synthetic", "pre", "post", "mask")
     given = {role: path for role in roles if (path := getattr(options, role))}
     read = {role: _read(role, path) for role, path in given.items()}
+    read = {role: fitted(volume, read["reference"].grid) for role, volume in read.items()}
     progress(0.1, "Bringing the volumes onto one grid")
     volumes, alignment = onto_reference(read, options.align)
     reference, synthetic = volumes["reference"], volumes["synthetic"]
@@ -87,7 +91,7 @@ def uptake(options: Namespace, lines: JsonLines | None) -> None:
 
     refuse_to_replace([options.out], UPTAKE_MARK, inputs_in(options))
     pre, post = _read("pre", options.pre), _read("post", options.post)
-    mask = _read("mask", options.mask) if options.mask else None
+    mask = fitted(_read("mask", options.mask), pre.grid) if options.mask else None
     check_same_grid({"pre": pre, "post": post} | ({"mask": mask} if mask else {}))
     region = foreground([pre, post], mask)
     warnings = [region.message] if region.message else []
@@ -150,10 +154,17 @@ def profile(options: Namespace, lines: JsonLines | None) -> None:
 
 
 def _read(role: str, path: str) -> Volume:
+    """Read a volume or a mask, and print what its reader noted."""
     try:
-        return read_mask(path) if role == "mask" else read_volume(path)
+        volume = read_mask(path) if role == "mask" else read_volume(path)
     except RequestError as error:
         raise RequestError(f"'{role}': {error}") from None
+    _print_notes(role, volume)
+    return volume
+
+
+def _print_notes(role: str, volume: Volume) -> None:
+    print_warnings([f"'{role}': {note}" for note in volume.notes])
 
 
 def _distinct_names(paths: Sequence[str]) -> list[str]:
@@ -171,7 +182,8 @@ def kinetics(options: Namespace, lines: JsonLines | None) -> None:
 
     given = _seconds(options.times)
     series = read_series(options.series, given)
-    mask = _read("mask", options.mask)
+    _print_notes("series", series[0])
+    mask = fitted(_read("mask", options.mask), series[0].grid)
     compare = read_series(options.compare) if options.compare else None
     report = kinetics_report(series, given, mask, compare)
     if options.maps:

@@ -73,7 +73,12 @@ def read_dicom_series(
         chosen = choose_several(path, parts, selection)
         times, on_times = _times(path, parts, chosen, times_s)
         notes = [*notes, *said, *on_times]
-        return [_volume(path, part, notes, time) for part, time in zip(chosen, times, strict=True)]
+        volumes = [
+            _volume(path, part, notes, time) for part, time in zip(chosen, times, strict=True)
+        ]
+        # The first volume speaks for the series.
+        said_once = tuple(dict.fromkeys(note for volume in volumes for note in volume.notes))
+        return [replace(volumes[0], notes=said_once), *volumes[1:]]
 
 
 def _times(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.dicom_segmentation import fitted
 from ContrastSynthLib.files.images import read_mask, read_volume
 from ContrastSynthLib.files.series import holds_series, read_series
 from ContrastSynthLib.preprocessing.alignment import align
@@ -29,10 +30,14 @@ def read_inputs(method: Method, request: Request) -> Inputs:
     one, and times that are missing, too many or do not increase.
     """
     timed = _timed_role(method, request)
-    return {
+    inputs = {
         role: _read_role(method, role, given, request.times_s if role == timed else ())
         for role, given in request.inputs.items()
     }
+    if MASK_ROLE in inputs and method.reference in inputs:
+        grid = inputs[method.reference][0].grid
+        inputs[MASK_ROLE] = [fitted(mask, grid) for mask in inputs[MASK_ROLE]]
+    return inputs
 
 
 def _read_role(

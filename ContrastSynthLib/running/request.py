@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ContrastSynthLib.files.selection import split_selection
 from ContrastSynthLib.volumes import Series, Volume
 
 Source = Volume | Series | str | Path
-"""A volume or a series in memory, or the file or DICOM folder that holds it."""
+"""A volume or a series in memory, or the file or DICOM folder that holds it.
+
+``FOLDER@2`` is the second phase of a DICOM series, ``FILE@Tumour`` a segment.
+"""
 
 
 @dataclass(frozen=True)
@@ -41,5 +45,6 @@ def files_of(request: Request) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for role, given in request.inputs.items():
         sources = [given] if isinstance(given, (Volume, Series, str, Path)) else given
-        found[role] = [Path(source) for source in sources if isinstance(source, (str, Path))]
+        paths = [source for source in sources if isinstance(source, (str, Path))]
+        found[role] = [split_selection(path)[0] for path in paths]
     return found
