@@ -1,1 +1,1 @@
-"""A network over a whole volume: into pieces, through the memory there is, and back."""
+"""Running a network over a whole volume: cut it into pieces, run them in batches, reassemble."""

@@ -1,8 +1,8 @@
-"""A network over many pieces of a volume, batch by batch, in the memory that there is.
+"""Running a network over the pieces of a volume, with less memory when it does not suffice.
 
-The ladder: as many pieces at once as an estimate allows, then half of them, down to one, then
-smaller pieces where the network takes them, then the CPU. Each attempt begins with the first piece
-again, so that a result has one precision throughout.
+The memory ladder: as many pieces per batch as an estimate allows, then half as many, down to one,
+then smaller pieces where the network allows them, then the CPU. Each attempt starts again with the
+first piece, so that a result is computed in one precision throughout.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from ContrastSynthLib.volumes import FloatArray
 if TYPE_CHECKING:
     from torch.nn import Module
 
-Answer = TypeVar("Answer")
+Found = TypeVar("Found")
 LARGEST_BATCH = 32
-# A CPU is busy with a few slices; an Apple GPU does not tell what would fit.
+# A few slices occupy all cores of a CPU; the free memory of an Apple GPU is not known.
 BATCH_WITHOUT_ESTIMATE = 4
 
 LAYOUTS = {4: "channels_last", 5: "channels_last_3d"}
-"""Layout in memory by the number of axes of a batch."""
+"""Memory layout in torch by the number of axes of a batch."""
 
-# Share of the free GPU memory that a batch may take: the allocator loses some to gaps.
+# Fraction of the free GPU memory that a batch may take: fragmentation costs some.
 USED_SHARE = 0.7
 
 # The first NVIDIA generation with bfloat16 in hardware; older ones emulate it slowly.
 BFLOAT16_CAPABILITY = (8, 0)
 
 SLICES = Slices(lambda which: np.zeros((0, 1, 1, 1), np.float32), 0)
-"""What a solver that goes through slices by itself calls its pieces."""
+"""Stands for the pieces in the messages and records of a solver, which cuts slices itself."""
 
 TOO_LITTLE_MEMORY = (
-    "Memory does not suffice for one piece of the volume at a time, not even on the CPU. Close "
-    "other programs, choose a tighter mask (--in mask=FILE), to which the volume is cut, or use a "
-    "computer with more memory."
+    "There is not enough memory for one piece of the volume at a time, not even on the CPU. Close "
+    "other programs, choose a tighter mask (--in mask=FILE), to which the volume is cropped, or "
+    "use a computer with more memory."
 )
 
 OUT_OF_MEMORY_WORDS = (
@@ -56,7 +56,7 @@ OUT_OF_MEMORY_WORDS = (
 
 @dataclass(frozen=True)
 class Attempt:
-    """Where, and on how many pieces at once, a network is tried."""
+    """A device, a batch size and the pieces with which a run is attempted."""
 
     device: str
     batch: int
@@ -72,16 +72,16 @@ def run_pieces(
     warn: Callable[[str], None],
     record: dict[str, Any],
 ) -> dict[str, FloatArray]:
-    """Return what the network makes of all pieces, put together by ``pieces.restore``, float32.
+    """Return the outputs of the network over all pieces, as ``pieces.restore`` assembles them.
 
-    The network makes a dictionary of (b, channels, ...) of the input (b, channels, ...). CUDA
-    computes in half precision, other devices in full. ``record["memory"]`` holds the device, the
-    batch, the precision and, as ``too_large``, the attempts for which memory did not suffice;
-    ``warn`` says so for each of these. The network is left in the mode, and on the device, that it
-    came with.
+    The network maps (b, channels, ...) to a dictionary of outputs (b, channels, ...). On CUDA it
+    computes in half precision, elsewhere in float32; outputs are float32. ``record["memory"]``
+    holds the device, the batch, the precision and, as ``too_large``, the attempts for which memory
+    did not suffice; for each of these ``warn`` gets a message. Mode and device of the network are
+    restored at the end.
 
-    Raises RequestError when memory does not suffice for one piece on the CPU, and whatever
-    ``progress`` raises, which is how a run is cancelled.
+    Raises RequestError when memory does not suffice for one piece on the CPU, and any exception of
+    ``progress``, such as Cancelled.
     """
     home = next((tensor.device for tensor in network.state_dict().values()), "cpu")
     modes = {module: module.training for module in network.modules()}
@@ -106,17 +106,17 @@ def run_pieces(
 
 
 def first_that_fits(
-    compute: Callable[[str, int], Answer],
+    compute: Callable[[str, int], Found],
     batch: int,
     *,
     device: str,
     warn: Callable[[str], None],
     record: dict[str, Any],
-) -> Answer:
-    """Return what ``compute`` makes of the first device and batch for which memory suffices.
+) -> Found:
+    """Return ``compute(device, batch)`` for the first attempt for which memory suffices.
 
-    It starts with ``batch`` slices at once on ``device``, goes down to one, then to the CPU. What
-    was too large is recorded as :func:`run_pieces` does, with the same warnings and errors.
+    The first attempt has ``batch`` slices at once on ``device``; the batch is halved down to one,
+    then the CPU is used. Records, warnings and errors are those of :func:`run_pieces`.
     """
     too_large: list[Attempt] = []
     for where in dict.fromkeys((device, "cpu")):
@@ -135,11 +135,11 @@ def first_that_fits(
 
 
 def _attempts(network: Module, pieces: Pieces, device: str) -> Iterator[Attempt]:
-    """Yield what to try, from the fastest down to what needs the least memory."""
+    """Yield the attempts, from the fastest to the one that needs the least memory."""
     for where in dict.fromkeys((device, "cpu")):
         tried: Pieces | None = pieces
         while tried is not None:
-            # Where one piece was too much for the estimate, the attempt with one says so.
+            # Where memory did not suffice for the estimate, the attempt with one piece follows.
             estimated = unless_out_of_memory(where, partial(_estimate, network, tried, where))
             batch = min(estimated or 1, tried.count)
             while batch:
@@ -149,7 +149,7 @@ def _attempts(network: Module, pieces: Pieces, device: str) -> Iterator[Attempt]
 
 
 def _estimate(network: Module, pieces: Pieces, device: str) -> int:
-    """Return how many pieces fit at once: on CUDA by what the first one takes."""
+    """Return how many pieces fit into memory at once, on CUDA measured with the first one."""
     import torch
 
     if torch.device(device).type != "cuda":
@@ -172,7 +172,7 @@ def _run_all(
     pieces, device = attempt.pieces, attempt.device
     plural = f"{pieces.noun.capitalize()}s"
 
-    def answers() -> Iterator[tuple[slice, dict[str, FloatArray]]]:
+    def outputs() -> Iterator[tuple[slice, dict[str, FloatArray]]]:
         layout = None
         for first in range(0, pieces.count, attempt.batch):
             which = slice(first, min(first + attempt.batch, pieces.count))
@@ -186,7 +186,7 @@ def _run_all(
                 network.to(device, memory_format=getattr(torch, layout))
             yield which, _predict(network, batch, device)
 
-    return pieces.restore(answers())
+    return pieces.restore(outputs())
 
 
 def _predict(network: Module, batch: FloatArray, device: str) -> dict[str, FloatArray]:
@@ -199,7 +199,7 @@ def _predict(network: Module, batch: FloatArray, device: str) -> dict[str, Float
         if precision == "float32"
         else torch.autocast("cuda", dtype=getattr(torch, precision))
     )
-    # A copy: the pieces may be a read-only or flipped view, which torch does not take.
+    # A copy: the pieces may be a read-only or flipped view, which torch does not accept.
     given = torch.from_numpy(np.array(batch, dtype=np.float32, order="C")).to(device)
     with torch.inference_mode(), half:
         outputs = network(given)
@@ -215,14 +215,14 @@ def _precision(device: str) -> str:
     return "bfloat16" if newer else "float16"
 
 
-def unless_out_of_memory(device: str, compute: Callable[[], Answer]) -> Answer | None:
+def unless_out_of_memory(device: str, compute: Callable[[], Found]) -> Found | None:
     """Return what ``compute`` returns, or None when memory did not suffice."""
     try:
         return compute()
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-    # After the handler: as long as the error lives, its traceback holds the batch's tensors.
+    # Outside of the handler: the error's traceback keeps the tensors of the batch alive.
     _empty_cache(device)
     return None
 
@@ -246,7 +246,7 @@ def _empty_cache(device: str) -> None:
 
 
 def _memory_record(taken: Attempt, too_large: Sequence[Attempt], precision: str) -> dict[str, Any]:
-    """Return what the provenance says of the attempt that fitted, and of those that did not."""
+    """Return what the provenance records of the attempt that succeeded and those that did not."""
 
     def described(attempt: Attempt) -> dict[str, Any]:
         box = {"tile": list(attempt.pieces.box)} if isinstance(attempt.pieces, Tiles) else {}
@@ -260,13 +260,13 @@ def _memory_record(taken: Attempt, too_large: Sequence[Attempt], precision: str)
 
 
 def _memory_warning(failed: Attempt, following: Attempt) -> str:
-    """Return the sentence about an attempt that was too large, and the next one."""
+    """Return the warning that an attempt failed for lack of memory, and what is tried next."""
     noun = failed.pieces.noun
     pieces = f"{failed.batch} {noun}s at once" if failed.batch > 1 else f"one {noun} at a time"
     if following.device != failed.device:
-        tried = f"the {following.device} is tried, which is slower, in full precision"
+        tried = f"trying the {following.device}, which is slower, in full precision"
     elif following.pieces is not failed.pieces:
-        tried = f"smaller {noun}s are tried"
+        tried = f"trying smaller {noun}s"
     else:
-        tried = f"{following.batch} at a time are tried"
+        tried = f"trying {following.batch} at a time"
     return f"The memory of {failed.device} did not suffice for {pieces}; {tried}."

@@ -1,9 +1,10 @@
-"""The network that a bundle of weights describes, ready to be asked."""
+"""Building the network that a bundle of weights describes, and loading the weights."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ContrastSynthLib.weights.bundles import Bundle
 from ContrastSynthLib.weights.storage import load_state
@@ -11,17 +12,33 @@ from ContrastSynthLib.weights.storage import load_state
 if TYPE_CHECKING:
     from torch import nn
 
+_kept: dict[Any, nn.Module] | None = None
+
+
+def keep_networks() -> None:
+    """Make this process keep the networks it loads, for later runs with the same weights."""
+    global _kept
+    _kept = {}
+
 
 def load_network(bundle: Bundle, build: Callable[..., nn.Module] | None = None) -> nn.Module:
     """Return the network that a bundle of weights describes, with these weights, on the CPU.
 
-    ``build`` makes it from the arguments on the model card; without it the card names one of the
-    library's networks. Raises RequestError where card, network and weights do not belong together,
-    MissingError where a package is not installed.
+    ``build`` makes the network from the arguments in the model card; without it the card must name
+    one of the library's networks. Raises RequestError for an unknown network or damaged weights,
+    RuntimeError where network and weights do not match, MissingError where a package is missing.
     """
+    card = bundle.metadata["network"]
+    key = bundle.sha256, json.dumps(card, sort_keys=True), build
+    if _kept is not None and key in _kept:
+        import torch
+
+        # As it was after loading: an earlier run may have moved it, and changed its layout.
+        return _kept[key].to("cpu", memory_format=torch.contiguous_format)
     from ContrastSynthLib.networks import build_network
 
-    card = bundle.metadata["network"]
     network = build(**card["arguments"]) if build else build_network(**card)
     network.load_state_dict(load_state(bundle))
+    if _kept is not None:
+        _kept[key] = network
     return network

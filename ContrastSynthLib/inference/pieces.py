@@ -1,7 +1,7 @@
-"""Pieces of a volume that a network sees one after the other, and the whole made of its answers.
+"""Cutting a volume into slices or tiles for a network, and assembling its outputs to a volume.
 
-Slices and three-dimensional tiles follow one protocol, :class:`Pieces`, so that one memory ladder
-(:func:`~ContrastSynthLib.inference.ladder.run_pieces`) serves them all.
+Slices and three-dimensional tiles implement one protocol, :class:`Pieces`, so that
+:func:`~ContrastSynthLib.inference.ladder.run_pieces` runs networks over both.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ import numpy as np
 
 from ContrastSynthLib.volumes import FloatArray
 
-Answers = Iterable[tuple[slice, Mapping[str, FloatArray]]]
-"""Which pieces, and what the network made of them: (b, channels, ...) by name, in order."""
+Batches = Iterable[tuple[slice, Mapping[str, FloatArray]]]
+"""For each batch, in order: which pieces it holds, and the outputs (b, channels, ...) by name."""
 
 BLENDINGS = ("gaussian", "constant")
 GAUSSIAN_SIGMA = 0.125
-"""Standard deviation of the Gaussian weights as a share of a tile's side, as nnU-Net has it."""
+"""Standard deviation of the Gaussian weights as a fraction of a tile's side, as in nnU-Net."""
 SMALLEST_WEIGHT = 1e-2
-"""Along one side, of the middle's weight: a voxel that only corners reach gets their mean."""
+"""Along one side, relative to the middle: keeps the weights of a tile's corners above 0."""
 
 
 class Pieces(Protocol):
-    """How a volume becomes input of a network, and its answers become a volume again."""
+    """How a volume is cut into inputs of a network, and its outputs become a volume again."""
 
     @property
     def count(self) -> int:
@@ -36,21 +36,21 @@ class Pieces(Protocol):
 
     @property
     def noun(self) -> str:
-        """What one piece is called, in the singular."""
+        """The name of one piece in messages, in the singular, such as "slice"."""
 
     def piece(self, which: slice) -> FloatArray:
-        """Return the pieces of ``which`` as the network's input (b, channels, ...), float32."""
+        """Return the pieces ``which`` as input of the network, (b, channels, ...), float32."""
 
-    def restore(self, answers: Answers) -> dict[str, FloatArray]:
-        """Return each output as one array (n, rows, columns); several channels come first."""
+    def restore(self, batches: Batches) -> dict[str, FloatArray]:
+        """Return each output by name, (n, rows, columns) or (channels, n, rows, columns)."""
 
     def smaller(self) -> Pieces | None:
-        """Return smaller pieces for less memory; None where the network knows no other size."""
+        """Return smaller pieces, which need less memory; None where there are none."""
 
 
 @dataclass(frozen=True)
 class Slices:
-    """Slices of a stack, each of them a piece; ``channels`` gives the input of any of them."""
+    """The slices of a stack; ``channels(which)`` gives the input (b, channels, rows, columns)."""
 
     channels: Callable[[slice], FloatArray]
     count: int
@@ -58,7 +58,7 @@ class Slices:
 
     @classmethod
     def of(cls, *channels: FloatArray) -> Slices:
-        """Return slices of stacks (n, rows, columns) on one plan, a channel each."""
+        """Return slices whose channels are the given stacks (n, rows, columns) of one shape."""
         stacked = np.stack(channels, axis=1)
         return cls(lambda which: stacked[which], len(stacked))
 
@@ -66,30 +66,30 @@ class Slices:
         """Return (b, channels, rows, columns)."""
         return self.channels(which)
 
-    def restore(self, answers: Answers) -> dict[str, FloatArray]:
+    def restore(self, batches: Batches) -> dict[str, FloatArray]:
         """Return each output (n, rows, columns) or (channels, n, rows, columns)."""
         parts: dict[str, list[FloatArray]] = {}
-        for _, outputs in answers:
+        for _, outputs in batches:
             for name, values in outputs.items():
                 parts.setdefault(name, []).append(values)
         return {name: _without_one_channel(np.concatenate(part)) for name, part in parts.items()}
 
     def smaller(self) -> None:
-        """Return None: a slice is as small as it gets."""
+        """Return None: a slice is not divided."""
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """Overlapping boxes of a volume (channels, n, rows, columns), for a network that sees 3D.
+    """Overlapping boxes of a volume (channels, n, rows, columns), for a three-dimensional network.
 
-    ``size`` is that of a box along slices, rows and columns, in voxels; None takes all of that
-    side, filled up to a multiple of ``multiple``. ``overlap`` is by how many voxels neighbours
-    overlap at least. So a network of slabs is ``size=(3, None, None), overlap=(2, 0, 0)``. Where
-    boxes overlap their answers are averaged: with weights that fall towards the faces
-    (``gaussian``), or all alike (``constant``). A volume thinner than a box is filled up with its
-    outermost voxels, which are cut off again.
+    ``size`` is that of a box along slices, rows and columns, in voxels; None is the whole side,
+    padded to a multiple of ``multiple``. Neighbouring boxes overlap by at least ``overlap`` voxels.
+    For slabs of three slices: ``size=(3, None, None), overlap=(2, 0, 0)``. Where boxes overlap the
+    outputs are averaged, with weights that fall towards the faces of a box (``gaussian``) or are
+    equal (``constant``). A volume thinner than a box is padded with its outermost voxels, which
+    are removed from the outputs.
 
-    ``least`` is the smallest box that the network takes where memory is short; None: only ``size``.
+    ``least`` is the smallest box that may be used when memory is short; None: only ``size``.
     Raises ValueError for an overlap that is not smaller than the box, or an unknown blending.
     """
 
@@ -133,12 +133,12 @@ class Tiles:
             [self._padded[(slice(None), *self._place(c))] for c in self._corners[which]]
         )
 
-    def restore(self, answers: Answers) -> dict[str, FloatArray]:
+    def restore(self, batches: Batches) -> dict[str, FloatArray]:
         """Return each output (n, rows, columns) or (channels, n, rows, columns), blended."""
         weights = self._weights
         total = np.zeros(self._padded.shape[1:], dtype=np.float32)
         sums: dict[str, FloatArray] = {}
-        for which, outputs in answers:
+        for which, outputs in batches:
             corners = self._corners[which]
             for corner in corners:
                 total[self._place(corner)] += weights
@@ -156,7 +156,7 @@ class Tiles:
         return {name: found[0] if len(found) == 1 else found for name, found in whole.items()}
 
     def smaller(self) -> Tiles | None:
-        """Return boxes of half the longest side that may still shrink; None where none may."""
+        """Return boxes with half the longest side that ``least`` allows; None when at ``least``."""
         if self.least is None:
             return None
         sides = [(n, axis) for axis, n in enumerate(self.box) if n // 2 >= self.least[axis]]
@@ -170,7 +170,7 @@ class Tiles:
 
     @cached_property
     def _padding(self) -> tuple[tuple[int, int], ...]:
-        """Voxels that are missing before and after each side."""
+        """Voxels of padding before and after the volume along each side."""
         missing = (max(0, b - n) for b, n in zip(self.box, self.shape, strict=True))
         return tuple((m // 2, m - m // 2) for m in missing)
 
@@ -185,7 +185,7 @@ class Tiles:
 
     @cached_property
     def _weights(self) -> FloatArray:
-        """Return the weights of a box, 1 in its middle."""
+        """Return the weights of a box (depth, rows, columns), 1 in its middle."""
         if self.blending == "constant":
             return np.ones(self.box, dtype=np.float32)
         sides = []
@@ -200,9 +200,9 @@ class Tiles:
 
 
 def starts(length: int, box: int, overlap: int) -> list[int]:
-    """Return where boxes start along a side, evenly, so that all of it is covered.
+    """Return the first voxel of each box along a side of ``length`` voxels.
 
-    Neighbours overlap by ``overlap`` voxels at least.
+    The boxes are evenly spaced, cover the side and overlap by at least ``overlap`` voxels.
     """
     count = max(1, math.ceil((length - overlap) / (box - overlap)))
     return [round(start) for start in np.linspace(0, length - box, count)]

@@ -1,7 +1,7 @@
-"""From the grid of a volume to slices as the networks know them, and back.
+"""Resampling a volume to the slices that the networks were trained on, and back.
 
-The networks learn from axial slices of 1 mm pixels, whose rows run to the posterior and whose
-columns run to the patient's left, and see each slice with its neighbours 1 mm below and above.
+The training slices are axial with pixels of 1 mm; row indices increase to the posterior, column
+indices to the patient's left. A network sees each slice with its neighbours 1 mm below and above.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 NETWORK_PIXEL_MM = 1.0
 NEIGHBOUR_MM = 1.0
 
-# Our choice: pixels near enough to 1 mm go in as they are, for interpolation costs sharpness.
+# Our choice: pixels close to 1 mm are not resampled, because interpolation blurs.
 PIXELS_LEFT_AS_THEY_ARE_MM = (0.75, 1.35)
 SQUARE_WITHIN = 1.05
 
 THICK_SLICES = 2.0
-"""Slices are thick when they are more than this times the longer edge of their pixels."""
+"""Slices are thick when their distance exceeds this times the longer edge of their pixels."""
 
 LEFT, POSTERIOR, SUPERIOR = np.eye(3)
 VIEWS = np.array(
@@ -37,24 +37,23 @@ VIEWS = np.array(
         [SUPERIOR, POSTERIOR, LEFT],
     ]
 )
-"""Where slices, rows and columns run to, in LPS: of sagittal, coronal and axial slices.
+"""Directions in LPS in which slices, rows and columns are ordered: sagittal, coronal, axial.
 
-The slices' order follows from the other two (columns x rows), so that none is a mirror image.
+The direction of the slices is the cross product columns x rows, so that no view is mirrored.
 """
 
-# Spacings from single precision headers are 1e-7 away from what is meant; over 1000 voxels
-# that is less than this share of a voxel.
+# Spacings from headers in single precision have an error of 1e-7, which over 1000 voxels adds up
+# to less than this fraction of a voxel.
 ROUNDING_VOXELS = 1e-3
 
 
 @dataclass(frozen=True)
 class SlicePlan:
-    """How volumes on one grid become a stack of slices (n, rows, columns), and return.
+    """How arrays on one grid are resampled to a stack of slices (n, rows, columns), and back.
 
-    ``axes`` are the array axes that become slices, rows and columns, and ``flipped`` those of
-    the three that run the other way. ``crop`` is cut out after that. ``voxel_mm`` is the size
-    (slices, rows, columns) in which the network sees the voxels, and both sides of a slice are
-    filled up with zeros to a multiple of ``multiple``.
+    ``axes`` are the array axes that become slices, rows and columns; ``flipped`` says which of the
+    three are reversed. After that ``crop`` is cut out and resampled to voxels of ``voxel_mm``
+    (slices, rows, columns). Rows and columns are padded with zeros to multiples of ``multiple``.
     """
 
     grid: Grid
@@ -71,12 +70,12 @@ class SlicePlan:
 
     @property
     def pixel_mm(self) -> tuple[float, float]:
-        """Size of the pixels, rows and columns, as the network sees them."""
+        """Size of the pixels of a slice, (rows, columns)."""
         return self.voxel_mm[1:]
 
     @property
     def resampled(self) -> bool:
-        """Tell whether the network sees other voxels than the grid has."""
+        """Whether the voxels of the slices differ in size from those of the grid."""
         return self.voxel_mm != self.spacing_mm
 
     @property
@@ -93,7 +92,7 @@ class SlicePlan:
         stack = np.ascontiguousarray(view, dtype=np.float32)
         stack = self._resampled(
             stack,
-            # Where voxels grow, the kernel grows with them: what is finer would alias.
+            # For larger voxels the kernel is wider, against aliasing of finer detail.
             *(
                 None
                 if mm == voxel
@@ -106,8 +105,8 @@ class SlicePlan:
     def restore(self, stack: FloatArray, outside: FloatArray | float) -> FloatArray:
         """Return a stack (n, rows, columns) as an array (k, j, i), float32, on the grid.
 
-        Pixels that were not resampled keep their bits, others are interpolated linearly.
-        ``outside``, an array (k, j, i) or a number, is what stands where no slice lies.
+        Pixels are interpolated linearly, or unchanged to the bit where they were not resampled.
+        Voxels outside of the crop get the values of ``outside``, an array (k, j, i) or a number.
         Raises ValueError for a stack of another shape than the plan's.
         """
         if stack.shape != self.shape:
@@ -133,10 +132,11 @@ class SlicePlan:
     def with_neighbours(
         self, stack: FloatArray, count: int = 3, which: slice = slice(None)
     ) -> FloatArray:
-        """Return (b, count, rows, columns): the slices of ``which`` amid those 1 mm apart.
+        """Return (b, count, rows, columns): each slice ``which`` with its neighbours, 1 mm apart.
 
-        Between slices it is interpolated linearly; beyond the ends the last slice is repeated.
-        ``count`` is odd, and the slice itself stands in the middle. Raises ValueError otherwise.
+        ``count`` is odd, and the slice itself is in the middle. Neighbours are interpolated
+        linearly between the slices of ``stack``; beyond its ends the last slice is repeated.
+        Raises ValueError for an even count.
         """
         if count % 2 == 0:
             raise ValueError(f"{count} slices have no middle one; give an odd count.")
@@ -153,7 +153,7 @@ class SlicePlan:
 
     @staticmethod
     def _resampled(stack: FloatArray, *kernels: FloatArray | None) -> FloatArray:
-        """Return a stack (n, rows, columns) after a kernel along each side that has one."""
+        """Return a stack (n, rows, columns) after the kernel (target, source) of each side."""
         slices, rows, columns = kernels
         if rows is not None:
             stack = np.asarray(rows @ stack, dtype=np.float32)
@@ -165,7 +165,7 @@ class SlicePlan:
 
     @property
     def _sides(self) -> list[tuple[int, float, int, float]]:
-        """Voxels and spacing in mm on the grid, and as the network sees them, of each side."""
+        """For each side: voxels and spacing in mm on the grid, then those of the slices."""
         sides = zip(self.crop, self.spacing_mm, self.voxel_mm, strict=True)
         return [
             (part.stop - part.start, mm, _voxels(part.stop - part.start, mm, voxel), voxel)
@@ -174,13 +174,13 @@ class SlicePlan:
 
     @property
     def _sampled(self) -> tuple[int, int]:
-        """Rows and columns of a slice before it is filled up."""
+        """Rows and columns of a slice before padding."""
         _, rows, columns = (target for _, _, target, _ in self._sides)
         return rows, columns
 
     @property
     def _padding(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Zeros before and after the rows, and the columns."""
+        """Number of zeros before and after the rows, and the columns."""
         missing = [-n % self.multiple for n in self._sampled]
         rows, columns = ((m // 2, m - m // 2) for m in missing)
         return rows, columns
@@ -194,24 +194,24 @@ def plan_slices(
     multiple: int = 16,
     slice_mm: float | None = None,
 ) -> SlicePlan:
-    """Return how volumes on ``grid`` are cut into slices around the foreground.
+    """Return the plan of slices that covers the mask of a volume on ``grid``.
 
-    A grid of thick slices, or of a single one, is cut along these, any other along the axis
-    nearest to the superior direction. Axial slices are ordered to the superior, with rows to
+    A grid of thick slices, or of a single one, keeps these slices; any other is sliced along the
+    axis nearest to the superior direction. Axial slices are ordered to the superior, with rows to
     the posterior and columns to the left; coronal ones to the posterior, with rows to the
     inferior and columns to the left; sagittal ones to the right, with rows to the inferior and
     columns to the posterior; each along the nearest axis of the grid.
 
     The stack reaches from the first to the last slice in which ``mask``, shape (k, j, i), is
-    True, and ``margin_mm`` beyond the mask in-plane. Pixels from 0.75 to 1.35 mm that are
-    square within 5 % stay as they are, others become 1 mm. ``slice_mm`` is how far apart slices
-    are for a network that sees 3D; without it they stay as they are. Raises RequestError when the
-    mask is empty.
+    True, and in-plane by ``margin_mm`` beyond the mask. Pixels of 0.75 to 1.35 mm that are square
+    within 5 % are not resampled, others become 1 mm. ``slice_mm`` is the distance of slices for a
+    three-dimensional network; with None it is that of the grid. Raises RequestError when the mask
+    is empty.
     """
     _check_shape(mask, grid)
     if not mask.any():
         raise RequestError(
-            "The mask is empty: there is no slice for the network. Choose a mask that covers the "
+            "The mask is empty: there is no slice to compute. Choose a mask that covers the "
             "brain or breast (--in mask=FILE)."
         )
     axes, flipped = _view(grid)
@@ -268,25 +268,25 @@ def _oriented(
 
 
 def _extent(inside: BoolArray, axis: int, margin: int) -> slice:
-    """Return the part of one axis that holds True, with a margin of so many voxels."""
+    """Return the range of one axis in which ``inside`` has True, plus a margin in voxels."""
     others = tuple(other for other in range(3) if other != axis)
     held = np.flatnonzero(inside.any(axis=others))
     return slice(max(0, int(held[0]) - margin), min(inside.shape[axis], int(held[-1]) + 1 + margin))
 
 
 def _voxels(count: int, mm: float, voxel_mm: float) -> int:
-    """Return how many voxels of another size, centred alike, reach over ``count`` centres."""
+    """Return how many voxels of size ``voxel_mm`` cover the centres of ``count`` of size ``mm``."""
     return math.ceil((count - 1) * mm / voxel_mm - ROUNDING_VOXELS) + 1
 
 
 def _linear_kernel(
     target: int, target_mm: float, source: int, source_mm: float, *, half_width_mm: float
 ) -> FloatArray:
-    """Return the weights (target, source) of linear interpolation between two rows of pixels.
+    """Return the linear (triangular) kernel (target, source) that resamples a row of pixels.
 
-    Both rows have the same centre. With a half width of ``source_mm`` it is interpolation
-    between the two nearest; a wider kernel smooths as well. At the ends the weights are scaled to
-    a sum of 1, which repeats the last pixel.
+    The two rows have the same centre. With a half width of ``source_mm`` the kernel interpolates
+    between the two nearest pixels; a wider one smooths as well. Each row of weights sums to 1, so
+    that values beyond the ends are those of the last pixel.
     """
     to, of = (
         (np.arange(n) - (n - 1) / 2) * mm for n, mm in ((target, target_mm), (source, source_mm))

@@ -248,7 +248,7 @@ def _warn_of_assumptions(low: Volume, parameters: LipCarParameters, context: Con
             )
     if parameters.forward == "physics" and low.acquisition.inversion_time_s:
         context.warn(
-            "'low' was acquired with an inversion pulse (MPRAGE); the forward operator 'physics' "
+            "'low' was made with an inversion pulse (MPRAGE); the forward operator 'physics' "
             "assumes a spoiled gradient echo without one."
         )
 

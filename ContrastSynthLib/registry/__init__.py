@@ -1,4 +1,4 @@
-"""What a method is: its declaration, its parameters, and what a run lends to it."""
+"""Declarations of methods, their parameters, and the context that a run passes to a method."""
 
 from ContrastSynthLib.registry.bundles import choose_bundles
 from ContrastSynthLib.registry.context import Context

@@ -1,4 +1,4 @@
-"""What a run lends to a method besides its volumes and parameters."""
+"""The context that a run passes to a method besides its volumes and parameters."""
 
 from __future__ import annotations
 
@@ -23,25 +23,28 @@ MeasuresFunction = Callable[[Mapping[str, float]], None]
 
 
 def no_progress(fraction: float, message: str) -> None:
-    """Take progress and do nothing with it."""
+    """Ignore progress."""
 
 
 def no_measures(values: Mapping[str, float]) -> None:
-    """Take measures and do nothing with them."""
+    """Ignore the numbers of an iteration."""
 
 
 @dataclass
 class Context:
-    """The region of interest, the device, the weights, and the ways to say something to the user.
+    """Mask, device, networks and random numbers of a run, its progress, warnings and record.
 
-    ``mask`` is True inside the brain or breast, shape (k, j, i) of the reference grid.
-    ``device`` is ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-    ``progress`` takes a fraction from 0 to 1 and what is being done; it raises Cancelled
-    when the user gave up, so that a method which reports can be stopped.
-    ``measured`` takes numbers of the step that ``progress`` tells of next, such as an objective.
-    ``bundles`` are the checked weights of the networks that this run needs, by their names.
-    ``builders`` are the functions that make a method's own networks.
-    ``seed`` starts the ``generator`` of a method that declares itself ``random``.
+    - ``mask``: True inside the brain or breast, of the shape (k, j, i) of the reference grid.
+    - ``device``: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    - ``progress``: call it with a fraction from 0 to 1 and a message. It raises Cancelled when the
+      user has cancelled the run.
+    - ``measured``: call it with the numbers of an iteration by name, such as the objective, before
+      the call of ``progress`` for that iteration.
+    - ``bundles``: the verified weights of the networks that this run needs, by network name.
+    - ``builders``: the functions that build networks outside of the library, by network name.
+    - ``seed``: starts ``generator``; None unless the method is declared as ``random``.
+    - ``warnings``: the messages given to :meth:`warn`.
+    - ``record``: what the method adds to the provenance, by name; it must be valid JSON.
     """
 
     mask: BoolArray
@@ -57,19 +60,20 @@ class Context:
 
     @cached_property
     def generator(self) -> np.random.Generator:
-        """The run's source of random numbers: the same seed gives the same numbers."""
+        """Source of random numbers; raises MethodError unless the method is declared random."""
         if self.seed is None:
             raise MethodError("The method draws random numbers, but does not declare random=True.")
         return np.random.default_rng(self.seed)
 
     def network(self, name: str) -> nn.Module:
-        """Return a declared network with its weights, on the CPU, ready to be asked.
+        """Return a declared network with its weights, on the CPU, in evaluation mode.
 
-        Raises MissingError where a package is not installed, RequestError for damaged weights.
+        Raises MissingError where a package is not installed, RequestError for damaged weights,
+        MethodError for a network that is not declared for these parameters.
         """
         if name not in self.bundles:
             raise MethodError(
-                f"The method asks for the network '{name}', but declares none for these parameters."
+                f"The method uses the network '{name}' without declaring it for these parameters."
             )
         if name not in self._networks:
             from ContrastSynthLib.inference.networks import load_network
@@ -81,10 +85,11 @@ class Context:
     def predict(
         self, network: nn.Module, pieces: Pieces, part: tuple[float, float] = (0.0, 1.0)
     ) -> dict[str, FloatArray]:
-        """Return what a network makes of all pieces of a volume, in the memory that there is.
+        """Return the outputs of a network over all pieces of a volume, by name.
 
-        It tells of its progress, which is the share of the run from ``part``'s first to its
-        second number, and of memory that did not suffice. Raises as ``run_pieces`` does.
+        Progress is reported from the first to the second number of ``part``. When memory does not
+        suffice, smaller batches, smaller pieces and the CPU are tried, with a warning; see
+        :func:`~ContrastSynthLib.inference.ladder.run_pieces`, also for what it raises.
         """
         from ContrastSynthLib.inference.ladder import run_pieces
 
@@ -99,5 +104,5 @@ class Context:
         )
 
     def warn(self, message: str) -> None:
-        """Tell the user, and the provenance, what to be careful about."""
+        """Add a warning, which is shown to the user and recorded in the provenance."""
         self.warnings.append(message)

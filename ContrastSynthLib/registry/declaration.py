@@ -1,8 +1,8 @@
-"""What a method says of itself, once, and the dictionary in which all methods stand.
+"""Declaration of a method, and METHODS, the dictionary of all declared methods.
 
-The command line, the panel, validation, provenance, the batch table and the test matrix
-are derived from a :class:`Method`; none of them names one. A method is one file in
-``methods``: a frozen dataclass of annotated parameters, and a function under ``@method``.
+The command line, the panel, validation, provenance, the batch table and the test matrix are all
+derived from a :class:`Method`; none of them contains the name of one. A method is one file in
+``methods``: a frozen dataclass of annotated parameters, and a function decorated by ``@method``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ContrastSynthLib.requirements import REQUIREMENTS
 
 METHODS: dict[str, Method] = {}
 ALIASES: dict[str, str] = {}
-"""Old key of a renamed method to its new key: saved scenes hold keys."""
+"""Old key of a renamed method to its new key, for saved scenes and scripts."""
 
 TASKS = {
     "pre": "Pre-contrast from post-contrast",
@@ -27,23 +27,26 @@ TASKS = {
     "delayed": "Delayed phases from an early phase",
 }
 ITERATION = "iteration"
-"""The column of a history that counts its rows."""
+"""The column of a history that counts iterations."""
 RESERVED_PARAMETERS = {"case", "seed", "time"}
-"""What every run has of its own: its name in a batch, its seed, the times of a series."""
+"""Names of columns of a batch table, or options of every run, that no parameter may have."""
 PRESET_TITLES = {"paper": "As in the paper", "fast": "Fast"}
-"""Of the presets that mean the same in every method; a method titles all others itself."""
+"""Titles of the presets with the same meaning in every method; others are in the declaration."""
 
 
 @dataclass(frozen=True)
 class Param:
-    """What a method says of one parameter, in the annotation of its dataclass field.
+    """The description of one parameter, in the annotation of its dataclass field.
 
-    ``titles`` says what choices are called where their key is no word for a user.
-    A list of numbers (``Numbers``) has ``low`` and ``high`` of each of them.
-    ``step`` is the smallest difference that matters, where it is not about a hundredth of the
-    range. ``lowest_means`` says what ``low`` stands for where it is no mere number.
-    ``from_acquisition`` is ``(role, name)``: the value that the input's file may hold.
-    Raises ValueError for the title of something that cannot be chosen.
+    - ``low``, ``high``: the range, of each number where the parameter is a list (``Numbers``).
+    - ``choices``, ``titles``: the keys that may be chosen, and the title of each whose key is not
+      understandable by itself.
+    - ``step``: the smallest difference that matters; default: about a hundredth of the range.
+    - ``lowest_means``: what the value ``low`` means where it is special, such as "from the noise".
+    - ``from_acquisition``: ``(role, name)`` of the acquisition parameter in the file of that input
+      which is the default.
+
+    Raises ValueError for the title of an unknown choice.
     """
 
     title: str
@@ -59,11 +62,11 @@ class Param:
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.titles) - set(self.choices)):
-            raise ValueError(f"{self.title}: titles of what is no choice: {', '.join(unknown)}.")
+            raise ValueError(f"{self.title}: titles of unknown choices: {', '.join(unknown)}.")
 
     @property
     def allowed(self) -> str:
-        """The values that are right, as a user reads it."""
+        """The allowed values in words."""
         if self.choices:
             return "one of " + ", ".join(self.choices)
         if self.low is not None and self.high is not None:
@@ -71,19 +74,22 @@ class Param:
         return self.unit
 
     def choice_title(self, choice: str) -> str:
-        """Return what a choice is called; the key goes into files and onto the command line."""
+        """Return the title of a choice; files and the command line have its key."""
         return self.titles.get(choice) or _as_words(choice)
 
 
 @dataclass(frozen=True)
 class Network:
-    """A trained network that a method needs, by default with the weights of the same name.
+    """A trained network that a method needs.
 
-    ``weights`` names others. ``when`` tells that it is needed only where all the parameters named
-    have one of the values: ``Network(when={"forward": ("ph2l",)})``. It computes with the packages
-    of the group ``networks`` in ``requirements.py``. ``build`` makes it from the arguments that
-    its model card tells; without it the card names one of the library's own networks. ``of`` is the
-    key of another method, to which the weights belong.
+    - ``weights``: the name of its weights; default: the name of the network in the declaration.
+    - ``of``: the key of the method that the weights belong to, where it is another one.
+    - ``when``: the network is needed only if each of these parameters has one of the values:
+      ``Network(when={"forward": ("ph2l",)})``.
+    - ``build``: builds the network from the arguments in the model card; without it the card must
+      name a network of the library.
+
+    A network needs the packages of the group ``networks`` in ``requirements.py``.
     """
 
     weights: str = ""
@@ -94,10 +100,10 @@ class Network:
 
 @dataclass(frozen=True)
 class Column:
-    """A number that a method measures at each of its iterations.
+    """A number that an iterative method records at each iteration.
 
-    Columns of the same ``plot`` are drawn as curves into one plot of that title, those without
-    are only listed. ``factor`` names a number in the record by which the curve is multiplied.
+    Columns with the same ``plot`` are curves in one plot of that title; a column without is only
+    listed. ``factor`` is the name of a number in the record by which the curve is multiplied.
     """
 
     title: str
@@ -108,20 +114,22 @@ class Column:
 
 @dataclass(frozen=True)
 class Method:
-    """A method of synthesis or inversion.
+    """The declaration of a method.
 
-    ``reference`` is the role whose grid everything runs on and every output lies on.
-    ``signal_model`` is ``"spgr"`` where eq. 1 of SPHERE must hold for the inputs.
-    ``networks`` are those that it asks for with ``context.network(name)``.
-    ``requires`` names the groups of packages in ``requirements.py`` that every run needs.
-    ``random`` says that results depend on the seed, which ``context.generator`` starts from.
-    ``preset_titles`` says what presets are called that PRESET_TITLES does not know.
-    ``history`` are the columns of ``context.record["history"]``, the numbers that an iterative
-    method gives to ``context.measured`` and records; ``iteration`` is one of them.
-    ``measure`` is for a method that computes each voxel by itself, but needs numbers of the whole
-    volumes for it, such as a median: it returns these, and ``function`` gets them as ``measured``.
-    Whoever declares it promises that each voxel of the outputs depends on nothing else but the
-    inputs' values there, so that a few voxels can be previewed.
+    - ``task``: a key of TASKS. ``citation``: a key of Resources/Citations.json.
+    - ``reference``: the input role whose grid all inputs are brought onto and all outputs have.
+    - ``presets``: parameter values by preset; ``preset_titles``: titles of those that are not in
+      PRESET_TITLES.
+    - ``networks``: the networks that the function gets by ``context.network(name)``.
+    - ``requires``: the groups of packages in ``requirements.py`` that every run needs.
+    - ``random``: the result depends on random numbers, which are those of ``context.generator``.
+    - ``history``: the columns of ``context.record["history"]`` of an iterative method, which also
+      gives them to ``context.measured`` at each iteration; ``iteration`` is one of them.
+    - ``signal_model``: ``"spgr"`` where the inputs must follow eq. 1 of SPHERE.
+    - ``measure``: for a method that computes each voxel from the inputs' values at that voxel and
+      from a few numbers of the whole volumes, such as a median. ``measure`` returns these numbers,
+      and ``function`` gets them as ``measured``. With it, single voxels can be previewed; no voxel
+      of the outputs may depend on anything else.
     """
 
     key: str
@@ -145,16 +153,16 @@ class Method:
 
     @property
     def required(self) -> list[str]:
-        """Roles without which the method does not run."""
+        """The roles of inputs that are not optional."""
         return [role for role, declared in self.inputs.items() if not declared.optional]
 
     @property
     def needs_torch(self) -> bool:
-        """Whether it computes with torch, on the device of the user's choice."""
+        """Whether the method computes with torch, on the device that the user chooses."""
         return bool(self.networks) or "torch" in self.requires
 
     def networks_for(self, values: Any) -> dict[str, str]:
-        """Return the networks that a run with these parameters needs, each with its weights."""
+        """Return the networks that a run with these parameters needs: name to name of weights."""
         return {
             name: network.weights or name
             for name, network in self.networks.items()
@@ -166,28 +174,29 @@ class Method:
         return [*self.requires, *(["networks"] if self.networks_for(values) else [])]
 
     def preset_title(self, preset: str) -> str:
-        """Return what a preset is called; the key goes into files and onto the command line."""
+        """Return the title of a preset; files and the command line have its key."""
         found = self.preset_titles.get(preset) or PRESET_TITLES.get(preset)
         return found or _as_words(preset)
 
     @property
     def voxelwise(self) -> bool:
-        """Whether each voxel of a result depends on the inputs' values there alone."""
+        """Whether each voxel of a result depends only on the inputs' values at that voxel."""
         return self.measure is not None
 
     @property
     def can_preview(self) -> bool:
-        """Whether a few voxels of a result can be had at once, without the rest and torch."""
+        """Whether single voxels of a result can be computed at once, without torch."""
         return self.voxelwise and not self.needs_torch
 
 
 def method(**declared: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Declare the decorated function as a method; the keywords are those of Method.
+    """Declare the decorated function as a method; the keywords are the fields of Method.
 
-    The function is called as ``function(**volumes, parameters=..., context=...)`` and returns for
-    each declared output one array (k, j, i), or a Series where it declares one. With ``measure``,
-    which is called as ``measure(**volumes, context=...)``, it also gets ``measured``. Raises
-    ValueError for a declaration that contradicts itself or a key that is taken.
+    The function is called as ``function(**volumes, parameters=..., context=...)`` with the declared
+    inputs by role. It returns for each declared output an array (k, j, i), or a Series where one is
+    declared. Where there is a ``measure``, ``measure(**volumes, context=...)`` is called first and
+    the function also gets its result as ``measured``. Raises ValueError for a declaration that
+    contradicts itself and for a key that is in use.
     """
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -200,7 +209,7 @@ def method(**declared: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]
 
 
 def find_method(key: str) -> Method:
-    """Return the method of that key or old key; raises RequestError naming the nearest."""
+    """Return the method of a key or old key; raises RequestError, with similar keys, for others."""
     found = METHODS.get(ALIASES.get(key, key))
     if found is None:
         raise unknown_name("method", key, METHODS)
@@ -208,7 +217,7 @@ def find_method(key: str) -> Method:
 
 
 def check_roles(chosen: Method, given: Mapping[str, Any]) -> None:
-    """Raise RequestError unless the given roles are what the method takes."""
+    """Raise RequestError for an unknown role in ``given`` and for a missing required one."""
     known = [*chosen.inputs, MASK_ROLE]
     for role in given:
         if role not in known:
@@ -227,27 +236,27 @@ def _as_words(key: str) -> str:
 
 def _refuse_contradictions(new: Method) -> None:
     if new.key in METHODS or new.key in ALIASES:
-        raise ValueError(f"A method '{new.key}' is declared already.")
+        raise ValueError(f"A method '{new.key}' is already declared.")
     if new.task not in TASKS:
         raise ValueError(f"{new.key}: unknown task '{new.task}'; known: {', '.join(TASKS)}.")
     unknown = set(new.inputs) - set(ROLES)
     if unknown:
         raise ValueError(f"{new.key}: unknown roles {sorted(unknown)}; known: {', '.join(ROLES)}.")
     if taken := sorted({f.name for f in fields(new.parameters)} & RESERVED_PARAMETERS):
-        raise ValueError(f"{new.key}: no parameter can be called {', '.join(taken)}.")
+        raise ValueError(f"{new.key}: reserved names of parameters: {', '.join(taken)}.")
     _refuse_networks(new)
     if new.history and ITERATION not in new.history:
-        raise ValueError(f"{new.key}: a history has a column '{ITERATION}'.")
+        raise ValueError(f"{new.key}: a history needs a column '{ITERATION}'.")
     if untitled := sorted(set(new.preset_titles) - set(new.presets)):
-        raise ValueError(f"{new.key}: titles of what is no preset: {', '.join(untitled)}.")
+        raise ValueError(f"{new.key}: titles of unknown presets: {', '.join(untitled)}.")
     if MASK_ROLE in new.inputs:
         raise ValueError(f"{new.key}: every method takes a mask; do not declare it.")
     named = {new.reference} | {out.units_of for out in new.outputs.values() if out.units_of}
     if not named <= set(new.required):
-        raise ValueError(f"{new.key}: reference and units must name required inputs.")
+        raise ValueError(f"{new.key}: reference and units_of must name required inputs.")
     doses = {out.dose for out in new.outputs.values() if isinstance(out.dose, str)}
     if unknown_doses := sorted(doses - {f.name for f in fields(new.parameters)}):
-        raise ValueError(f"{new.key}: doses of unknown parameters: {', '.join(unknown_doses)}.")
+        raise ValueError(f"{new.key}: dose names unknown parameters: {', '.join(unknown_doses)}.")
 
 
 def _refuse_networks(new: Method) -> None:
@@ -258,4 +267,4 @@ def _refuse_networks(new: Method) -> None:
         if not set(network.when) <= parameters:
             raise ValueError(f"{new.key}: the network '{name}' depends on unknown parameters.")
         if any(isinstance(values, str) for values in network.when.values()):
-            raise ValueError(f"{new.key}: the network '{name}' needs tuples of values.")
+            raise ValueError(f"{new.key}: the network '{name}' needs tuples of values in when.")

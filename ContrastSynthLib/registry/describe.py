@@ -1,4 +1,4 @@
-"""Declarations as data and as text, for the command line, the panel and the README."""
+"""Declarations as JSON, text and Markdown, for the command line, the panel and the README."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCHEMA_VERSION = 2
 
 
 def method_as_dict(method: Method) -> dict[str, Any]:
-    """Return everything that is declared of a method, ready for JSON."""
+    """Return the whole declaration of a method, ready for JSON."""
     return {
         "key": method.key,
         "title": method.title,
@@ -44,13 +44,13 @@ def method_as_dict(method: Method) -> dict[str, Any]:
 
 
 def methods_as_dict(methods: Iterable[Method]) -> dict[str, Any]:
-    """Return what ``contrastsynth methods --json`` prints."""
+    """Return the content of ``contrastsynth methods --json``."""
     listed = [method_as_dict(method) for method in methods]
     return {"schema_version": SCHEMA_VERSION, "methods": listed}
 
 
 def methods_as_text(methods: Iterable[Method]) -> str:
-    """Return the list of methods, grouped by task, as a person reads it."""
+    """Return the list of methods, grouped by task, as text."""
     listed = list(methods)
     lines = []
     for task, title in TASKS.items():
@@ -77,11 +77,11 @@ def methods_as_markdown(methods: Iterable[Method]) -> str:
 
 
 def method_as_text(method: Method) -> str:
-    """Return one method with its inputs, outputs, parameters and presets."""
+    """Return the declaration of a method as text, with the weights on this machine."""
     lines = [f"{method.key}: {method.title}", method.intended_use, "", "Inputs"]
     for role, given in method.inputs.items():
         lines.append(f"  {_role(role, given.optional, given.series):<22} {given.title}")
-    lines.append("  [mask]                 The brain or breast; guessed when it is not given")
+    lines.append("  [mask]                 The brain or breast; estimated when it is not given")
     lines.append("Outputs")
     lines += [
         f"  {name:<22} {given.title}{_kind_of(given)}" for name, given in method.outputs.items()
@@ -94,7 +94,7 @@ def method_as_text(method: Method) -> str:
         lines.append("Presets")
         lines += [f"  {name:<22} {method.preset_title(name)}" for name in method.presets]
     if method.random:
-        lines.append("Results depend on the seed (--seed N); the provenance tells which it was.")
+        lines.append("Results depend on the seed (--seed N), which the provenance records.")
     if method.networks:
         lines += [*_networks_needed(method), *_weights_lines(method)]
     return "\n".join(lines)
@@ -110,7 +110,7 @@ def _networks_needed(method: Method) -> list[str]:
 
 
 def _weights_lines(method: Method) -> list[str]:
-    """Return a line for each bundle on this machine that the method can run with."""
+    """Return a line for each bundle on this machine that fits the method."""
     there = [bundle for bundle in shipped_and_imported() if fits(bundle, method)]
     virtual = {True: "  trained on virtual patients", False: ""}
     return [
@@ -143,7 +143,7 @@ def _parameter_text(entry: Declared) -> str:
     default = f"{entry.default:g}" if isinstance(entry.default, float) else str(entry.default)
     parts = [param.title, param.allowed, f"default {default}", param.help]
     if param.from_acquisition:
-        parts.append(f"read from '{param.from_acquisition[0]}' when its file tells")
+        parts.append(f"read from the file of '{param.from_acquisition[0]}' where it has it")
     return "; ".join(part.rstrip(".") for part in parts if part)
 
 

@@ -1,4 +1,4 @@
-"""Methods in files of a user's own, outside of this library."""
+"""Loading methods from the user's own Python files, outside of this library."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ PREFIX = "contrastsynth_own_"
 
 
 def load_own_methods() -> list[str]:
-    """Run each file that the environment variable names; return the names of their modules.
+    """Import each file that the environment variable lists; return the names of the modules.
 
-    Raises RequestError for a file that is not there, or does not run to its end.
+    Raises RequestError for a file that does not exist or cannot be imported.
     """
     named = [text for text in os.environ.get(VARIABLE, "").split(os.pathsep) if text]
     return [_load(Path(text)) for text in named]
@@ -31,7 +31,7 @@ def _load(path: Path) -> str:
     if not path.is_file() or spec is None or spec.loader is None:
         raise RequestError(f"{VARIABLE} names {path}, which is no Python file.")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # before it runs: its dataclasses look for their module
+    sys.modules[name] = module  # before it is executed: its dataclasses look up their module
     try:
         spec.loader.exec_module(module)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""From what a user typed, a preset and the scans' own parameters to a method's parameters."""
+"""The parameters of a run: from the user, a preset, the scan's acquisition, or the defaults."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ContrastSynthLib.errors import RequestError, unknown_name
 from ContrastSynthLib.registry.declaration import Method, Param
 
 Numbers = tuple[float, ...]
-"""The type of a parameter that is a list of numbers, typed as ``30,90,150``."""
+"""The type of a parameter that is a list of numbers, written as ``30,90,150``."""
 
 
 @dataclass(frozen=True)
 class Declared:
-    """One parameter as declared: its name, type, default and what is said of it."""
+    """A parameter with its name, type, default and :class:`Param`."""
 
     name: str
     type: Any
@@ -27,15 +27,16 @@ class Declared:
 
     @property
     def kind(self) -> str:
-        """What it is: ``float``, ``int``, ``bool``, ``str``, or ``numbers`` for a list of them."""
+        """Name of the type: ``float``, ``int``, ``bool``, ``str``, or ``numbers`` for a list."""
         return "numbers" if self.type == Numbers else str(self.type.__name__)
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """The parameters of a run, and for each one where its value came from.
+    """The parameters of a run, ``values``, and the source of each by name.
 
-    ``stated`` holds a sentence for each value that was assumed rather than known.
+    A source is ``given``, ``preset NAME``, ``scan 'ROLE'`` or ``default``. ``stated`` has a message
+    for each acquisition parameter whose default is used because the scan does not provide it.
     """
 
     values: Any
@@ -44,7 +45,10 @@ class Resolved:
 
 
 def declared_parameters(method: Method) -> dict[str, Declared]:
-    """Return the method's parameters in the order of their declaration."""
+    """Return the parameters of a method by name, in the order of their declaration.
+
+    Raises ValueError for one that is not annotated with a :class:`Param`.
+    """
     hints = get_type_hints(method.parameters, include_extras=True)
     found = {}
     for field in fields(method.parameters):
@@ -62,10 +66,10 @@ def resolve_parameters(
     preset: str | None = None,
     acquisitions: Mapping[str, Acquisition] | None = None,
 ) -> Resolved:
-    """Take each value from the user, else the preset, else the scan, else the default.
+    """Take each value from ``given``, else the preset, else the scan, else the default.
 
-    Raises RequestError for an unknown parameter or preset and for a value that is not of
-    its type or out of range, naming what would be right.
+    ``acquisitions`` are those of the inputs by role. Raises RequestError, with the allowed values,
+    for an unknown parameter or preset and for a value of the wrong type or out of range.
     """
     declared = declared_parameters(method)
     for name in given:
@@ -87,7 +91,11 @@ def resolve_parameters(
 
 
 def parse(key: str, entry: Declared, value: Any) -> Any:
-    """Return ``value``, a text or already of its type, as the declared type."""
+    """Return ``value``, a string or already of the declared type, as that type.
+
+    ``key`` is that of the method, for messages. Raises RequestError for a value of the wrong type
+    or out of range.
+    """
     where = f"{key}, parameter '{entry.name}' ({entry.param.title})"
     wanted = f"Expected {_allowed(entry)}."
     try:
@@ -139,7 +147,7 @@ def _in_range(param: Param, value: float) -> bool:
 
 
 def _from_scan(entry: Declared, acquisitions: Mapping[str, Acquisition]) -> tuple[Any, str, str]:
-    """Return value, source and, where the default stands in for a scan's, a sentence."""
+    """Return the value, its source and, where the scan does not provide it, a message."""
     if entry.param.from_acquisition is None:
         return entry.default, "default", ""
     role, name = entry.param.from_acquisition
@@ -149,13 +157,13 @@ def _from_scan(entry: Declared, acquisitions: Mapping[str, Acquisition]) -> tupl
         return (
             entry.default,
             "default",
-            f"{default}, the default: the file of '{role}' does not tell.",
+            f"{default}, the default: the file of '{role}' does not contain it.",
         )
     if not _fits(entry.param, found):
         return (
             entry.default,
             "default",
-            f"{default}, the default: '{role}' was made with {_shown(found)}; "
+            f"{default}, the default: '{role}' was acquired with {_shown(found)}; "
             f"this method takes {entry.param.allowed}.",
         )
     return found, f"scan '{role}'", ""

@@ -1,4 +1,4 @@
-"""The volumes that a method takes and gives, as its declaration describes them."""
+"""Declarations of the volumes that a method takes and gives, and the check of its outputs."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ PHASE_ROLE = "phase"
 
 IMAGE, MAP, LABELS = KINDS = ("image", "map", "labels")
 ROUNDING = 1e-5
-"""By how much of its range a map may miss it: single precision, and linear interpolation."""
+"""Tolerance, as a fraction of a map's range, for values outside of it by rounding."""
 
 
 @dataclass(frozen=True)
 class Input:
-    """A volume that a method takes, or with ``series`` several volumes, each with its time.
+    """A volume that a method takes, or with ``series`` several volumes with their times.
 
-    A method gets a ``Volume``, for a series a ``Series``, and None for an optional input that
+    The function gets a ``Volume``, for a series a ``Series``, and None for an optional input that
     was not given.
     """
 
@@ -51,13 +51,14 @@ class Output:
 
     ``kind`` is one of:
 
-    - ``image``: a scan that ``units_of``, the role of an input, has the units and settings of.
-    - ``map``: a measure in ``unit``, "" for a number without one, from ``low`` to ``high``.
+    - ``image``: a synthetic scan; ``units_of`` is the role of the input whose intensity units and
+      acquisition it has.
+    - ``map``: a quantity in ``unit`` ("": dimensionless) from ``low`` to ``high``.
     - ``labels``: whole numbers; ``labels`` names each of them, and 0 is the background.
 
-    ``series`` gives several volumes, each with its time; the method then returns a ``Series``.
-    ``dose`` is the share of the full dose that an image shows, 0 for a scan before the agent: a
-    number, or the name of the parameter that holds it.
+    ``series``: the method returns a ``Series``, several volumes with their times.
+    ``dose``: the dose of contrast agent in an image, a fraction of the full dose (0: pre-contrast)
+    or the name of the parameter that has it.
     Raises ValueError for a declaration that contradicts itself.
     """
 
@@ -75,17 +76,17 @@ class Output:
         if self.kind not in KINDS:
             raise ValueError(f"{self.title}: unknown kind '{self.kind}'; known: {', '.join(KINDS)}")
         if (self.kind == IMAGE) != (self.units_of is not None):
-            raise ValueError(f"{self.title}: an image, and nothing else, names units_of.")
+            raise ValueError(f"{self.title}: an image, and only an image, needs units_of.")
         if self.kind != MAP and (self.unit or self.low is not None or self.high is not None):
             raise ValueError(f"{self.title}: only a map has a unit and a range.")
         if (self.kind == LABELS) != bool(self.labels) or 0 in self.labels:
-            raise ValueError(f"{self.title}: labels, and nothing else, name each label above 0.")
+            raise ValueError(f"{self.title}: labels, and only labels, need names above 0.")
         if self.kind != IMAGE and self.dose is not None:
-            raise ValueError(f"{self.title}: only an image shows a dose.")
+            raise ValueError(f"{self.title}: only an image has a dose.")
 
     @property
     def range(self) -> tuple[float, float]:
-        """The values that it may have, infinite where nothing is declared."""
+        """Smallest and largest allowed value, infinite where none is declared."""
         if self.kind == LABELS:
             return 0.0, float(max(self.labels))
         return (
@@ -95,25 +96,25 @@ class Output:
 
 
 def check_output(where: str, declared: Output, array: NDArray[Any], shape: tuple[int, ...]) -> None:
-    """Raise MethodError unless an array (k, j, i) is what the method declares.
+    """Raise MethodError unless an array (k, j, i) is as declared.
 
-    ``where`` names method and output; ``shape`` is that of the reference grid. Every value has to
-    be finite and inside the declared range, and every label a declared one.
+    ``where`` names method and output in messages; ``shape`` is that of the reference grid. All
+    values must be finite and in the declared range, all labels declared.
     """
     if array.shape != shape:
         raise MethodError(f"{where} has the shape {array.shape}; its grid has {shape}.")
     if not np.isfinite(array).all():
-        raise MethodError(f"{where} holds values that are not finite numbers.")
+        raise MethodError(f"{where} has values that are not finite.")
     if declared.kind == LABELS:
         unknown = sorted(set(np.unique(array).tolist()) - {0, *declared.labels})
         if unknown:
             shown = ", ".join(f"{value:g}" for value in unknown[:5])
-            raise MethodError(f"{where} holds the labels {shown}, which it does not declare.")
+            raise MethodError(f"{where} has the labels {shown}, which are not declared.")
         return
     low, high = declared.range
     slack = ROUNDING * (high - low) if np.isfinite(high - low) else 0.0
     smallest, largest = float(array.min()), float(array.max())
     if smallest < low - slack or largest > high + slack:
         raise MethodError(
-            f"{where} goes from {smallest:g} to {largest:g}; it declares {low:g} to {high:g}."
+            f"{where} has values from {smallest:g} to {largest:g}; declared: {low:g} to {high:g}."
         )

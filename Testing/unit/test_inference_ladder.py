@@ -202,8 +202,8 @@ def test_out_of_memory_halves_the_batch(error):
         "too_large": [{"device": "cpu", "batch": 4}, {"device": "cpu", "batch": 2}],
     }
     assert done.warnings == [
-        "The memory of cpu did not suffice for 4 slices at once; 2 at a time are tried.",
-        "The memory of cpu did not suffice for 2 slices at once; 1 at a time are tried.",
+        "The memory of cpu did not suffice for 4 slices at once; trying 2 at a time.",
+        "The memory of cpu did not suffice for 2 slices at once; trying 1 at a time.",
     ]
 
 
@@ -400,7 +400,7 @@ def test_smaller_tiles_are_tried_where_the_network_takes_them():
         [16, 32, 16],
     ]
     assert done.warnings[0] == (
-        "The memory of cpu did not suffice for one tile at a time; smaller tiles are tried."
+        "The memory of cpu did not suffice for one tile at a time; trying smaller tiles."
     )
     with pytest.raises(RequestError, match="one piece of the volume"):
         Run(Small(100), pieces=tiles)

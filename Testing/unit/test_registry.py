@@ -59,7 +59,7 @@ def toy(monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({}, "declared already"),
+        ({}, "already declared"),
         ({"key": "b", "task": "dosis"}, "unknown task"),
         ({"key": "b", "inputs": {"pree": Input("x")}}, "unknown roles"),
         ({"key": "b", "inputs": {"pre": Input("x"), "mask": Input("x")}}, "do not declare it"),
@@ -76,7 +76,7 @@ def test_a_contradiction_is_refused(toy, changes, message):
 def test_an_old_key_still_finds_the_method(toy, monkeypatch):
     monkeypatch.setattr(module, "ALIASES", {"old_toy": "toy"})
     assert find_method("old_toy") is toy
-    with pytest.raises(ValueError, match="declared already"):
+    with pytest.raises(ValueError, match="already declared"):
         declare(key="old_toy")
 
 
@@ -117,10 +117,10 @@ def test_values_come_from_the_user_then_preset_then_scan_then_default(toy):
 def test_a_default_that_stands_in_for_the_scan_is_said(toy):
     (sentence,) = resolve_parameters(toy, {}, None, {"post": Acquisition()}).stated
     assert "repetition_time_s = 0.007 s, the default" in sentence
-    assert "'post' does not tell" in sentence
+    assert "'post' does not contain it" in sentence
     slow = {"post": Acquisition(repetition_time_s=2.3)}
     (sentence,) = resolve_parameters(toy, {}, None, slow).stated
-    assert "made with 2.3; this method takes" in sentence
+    assert "acquired with 2.3; this method takes" in sentence
     assert "0.002 to 0.02 s" in sentence
 
 
@@ -141,7 +141,7 @@ def test_a_choice_can_come_from_the_scan_too(toy):
     other = resolve_parameters(chosen, {}, None, {"post": Acquisition(agent="gadoxetate")})
     assert other.values.agent == "gadoterate"
     (sentence,) = other.stated
-    assert "'post' was made with gadoxetate; this method takes one of gadobutrol" in sentence
+    assert "'post' was acquired with gadoxetate; this method takes one of gadobutrol" in sentence
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_parameter_without_a_description_is_a_defect(toy):
 
 def test_a_method_is_shown_with_everything_that_is_declared(toy):
     text = describe.method_as_text(toy)
-    for part in ("[t2]", "0.002 to 0.02 s", "default 0.5", "read from 'post'", "one of tv, gentv"):
+    for part in ("[t2]", "0.002 to 0.02 s", "default 0.5", "read from the file of 'post'", "one of tv, gentv"):
         assert part in text
     assert text.endswith("Presets\n  paper                  As in the paper")
 
@@ -218,9 +218,9 @@ def test_choices_and_presets_have_titles_beside_their_keys(toy):
 
 
 def test_titles_of_what_cannot_be_chosen_are_refused(toy):
-    with pytest.raises(ValueError, match="titles of what is no choice: tvv"):
+    with pytest.raises(ValueError, match="titles of unknown choices: tvv"):
         Param("Prior", choices=("tv",), titles={"tvv": "Total variation"})
-    with pytest.raises(ValueError, match="titles of what is no preset: papers"):
+    with pytest.raises(ValueError, match="titles of unknown presets: papers"):
         declare(key="b", preset_titles={"papers": "As in the paper"})
 
 

@@ -402,5 +402,5 @@ def test_weights_of_another_name_are_those_of_the_only_network(contexts, shipped
 
 def test_a_network_that_was_not_declared_is_a_fault_of_the_method(contexts, shipped, post):
     run(asked(post, "net", "pre"))
-    with pytest.raises(MethodError, match="asks for the network 'direct'"):
+    with pytest.raises(MethodError, match="uses the network 'direct'"):
         contexts[0].network("direct")

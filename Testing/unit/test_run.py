@@ -215,12 +215,12 @@ PHASES = Output("Phases", units_of="post", series=True)
     [
         (IMAGE, {}, "declares the outputs low, but returned nothing"),
         (IMAGE, {"low": np.ones(SHAPE), "high": np.ones(SHAPE)}, "but returned high, low"),
-        (IMAGE, {"low": np.full(SHAPE, np.nan)}, "'low' holds values that are not finite"),
+        (IMAGE, {"low": np.full(SHAPE, np.nan)}, "'low' has values that are not finite"),
         (IMAGE, {"low": np.ones(SIZE)}, "'low' has the shape"),
-        (SHARE, {"low": np.full(SHAPE, 999)}, "goes from 999 to 999; it declares 0 to 1"),
-        (SHARE, {"low": np.full(SHAPE, -1e-3)}, "goes from -0.001"),
-        (TWO, {"low": np.full(SHAPE, 3)}, "holds the labels 3, which it does not declare"),
-        (TWO, {"low": np.full(SHAPE, 0.5)}, "holds the labels 0.5"),
+        (SHARE, {"low": np.full(SHAPE, 999)}, "has values from 999 to 999; declared: 0 to 1"),
+        (SHARE, {"low": np.full(SHAPE, -1e-3)}, "has values from -0.001"),
+        (TWO, {"low": np.full(SHAPE, 3)}, "has the labels 3, which are not declared"),
+        (TWO, {"low": np.full(SHAPE, 0.5)}, "has the labels 0.5"),
         (PHASES, {"low": np.ones(SHAPE)}, "is no Series, but it declares one"),
     ],
 )
