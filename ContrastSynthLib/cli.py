@@ -7,9 +7,12 @@ is missing; 1 anything else. Results go to stdout, warnings and error messages t
 from __future__ import annotations
 
 import argparse
+import errno
+import io
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -34,10 +37,28 @@ MAY_BEGIN_WITH_MINUS = (*RAS_OPTIONS, "--times")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    _escape_what_a_console_lacks()
     given = _join_numbers(list(sys.argv[1:] if arguments is None else arguments))
     options = build_parser().parse_args(given)
     # ITK's warnings name lines of its source code; the readers check the same and explain it.
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        code = _run_command(options)
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.flush()
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        _forget_output()
+        return 1
+    except OSError as error:
+        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO):
+            raise
+        _forget_output()
+        print(f"contrastsynth: the output cannot be written ({error.strerror}).", file=sys.stderr)
+        return 1
+    return code
+
+
+def _run_command(options: argparse.Namespace) -> int:
     with _stdout_for(options) as lines:
         try:
             with cancelled_by_signals():
@@ -48,9 +69,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if (missing := as_missing(error)) is None:
                 raise
             return _report_error(missing, lines)
-        except BrokenPipeError:
-            return 1
     return 0
+
+
+def _escape_what_a_console_lacks() -> None:
+    """Let a file's name that the console cannot show appear with escapes, not as a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _forget_output() -> None:
+    """Send what is not printed yet nowhere: printing it at the end would fail once more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    with suppress(OSError, ValueError):
+        os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _report_error(error: ContrastSynthError, lines: JsonLines | None) -> int:
@@ -149,8 +183,17 @@ def _batch(parser: argparse.ArgumentParser) -> None:
         metavar="CASES.csv",
         help="a column 'case', and one for each role or parameter",
     )
-    parser.add_argument("--workers", type=_positive, default=1, help="cases run in parallel")
-    parser.add_argument("--resume", action="store_true", help="skip cases that have results")
+    parallel = parser.add_mutually_exclusive_group()
+    parallel.add_argument(
+        "--workers", type=_positive, default=1, metavar="N", help="cases run in parallel here"
+    )
+    parallel.add_argument(
+        "--scheduler", metavar="ADDRESS", help="run the cases on the workers of a Dask scheduler"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="keep the results that are those of this request"
+    )
+    _progress_option(parser)
     parser.set_defaults(command=runs.batch)
 
 
@@ -185,6 +228,7 @@ def _uptake(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pre", required=True, metavar="FILE")
     parser.add_argument("--post", required=True, metavar="FILE")
     parser.add_argument("--mask", metavar="FILE", help="the brain or breast")
+    _align_option(parser)
     parser.add_argument(
         "--convention",
         default="sphere",
@@ -212,6 +256,7 @@ def _uptake(parser: argparse.ArgumentParser) -> None:
 
 def _profile(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--volume", required=True, nargs="+", metavar="FILE")
+    _align_option(parser)
     for option, name in zip(RAS_OPTIONS, ("start", "end"), strict=True):
         parser.add_argument(
             option, required=True, type=_ras, dest=name, metavar="R,A,S", help="point in mm"
@@ -225,6 +270,7 @@ def _kinetics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--series", required=True, metavar="FILE", help="a 4D file")
     parser.add_argument("--times", metavar="S,S,...", help="seconds; default: those of the file")
     parser.add_argument("--mask", required=True, metavar="FILE", help="the region to measure")
+    _align_option(parser)
     parser.add_argument("--compare", metavar="FILE", help="a synthetic series of the same patient")
     parser.add_argument("--maps", type=Path, metavar="DIR", help="write a map of each measure")
     parser.add_argument("--plot", type=Path, metavar="PNG")

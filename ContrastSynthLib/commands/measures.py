@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -87,14 +87,15 @@ def uptake(options: Namespace, lines: JsonLines | None) -> None:
     from ContrastSynthLib.analysis.uptake import uptake as find_uptake
     from ContrastSynthLib.preprocessing.foreground import foreground
     from ContrastSynthLib.preprocessing.input_checks import warnings_for_pair
-    from ContrastSynthLib.volumes import check_same_grid
 
     refuse_to_replace([options.out], UPTAKE_MARK, inputs_in(options))
     pre, post = _read("pre", options.pre), _read("post", options.post)
     mask = fitted(_read("mask", options.mask), pre.grid) if options.mask else None
-    check_same_grid({"pre": pre, "post": post} | ({"mask": mask} if mask else {}))
+    given = {"pre": pre, "post": post} | ({"mask": mask} if mask else {})
+    volumes, alignment, warnings = _aligned(given, "pre", options.align)
+    pre, post, mask = volumes["pre"], volumes["post"], volumes.get("mask")
     region = foreground([pre, post], mask)
-    warnings = [region.message] if region.message else []
+    warnings += [region.message] if region.message else []
     warnings += warnings_for_pair(pre, post, region.mask)
     found = find_uptake(
         pre,
@@ -117,7 +118,7 @@ def uptake(options: Namespace, lines: JsonLines | None) -> None:
         "share_of_brain": found.share_of_brain,
         "mask": region.source,
         "warnings": warnings,
-    }
+    } | alignment
     if options.json:
         print_json(report)
     else:
@@ -129,9 +130,13 @@ def profile(options: Namespace, lines: JsonLines | None) -> None:
     from ContrastSynthLib.analysis.profiles import line_profile
 
     names = _distinct_names(options.volume)
+    volumes = {name: _read(name, path) for name, path in zip(names, options.volume, strict=True)}
+    alignment: dict[str, Any] = {}
+    if options.align != "none":  # a line passes through volumes on any grids
+        volumes, alignment, warnings = _aligned(volumes, names[0], options.align)
+        print_warnings(warnings)
     profiles = {
-        name: line_profile(_read(name, path), options.start, options.end)
-        for name, path in zip(names, options.volume, strict=True)
+        name: line_profile(volume, options.start, options.end) for name, volume in volumes.items()
     }
     if options.plot:
         from ContrastSynthLib.plots.figures import plot_profiles
@@ -145,6 +150,7 @@ def profile(options: Namespace, lines: JsonLines | None) -> None:
                 "to_ras_mm": list(options.end),
                 "profiles": {name: found.as_dict() for name, found in profiles.items()},
             }
+            | alignment
         )
         return
     for name, found in profiles.items():
@@ -167,6 +173,21 @@ def _print_notes(role: str, volume: Volume) -> None:
     print_warnings([f"'{role}': {note}" for note in volume.notes])
 
 
+def _aligned(
+    volumes: Mapping[str, Volume], reference: str, mode: str
+) -> tuple[dict[str, Volume], dict[str, Any], list[str]]:
+    """Return the volumes on the grid of the reference, what was done for the report, and warnings.
+
+    ``mode`` has the meaning of ``--align`` in a run. Raises RequestError for differing grids under
+    ``none``.
+    """
+    from ContrastSynthLib.preprocessing.alignment import align
+
+    aligned, done = align(volumes, reference, mode, masks=("mask",))
+    warnings = [str(one["note"]) for one in done.values() if "note" in one]
+    return aligned, {} if mode == "none" else {"alignment": done}, warnings
+
+
 def _distinct_names(paths: Sequence[str]) -> list[str]:
     """Return file names, or numbered ones where two files have the same name."""
     names = [Path(path).name for path in paths]
@@ -184,8 +205,9 @@ def kinetics(options: Namespace, lines: JsonLines | None) -> None:
     series = read_series(options.series, given)
     _print_notes("series", series[0])
     mask = fitted(_read("mask", options.mask), series[0].grid)
-    compare = read_series(options.compare) if options.compare else None
-    report = kinetics_report(series, given, mask, compare)
+    compare = _read_compare(options.compare, given) if options.compare else []
+    series, compare, mask, alignment = _aligned_series(series, compare, mask, options.align)
+    report = kinetics_report(series, given, mask, compare or None) | alignment
     if options.maps:
         _write_kinetic_maps(series, mask, options.maps, inputs_in(options))
     if options.plot:
@@ -203,6 +225,36 @@ def kinetics(options: Namespace, lines: JsonLines | None) -> None:
         print_json(report)
     else:
         print_nested(report)
+
+
+def _read_compare(path: str, given: list[float] | None) -> list[Volume]:
+    """Read the synthetic series, with the times that were given if it has as many volumes."""
+    from ContrastSynthLib.files.series import frame_count, read_series
+
+    fit = given is not None and frame_count(path) == len(given)
+    volumes = read_series(path, given if fit else None)
+    _print_notes("compare", volumes[0])
+    return volumes
+
+
+def _aligned_series(
+    series: list[Volume], compare: list[Volume], mask: Volume, mode: str
+) -> tuple[list[Volume], list[Volume], Volume, dict[str, Any]]:
+    """Bring the mask and every volume of two series onto the grid of the first volume.
+
+    Under ``none`` they stay as they are; the report refuses differing grids.
+    """
+    if mode == "none":
+        return series, compare, mask, {}
+    numbered = [("series", series), ("compare", compare)]
+    given = {
+        f"{name} {n + 1}": volume for name, volumes in numbered for n, volume in enumerate(volumes)
+    }
+    aligned, alignment, warnings = _aligned(given | {"mask": mask}, "series 1", mode)
+    print_warnings(warnings)
+    mask = aligned.pop("mask")
+    found = list(aligned.values())
+    return found[: len(series)], found[len(series) :], mask, alignment
 
 
 def _write_kinetic_maps(

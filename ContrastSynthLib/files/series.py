@@ -41,6 +41,7 @@ __all__ = [
     "ACCEPTED_SERIES",
     "SECONDS_PER",
     "SEQUENCE_SUFFIX",
+    "frame_count",
     "holds_series",
     "read_series",
     "write_series",
@@ -53,7 +54,8 @@ ACCEPTED_SERIES = "a series of 3D volumes in one file: .seq.nrrd, .nrrd, .nii, .
 def read_series(path: str | Path, times_s: Sequence[float] | None = None) -> list[Volume]:
     """Read the volumes of a 4D file in their order, each with its ``acquisition.time_s``.
 
-    DICOM is read as :func:`read_dicom_series` says: a folder with all phases, or a multi-frame file.
+    DICOM is read too, a folder with all phases or a multi-frame file: see
+    :func:`ContrastSynthLib.files.dicom.read_dicom_series`.
 
     The times are ``times_s`` where given; else the list in a `.seq.nrrd` or a MultiVolume
     NRRD, or the interval between frames (NIfTI's pixdim[4] in its unit, the fourth spacing of
@@ -128,7 +130,8 @@ def write_series(volumes: Iterable[Volume], path: str | Path) -> None:
 def holds_series(path: str | Path) -> bool:
     """Return whether a file is an image with more than three axes, or a sequence of volumes.
 
-    True, too, for DICOM with several phases, and False for what is no image: its reader says what is wrong with it.
+    True, too, for DICOM with several phases, and False for what is no image: its
+    reader says what is wrong with it.
     """
     path, selection = split_selection(path)
     if _exists(path) and is_dicom(path):
@@ -149,6 +152,12 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except OSError:
         return False
+
+
+def frame_count(path: str | Path) -> int:
+    """Return the number of volumes in a 4D file; RequestError where it is none."""
+    path = Path(path)
+    return _frame_count(path, _read_header(path))
 
 
 def _is_file(path: Path) -> bool:

@@ -156,8 +156,8 @@ def _judge_excess(header: ImageHeader, stream: Unpacked) -> tuple[str, ...]:
         raise RequestError(
             f"{header.path}: its header promises {header.promised_bytes} bytes of voxels "
             f"({' x '.join(str(n) for n in header.sizes)}), but {least}{stream.excess} more "
-            f"follow in '{name}'. Correct the sizes or the type of numbers in the header, or export "
-            "it again."
+            f"follow in '{name}'. Correct the sizes or the type of numbers in the header, or "
+            "export it again."
         )
     if stream.excess:
         return (f"{stream.excess} bytes behind the voxels of '{name}' were left out.",)

@@ -59,11 +59,20 @@ class Bundle:
 
 
 def user_folder() -> Path:
-    """Return the folder of imported weights: CONTRASTSYNTH_WEIGHTS, else the platform's own."""
+    """Return the folder of imported weights: CONTRASTSYNTH_WEIGHTS, else the platform's own.
+
+    Raises RequestError where the user has no home folder.
+    """
     named = os.environ.get(USER_FOLDER_VARIABLE)
     if named:
         return Path(named)
-    home = Path.home()
+    try:
+        home = Path.home()
+    except RuntimeError:
+        raise RequestError(
+            "This user has no home folder (HOME is not set). Name a folder for imported weights in "
+            f"{USER_FOLDER_VARIABLE}."
+        ) from None
     if sys.platform == "win32":
         data = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
     elif sys.platform == "darwin":
@@ -83,7 +92,10 @@ def bundle_folders() -> list[Path]:
     """Return the folders in which bundles are expected, shipped ones first; no file is read."""
     shipped = [_shipped_folder() / name for name in sorted(known_weights())]
     # A name that begins with a dot is that of an unfinished import.
-    imported = sorted(path for path in user_folder().glob("[!.]*") if path.is_dir())
+    try:
+        imported = sorted(path for path in user_folder().glob("[!.]*") if path.is_dir())
+    except RequestError:  # without a home there are none
+        imported = []
     return [*shipped, *imported]
 
 
