@@ -30,6 +30,7 @@ set(LIBRARY_SCRIPTS
   files/dicom.py
   files/dicom_header.py
   files/images.py
+  files/locks.py
   files/replacing.py
   files/series.py
   files/stored_voxels.py
@@ -129,7 +130,22 @@ set(LIBRARY_SCRIPTS
   requirements.py
   resources.py
   running/__init__.py
-  running/batch.py
+  running/batch/__init__.py
+  running/batch/case.py
+  running/batch/cells.py
+  running/batch/crew.py
+  running/batch/engines.py
+  running/batch/grid.py
+  running/batch/jobs.py
+  running/batch/lock.py
+  running/batch/names.py
+  running/batch/process.py
+  running/batch/record.py
+  running/batch/resume.py
+  running/batch/run_table.py
+  running/batch/stopping.py
+  running/batch/table.py
+  running/batch/worker.py
   running/devices.py
   running/estimate.py
   running/inputs.py

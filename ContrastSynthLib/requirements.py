@@ -13,8 +13,9 @@ REQUIREMENTS = {
     "torch": ("torch>=2.4",),
     "networks": ("torch>=2.4", "monai>=1.4", "safetensors>=0.4"),
     "plot": ("matplotlib>=3.9",),
+    "cluster": ("distributed>=2024.8",),
 }
-"""Groups of packages: for some scans and measures, for tensors, for networks, for plots."""
+"""Groups of packages: for some scans and measures, tensors, networks, plots, parallel batches."""
 DISTRIBUTIONS = {"skimage": "scikit-image"}
 """Module name to package name, where the two differ."""
 

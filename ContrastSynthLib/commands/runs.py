@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ContrastSynthLib.running.result import Result
 
 SCHEMA_VERSION = 1
+CASE_FIELDS = ("case", "status", "kept", "seconds", "message", "parameters", "seed", "weights")
+"""What a line of ``batch --progress json`` has of a case."""
 
 
 def methods(options: Namespace, lines: JsonLines | None) -> None:
@@ -76,7 +78,12 @@ def batch(options: Namespace, lines: JsonLines | None) -> None:
     """Run one method on every line of a table."""
     from ContrastSynthLib.running.batch import run_batch
 
-    run_batch(
+    def report(outcome: dict[str, Any], ended: int, total: int) -> None:
+        if lines:
+            lines.send("case", **{name: outcome.get(name) for name in CASE_FIELDS})
+            lines.progress(ended / total, f"{ended} of {total} cases")
+
+    counts = run_batch(
         options.method,
         options.cases,
         options.out,
@@ -89,9 +96,13 @@ def batch(options: Namespace, lines: JsonLines | None) -> None:
             "seed": options.seed,
         },
         workers=options.workers,
+        scheduler=options.scheduler,
         resume=options.resume,
-        say=lambda text: print(text, file=sys.stderr),
+        say=lambda text: print(text, file=sys.stderr, flush=True),
+        report=report,
     )
+    if lines:
+        lines.send("result", method=options.method, **vars(counts))
 
 
 def env(options: Namespace, lines: JsonLines | None) -> None:

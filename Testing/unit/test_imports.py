@@ -18,7 +18,7 @@ LIBRARY = REPOSITORY / PACKAGE
 FILES = sorted(LIBRARY.rglob("*.py"))
 
 SLICER = {"slicer", "qt", "ctk", "vtk", "mrml", "PythonQt", "PySide6"}
-HEAVY = {"torch", "monai", "torchmetrics", "matplotlib", "skimage", "pydicom"}
+HEAVY = {"torch", "monai", "torchmetrics", "matplotlib", "skimage", "pydicom", "distributed"}
 TORCH_FROM_THE_TOP = {"networks", "losses"}
 
 MAY_LEAN_ON = {
@@ -50,7 +50,7 @@ MAY_LEAN_ON = {
         *("registry", "volumes"),
     },
     "running": {
-        *("", "acquisition", "errors", "files", "geometry", "inference", "methods"),
+        *("", "acquisition", "errors", "files", "geometry", "inference", "itk_images", "methods"),
         *("preprocessing", "registry", "resources", "volumes", "weights"),
     },
     # What people see.
