@@ -21,7 +21,7 @@ from ContrastSynthLib.files.images import write_volume
 import ContrastSynthLib.methods  # noqa: F401 - declares them
 from ContrastSynthLib.phantom.sample import SamplePatient, sample_patient
 from ContrastSynthLib.registry import METHODS, Method, resolve_parameters
-from ContrastSynthLib.running.estimate import SCHEMA_VERSION, telling_parameters
+from ContrastSynthLib.running.estimate import SCHEMA_VERSION, timing_parameters
 from ContrastSynthLib.running.result import PROVENANCE
 
 FILE = Path(__file__).resolve().parents[1] / "Resources" / "Timings.json"
@@ -54,7 +54,7 @@ def _variants(method: Method) -> list[tuple[dict[str, Any], str | None]]:
     """Return the parameters by which times differ, each once, with a preset that sets them."""
     found: list[tuple[dict[str, Any], str | None]] = []
     for preset in (None, *method.presets):
-        values = telling_parameters(method, resolve_parameters(method, {}, preset).values)
+        values = timing_parameters(method, resolve_parameters(method, {}, preset).values)
         if values not in [known for known, _ in found]:
             found.append((values, preset))
     return found

@@ -1,8 +1,8 @@
-"""How long a run will take, and how much memory: from runs on this machine, else as measured.
+"""Estimate of the time and memory of a run, from earlier runs on this machine.
 
-What a run took stands in its provenance. Whoever starts runs keeps a list of such measurements
-(:func:`remembered`) and hands it back; until there is one, Resources/Timings.json tells what one
-core of a CPU took, which tools/measure_timings.py has measured.
+The provenance of a run records its time and memory. The caller keeps a list of these measurements,
+made by :func:`remembered`, and passes it to :func:`estimate`. Without a measurement of the method
+the estimate is that of one CPU core, from Resources/Timings.json (tools/measure_timings.py).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ MOST_REMEMBERED = 60
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run is expected to take.
+    """The expected time and memory of a run.
 
-    ``bytes`` is the memory of the process, ``gpu_bytes`` that on a GPU, None where unknown;
-    ``gpu_share`` is the share of the free GPU memory that it takes at most, None without a GPU.
-    ``from_last_run`` is False for one core of a CPU elsewhere; ``same_parameters`` is False where
-    only a run with other parameters was measured.
+    - ``bytes``, ``gpu_bytes``: memory of the process and on the GPU, None where unknown.
+    - ``gpu_share``: largest fraction of the free GPU memory that is used, None without a GPU.
+    - ``from_last_run``: from a run on this machine, else from one CPU core of another.
+    - ``same_parameters``: False where only a run with other parameters was measured.
     """
 
     seconds: float
@@ -44,12 +44,12 @@ class Estimate:
 def estimate(
     method: Method, values: Any, voxels: int, device: str, known: Sequence[Mapping[str, Any]] = ()
 ) -> Estimate | None:
-    """Return what a run on a grid of so many voxels takes; None where nothing was measured.
+    """Return the estimate for a run on a grid of ``voxels``, None for a method never measured.
 
-    ``values`` are the parameters of the run, ``device`` is a device or ``auto``, ``known`` what
-    :func:`remembered` returned after earlier runs.
+    ``values`` are the parameters of the run. ``device`` is a device or ``auto``. ``known`` is the
+    list that :func:`remembered` returned after the last run.
     """
-    wanted = telling_parameters(method, values)
+    wanted = timing_parameters(method, values)
     device = device if method.needs_torch else "cpu"
     mine = [
         entry
@@ -89,15 +89,16 @@ def _shipped(
     return Estimate(seconds, taken, gpu_share=share, same_parameters=same)
 
 
-def telling_parameters(method: Method, values: Any) -> dict[str, Any]:
-    """Return the parameters by which run times differ: choices and counts, not measures.
+def timing_parameters(method: Method, values: Any) -> dict[str, Any]:
+    """Return the parameters that the run time depends on: all but those of type float.
 
-    Of methods without a network there are none: all of their choices take the same time.
+    A choice or a number of iterations changes the time, a physical quantity such as TR does not.
+    Methods that do not use torch take the same time with all parameters: they have none.
     """
-    return {name: getattr(values, name) for name in _telling(method)}
+    return {name: getattr(values, name) for name in _timing_names(method)}
 
 
-def _telling(method: Method) -> list[str]:
+def _timing_names(method: Method) -> list[str]:
     declared = declared_parameters(method) if method.needs_torch else {}
     return [name for name, entry in declared.items() if entry.type is not float]
 
@@ -105,14 +106,16 @@ def _telling(method: Method) -> list[str]:
 def remembered(
     known: Sequence[Mapping[str, Any]], method: Method, provenance: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """Return ``known`` with what a run took, ready for JSON, in place of an older one like it.
+    """Return ``known`` with the measurement of a run added, ready for JSON.
 
-    ``provenance`` is that of the run. Raises KeyError where it tells too little.
+    It replaces an older measurement of the same method, parameters, device and number of
+    processors; the list keeps the newest MOST_REMEMBERED. ``provenance`` is that of the run; raises
+    KeyError where it lacks time, memory or parameters.
     """
     values = provenance["parameters"]
     key = {
         "method": method.key,
-        "parameters": {name: values[name]["value"] for name in _telling(method)},
+        "parameters": {name: values[name]["value"] for name in _timing_names(method)},
         "device": provenance["device"],
         "processors": provenance["threads"]["processors"],
     }

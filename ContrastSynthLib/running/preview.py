@@ -1,8 +1,8 @@
-"""A method on a few voxels of a scan, at once and equal to what a run makes of them.
+"""Preview of a method: its result on single voxels, fast and equal to that of a run.
 
-A method that declares ``measure`` goes voxel by voxel once the whole volumes were measured. So
-what a run does once, finding the brain and measuring, is done once here too, and any voxels can
-then be asked for with any parameters: those of the slice that is shown, while a slider moves.
+A method that declares ``measure`` computes each voxel by itself, from numbers measured over the
+whole volumes. Masking and measuring are done once, by :func:`prepare`. After that the voxels of
+the displayed slice are computed within milliseconds whenever the user changes a parameter.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from ContrastSynthLib.running.inputs import region
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume, check_same_grid
 
 ROUNDING_VOXELS = 1e-3
-"""A plane this near to the middle of a slice shows that slice alone."""
+"""A plane whose distance to the middle of a slice is below this shows that slice alone."""
 
 
 @dataclass(frozen=True)
 class Preview:
-    """The scans of a run that was prepared, with the brain's mask and what was measured."""
+    """The inputs by role, the mask of the brain (k, j, i), and the result of ``measure``."""
 
     method: Method
     volumes: Mapping[str, Volume]
@@ -35,9 +35,10 @@ class Preview:
     measured: Any
 
     def voxels(self, parameters: Any, which: Any) -> dict[str, FloatArray]:
-        """Return each output at ``which`` voxels, an index into arrays (k, j, i), as one row.
+        """Return each output by name, at the voxels ``which``, as a one-dimensional array.
 
-        ``parameters`` are those of a run, see ``resolve_parameters``. Raises RequestError as the
+        ``which`` is an index into arrays (k, j, i); voxels outside of the mask may be included.
+        ``parameters`` are the ``values`` of ``resolve_parameters``. Raises RequestError as the
         method does.
         """
         inside = self.mask[which].reshape(1, 1, -1)
@@ -55,13 +56,13 @@ class Preview:
 
 
 def prepare(method: Method, volumes: Mapping[str, Volume]) -> Preview:
-    """Do what a run with these volumes, by role, does before it goes voxel by voxel.
+    """Find the mask of ``volumes``, by role, and measure them, as a run does.
 
-    Raises RequestError for a method that cannot do that, for missing or differing inputs, and as
-    a run does for scans in which there is no patient.
+    Raises RequestError for a method without preview, for missing inputs, inputs on different grids,
+    and scans without foreground.
     """
     if not method.can_preview:
-        raise RequestError(f"{method.key} works on whole volumes: there is no preview of it.")
+        raise RequestError(f"{method.key} computes whole volumes: there is no preview of it.")
     check_roles(method, volumes)
     reference = volumes[method.reference]
     check_same_grid({method.reference: reference, **volumes})
@@ -74,10 +75,11 @@ def prepare(method: Method, volumes: Mapping[str, Volume]) -> Preview:
 def voxels_near_plane(
     grid: Grid, point_ras: ArrayLike, normal_ras: ArrayLike
 ) -> tuple[NDArray[np.intp], ...]:
-    """Return the voxels, as an index (k, j, i), that interpolation between voxels shows on a plane.
+    """Return the voxels, as an index (k, j, i), that linear interpolation on a plane needs.
 
-    Of a plane along a slice these are its voxels, or those of the two slices that it lies between;
-    of an oblique one those whose distance it takes to be a neighbour.
+    The plane goes through ``point_ras``, in mm, and is perpendicular to ``normal_ras``. Parallel to
+    the slices of the grid it needs the voxels of the one or two nearest slices; oblique to them all
+    voxels within one voxel of the plane.
     """
     matrix = grid.index_to_ras
     normal = matrix[:3, :3].T @ np.asarray(normal_ras, dtype=np.float64)

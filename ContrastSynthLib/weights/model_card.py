@@ -1,4 +1,4 @@
-"""The model card of a bundle of weights: what ``metadata.json`` must tell."""
+"""The model card of a bundle of weights, ``metadata.json``: its required keys and their check."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ REQUIRED: Mapping[str, tuple[type, ...]] = {
     "licence": (str,),
     "trained_on_virtual_patients": (bool,),
 }
-"""What a model card must tell, and in which types; it may tell more."""
+"""The required keys of a model card and their types; it may have more keys."""
 
 FORMS = {
     # Name and version become the name of a folder.
@@ -60,13 +60,13 @@ TYPE_NAMES = {
 
 
 def parse_card(content: bytes, path: Path) -> dict[str, Any]:
-    """Return the model card that ``path`` holds.
+    """Return the model card in ``content``; ``path`` is its file, for messages.
 
-    Raises RequestError naming the file and the key that is missing or wrong.
+    Raises RequestError, with the file and the key, for a missing or wrong value.
     """
     try:
         card = json.loads(content)
-        # NaN and 1e999 get through: the card goes into provenance, which has to be JSON.
+        # json.loads accepts NaN and 1e999, but provenance, which has the card, must be valid JSON.
         json.dumps(card, allow_nan=False)
     except ValueError as error:
         raise RequestError(f"{path}: is not JSON ({error}).") from None
@@ -92,7 +92,7 @@ def parse_card(content: bytes, path: Path) -> dict[str, Any]:
 
 
 def refuse_newer(card: Mapping[str, Any], place: Path) -> None:
-    """Raise RequestError, naming ``place``, when the card asks for a newer library."""
+    """Raise RequestError, with the path ``place``, for weights that need a newer library."""
     oldest = card["oldest_library_version"]
     if _numbers(oldest) > _numbers(__version__):
         raise RequestError(

@@ -13,8 +13,9 @@ from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.registry import METHODS, resolve_parameters
 from ContrastSynthLib.resources import resource
 from ContrastSynthLib.running import estimate as module
-from ContrastSynthLib.running.estimate import estimate, remembered, telling_parameters
-from ContrastSynthLib.running.run import Request, run
+from ContrastSynthLib.running.estimate import estimate, remembered, timing_parameters
+from ContrastSynthLib.running.request import Request
+from ContrastSynthLib.running.run import run
 
 VOXELS = 8_000_000
 
@@ -27,7 +28,7 @@ def entry(key="sphere", **changes):
     values = values_of(key, changes.pop("preset", None))
     made = {
         "method": key,
-        "parameters": telling_parameters(METHODS[key], values),
+        "parameters": timing_parameters(METHODS[key], values),
         "device": "cpu",
         "processors": os.cpu_count(),
         "voxels": VOXELS // 2,
@@ -81,9 +82,9 @@ def test_another_run_does_not_count(other):
 def test_a_measure_that_changes_no_time_does_not_matter():
     values = values_of("physics_dose", dose=0.1)
     assert estimate(METHODS["physics_dose"], values, VOXELS, "cuda", [entry("physics_dose")])
-    assert telling_parameters(METHODS["physics_pre"], values_of("physics_pre")) == {}
-    assert "dose" not in telling_parameters(METHODS["lip_car"], values_of("lip_car"))
-    assert "iterations" in telling_parameters(METHODS["lip_car"], values_of("lip_car"))
+    assert timing_parameters(METHODS["physics_pre"], values_of("physics_pre")) == {}
+    assert "dose" not in timing_parameters(METHODS["lip_car"], values_of("lip_car"))
+    assert "iterations" in timing_parameters(METHODS["lip_car"], values_of("lip_car"))
 
 
 def test_other_parameters_are_said_to_be_others():
