@@ -140,9 +140,9 @@ def acknowledgement():
     from ContrastSynthLib.resources import resource
 
     text = resource("Citations.json").read_text(encoding="utf-8")
-    told = "<li>{authors}: {title}. {venue}, {year}.</li>"
+    message = "<li>{authors}: {title}. {venue}, {year}.</li>"
     papers = [
-        told.format(**paper | {"authors": ", ".join(paper["authors"])})
+        message.format(**paper | {"authors": ", ".join(paper["authors"])})
         for paper in json.loads(text)["citations"].values()
     ]
     introduction = _("Methods and measures follow these papers. The code is our own.")

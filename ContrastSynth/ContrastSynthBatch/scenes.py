@@ -13,6 +13,7 @@ import slicer.util
 from ContrastSynthPanel.scene import bridge, run_results
 
 from ContrastSynthLib import cli
+from ContrastSynthLib.commands.parser import build_parser
 from ContrastSynthLib.errors import ContrastSynthError, RequestError
 from ContrastSynthLib.files.images import read_mask, read_volume
 from ContrastSynthLib.files.series import holds_series, read_series
@@ -34,7 +35,7 @@ def run(arguments: list[str], scene, most_workers: int | None = None) -> int:
     try:
         own, others = parser.parse_known_args(arguments)
         batch = ["batch", *others]
-        options = cli.build_parser().parse_args(batch)
+        options = build_parser().parse_args(batch)
     except SystemExit as stop:  # said already; an application does not end by it
         return int(stop.code or 0)
     if most_workers and options.workers > most_workers:

@@ -45,8 +45,8 @@ def install(requirements: list[str]) -> None:
         _install_others(others)
     importlib.invalidate_caches()
     if left := [one for one in requirements if not _satisfied(one)]:
-        told = _("{names}: not there yet. Restart Slicer; if that does not help, see its log.")
-        raise MissingError(told.format(names=names(left)))
+        text = _("{names}: not there yet. Restart Slicer; if that does not help, see its log.")
+        raise MissingError(text.format(names=names(left)))
 
 
 def _satisfied(requirement: str) -> bool:
@@ -88,8 +88,8 @@ def _install_others(requirements: list[str]) -> None:
             _pip(requirements, constraints)
         except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
             declined = "declined" in str(error)  # there is no class of its own for it
-            told = _declined(names(requirements)) if declined else None
-            raise told or _failed(names(requirements), error) from error
+            text = _declined(names(requirements)) if declined else None
+            raise text or _failed(names(requirements), error) from error
 
 
 def _pip(requirements: list[str], constraints: Path) -> None:
@@ -119,10 +119,10 @@ def _kept_versions(requirements: list[str]) -> list[str]:
 
 
 def _declined(what: str) -> MissingError:
-    told = _("{names}: not installed. All that does without works as before.")
-    return MissingError(told.format(names=what))
+    text = _("{names}: not installed. All that does without works as before.")
+    return MissingError(text.format(names=what))
 
 
 def _failed(what: str, error: Exception) -> MissingError:
-    told = _("{names} could not be installed: {error}. Slicer's Python console shows why.")
-    return MissingError(told.format(names=what, error=str(error).rstrip(".")))
+    text = _("{names} could not be installed: {error}. Slicer's Python console shows why.")
+    return MissingError(text.format(names=what, error=str(error).rstrip(".")))

@@ -21,9 +21,9 @@ PATIENCE_S = 120
 class EnvironmentReport:
     """A button. The report comes from another process: it imports torch, which takes seconds."""
 
-    def __init__(self, tell):
-        """Make the button; ``tell`` is called with a kind and a text when the report is there."""
-        self._tell, self._process, self._output = tell, None, None
+    def __init__(self, show_message):
+        """Make the button; ``show_message`` gets a kind and a text when the report is there."""
+        self._show_message, self._process, self._output = show_message, None, None
         self.button = qt.QPushButton(_("Copy versions and devices"))
         self.button.objectName = "environment"
         self.button.toolTip = _(
@@ -62,7 +62,9 @@ class EnvironmentReport:
             )
         except OSError as error:
             self._output.close()
-            self._tell("failed", _("The report could not be made: {error}").format(error=error))
+            self._show_message(
+                "failed", _("The report could not be made: {error}").format(error=error)
+            )
             return
         self._polls_left = PATIENCE_S * 1000 // POLL_MS
         self.button.enabled = False
@@ -80,9 +82,9 @@ class EnvironmentReport:
         with suppress(ValueError):
             report = json.loads(content)
         if not report:
-            told = _("The report could not be made: the worker ended with {code}.")
-            self._tell("failed", told.format(code=code))
+            message = _("The report could not be made: the worker ended with {code}.")
+            self._show_message("failed", message.format(code=code))
             return
         text = json.dumps({"slicer": slicer.app.applicationVersion, **report}, indent=2)
         qt.QApplication.clipboard().setText(text)
-        self._tell("told", _("On the clipboard:") + "\n" + text)
+        self._show_message("info", _("On the clipboard:") + "\n" + text)

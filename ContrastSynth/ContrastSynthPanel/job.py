@@ -101,7 +101,7 @@ class Job:
     def start(self, arguments: Sequence[str]) -> None:
         """Start the worker with a command that takes ``--progress=json``, and those arguments.
 
-        That it cannot start is told by ``poll()``, as all that fails.
+        That it cannot start is reported by ``poll()``, as every failure.
         """
         if self.running or self.over:
             raise RuntimeError("A job runs once. Make a new one.")
@@ -225,10 +225,10 @@ class Job:
         message = message or _cause_of_death(code, self._tail)
         return Event("failed", message + self._full_disk(message), exit_code=code)
 
-    def _full_disk(self, told: str) -> str:
+    def _full_disk(self, text: str) -> str:
         """Return what to do about a full disk; nothing when it is not full."""
         with suppress(OSError):
-            said = os.strerror(errno.ENOSPC) in "\n".join([told, *self._tail])
+            said = os.strerror(errno.ENOSPC) in "\n".join([text, *self._tail])
             if said or shutil.disk_usage(self.folder).free < FULL_DISK_BYTES:
                 return f"\nThe disk that holds '{self.folder.parent}' is full: free some space."
         return ""
@@ -254,13 +254,13 @@ def _each_line(pipe: IO[bytes], take: Callable[[str], None]) -> None:
 
 def _cause_of_death(code: int | None, tail: Sequence[str]) -> str:
     """Say why a worker ended that did not say so itself."""
-    told = f"ended without a result (exit code {code})."
+    message = f"ended without a result (exit code {code})."
     if code is not None and code < 0:
-        told = f"crashed ({signal.strsignal(-code)})."
+        message = f"crashed ({signal.strsignal(-code)})."
     # PythonSlicer is a launcher: it keeps a signal to itself and ends with 1.
     if code in (-9, 137) or any("exit abnormally" in text for text in tail):
-        told = f"was killed, most often because memory ran out: {LESS_MEMORY}."
-    return "\n".join([f"The worker {told}", *(["Its last words:", *tail] if tail else [])])
+        message = f"was killed, most often because memory ran out: {LESS_MEMORY}."
+    return "\n".join([f"The worker {message}", *(["Its last words:", *tail] if tail else [])])
 
 
 def find_python(given: str | None = None) -> str:

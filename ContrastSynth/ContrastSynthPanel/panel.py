@@ -94,7 +94,7 @@ class Panel(VTKObservationMixin):
             tab.close()
 
     def save(self) -> None:
-        """Keep the state in the scene, unless the scene is about to tell it."""
+        """Keep the state in the scene, unless it is about to be read from there."""
         if self._ready and not self._loading and not unsettled():
             state = {key: tab.state() for key, tab in self.tabs.items()}
             state[SHOWN] = list(self.tabs)[self._shown]
@@ -114,7 +114,7 @@ class Panel(VTKObservationMixin):
                 self.tab_widget.setCurrentIndex(list(self.tabs).index(state[SHOWN]))
         finally:
             self._loading = False
-        self._tell_tabs("scene_changed")
+        self._call_tabs("scene_changed")
 
     def _shown_tab(self):
         return list(self.tabs.values())[self._shown]
@@ -127,15 +127,15 @@ class Panel(VTKObservationMixin):
             self._shown_tab().entered()
         self.save()
 
-    def _tell_tabs(self, what: str) -> None:
+    def _call_tabs(self, what: str) -> None:
         for tab in self.tabs.values():
             getattr(tab, what)()
 
     def _on_start_close(self, _scene, _event) -> None:
-        self._tell_tabs("scene_closed")
+        self._call_tabs("scene_closed")
 
     def _on_end_close(self, _scene, _event) -> None:
-        self._tell_tabs("forget_nodes")
+        self._call_tabs("forget_nodes")
 
     def _on_start_import(self, _scene, _event) -> None:
         self._loading = True
@@ -144,4 +144,4 @@ class Panel(VTKObservationMixin):
         self._restore_timer.start()  # once the selectors have seen the new nodes
 
     def _on_nodes(self, _scene, _event) -> None:
-        self._tell_tabs("scene_changed")
+        self._call_tabs("scene_changed")

@@ -36,17 +36,17 @@ if sys.argv[1].endswith(".mrb"):
 else:
     scene.SetURL(sys.argv[1])
     assert scene.Connect()
-told = {}
+found = {}
 for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode", scene):
     volume = bridge.volume_from_node(node)
-    told[node.GetName()] = {
+    found[node.GetName()] = {
         "array": volume.array.tolist(),
         "synthetic": volume.synthetic,
         "matrix": volume.grid.index_to_lps.tolist(),
     }
 masks = slicer.util.getNodesByClass("vtkMRMLSegmentationNode", scene)
-told["masks"] = [node.GetName() for node in masks]
-print(json.dumps(told))
+found["masks"] = [node.GetName() for node in masks]
+print(json.dumps(found))
 """
 IN_THE_HOST = """
 import json, os, runpy, sys
@@ -107,15 +107,15 @@ def test_pythonslicer_saves_a_scene_for_each_case_that_is_done(table, suffix):
     assert "Traceback" not in done.stderr
     (path,) = folder.rglob(f"*.{suffix}")
     assert path.stem == CASE
-    told = read_again(path, folder)
+    text = read_again(path, folder)
     names = {f"{CASE} pre": "pre.nrrd", f"{CASE} post": "post.nrrd"}
     names[f"{CASE} pre low SYNTHETIC"] = f"out/{CASE}/low.nrrd"
-    assert set(told) == {*names, "masks"}
+    assert set(text) == {*names, "masks"}
     for name, file in names.items():
         volume = read_volume(folder / file)
-        np.testing.assert_array_equal(told[name]["array"], volume.array)
-        assert np.allclose(told[name]["matrix"], volume.grid.index_to_lps, atol=1e-5)
-        assert told[name]["synthetic"] == volume.synthetic
+        np.testing.assert_array_equal(text[name]["array"], volume.array)
+        assert np.allclose(text[name]["matrix"], volume.grid.index_to_lps, atol=1e-5)
+        assert text[name]["synthetic"] == volume.synthetic
     before = path.stat().st_mtime_ns
     (folder / "none.nrrd").write_bytes((folder / "post.nrrd").read_bytes())
     again = python(script, *given, "--scene", suffix, "--resume", cwd=folder)
@@ -132,11 +132,11 @@ def test_slicer_without_a_window_does_the_same_and_ends_with_the_exit_code(table
     host = [REPOSITORY / "Testing" / "panel"]
     done = python(IN_THE_HOST, script, *given, cwd=table.parent, paths=host)
     assert json.loads(done.stdout.splitlines()[-1]) == [0], done.stderr
-    told = read_again(table.parent / "out" / CASE / f"{CASE}.mrb", table.parent)
+    text = read_again(table.parent / "out" / CASE / f"{CASE}.mrb", table.parent)
     uptake = f"{CASE} post uptake SYNTHETIC"
-    assert set(told) == {f"{CASE} post", f"{CASE} post pre SYNTHETIC", uptake, "masks"}
-    assert told["masks"] == [f"{uptake} mask"]
-    assert "physics_pre" in told[uptake]["synthetic"]
+    assert set(text) == {f"{CASE} post", f"{CASE} post pre SYNTHETIC", uptake, "masks"}
+    assert text["masks"] == [f"{uptake} mask"]
+    assert "physics_pre" in text[uptake]["synthetic"]
 
 
 def test_without_slicers_segmentations_the_map_is_there(scene, table, monkeypatch):
@@ -158,7 +158,7 @@ def test_without_slicers_segmentations_the_map_is_there(scene, table, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "text"),
     [
         (["physics_dose"], 2, "--cases"),
         (["nothing", "--cases", "cases.csv", "--out", "out"], 2, "Unknown method 'nothing'"),
@@ -166,18 +166,18 @@ def test_without_slicers_segmentations_the_map_is_there(scene, table, monkeypatc
         (["--scene", "vtk", "physics_dose"], 2, "--scene"),
     ],
 )
-def test_what_is_wrong_is_told_and_no_scene_is_left(
-    scene, table, monkeypatch, capsys, arguments, code, told
+def test_what_is_wrong_is_reported_and_no_scene_is_left(
+    scene, table, monkeypatch, capsys, arguments, code, text
 ):
     from ContrastSynthBatch import scenes
 
     monkeypatch.chdir(table.parent)
     assert scenes.run(arguments, scene, most_workers=1) == code
-    assert told in capsys.readouterr().err
+    assert text in capsys.readouterr().err
     assert not (table.parent / "out").exists()
 
 
-def test_a_table_that_is_wrong_or_a_scene_that_cannot_be_saved_is_told(
+def test_a_table_that_is_wrong_or_a_scene_that_cannot_be_saved_is_reported(
     scene, table, monkeypatch, capsys
 ):
     from ContrastSynthBatch import scenes

@@ -824,8 +824,8 @@ NAMES = {
 
 @pytest.mark.parametrize("role", NAMES)
 def test_what_names_tell(role):
-    told = {name: series_names.role_in_name(name) for name in NAMES[role]}
-    assert told == dict.fromkeys(NAMES[role], role)
+    text = {name: series_names.role_in_name(name) for name in NAMES[role]}
+    assert text == dict.fromkeys(NAMES[role], role)
 
 
 def named(*names):
@@ -892,7 +892,7 @@ else:
 parameters = scene.GetFirstNodeByClass("vtkMRMLScriptedModuleNode")
 state = saved_state.load_state(parameters)
 pre, low = state["inputs"]["pre"], scene.GetFirstNodeByName("scan low SYNTHETIC")
-told = {
+found = {
     "state": state | {"inputs": {role: node.GetName() for role, node in state["inputs"].items()}},
     "attributes": {name: low.GetAttribute(name) for name in low.GetAttributeNames()},
     "grid": bridge.volume_from_node(pre).grid.index_to_ras.tolist(),
@@ -903,17 +903,17 @@ told = {
     "window": low.GetDisplayNode().GetWindow(),
 }
 brain = scene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
-told["mask"] = bridge.mask_from_segmentation(brain, pre).array.tolist()
+found["mask"] = bridge.mask_from_segmentation(brain, pre).array.tolist()
 count = scene.GetNumberOfNodes()
 again = bridge.mask_to_segmentation(scene, pre, pre, "brain", 10.0)
 tables.plot_lines(scene, "curve", [0, 1], {"real": [1, 2]}, "x", "y")
-told["in place"] = again is brain and scene.GetNumberOfNodes() == count
+found["in place"] = again is brain and scene.GetNumberOfNodes() == count
 sequence = scene.GetFirstNodeByClass("vtkMRMLSequenceNode")
 series = bridge.series_from_sequence_node(sequence)
-told["times"] = [volume.acquisition.time_s for volume in series]
-told["series"] = series[1].array.tolist()
-told["series synthetic"] = series[0].synthetic
-print(json.dumps(told))
+found["times"] = [volume.acquisition.time_s for volume in series]
+found["series"] = series[1].array.tolist()
+found["series synthetic"] = series[0].synthetic
+print(json.dumps(found))
 """
 
 
@@ -945,20 +945,20 @@ def test_a_scene_is_saved_and_read_in_another_process(scene, tmp_path, suffix):
         env=environment, cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told["state"] == state | {"inputs": {"pre": "scan", "low": "scan low SYNTHETIC"}}
+    message = json.loads(done.stdout.splitlines()[-1])
+    assert message["state"] == state | {"inputs": {"pre": "scan", "low": "scan low SYNTHETIC"}}
     expected = {name: low.GetAttribute(name) for name in low.GetAttributeNames()}
-    assert expected == {name: told["attributes"][name] for name in expected}
-    np.testing.assert_array_equal(told["array"], voxels())
-    assert_close(told["grid"], FIRST @ OBLIQUE, 1e-6)
-    assert_close(told["low"], told["grid"])
-    np.testing.assert_array_equal(told["mask"], voxels() > 10)
-    assert told["times"] == [0.5, 2.25]
-    np.testing.assert_array_equal(told["series"], voxels(seed=9))
-    assert (told["synthetic"], told["series synthetic"]) == (MARK, MARK)
-    assert told["window"] == 77
-    assert told["parent"]
-    assert told["in place"]
+    assert expected == {name: message["attributes"][name] for name in expected}
+    np.testing.assert_array_equal(message["array"], voxels())
+    assert_close(message["grid"], FIRST @ OBLIQUE, 1e-6)
+    assert_close(message["low"], message["grid"])
+    np.testing.assert_array_equal(message["mask"], voxels() > 10)
+    assert message["times"] == [0.5, 2.25]
+    np.testing.assert_array_equal(message["series"], voxels(seed=9))
+    assert (message["synthetic"], message["series synthetic"]) == (MARK, MARK)
+    assert message["window"] == 77
+    assert message["parent"]
+    assert message["in place"]
 
 
 def save(scene, path):

@@ -116,7 +116,7 @@ def test_without_a_reference_input_and_result_are_compared(tab, nodes):
     assert set(layers()) == {(nodes["input"].GetID(), nodes["result"].GetID())}
 
 
-def test_what_is_missing_is_told(tab, patient):
+def test_what_is_missing_is_reported(tab, patient):
     assert tab.buttons["blend"].toolTip == "Choose two volumes at least."
     assert not any(button.enabled for button in tab.buttons.values())
     node = add_volume("T1 pre", patient.scans["pre"])
@@ -184,9 +184,9 @@ def test_the_flicker_changes_at_its_rate_and_stops(tab, nodes):
     seen = []
 
     def changed():
-        told = opacities(), tab.flicker.now_label.text
-        if told not in seen[-1:]:
-            seen.append(told)
+        text = opacities(), tab.flicker.now_label.text
+        if text not in seen[-1:]:
+            seen.append(text)
         return len(seen) > 3
 
     took = pump(changed, 10.0)
@@ -228,7 +228,7 @@ def test_the_difference_is_second_less_first(tab, nodes):
         ("By means of the brain", np.mean, "mean"),
     ],
 )
-def test_the_difference_is_normalised_in_place_and_it_is_told(
+def test_the_difference_is_normalised_in_place_and_it_is_reported(
     tab, nodes, patient, title, level, word
 ):
     press(tab.buttons["difference"])
@@ -239,11 +239,11 @@ def test_the_difference_is_normalised_in_place_and_it_is_told(
     brain = (first > 0) & (second > 0)
     levels = [float(level(one[brain].astype(float))) for one in (second, first)]
     np.testing.assert_allclose(array(node), second / levels[0] - first / levels[1], atol=2e-3)
-    told = tab.notice.box.plainText
-    assert f"divided by its {word} in the brain" in told
-    assert told.endswith(".")
+    text = tab.notice.box.plainText
+    assert f"divided by its {word} in the brain" in text
+    assert text.endswith(".")
     for one in levels:
-        assert f"{one:.4g}" in told
+        assert f"{one:.4g}" in text
 
 
 def test_the_colours_of_the_difference_are_symmetric_about_zero(tab, nodes):
@@ -327,8 +327,8 @@ def test_all_are_shown_in_the_window_of_the_input(
         *window, automatic = windows()[node.GetName()]
         np.testing.assert_allclose(window, (900.0 * ratio, 400.0 * ratio), rtol=1e-3)
         assert not automatic
-    told = f"All in the window of 'T1 post', scaled by their {word} in the brain."
-    assert tab.notice.box.plainText.endswith(told)
+    text = f"All in the window of 'T1 post', scaled by their {word} in the brain."
+    assert tab.notice.box.plainText.endswith(text)
     press(tab.end_button)
     assert windows() == own_windows
 
@@ -350,7 +350,7 @@ def test_a_volume_that_is_not_compared_any_more_has_its_own_window_again(tab, no
     assert windows()["T1 pre"] == own_windows["T1 pre"]
 
 
-def test_a_window_that_cannot_be_scaled_is_left_and_it_is_told(tab, nodes, own_windows):
+def test_a_window_that_cannot_be_scaled_is_left_and_it_is_reported(tab, nodes, own_windows):
     empty = slicer.mrmlScene.AddNewNodeByClass(VOLUME, "empty")
     pick(tab.inputs.selectors["result"], empty)
     press(tab.buttons["blend"])
@@ -426,11 +426,11 @@ def test_a_compared_volume_is_deleted_meanwhile(tab, nodes):
     press(tab.buttons["flicker"])
     slicer.mrmlScene.RemoveNode(nodes["result"])
     assert not tab.flicker.running
-    told = "The comparison was ended: 'T1 post pre SYNTHETIC' was deleted."
-    assert tab.notice.box.plainText == told
+    text = "The comparison was ended: 'T1 post pre SYNTHETIC' was deleted."
+    assert tab.notice.box.plainText == text
     assert set(layers())
     pump(lambda: not tab.inputs.timer.active)
-    assert tab.notice.box.plainText == told
+    assert tab.notice.box.plainText == text
 
 
 def test_a_shown_volume_is_deleted_meanwhile(tab, nodes):
@@ -454,7 +454,7 @@ def test_the_scene_is_closed_meanwhile(tab, nodes):
 # What goes wrong
 
 
-def test_other_grids_are_told_and_can_be_resampled(tab, nodes):
+def test_other_grids_are_reported_and_can_be_resampled(tab, nodes):
     before = looks()
     coarse = add_volume("coarse", sample_patient(size=(40, 48, 32)).scans["pre"])
     pick(tab.inputs.selectors["result"], coarse)
@@ -475,7 +475,7 @@ def test_other_grids_are_told_and_can_be_resampled(tab, nodes):
     assert looks() == before
 
 
-def test_an_empty_volume_is_told_and_the_tab_stays_usable(tab, nodes):
+def test_an_empty_volume_is_reported_and_the_tab_stays_usable(tab, nodes):
     before = looks()
     empty = slicer.mrmlScene.AddNewNodeByClass(VOLUME, "empty")
     pick(tab.inputs.selectors["result"], empty)

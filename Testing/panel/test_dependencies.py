@@ -1,4 +1,4 @@
-"""What is not installed: told, installed only when asked for, and nothing else is changed."""
+"""What is not installed: shown, installed only when asked for, and nothing else is changed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def versions(host, monkeypatch):
 
     known = {**HERE, **LACKING}
 
-    def told(name):
+    def text(name):
         for requirement in (one for call in host.record.installed for one in call):
             if requirement.partition(">=")[0] == name:
                 return "99"
@@ -39,7 +39,7 @@ def versions(host, monkeypatch):
             raise PackageNotFoundError(name)
         return known[name]
 
-    monkeypatch.setattr(dependencies, "version", told)
+    monkeypatch.setattr(dependencies, "version", text)
     return known
 
 
@@ -62,11 +62,11 @@ def show(tab, key):
     pump(lambda: not tab._pick_timer.active)
 
 
-def test_what_is_missing_is_told_where_it_is_missing(tab):
+def test_what_is_missing_is_reported_where_it_is_missing(tab):
     assert tab.dependencies.widget.isVisible()
-    told = "Not installed: torch, monai, safetensors. Needed for this method."
-    assert tab.dependencies.label.text == told
-    assert tab.run.apply_button.toolTip == told
+    text = "Not installed: torch, monai, safetensors. Needed for this method."
+    assert tab.dependencies.label.text == text
+    assert tab.run.apply_button.toolTip == text
     assert not tab.run.apply_button.enabled
     show(tab, "physics_pre")
     assert tab.dependencies.label.text.startswith("Not installed: scikit-image. Some scans")
@@ -133,7 +133,7 @@ def test_a_no_leaves_a_message_and_a_usable_panel(host, tab, answers):
     assert tab.run.apply_button.enabled
 
 
-def test_a_failed_installation_is_told(host, tab, versions, monkeypatch):
+def test_a_failed_installation_is_reported(host, tab, versions, monkeypatch):
     versions["torch"] = "2.9.0"
     tab._edited()
 
@@ -190,7 +190,7 @@ def test_versions_and_devices_are_copied(host, tab):
     assert "On the clipboard:" in tab.run.message.plainText
 
 
-def test_a_report_that_cannot_be_made_is_told(tab, monkeypatch):
+def test_a_report_that_cannot_be_made_is_reported(tab, monkeypatch):
     from ContrastSynthPanel import environment_report
 
     monkeypatch.setattr(environment_report, "find_python", lambda: "/nowhere/python")

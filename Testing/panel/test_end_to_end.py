@@ -54,7 +54,7 @@ for name, file in json.loads(sys.argv[2]).items():
 post, mask = tab.inputs.nodes()["post"], scene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
 chart = scene.GetFirstNodeByClass("vtkMRMLPlotChartNode")
 series = [chart.GetNthPlotSeriesNode(n) for n in range(chart.GetNumberOfPlotSeriesNodes())]
-told = {
+found = {
     "equal": equal,
     "synthetic": [scene.GetFirstNodeByName(n).GetAttribute(bridge.SYNTHETIC) for n in equal],
     "mask": mask.GetName(),
@@ -66,7 +66,7 @@ told = {
     "errors": [str(error) for error in made.record.errors],
 }
 made.clean(); made.end()
-print(json.dumps(told))
+print(json.dumps(found))
 """
 
 
@@ -115,15 +115,15 @@ class Watch:
 
 
 def apply(tab, monkeypatch):
-    """Press Apply; return how long the event loop was blocked at most, and told times."""
+    """Press Apply; return how long the event loop was blocked at most, and report times."""
     began = time.perf_counter()
     press(tab.run.apply_button)
     start_s = time.perf_counter() - began
     with monkeypatch.context() as patch:
         watch = Watch(tab.run, patch)
         pump(lambda: not tab.run.running, RUN_S)
-    told = f"start {start_s:.3f} s, block {watch.longest_block_s:.3f} s, load {watch.load_s:.3f} s"
-    print(f"{tab.method.key}: {told}, whole {time.perf_counter() - began:.1f} s")
+    text = f"start {start_s:.3f} s, block {watch.longest_block_s:.3f} s, load {watch.load_s:.3f} s"
+    print(f"{tab.method.key}: {text}, whole {time.perf_counter() - began:.1f} s")
     assert "Done" in tab.run.message.plainText
     return watch.longest_block_s
 
@@ -176,16 +176,16 @@ def test_two_scans_become_a_scene_that_holds_everything(
 
     path = tmp_path / "patient.mrb"
     assert slicer.mrmlScene.WriteToMRB(str(path))
-    told = open_again(path, expected)
-    assert told["errors"] == []
-    assert told["equal"] == dict.fromkeys(expected, True)
-    assert all("for research only" in mark for mark in told["synthetic"])
-    assert told["mask"] == mask.GetName()
-    assert told["mask voxels"] == (uptake.array > 0.5).sum() > 1000
-    assert told["series"] == dict.fromkeys([*NAMES.values(), PRE], points)
-    assert told["method"] == "physics_dose"
-    assert told["dose"] == {"dose": float(DOSE)}
-    assert told["inputs"] == NAMES
+    text = open_again(path, expected)
+    assert text["errors"] == []
+    assert text["equal"] == dict.fromkeys(expected, True)
+    assert all("for research only" in mark for mark in text["synthetic"])
+    assert text["mask"] == mask.GetName()
+    assert text["mask voxels"] == (uptake.array > 0.5).sum() > 1000
+    assert text["series"] == dict.fromkeys([*NAMES.values(), PRE], points)
+    assert text["method"] == "physics_dose"
+    assert text["dose"] == {"dose": float(DOSE)}
+    assert text["inputs"] == NAMES
 
 
 def longest_block_of_both_runs(tab, nodes, monkeypatch):

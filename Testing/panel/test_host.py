@@ -54,7 +54,7 @@ def ctk(host):
 
 @pytest.fixture
 def selector(slicer):
-    """A node selector as a panel has it, and the names of what it told to be current."""
+    """A node selector as a panel has it, and the names of what it said to be current."""
     made = slicer.qMRMLNodeComboBox()
     made.nodeTypes = [VOLUME]
     made.addEnabled = False
@@ -370,7 +370,7 @@ def test_a_ui_file_is_loaded_with_its_stand_ins(slicer, load_ui):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "text"),
     [
         ("ctkSliderWidget", "ctkKnob", "no stand-in for ctkKnob"),
         ('name="decimals"', 'name="decimal"', "no property 'decimal'"),
@@ -378,8 +378,8 @@ def test_a_ui_file_is_loaded_with_its_stand_ins(slicer, load_ui):
         ("mrmlSceneChanged(", "sceneChanged(", "no signal 'sceneChanged"),
     ],
 )
-def test_what_is_wrong_in_a_ui_file_is_told(load_ui, old, new, told):
-    with pytest.raises(ValueError, match=told):
+def test_what_is_wrong_in_a_ui_file_is_reported(load_ui, old, new, text):
+    with pytest.raises(ValueError, match=text):
         load_ui(UI.replace(old, new))
 
 
@@ -392,8 +392,8 @@ def test_a_missing_ui_file(slicer):
 
 
 def test_the_node_selector_follows_the_scene(selector, scene):
-    told = []
-    selector.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: told.append(node))
+    text = []
+    selector.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: text.append(node))
     first = add_volume("first")
     scene.AddNewNodeByClass("vtkMRMLTableNode", "table")
     second = add_volume("second")
@@ -411,7 +411,7 @@ def test_the_node_selector_follows_the_scene(selector, scene):
     pick(selector, "first")
     close_scene()
     assert entries(selector) == ["None"]
-    assert told == [second, None, first, None]
+    assert text == [second, None, first, None]
 
 
 def test_the_node_selector_without_none_takes_the_first(selector, scene):
@@ -478,8 +478,8 @@ def test_what_a_person_cannot_reach_is_refused(selector, qt):
 
 def test_slider_and_spin_box(ctk):
     for kind in (ctk.ctkSliderWidget, ctk.ctkDoubleSpinBox):
-        widget, told = kind(), []
-        widget.connect("valueChanged(double)", told.append)
+        widget, text = kind(), []
+        widget.connect("valueChanged(double)", text.append)
         widget.setRange(0.0, 2.0)
         widget.singleStep, widget.decimals, widget.suffix = 0.01, 3, " s"
         widget.value = 1.25
@@ -487,21 +487,21 @@ def test_slider_and_spin_box(ctk):
         assert widget.value == 2.0
         widget.show()
         type_text(widget, "0.5")
-        assert (widget.value, told[:2], told[-1]) == (0.5, [1.25, 2.0], 0.5)
+        assert (widget.value, text[:2], text[-1]) == (0.5, [1.25, 2.0], 0.5)
         with pytest.raises(AttributeError, match="value"):
             widget.value = "0.5"
 
 
 def test_path_and_folder_are_answered(host, ctk):
-    told = []
+    text = []
     path, folder = ctk.ctkPathLineEdit(), ctk.ctkDirectoryButton()
-    path.connect("currentPathChanged(QString)", told.append)
-    folder.connect("directoryChanged(QString)", told.append)
+    path.connect("currentPathChanged(QString)", text.append)
+    folder.connect("directoryChanged(QString)", text.append)
     host.record.answer("/a.csv", "/folder")
     path.browse()
     folder.show()
     press(folder)
-    assert told == [path.currentPath, folder.directory] == ["/a.csv", "/folder"]
+    assert text == [path.currentPath, folder.directory] == ["/a.csv", "/folder"]
 
 
 # slicer
@@ -606,13 +606,13 @@ def test_the_exit_code_is_noted(host, slicer):
 
 
 def test_keys_and_shortcuts(qt):
-    window, told = qt.QWidget(), []
+    window, text = qt.QWidget(), []
     shortcut = qt.QShortcut(qt.QKeySequence("3"), window)
-    shortcut.connect("activated()", lambda: told.append("three"))
+    shortcut.connect("activated()", lambda: text.append("three"))
     window.show()
     settle()
     key(window, qt.Qt.Key_3)
-    assert told == ["three"]
+    assert text == ["three"]
 
 
 def test_the_logics_of_other_modules(slicer):
@@ -711,25 +711,25 @@ def test_the_next_test_finds_nothing_of_this_one(host, slicer):
 def test_observers_are_the_real_mixin(slicer, scene):
     class Panel(slicer.util.VTKObservationMixin):
         def close(self, _caller, _event):
-            told.append("closed")
+            text.append("closed")
 
-    told, panel = [], Panel()
+    text, panel = [], Panel()
     panel.addObserver(scene, scene.EndCloseEvent, panel.close)
     close_scene()
     panel.removeObservers()
     close_scene()
-    assert told == ["closed"]
+    assert text == ["closed"]
 
 
 # Time and pictures
 
 
 def test_pump_tells_how_long_the_loop_was_blocked(qt):
-    told = []
+    text = []
     free = pump(timeout_s=0.1)
     qt.QTimer.singleShot(10, lambda: time.sleep(0.3))
-    qt.QTimer.singleShot(20, lambda: told.append(1))
-    blocked = pump(lambda: told, timeout_s=5)
+    qt.QTimer.singleShot(20, lambda: text.append(1))
+    blocked = pump(lambda: text, timeout_s=5)
     assert free.longest_block_s < blocked.longest_block_s
     assert 0.25 < blocked.longest_block_s < blocked.elapsed_s
     with pytest.raises(TimeoutError, match="not after"):
@@ -872,9 +872,9 @@ def test_opening_the_panel_imports_nothing_that_slicer_lacks():
         "from host import start\n"
         "made = start()\n"
         "made.open_module()\n"
-        "told = {'modules': sorted(sys.modules), 'errors': len(made.record.errors)}\n"
+        "found = {'modules': sorted(sys.modules), 'errors': len(made.record.errors)}\n"
         "made.clean(); made.end()\n"
-        "print(json.dumps(told))\n"
+        "print(json.dumps(found))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -884,11 +884,11 @@ def test_opening_the_panel_imports_nothing_that_slicer_lacks():
         env={**os.environ, "QT_QPA_PLATFORM": "offscreen"},
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told["errors"] == 0
+    message = json.loads(done.stdout.splitlines()[-1])
+    assert message["errors"] == 0
     absent_in_slicer = {"torch", "monai", "skimage", "pandas", "matplotlib"}
-    assert absent_in_slicer & set(told["modules"]) == set()
-    assert "ContrastSynth" in told["modules"]
+    assert absent_in_slicer & set(message["modules"]) == set()
+    assert "ContrastSynth" in message["modules"]
 
 
 # The house
@@ -904,9 +904,9 @@ def test_the_product_does_not_know_the_host():
 
 
 @pytest.mark.parametrize(
-    ("package", "told"), [("PySide6", "PySide6-Essentials"), ("slicer", "slicer-core")]
+    ("package", "text"), [("PySide6", "PySide6-Essentials"), ("slicer", "slicer-core")]
 )
-def test_without_its_packages_the_host_skips(tmp_path, package, told):
+def test_without_its_packages_the_host_skips(tmp_path, package, message):
     (tmp_path / "absent").mkdir()
     (tmp_path / "absent" / f"{package}.py").write_text(
         f"raise ModuleNotFoundError('no {package}', name='{package}')"
@@ -921,5 +921,5 @@ def test_without_its_packages_the_host_skips(tmp_path, package, told):
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert f"{told} is not installed" in done.stdout
+    assert f"{message} is not installed" in done.stdout
     assert "1 skipped" in done.stdout

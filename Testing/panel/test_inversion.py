@@ -85,10 +85,10 @@ def result(tab, nodes, scans):
     return node
 
 
-def add_result(nodes, scans, told):
+def add_result(nodes, scans, text):
     from ContrastSynthPanel.scene import run_results
 
-    made = Result({"post": scans["low"].with_array(scans["low"].array, "by a test")}, told)
+    made = Result({"post": scans["low"].with_array(scans["low"].array, "by a test")}, text)
     return run_results.add_result(slicer.mrmlScene, made, nodes["low"])["post"]
 
 
@@ -143,8 +143,8 @@ def worker(tmp_path, monkeypatch):
         if result is not None:
             files = tmp_path / "files"
             result.write(files)
-        told = {"measures": measures, "every_s": every_s, "fails": fails}
-        (tmp_path / "plan.json").write_text(json.dumps(told | {"files": files and str(files)}))
+        text = {"measures": measures, "every_s": every_s, "fails": fails}
+        (tmp_path / "plan.json").write_text(json.dumps(text | {"files": files and str(files)}))
         return asked
 
     return plan
@@ -222,13 +222,13 @@ def test_measures_of_another_kind_are_passed_over(panel, tab, nodes, worker):
 
 
 def test_the_result_of_a_run_is_shown(panel, tab, nodes, scans, worker):
-    told = provenance(9)
-    made = Result({"post": scans["low"].with_array(scans["low"].array, "by a test")}, told)
+    text = provenance(9)
+    made = Result({"post": scans["low"].with_array(scans["low"].array, "by a test")}, text)
     worker(steps(history_of(9)), result=made)
     start(panel)
     pump(lambda: not panel.synthesise.run.running, 30.0)
     assert tab.selector.currentNode().GetName() == "T1 low dose post SYNTHETIC"
-    assert tab.history == told["record"]["history"]
+    assert tab.history == text["record"]["history"]
     assert tab.again_button.isVisible()
     assert tab.kept == 9
 
@@ -256,18 +256,18 @@ def test_a_result_tells_how_it_was_solved(tab, result):
     assert set(INK.values()) <= colours_in(tab.plots.pictures[0])
 
 
-def test_an_iterate_is_marked_and_told(tab, result):
+def test_an_iterate_is_marked_and_reported(tab, result):
     before = tab.plots.pictures[0].pixmap.toImage()
     tab.iterate.value = 5.0
     objective = history_of(20)["objective"]
-    told = f"Iterate 5 of 20: objective {objective[4]:.2e}, in the last one {objective[-1]:.2e}."
-    assert tab.iterate_label.text == told
+    text = f"Iterate 5 of 20: objective {objective[4]:.2e}, in the last one {objective[-1]:.2e}."
+    assert tab.iterate_label.text == text
     assert tab.plots.pictures[0].pixmap.toImage() != before
 
 
 def test_run_again_asks_for_the_iterate_and_keeps_the_history(panel, tab, result, scans, worker):
-    told = provenance(5, "iterations", dose=0.33, iterate=5)
-    made = Result({"post": scans["low"].with_array(scans["low"].array, "by a test")}, told)
+    text = provenance(5, "iterations", dose=0.33, iterate=5)
+    made = Result({"post": scans["low"].with_array(scans["low"].array, "by a test")}, text)
     asked = worker(steps(history_of(5)), result=made)
     tab.iterate.value = 5.0
     press(tab.again_button)
@@ -289,7 +289,7 @@ def test_run_again_asks_for_the_iterate_and_keeps_the_history(panel, tab, result
     assert panel.synthesise.parameters.given == {"dose": 0.33, "iterate": 5}
 
 
-def test_why_it_cannot_run_again_is_told(panel, tab, result, nodes):
+def test_why_it_cannot_run_again_is_reported(panel, tab, result, nodes):
     slicer.mrmlScene.RemoveNode(nodes["low"])
     pump(lambda: not panel.synthesise._pick_timer.active)
     press(tab.again_button)
@@ -297,7 +297,7 @@ def test_why_it_cannot_run_again_is_told(panel, tab, result, nodes):
     assert tab.again_button.enabled
 
 
-def test_parameters_of_another_version_are_told(panel, tab, nodes, scans):
+def test_parameters_of_another_version_are_reported(panel, tab, nodes, scans):
     pick(tab.selector, add_result(nodes, scans, provenance(4, of_tomorrow=1)))
     press(tab.again_button)
     assert "of_tomorrow" in tab.status.text
@@ -316,13 +316,13 @@ def test_the_curves_go_into_a_plot_view(host, tab, result):
     assert table.GetNumberOfRows() == 20
 
 
-def test_a_result_without_a_solver_is_told(panel, tab, nodes, scans):
+def test_a_result_without_a_solver_is_reported(panel, tab, nodes, scans):
     plain = add_result(nodes, scans, {**provenance(3), "record": {}})
     assert plain.GetName() in entries(tab.selector)
     assert "T1 pre" not in entries(tab.selector)
     pick(tab.selector, plain)
-    told = f"'{plain.GetName()}' was not made by an iterative method: there is nothing to show."
-    assert tab.status.text == told
+    text = f"'{plain.GetName()}' was not made by an iterative method: there is nothing to show."
+    assert tab.status.text == text
     assert tab.intro.isVisible()
 
 

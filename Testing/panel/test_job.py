@@ -130,8 +130,8 @@ def test_progress_log_and_result_then_nothing(fake):
     )
     assert job.running
     events = play(job, handle)
-    told = [(e.fraction, e.text) for e in events if e.kind == "progress"]
-    assert told == [(0.25, "Reading ü 日本"), (1, "Done")]
+    text = [(e.fraction, e.text) for e in events if e.kind == "progress"]
+    assert text == [(0.25, "Reading ü 日本"), (1, "Done")]
     assert [e.text for e in events if e.kind == "log"] == ["Lesion in ml: µ"]
     assert [e.kind for e in events].count("finished") == 1
     assert events[-1].files == {
@@ -228,17 +228,17 @@ def test_progress_out_of_range_is_left_out(fake):
 def test_what_was_measured_comes_with_the_progress_and_none_is_lost(fake):
     code = (
         "for n in range(40):\n"
-        "    told = {'objective': 1 / (n + 1)}\n"
-        "    say('progress', fraction=n / 40, message=str(n), measures=told)\n"
+        "    found = {'objective': 1 / (n + 1)}\n"
+        "    say('progress', fraction=n / 40, message=str(n), measures=found)\n"
         "say('progress', fraction=1, message='x', measures='of tomorrow')\n"
         "say('progress', fraction=1, message='Done', more='of tomorrow')\ndone()"
     )
     events = play(fake(code), every_s=0.05)
-    told = [event for event in events if event.kind == "progress"]
-    assert len(told) < 40, "only the newest progress of a poll is told"
-    measures = [one["objective"] for event in told for one in event.measures]
+    text = [event for event in events if event.kind == "progress"]
+    assert len(text) < 40, "only the newest progress of a poll is reported"
+    measures = [one["objective"] for event in text for one in event.measures]
     assert measures == [1 / (n + 1) for n in range(40)]
-    assert told[-1].text == "Done"
+    assert text[-1].text == "Done"
     assert "not understood" in "".join(event.text for event in events if event.kind == "log")
 
 
@@ -270,7 +270,7 @@ def test_one_protocol_on_both_sides():
         "say('error', message='low.nrrd could not be written (No space left on device).')",
         "open('/dev/full', 'w').write('x' * 100_000)",
     ],
-    ids=["told", "traceback"],
+    ids=["message", "traceback"],
 )
 def test_a_full_disk_is_named(fake, code, temporary):
     assert f"The disk that holds '{temporary}' is full" in failure(fake(code)).text
@@ -372,7 +372,7 @@ def test_cancel_of_what_is_gone_already(fake):
     job.close()
     job = fake("done()")
     job._process.wait()
-    job.cancel()  # gone, but not yet told
+    job.cancel()  # gone, but not yet reported
     assert [event.kind for event in play(job)] == ["cancelled"]
     job.cancel()
 
@@ -732,14 +732,14 @@ def test_the_real_worker_gives_what_the_library_gives(scans, tmp_path, monkeypat
     def handle(event):
         if event.kind == "finished":
             found["low"] = read_volume(event.files["low"])
-            found["told"] = json.loads(event.files["provenance"].read_text(encoding="utf-8"))
+            found["provenance"] = json.loads(event.files["provenance"].read_text(encoding="utf-8"))
 
     job.start(run_arguments(request, job.results))
     events = play(job, handle)
     assert events[-1].kind == "finished", events[-1].text
     assert (found["low"].array == expected.array).all()
     assert found["low"].grid == expected.grid
-    assert found["told"]["method"]["key"] == "physics_dose"
+    assert found["provenance"]["method"]["key"] == "physics_dose"
     fractions = [event.fraction for event in events if event.kind == "progress"]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1

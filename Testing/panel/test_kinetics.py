@@ -361,7 +361,7 @@ def test_nothing_is_half_changed_when_the_second_series_cannot_follow(tab, serie
     assert (index_of(series), index_of(made)) == before
 
 
-def test_what_the_index_counts_can_be_told(tab, series):
+def test_what_the_index_counts_can_be_reported(tab, series):
     series.SetIndexUnit("")
     tab.scene_changed()
     settle(tab)
@@ -378,7 +378,7 @@ def test_what_the_index_counts_can_be_told(tab, series):
     assert measure(tab) == ""
 
 
-# What is wrong is told, and the panel stays usable
+# What is wrong is reported, and the panel stays usable
 
 
 def test_measure_says_what_is_missing(tab, patient):
@@ -405,14 +405,14 @@ def test_only_what_there_is_one_of_is_chosen_by_itself(tab, series, patient):
     assert tab.node("series") is None
 
 
-def test_other_grids_are_told(tab, series, patient):
+def test_other_grids_are_reported(tab, series, patient):
     other = sample_patient(size=(20, 24, 16))
     pick(tab.selectors["region"], add_label_map(lesion_of(other), "coarse"))
-    told = measure(tab)
-    assert told.startswith("'coarse' lies on another grid than 'dynamic'. Resample it")
-    assert "24" in told
-    assert "<- differs" in told
-    assert "--align" not in told
+    text = measure(tab)
+    assert text.startswith("'coarse' lies on another grid than 'dynamic'. Resample it")
+    assert "24" in text
+    assert "<- differs" in text
+    assert "--align" not in text
     assert not tab.results.widget.isVisible()
     pick(tab.selectors["region"], named("vtkMRMLSegmentationNode", "lesion"))
     assert measure(tab) == ""
@@ -421,15 +421,15 @@ def test_other_grids_are_told(tab, series, patient):
     assert measure(tab).startswith("'made SYNTHETIC' lies on another grid than 'dynamic'.")
 
 
-def test_other_times_are_told(tab, series, patient):
+def test_other_times_are_reported(tab, series, patient):
     add_synthetic(tab, patient, times=(0, 60, 130, 240, 360))
-    told = measure(tab)
-    assert told.startswith("'made SYNTHETIC' has a phase at 130 s, 'dynamic' has none within 1 s")
+    text = measure(tab)
+    assert text.startswith("'made SYNTHETIC' has a phase at 130 s, 'dynamic' has none within 1 s")
     type_cell(tab.phases.table, 2, 1, "130")
     assert measure(tab) == ""
 
 
-def test_an_empty_segmentation_or_segment_is_told(tab, series):
+def test_an_empty_segmentation_or_segment_is_reported(tab, series):
     empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "empty")
     pick(tab.selectors["region"], empty)
     assert measure(tab) == "'empty' has no segment. Draw one in the Segment Editor."
@@ -439,7 +439,7 @@ def test_an_empty_segmentation_or_segment_is_told(tab, series):
     assert measure(tab) == "'empty' has no segment. Draw one in the Segment Editor."
 
 
-def test_a_region_without_signal_is_told(tab, series, patient):
+def test_a_region_without_signal_is_reported(tab, series, patient):
     """The library's noise-free background is 0: no enhancement can be in percent of it."""
     outside = np.zeros(patient.tissue.shape, np.float32)
     outside[:2, :2, :2] = 1.0
@@ -449,7 +449,7 @@ def test_a_region_without_signal_is_told(tab, series, patient):
     assert not tab.results.widget.isVisible()
 
 
-def test_no_agent_and_a_short_series_are_told(tab, series, patient):
+def test_no_agent_and_a_short_series_are_reported(tab, series, patient):
     pick(tab.selectors["series"], add_series(patient, "flat", (0.0, 0.0, 0.01)[:3], TIMES[:3]))
     measure(tab)
     assert tab.results.type_label.text == "Real: no agent arrives"
@@ -460,7 +460,7 @@ def test_no_agent_and_a_short_series_are_told(tab, series, patient):
     assert "there is no delayed phase" in tab.results.notes.text
 
 
-def test_a_sequence_of_something_else_is_told(tab, series):
+def test_a_sequence_of_something_else_is_reported(tab, series):
     other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "moves")
     other.SetIndexUnit("s")
     for time in ("0", "1"):
@@ -524,7 +524,7 @@ def test_state_and_results_are_saved_with_the_scene(tab, series, patient, tmp_pa
 def test_nothing_is_cut_off_in_a_narrow_panel(panel, tab, series, patient):
     add_synthetic(tab, patient)
     measure(tab)
-    tab.message.tell("failed", "x" * 500)
+    tab.message.show("failed", "x" * 500)
     whole = tab.widget.window()
     assert whole.minimumSizeHint.width() <= WIDTH
     whole.resize(WIDTH, 1000)

@@ -41,7 +41,7 @@ def press_sample(host, title):
 def test_the_help_names_every_tab(host):
     from ContrastSynthPanel.panel import TABS
 
-    module = host.load_module()._told
+    module = host.load_module()._metadata
     for tab in TABS.values():
         assert f"<b>{tab.title}</b>" in module.helpText
     assert 'href="https://github.com/' in module.helpText

@@ -127,7 +127,7 @@ def test_a_message_says_nothing_of_the_command_line(host):
 
     message = Message()
     assert GUESS_MESSAGE.endswith("Choose a mask of the brain or breast (--in mask=FILE).")
-    message.tell("warning", GUESS_MESSAGE)
+    message.show("warning", GUESS_MESSAGE)
     assert message.text.endswith("muscle. Choose a mask of the brain or breast.")
-    message.tell("failed", "Are they aligned (--align rigid), and masked (by whom)?")
+    message.show("failed", "Are they aligned (--align rigid), and masked (by whom)?")
     assert message.text == "Are they aligned, and masked (by whom)?"

@@ -332,7 +332,7 @@ def test_it_is_not_there_unless_wanted(host, tab, nodes):
 # What keeps it from being shown
 
 
-def test_why_there_is_none_is_told(tab, nodes, patient):
+def test_why_there_is_none_is_reported(tab, nodes, patient):
     coarse = add_volume("T1 post coarse", sample_patient(size=(40, 48, 32)).scans["post"])
     pick(tab.method_combo, METHODS["physics_dose"].title)
     pick(tab.inputs.align_combo, "Register, rigid")
@@ -346,7 +346,7 @@ def test_why_there_is_none_is_told(tab, nodes, patient):
     assert tab.run.apply_button.enabled
 
 
-def test_what_goes_wrong_with_it_is_told_and_no_obstacle(tab, nodes):
+def test_what_goes_wrong_with_it_is_reported_and_no_obstacle(tab, nodes):
     slicer.util.updateVolumeFromArray(nodes["pre"], np.full((40, 56, 48), -1.0))
     pick(tab.method_combo, METHODS["physics_dose"].title)
     type_text(tab.parameters.fields["dose"].widget, "0.5")

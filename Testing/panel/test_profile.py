@@ -135,9 +135,9 @@ def test_the_plot_follows_an_end_that_is_dragged(tab, line, scans):
         lengths.add(plotted("T1 post")[0][-1])
         return len(moves) == 80
 
-    told = pump(drag)
-    assert told.longest_block_s < 0.5
-    assert 3 <= len(lengths) <= told.elapsed_s / 0.045 + 2
+    text = pump(drag)
+    assert text.longest_block_s < 0.5
+    assert 3 <= len(lengths) <= text.elapsed_s / 0.045 + 2
     settle(tab)
     last = line_profile(scans["T1 post"], START, (moves[-1], *END[1:]))
     np.testing.assert_allclose(plotted("T1 post")[1], last.values)
@@ -252,7 +252,7 @@ def test_the_mouse_is_given_back_when_the_tab_is_left(panel, tab, nodes):
     interaction.SwitchToViewTransformMode()
 
 
-def test_a_line_outside_is_told(tab, line, nodes, scans):
+def test_a_line_outside_is_reported(tab, line, nodes, scans):
     tick(tab.volume_list, "T1 pre")
     nodes["T1 pre"].SetAndObserveTransformNodeID(add_shift(5000.0).GetID())
     settle(tab)
@@ -274,13 +274,13 @@ def test_a_line_outside_is_told(tab, line, nodes, scans):
     assert tab.message.text == ""
 
 
-def test_a_line_without_length_is_told(tab, line):
+def test_a_line_without_length_is_reported(tab, line):
     line.SetNthControlPointPosition(1, *START)
     settle(tab)
     assert tab.message.text.startswith("The line has no length")
 
 
-def test_a_volume_without_voxels_is_told(tab, line):
+def test_a_volume_without_voxels_is_reported(tab, line):
     slicer.mrmlScene.AddNewNodeByClass(VOLUME, "empty")
     settle(tab)
     tick(tab.volume_list, "empty")
@@ -339,7 +339,7 @@ def test_what_lies_outside_is_empty_in_the_file(host, tab, line, tmp_path):
     assert last.endswith(",")
 
 
-def test_a_file_that_cannot_be_written_is_told(host, tab, line, tmp_path):
+def test_a_file_that_cannot_be_written_is_reported(host, tab, line, tmp_path):
     host.record.answers.append("")  # cancelled
     press(tab.export_button)
     assert tab.message.text == ""
@@ -417,7 +417,7 @@ def test_nothing_is_cut_off_in_a_narrow_panel(tab, line, nodes):
         tick(tab.volume_list, tab.volume_list.item(n).text())
     tab.values_section.collapsed = False
     settle(tab)
-    tab.message.tell("failed", "x" * 500)
+    tab.message.show("failed", "x" * 500)
     whole = tab.widget.window()
     assert whole.minimumSizeHint.width() <= WIDTH
     whole.resize(WIDTH, 1000)

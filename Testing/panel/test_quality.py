@@ -78,7 +78,7 @@ def test_the_numbers_are_the_library_s_and_slicer_stays_usable(tab, nodes):
     psnr = next(row for row in rows if row["measure"] == "PSNR")
     assert ["PSNR", f"{psnr['value']:.4g}", "dB", "\N{UPWARDS ARROW}"] in shown
     for said in ("median of the brain", "99.9th percentile of the pre scan", "above 0 in pre"):
-        assert said in tab.told_label.text
+        assert said in tab.notes_label.text
 
 
 def check_rows(found, wanted):
@@ -125,8 +125,8 @@ def test_other_grids_need_a_choice_of_alignment(tab, nodes):
     for role in ("pre", "post"):
         pick(tab.inputs.selectors[role], None)
     assert not tab.run.apply_button.enabled
-    told = "'Synthetic': not on the grid of 'Reference (true)'. Choose under 'Align' "
-    assert tab.run.apply_button.toolTip == told + "what to do."
+    text = "'Synthetic': not on the grid of 'Reference (true)'. Choose under 'Align' "
+    assert tab.run.apply_button.toolTip == text + "what to do."
     pick(tab.inputs.align_combo, "Resample by their positions")
     measure(tab)
     voxels = next(row["value"] for row in tab.measured["rows"] if row["measure"] == "Voxels")
@@ -143,7 +143,7 @@ def test_cancel_leaves_what_was_measured_before(tab, nodes):
     assert tab.run.apply_button.enabled
 
 
-def test_what_the_library_refuses_is_told(tab, nodes):
+def test_what_the_library_refuses_is_reported(tab, nodes):
     mask = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "empty")
     slicer.util.updateVolumeFromArray(mask, np.zeros(SIZE[::-1], np.uint8))
     mask.CopyOrientation(nodes["pre"])
@@ -190,7 +190,7 @@ def test_the_newest_synthetic_scan_and_what_it_should_be_are_picked(tab, nodes, 
     assert tab.inputs.nodes()["synthetic"] is nodes["synthetic"], "a person's choice stays"
 
 
-def test_what_cannot_be_compared_is_told(tab, nodes):
+def test_what_cannot_be_compared_is_reported(tab, nodes):
     button = tab.run.apply_button
     pick(tab.inputs.selectors["post"], None)
     assert button.toolTip == "'Pre-contrast' alone is of no use: choose both, or neither."
@@ -247,11 +247,11 @@ def test_the_table_is_saved_as_csv(host, tab, measured, tmp_path):
     assert [one.name for one in path.parent.iterdir()] == ["measures.csv"]
 
 
-def test_a_file_that_cannot_be_written_is_told(host, tab, measured, tmp_path):
+def test_a_file_that_cannot_be_written_is_reported(host, tab, measured, tmp_path):
     host.record.answer(str(tmp_path / "nowhere" / "measures"))
     press(tab.csv_button)
     assert "measures.csv: could not be written" in tab.run.message.plainText
-    tab.run.tell("told", "")
+    tab.run.show_message("info", "")
     host.record.answer("")  # the dialog was left
     press(tab.csv_button)
     assert tab.run.message.plainText == ""
@@ -299,7 +299,7 @@ def test_the_state_is_restored_with_the_scene(host, tab, nodes, measured):
 
 
 def test_nothing_is_cut_off_in_a_narrow_panel(tab, nodes, measured):
-    tab.run.tell("failed", "x" * 500)
+    tab.run.show_message("failed", "x" * 500)
     assert tab.widget.window().minimumSizeHint.width() <= WIDTH
     tab.widget.window().resize(WIDTH, 1500)
     pump(timeout_s=0.1)

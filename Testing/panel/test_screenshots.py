@@ -194,15 +194,15 @@ def test_the_inversion_tab(widget, folder):
 
     tab = show_tab(widget.panel, "inversion")
     take(widget, folder / "inversion_empty.png")
-    told = made_provenance(24)
-    history = told["record"]["history"]
+    text = made_provenance(24)
+    history = text["record"]["history"]
     rows = [dict(zip(history, row, strict=True)) for row in zip(*history.values(), strict=True)]
     tab.heard(Event("started"))
     tab.heard(Event("progress", "Iteration 9, objective 0.0012", 0.3, measures=rows[:9]))
     take(widget, folder / "inversion_running.png")
     low = slicer.util.getNode("T1 low dose")
     scan = bridge.volume_from_node(low)
-    result = Result({"post": scan.with_array(scan.array, "for a picture")}, told)
+    result = Result({"post": scan.with_array(scan.array, "for a picture")}, text)
     run_results.add_result(slicer.mrmlScene, result, low)
     tab.heard(Event("finished"))
     tab.iterate.value = 8.0

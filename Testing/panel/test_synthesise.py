@@ -49,7 +49,7 @@ def show(tab, key):
 
 
 def apply(tab, timeout_s=RUN_S):
-    """Press Apply and wait for the end; return what is told."""
+    """Press Apply and wait for the end; return the message."""
     press(tab.run.apply_button)
     pump(lambda: not tab.run.running, timeout_s)
     return tab.run.message.plainText
@@ -74,7 +74,7 @@ def test_a_dose_is_what_the_library_makes_of_it(tab, nodes):
     from ContrastSynthPanel.scene import bridge
 
     choose_dose(tab, nodes)
-    told = apply(tab)
+    text = apply(tab)
     given = {role: bridge.volume_from_node(nodes[role]) for role in ("pre", "post")}
     expected = run(Request("physics_dose", given, {"dose": 0.25}))
     ((name, node),) = result_nodes().items()
@@ -85,7 +85,7 @@ def test_a_dose_is_what_the_library_makes_of_it(tab, nodes):
     for kind in ("Origin", "Spacing"):
         assert getattr(node, f"Get{kind}")() == getattr(nodes["pre"], f"Get{kind}")()
     assert "physics_dose" in node.GetAttribute(bridge.SYNTHETIC)
-    assert told.startswith(f"Done: {name}.")
+    assert text.startswith(f"Done: {name}.")
 
 
 def test_the_result_lies_over_its_reference_in_the_slice_views(tab, nodes):
@@ -142,11 +142,11 @@ def test_warnings_of_a_run_are_shown(tab, nodes):
     from ContrastSynthPanel.scene import bridge
 
     choose_dose(tab, {"pre": nodes["post"], "post": nodes["pre"]})  # swapped
-    told = apply(tab)
+    text = apply(tab)
     (node,) = result_nodes().values()
     warnings = json.loads(node.GetAttribute(bridge.PROVENANCE))["warnings"]
     assert warnings
-    assert told.split("\n\N{BULLET} ") == [f"Done: {node.GetName()}.", *warnings]
+    assert text.split("\n\N{BULLET} ") == [f"Done: {node.GetName()}.", *warnings]
 
 
 def test_slicer_stays_usable_meanwhile(tab, nodes):
@@ -197,16 +197,16 @@ def test_cancel_leaves_nothing_and_another_run_is_possible(tab, nodes):
 
 
 @pytest.mark.parametrize("kind", ["vtkMRMLSegmentationNode", "vtkMRMLLabelMapVolumeNode"])
-def test_an_empty_mask_is_told_and_the_panel_stays_usable(tab, nodes, kind):
+def test_an_empty_mask_is_reported_and_the_panel_stays_usable(tab, nodes, kind):
     choose_dose(tab, nodes)
     mask = slicer.mrmlScene.AddNewNodeByClass(kind, "empty")
     if kind == "vtkMRMLLabelMapVolumeNode":
         slicer.util.updateVolumeFromArray(mask, np.zeros((40, 56, 48), np.uint8))
         mask.CopyOrientation(nodes["pre"])
     pick(tab.inputs.selectors["mask"], mask)
-    told = apply(tab)
-    assert told
-    assert not told.startswith("Done")
+    text = apply(tab)
+    assert text
+    assert not text.startswith("Done")
     assert tab.run.message.isVisible()
     assert result_nodes() == {}
     pick(tab.inputs.selectors["mask"], None)
@@ -272,13 +272,13 @@ def test_another_method_is_chosen_while_it_runs(tab, nodes):
     assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
 
 
-def test_what_goes_wrong_with_a_result_is_told(host, tab, nodes, monkeypatch):
+def test_what_goes_wrong_with_a_result_is_reported(host, tab, nodes, monkeypatch):
     from ContrastSynthPanel.scene import run_results
 
     choose_dose(tab, nodes)
     monkeypatch.setattr(run_results, "add_result", lambda *given: 1 / 0)
-    told = apply(tab)
-    assert told == "The result could not be taken into the scene: division by zero"
+    text = apply(tab)
+    assert text == "The result could not be taken into the scene: division by zero"
     assert tab.run.apply_button.enabled
 
 
@@ -319,8 +319,8 @@ def test_other_grids_need_a_choice_of_alignment(tab, nodes, patient):
     assert not tab.inputs.align_label.isVisible()
     pick(tab.inputs.selectors["post"], node)
     assert not tab.run.apply_button.enabled
-    told = "'Post-contrast, full dose': not on the grid of 'Pre-contrast'. Choose under 'Align' "
-    assert tab.run.apply_button.toolTip == told + "what to do."
+    text = "'Post-contrast, full dose': not on the grid of 'Pre-contrast'. Choose under 'Align' "
+    assert tab.run.apply_button.toolTip == text + "what to do."
     assert tab.inputs.align_label.isVisible()
     assert "size, voxels" in tab.inputs.align_label.toolTip
     pick(tab.inputs.align_combo, "Resample by their positions")
@@ -376,7 +376,7 @@ def test_every_declared_parameter_has_a_widget_with_its_default(tab, key):
 def test_nothing_is_cut_off_in_a_narrow_panel(tab, nodes, key):
     show(tab, key)
     tab.device.widget.collapsed = tab.run.log_section.collapsed = False
-    tab.run.tell("failed", "x" * 500)
+    tab.run.show_message("failed", "x" * 500)
     whole = tab.widget.window()
     assert whole.minimumSizeHint.width() <= WIDTH
     fit_height(whole, WIDTH)
@@ -413,7 +413,7 @@ def test_what_the_scan_tells_is_shown_and_not_sent(tab, nodes):
     choose_dose(tab, nodes)
     field = tab.parameters.fields["repetition_time_s"]
     assert field.value() == 0.0082
-    assert "told by the scan" in field.widget.toolTip
+    assert "from the scan" in field.widget.toolTip
     assert tab.parameters.given == {"dose": 0.25}
     pick(tab.inputs.selectors["post"], None)
     assert field.value() == 0.0067
@@ -448,7 +448,7 @@ def test_weights_are_listed_with_what_they_were_trained_on(tab):
     assert tab.weights.chosen["sphere"].startswith("sphere-")
 
 
-def test_weights_that_are_not_there_are_told(tab, nodes, monkeypatch):
+def test_weights_that_are_not_there_are_reported(tab, nodes, monkeypatch):
     from ContrastSynthPanel.widgets import weights_box
 
     from ContrastSynthLib.weights import bundles
@@ -457,8 +457,8 @@ def test_weights_that_are_not_there_are_told(tab, nodes, monkeypatch):
     for module in (bundles, weights_box):
         monkeypatch.setattr(module, "shipped_and_imported", list)
     show(tab, "lip_car")
-    told = "The weights 'ph2l', 'pl2h' are not on this machine."
-    assert tab.weights.label.text.startswith(told)
+    text = "The weights 'ph2l', 'pl2h' are not on this machine."
+    assert tab.weights.label.text.startswith(text)
     assert tab.run.apply_button.toolTip == tab.weights.label.text
     pick(tab.parameters.preset_combo, "Signal equation")
     assert tab.weights.label.text == "None are used."

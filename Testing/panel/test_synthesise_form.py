@@ -173,8 +173,8 @@ def test_weights_of_another_method_are_imported_and_it_is_said_of_which(host, ta
     press(tab.weights.import_button)
     assert entries(tab.weights.combos["sphere_art"]) == before
     assert tab.weights.chosen is None
-    told = tab.run.message.plainText
-    assert told.endswith("They belong to the method 'SPHERE: pre-contrast from post-contrast'.")
+    text = tab.run.message.plainText
+    assert text.endswith("They belong to the method 'SPHERE: pre-contrast from post-contrast'.")
     show(tab, "sphere")
     assert "sphere 9.9, trained on virtual patients" in entries(tab.weights.combos["sphere"])
 
@@ -191,31 +191,31 @@ def no_archive(folder):
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "text"),
     [(damaged, "is damaged or was changed"), (no_archive, "is neither the folder")],
 )
-def test_what_is_no_bundle_is_told_and_changes_nothing(host, tab, tmp_path, make, told):
+def test_what_is_no_bundle_is_reported_and_changes_nothing(host, tab, tmp_path, make, text):
     show(tab, "sphere")
     before = entries(tab.weights.combos["sphere"])
     host.record.answer(str(make(bundle(tmp_path / "given"))), "")
     press(tab.weights.import_button)
-    assert told in tab.run.message.plainText
+    assert text in tab.run.message.plainText
     assert entries(tab.weights.combos["sphere"]) == before
-    tab.run.tell("told", "")
+    tab.run.show_message("info", "")
     press(tab.weights.import_button)  # and then nothing is chosen in the dialog
     assert not tab.run.message.isVisible()
     assert tab.weights.chosen is None
 
 
-def test_weights_that_vanish_before_a_run_are_told(host, tab, nodes, tmp_path):
+def test_weights_that_vanish_before_a_run_are_reported(host, tab, nodes, tmp_path):
     show(tab, "sphere")
     host.record.answer(str(zipped(bundle(tmp_path / "given"))))
     press(tab.weights.import_button)
     (folder,) = (tmp_path / "imported").iterdir()
     (folder / "model.safetensors").unlink()
-    told = apply(tab)
-    assert "sphere-9.9-" in told
-    assert "are not on this machine" in told
+    text = apply(tab)
+    assert "sphere-9.9-" in text
+    assert "are not on this machine" in text
     pick(tab.weights.combos["sphere"], "The method's own")
     assert tab.run.apply_button.enabled
 
@@ -227,9 +227,9 @@ def test_an_estimate_is_shown_before_the_first_run_and_then_the_last_runs(tab, n
     from ContrastSynthPanel import timings
 
     show(tab, "physics_dose")
-    told = tab.estimate_label.text
-    assert told.startswith("A run takes about 1 s, ")
-    assert told.endswith(" MB of memory (measured on one core of a CPU).")
+    text = tab.estimate_label.text
+    assert text.startswith("A run takes about 1 s, ")
+    assert text.endswith(" MB of memory (measured on one core of a CPU).")
     assert apply(tab).startswith("Done")
     assert tab.estimate_label.text.startswith("A run takes about ")
     assert tab.estimate_label.text.endswith("(from your last run).")
@@ -265,13 +265,13 @@ def test_what_the_settings_hold_is_no_obstacle(tab, nodes, kept):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(0.2, "1 s"), (59, "59 s"), (150, "2 min"), (5400, "1.5 h")]
+    ("seconds", "text"), [(0.2, "1 s"), (59, "59 s"), (150, "2 min"), (5400, "1.5 h")]
 )
-def test_durations_as_a_person_says_them(host, seconds, told):
+def test_durations_as_a_person_says_them(host, seconds, text):
     host.open_module()
     from ContrastSynthPanel import timings
 
-    assert timings.time_text(seconds) == told
+    assert timings.time_text(seconds) == text
 
 
 # Messages
@@ -299,9 +299,9 @@ def test_a_package_that_nobody_installed_is_named(tab, nodes, monkeypatch):
     show(tab, "lip_car")
     pick(tab.parameters.preset_combo, "Signal equation")
     pick(tab.parameters.fields["denoiser"].widget, "BM3D")
-    told = apply(tab)
-    assert "bm3d" in told
-    assert "nlm" in told or "install" in told.lower()
+    text = apply(tab)
+    assert "bm3d" in text
+    assert "nlm" in text or "install" in text.lower()
     assert tab.run.apply_button.enabled
 
 

@@ -50,7 +50,7 @@ def settled(tab):
 
 
 def show(tab):
-    """Press "Show uptake"; return what is told."""
+    """Press "Show uptake"; return the message."""
     press(tab.show_button)
     return tab.notice.box.plainText
 
@@ -87,14 +87,14 @@ def click(tab, row):
 
 
 def test_overlay_and_mask_are_what_the_library_finds(tab, nodes, patient):
-    told = show(tab)
+    text = show(tab)
     expected = found_in(patient)
     overlay, mask = tab.made["overlay"], tab.made["mask"]
     np.testing.assert_array_equal(array(overlay), expected.soft)
     np.testing.assert_array_equal(inside(mask, nodes["post"]), expected.binary)
     assert expected.binary.any()
-    assert told.startswith(f"{expected.volume_ml:.2f} ml, {expected.share_of_brain:.2%} of the")
-    assert "by more than 0.1 means of the brain" in told
+    assert text.startswith(f"{expected.volume_ml:.2f} ml, {expected.share_of_brain:.2%} of the")
+    assert "by more than 0.1 means of the brain" in text
     assert (overlay.GetName(), mask.GetName()) == (REAL, f"{REAL} mask")
     for composite in composites():
         assert composite.GetBackgroundVolumeID() == nodes["post"].GetID()
@@ -121,9 +121,9 @@ def test_moving_the_threshold_changes_both_in_place(tab, nodes, patient):
     assert slicer.mrmlScene.GetNumberOfNodes() == count
     np.testing.assert_array_equal(array(made["overlay"]), expected.soft)
     np.testing.assert_array_equal(inside(made["mask"], nodes["post"]), expected.binary)
-    told = tab.notice.box.plainText
-    assert told != before
-    assert told.startswith(f"{expected.volume_ml:.2f} ml")
+    text = tab.notice.box.plainText
+    assert text != before
+    assert text.startswith(f"{expected.volume_ml:.2f} ml")
 
 
 def test_other_volumes_wait_for_the_button_which_says_so(tab, nodes, patient):
@@ -175,9 +175,9 @@ def test_a_ready_made_map_is_taken(tab, nodes, synthetic, result):
 def test_a_map_of_another_scale_is_refused(tab, nodes):
     pick(tab.inputs.selectors["map"], nodes["pre"])
     pick(tab.inputs.selectors["pre"], None)
-    told = show(tab)
-    assert told.startswith("'T1 pre' has values from 0 to ")
-    assert told.endswith("A map of uptake has 0 to 1.")
+    text = show(tab)
+    assert text.startswith("'T1 pre' has values from 0 to ")
+    assert text.endswith("A map of uptake has 0 to 1.")
     assert tab.made == {}
 
 
@@ -261,7 +261,7 @@ def test_a_person_s_choice_is_kept(tab, nodes, result):
 
 
 def test_map_and_table_are_what_evaluate_finds(tab, nodes, synthetic, patient, result):
-    told = show(tab)
+    text = show(tab)
     pre, post = (patient.scans[role] for role in ("pre", "post"))
     expected = enhancement_of(pre, result.outputs["pre"], pre=pre, post=post)
     node = tab.made["enhancement"]
@@ -275,8 +275,8 @@ def test_map_and_table_are_what_evaluate_finds(tab, nodes, synthetic, patient, r
     for lesion in expected.lesions:
         if lesion.kind == "missed":
             assert shown[lesion.inside_ras_mm[0]] is not None
-    assert f"missed {len([r for r in rows if r['kind'] == 'missed'])} " in told
-    assert f"({expected.missed_ml:.2f} ml)" in told
+    assert f"missed {len([r for r in rows if r['kind'] == 'missed'])} " in text
+    assert f"({expected.missed_ml:.2f} ml)" in text
     texts = [tab.table.widget.item(0, column).text() for column in range(4)]
     assert texts[:2] == ["missed", f"{rows[0]['volume_ml']:.2f}"]
     table = slicer.util.getNode(f"{node.GetName()} lesions")
@@ -299,9 +299,9 @@ def test_no_lesion_at_all_is_an_empty_table(tab, nodes, synthetic):
     pick(tab.inputs.selectors["post"], nodes["pre"])
     pick(tab.inputs.selectors["reference"], nodes["post"])
     type_text(tab.lesion_threshold, "1")
-    told = show(tab)
+    text = show(tab)
     assert tab.table.widget.rowCount == 0
-    assert "Lesions: missed 0 (0.00 ml), invented 0 (0.00 ml), found 0 (0.00 ml)." in told
+    assert "Lesions: missed 0 (0.00 ml), invented 0 (0.00 ml), found 0 (0.00 ml)." in text
     assert not array(tab.made["enhancement"]).any()
 
 
@@ -309,11 +309,11 @@ def test_the_lesions_are_not_searched_again_for_another_uptake(tab, nodes, synth
     from ContrastSynthPanel.scene import uptake_results
 
     show(tab)
-    told = tab.notice.box.plainText.splitlines()[1]
+    text = tab.notice.box.plainText.splitlines()[1]
     monkeypatch.setattr(uptake_results, "enhancement_of", lambda *scans, **options: 1 / 0)
     type_text(tab.threshold, "0.4")
     settled(tab)
-    assert tab.notice.box.plainText.splitlines()[1] == told
+    assert tab.notice.box.plainText.splitlines()[1] == text
     assert "enhancement" in tab.made
 
 
@@ -396,12 +396,12 @@ def test_a_synthetic_post_scan_is_judged_too(tab, nodes, patient):
     np.testing.assert_array_equal(array(tab.made["enhancement"]), expected.map)
 
 
-def test_without_a_synthetic_scan_the_uptake_is_shown_and_it_is_told_why_no_more(tab, nodes):
+def test_without_a_synthetic_scan_the_uptake_is_shown_and_it_is_reported_why_no_more(tab, nodes):
     other = add_volume("other", sample_patient(seed=1, size=(48, 56, 40)).scans["pre"])
     pick(tab.inputs.selectors["reference"], other)
-    told = show(tab)
-    assert "Neither 'T1 pre' nor 'T1 post Gd' is marked as synthetic" in told
-    assert "put SYNTHETIC into its name" in told
+    text = show(tab)
+    assert "Neither 'T1 pre' nor 'T1 post Gd' is marked as synthetic" in text
+    assert "put SYNTHETIC into its name" in text
     assert set(tab.made) == {"overlay", "mask"}
     nodes["pre"].SetName("T1 pre SYNTHETIC")
     assert "marked as synthetic" not in show(tab)
@@ -455,11 +455,11 @@ def test_colour_images_and_label_maps_are_not_offered(tab, nodes):
     assert "labels" in entries(tab.inputs.selectors["mask"])
 
 
-def test_other_grids_are_told_and_can_be_resampled(tab, nodes):
+def test_other_grids_are_reported_and_can_be_resampled(tab, nodes):
     other = add_volume("coarse", sample_patient(size=(40, 48, 32)).scans["pre"])
     pick(tab.inputs.selectors["pre"], other)
-    told = show(tab)
-    assert told == "'coarse': not on the grid of 'T1 post Gd'."
+    text = show(tab)
+    assert text == "'coarse': not on the grid of 'T1 post Gd'."
     assert "size, voxels" in tab.notice.box.toolTip
     assert tab.made == {}
     press(tab.notice.resample_button)
@@ -468,16 +468,16 @@ def test_other_grids_are_told_and_can_be_resampled(tab, nodes):
     assert array(tab.made["overlay"]).shape == array(nodes["post"]).shape
 
 
-def test_volumes_that_do_not_overlap_are_told(tab, nodes):
+def test_volumes_that_do_not_overlap_are_reported(tab, nodes):
     nodes["pre"].SetOrigin(5000, 0, 0)
     show(tab)
     press(tab.notice.resample_button)
-    told = tab.notice.box.plainText
-    assert told.startswith("'T1 pre' does not overlap 'T1 post Gd'. Register them first")
+    text = tab.notice.box.plainText
+    assert text.startswith("'T1 pre' does not overlap 'T1 post Gd'. Register them first")
     assert not tab.notice.resample_button.isVisible()
 
 
-def test_an_empty_volume_is_told_and_the_tab_stays_usable(tab, nodes):
+def test_an_empty_volume_is_reported_and_the_tab_stays_usable(tab, nodes):
     empty = slicer.mrmlScene.AddNewNodeByClass(VOLUME, "empty")
     pick(tab.inputs.selectors["pre"], empty)
     assert "empty has no voxels" in show(tab)
@@ -494,9 +494,9 @@ def test_without_scikit_image_a_whole_head_needs_a_mask(tab, nodes, patient, mon
         return foreground(volumes, mask)
 
     monkeypatch.setattr(uptake_results, "foreground", without)
-    told = show(tab)
-    assert "scikit-image, which is not installed" in told
-    assert "choose a mask" in told
+    text = show(tab)
+    assert "scikit-image, which is not installed" in text
+    assert "choose a mask" in text
 
 
 def test_scans_in_the_wrong_order_are_warned_of(tab, nodes):
@@ -535,12 +535,12 @@ def test_state_and_results_are_saved_and_restored(tab, nodes, synthetic, result,
     type_text(tab.opacity, "70")
     settled(tab)
     click(tab, 0)
-    before, told, rows = named(tab.state()), tab.notice.box.plainText, list(tab.table.rows)
+    before, text, rows = named(tab.state()), tab.notice.box.plainText, list(tab.table.rows)
     save_and_reopen(tmp_path)
     pump(lambda: tab.inputs.nodes() != {})
     settled(tab)
     assert named(tab.state()) == before
-    assert (tab.notice.box.plainText, tab.table.rows) == (told, rows)
+    assert (tab.notice.box.plainText, tab.table.rows) == (text, rows)
     assert tab.table.widget.rowCount == len(rows)
     overlays = [n for n in slicer.util.getNodesByClass(VOLUME) if n.GetName().startswith("Uptake")]
     type_text(tab.threshold, "0.4")
@@ -579,7 +579,7 @@ def save_and_reopen(folder):
 def test_nothing_is_cut_off_in_a_narrow_panel(tab, nodes, synthetic):
     nodes["pre"].SetName("a_very_long_name_of_a_series_as_scanners_give_them_without_spaces_T1")
     show(tab)
-    tab.notice.tell("failed", "x" * 500)
+    tab.notice.show("failed", "x" * 500)
     whole = tab.widget.window()
     assert whole.minimumSizeHint.width() <= WIDTH
     whole.resize(WIDTH, 900)

@@ -37,7 +37,7 @@ SEGMENT_ID, SEGMENT_COLOUR = "mask", (1.0, 0.55, 0.26)
 def volume_from_node(node, mask: bool = False, parent_of=None) -> Volume:
     """Return a node's voxels (k, j, i), float32 as stored, on its grid in the world, in LPS.
 
-    What its attributes, file or name tell of the acquisition and of being synthetic comes along.
+    The acquisition, and whether it is synthetic, come from its attributes, file or name.
     A label map is taken only as a ``mask``, whose voxels above 0 become 1. ``parent_of`` is the
     node whose parent transform counts, by default ``node``. Raises RequestError for what is no
     volume, empty, not finite, of several components, sheared or under a non-linear transform.
@@ -116,7 +116,7 @@ def _index_to_ras(node) -> np.ndarray:
 
 
 def acquisition_of(node) -> tuple[Acquisition, str | None]:
-    """Return the acquisition, and what made a synthetic volume, as node, file or name tell."""
+    """Return the acquisition, and what made a synthetic volume, from node, file or name."""
     import SimpleITK as sitk
 
     header, in_file = {}, Acquisition()
@@ -124,7 +124,7 @@ def acquisition_of(node) -> tuple[Acquisition, str | None]:
     if images.file_suffix(path) in images.READERS and path.is_file():
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(path))
-        with suppress(RuntimeError):  # No image any more: then the node alone tells.
+        with suppress(RuntimeError):  # No image any more: then there is only the node.
             reader.ReadImageInformation()
             header = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
             in_file = images.acquisition_in_file(path, header)

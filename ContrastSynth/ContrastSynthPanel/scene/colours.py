@@ -11,7 +11,7 @@ LOWER = ((0.0, 0.0, 0.0), (0.0, 0.35, 1.0), (0.75, 0.95, 1.0))
 HIGHER = ((0.0, 0.0, 0.0), (1.0, 0.30, 0.0), (1.0, 0.95, 0.70))
 SHADES = 128  # of each sign: one zero is between two entries, so both are the neutral one
 
-# Chosen to be told apart by the colour-blind too.
+# Chosen so that the colour-blind can distinguish them, too.
 KINDS = {
     enhancement.FOUND: (_("found"), (0.00, 0.62, 0.45)),
     enhancement.MISSED: (_("missed"), (0.90, 0.16, 0.16)),

@@ -30,7 +30,7 @@ class Difference:
     node: object
     window: float
     largest: float
-    told: str
+    summary: str
 
 
 def show_difference(nodes: dict, normalise: str, resample: bool) -> Difference:
@@ -43,7 +43,7 @@ def show_difference(nodes: dict, normalise: str, resample: bool) -> Difference:
     volumes = {names[role]: bridge.volume_from_node(node) for role, node in nodes.items()}
     moved = not volumes[first].grid.is_same(volumes[second].grid)
     volumes = on_one_grid(volumes, first, resample)
-    arrays, told = normalised(volumes, normalise)
+    arrays, text = normalised(volumes, normalise)
     array = np.asarray(arrays[second] - arrays[first], np.float32)
     source = next(filter(None, (volumes[name].synthetic for name in (second, first))), None)
     made = Volume(array, volumes[first].grid, synthetic=marked(MARK, source))
@@ -54,30 +54,30 @@ def show_difference(nodes: dict, normalise: str, resample: bool) -> Difference:
     sizes = np.abs(array[array != 0])
     largest = float(sizes.max()) if sizes.size else 0.0
     window = float(np.percentile(sizes, WINDOW_PERCENTILE)) if sizes.size else 0.0
-    told = _("{second} less {first}. {told}").format(first=first, second=second, told=told)
+    text = _("{second} less {first}. {text}").format(first=first, second=second, text=text)
     if moved:
-        told += " " + _("'{name}' was resampled by its position.").format(name=second)
+        text += " " + _("'{name}' was resampled by its position.").format(name=second)
     colour_node = colours.signed_colours(slicer.mrmlScene)
     node.GetDisplayNode().SetAndObserveColorNodeID(colour_node.GetID())
     node.GetDisplayNode().SetAutoWindowLevel(False)
-    return Difference(node, window, largest, told)
+    return Difference(node, window, largest, text)
 
 
 def normalised(volumes: dict[str, Volume], kind: str) -> tuple[dict, str]:
     """Return the arrays of two volumes, divided by their own levels, and what was done."""
     if kind == "none":
-        told = _("Not normalised: a difference of the values as they are.")
-        return {name: volume.array for name, volume in volumes.items()}, told
+        text = _("Not normalised: a difference of the values as they are.")
+        return {name: volume.array for name, volume in volumes.items()}, text
     region = brain_of(list(volumes.values()))
     fitted = {name: fit(kind, volume.array, region.mask) for name, volume in volumes.items()}
     first, second = (one.scale for one in fitted.values())
-    told = _("Each was divided by its {kind} in the {where}: {second:.4g} and {first:.4g}.").format(
+    text = _("Each was divided by its {kind} in the {where}: {second:.4g} and {first:.4g}.").format(
         kind=_("mean") if kind == "mean" else _("median"),
         where=_("outline of the head") if region.message else _("brain"),
         first=first,
         second=second,
     )
-    return {name: fitted[name].apply(volume.array) for name, volume in volumes.items()}, told
+    return {name: fitted[name].apply(volume.array) for name, volume in volumes.items()}, text
 
 
 def set_window(node, end: float) -> None:

@@ -42,7 +42,7 @@ class Flicker:
         """Show the first of two volumes, and from now on each in its turn."""
         self._names, self._second_shown = (first.GetName(), second.GetName()), False
         views.show_layers(first, second, 0.0)
-        self._tell()
+        self._notify()
         self._timer.start(self._interval_ms())
         self.stop_button.text = _("Stop")
 
@@ -57,9 +57,9 @@ class Flicker:
     def _flip(self) -> None:
         self._second_shown = not self._second_shown
         views.set_foreground_opacity(1.0 if self._second_shown else 0.0)
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         name = self._names[self._second_shown]
         self.now_label.toolTip = name
         short = len(name) <= NAME_LETTERS

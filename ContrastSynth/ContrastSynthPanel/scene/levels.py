@@ -20,7 +20,7 @@ class Levels:
     def show_alike(self, nodes: list, normalise: str) -> tuple[str, str]:
         """Give all volumes the window and level of the first, scaled by their levels.
 
-        Returns a kind and what to tell. Where a level cannot be found, each keeps its own window.
+        Returns a kind of message and its text. Without a level, each keeps its own window.
         """
         self.put_back([one["node"] for one in self.kept if one["node"] not in nodes])
         try:
@@ -35,10 +35,10 @@ class Levels:
             window = shown.GetWindow() * other / level, shown.GetLevel() * other / level
             node.GetDisplayNode().SetAutoWindowLevel(False)
             node.GetDisplayNode().SetWindowLevel(*window)
-        told = _("All in the window of '{first}'.")
+        text = _("All in the window of '{first}'.")
         if normalise != "none":
-            told = _("All in the window of '{first}', scaled by their {kind} in the {where}.")
-        return "told", told.format(first=first, kind=UNITS[normalise], where=where)
+            text = _("All in the window of '{first}', scaled by their {kind} in the {where}.")
+        return "info", text.format(first=first, kind=UNITS[normalise], where=where)
 
     def put_back(self, nodes=None) -> None:
         """Give these volumes, or all, their own windows again, but for those that are gone."""

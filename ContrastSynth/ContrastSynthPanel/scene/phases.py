@@ -48,7 +48,7 @@ def check_time(sequence, number: int, time_s: float) -> None:
     high = times[number + 1] if number + 1 < len(times) else math.inf
     if low < time_s < high:
         return
-    told = _(
+    text = _(
         "{name}: phase {number} cannot be at {time:g} s. The times must increase: {expected}. "
         "Nothing was changed; correct the other phase first if that one is wrong."
     )
@@ -56,7 +56,7 @@ def check_time(sequence, number: int, time_s: float) -> None:
     before = _("before {high:g} s").format(high=high) if high < math.inf else ""
     expected = _(" and ").join(filter(None, [after, before])) or _("a number of seconds")
     raise RequestError(
-        told.format(name=sequence.GetName(), number=number + 1, time=time_s, expected=expected)
+        text.format(name=sequence.GetName(), number=number + 1, time=time_s, expected=expected)
     )
 
 

@@ -99,8 +99,8 @@ def write_csv(path: str | Path, found: list[Along]) -> None:
             writer.writerow(head)
             for n, (distance, ras) in enumerate(zip(first.distance_mm, first.ras_mm, strict=True)):
                 values = [float(one.profile.values[n]) for one in shown]
-                told = ["" if math.isnan(value) else f"{value:.9g}" for value in values]
-                writer.writerow([f"{distance:.6g}", *(f"{x:.6f}" for x in ras), *told])
+                text = ["" if math.isnan(value) else f"{value:.9g}" for value in values]
+                writer.writerow([f"{distance:.6g}", *(f"{x:.6f}" for x in ras), *text])
     except OSError as error:
-        told = _("{path}: cannot be written ({error}). Choose another folder.")
-        raise RequestError(told.format(path=path, error=error.strerror)) from error
+        text = _("{path}: cannot be written ({error}). Choose another folder.")
+        raise RequestError(text.format(path=path, error=error.strerror)) from error

@@ -1,4 +1,4 @@
-"""What the name of a series tells of its role: pre, post, low, t2, adc."""
+"""The role that the name of a series implies: pre, post, low, t2, adc."""
 
 import re
 
@@ -30,7 +30,7 @@ def result_in_name(name: str) -> tuple[str, str] | None:
 
 
 def role_in_name(name: str) -> str | None:
-    """Return the role that a scan's name tells: pre, post, low, t2, adc; "t1" if no more."""
+    """Return the role that a scan's name implies: pre, post, low, t2, adc; "t1" if no more."""
     text = re.sub(r"[^a-z0-9+*%/.-]+", " ", name.lower())
     said = set()
     for word, pattern in NAME_WORDS.items():
@@ -38,14 +38,14 @@ def role_in_name(name: str) -> str | None:
         said |= {word} if count else set()
     if "adc" in said:
         return "adc"
-    told = said & {"low", "pre", "post", "t2"} - ({"post"} if "low" in said else set())
-    if said & {"other", "unclear"} or len(told) > 1 or said >= {"t1", "t2"}:
+    message = said & {"low", "pre", "post", "t2"} - ({"post"} if "low" in said else set())
+    if said & {"other", "unclear"} or len(message) > 1 or said >= {"t1", "t2"}:
         return None
-    return told.pop() if told else "t1" if "t1" in said else None
+    return message.pop() if message else "t1" if "t1" in said else None
 
 
 def pick_roles(nodes: list, wanted_roles: list[str]) -> dict:
-    """Return by role the one node whose name tells it, or None; mere T1 is pre if no other is."""
+    """Return by role the one node whose name implies it, or None; mere T1 is pre if no other is."""
     by_role = {}
     for node in nodes:
         by_role.setdefault(role_in_name(node.GetName()), []).append(node)

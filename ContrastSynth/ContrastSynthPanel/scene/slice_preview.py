@@ -31,14 +31,14 @@ GREY = "vtkMRMLColorTableNodeGrey"
 class SlicePreview(VTKObservationMixin):
     """Shows what ``show`` was last asked for as the foreground of the slice views, until ``end``.
 
-    All is done in short steps, one each time that Slicer has nothing else to do. ``tell`` is
-    called with a sentence about how it goes, and with nothing when it has ended.
+    All is done in short steps, one each time that Slicer has nothing else to do. ``show_message``
+    gets a sentence about how it goes, and nothing when it has ended.
     """
 
-    def __init__(self, tell):
+    def __init__(self, show_message):
         """Make it; nothing is shown yet."""
         VTKObservationMixin.__init__(self)
-        self._tell, self.node = tell, None
+        self._show_message, self.node = show_message, None
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.connect("timeout()", self._tick)
@@ -54,7 +54,7 @@ class SlicePreview(VTKObservationMixin):
         """Show, in a moment, what a method makes of nodes by role with these parameters."""
         try:
             identity = identity_of(method, nodes)
-        except RequestError:  # what is wrong with an input is told where Apply is greyed out
+        except RequestError:  # what is wrong with an input is shown where Apply is greyed out
             self.end()
             return
         if identity != self._identity:
@@ -62,7 +62,7 @@ class SlicePreview(VTKObservationMixin):
             self._method, self._nodes, self._identity = method, dict(nodes), identity
             self._steps = self._prepare()
             self._timer.start(0)
-            self._tell(_("The preview is being prepared."))
+            self._show_message(_("The preview is being prepared."))
         self._values = values
         self._draw_soon()
 
@@ -90,7 +90,7 @@ class SlicePreview(VTKObservationMixin):
             slicer.mrmlScene.RemoveNode(node.GetDisplayNode())
             slicer.mrmlScene.RemoveNode(node)
         self._forget()
-        self._tell("")
+        self._show_message("")
 
     def _draw_soon(self, *_event) -> None:
         self._wanted = True
@@ -104,7 +104,7 @@ class SlicePreview(VTKObservationMixin):
             pause_ms = next(self._steps, None)
         except Exception as error:  # a preview must not stop the person from working
             self.end()
-            self._tell(_("No preview: {error}").format(error=error))
+            self._show_message(_("No preview: {error}").format(error=error))
             return
         if pause_ms is not None:
             self._timer.start(pause_ms)
@@ -148,7 +148,7 @@ class SlicePreview(VTKObservationMixin):
         slicer.util.arrayFromVolumeModified(self.node)
         if not self._layers:
             self._show_node()
-            self._tell(_("Shown now, SYNTHETIC, until Apply."))
+            self._show_message(_("Shown now, SYNTHETIC, until Apply."))
         declared = self._method.outputs[role]
         if declared.kind == IMAGE:
             scan, reference = declared.units_of, self._method.reference
@@ -206,7 +206,7 @@ class Preparation(threading.Thread):
         """Prepare, in the thread."""
         try:
             self._preview = prepare(*self._given)
-        except Exception as error:  # told by who asks for the answer
+        except Exception as error:  # raised where the answer is asked for
             self._error = error
 
     def answer(self):

@@ -39,11 +39,11 @@ class Scans:
 
 @dataclass(frozen=True)
 class ShownUptake:
-    """The nodes of the soft overlay and of its mask, and what to tell of them."""
+    """The nodes of the soft overlay and of its mask, and a summary in words."""
 
     overlay: object
     mask: object
-    told: str
+    summary: str
 
 
 def distinct_names(nodes: dict) -> dict[str, str]:
@@ -82,12 +82,12 @@ def read_scans(nodes: dict, resample: bool) -> Scans:
 
 
 def state_of(node) -> tuple:
-    """Return what tells whether a node's content, place or marks were changed."""
-    told = node.GetID(), node.GetName(), node.GetAttribute(bridge.SYNTHETIC)
+    """Return what changes when a node's content, place or marks change."""
+    text = node.GetID(), node.GetName(), node.GetAttribute(bridge.SYNTHETIC)
     image = node.GetImageData() if node.IsA(bridge.VOLUME) else None
     if image is None:  # a segmentation, or nothing yet
-        return *told, node.GetMTime()
-    return *told, image.GetMTime(), bridge.world_grid(node, mask=node.IsA(bridge.LABEL_MAP))
+        return *text, node.GetMTime()
+    return *text, image.GetMTime(), bridge.world_grid(node, mask=node.IsA(bridge.LABEL_MAP))
 
 
 def mask_volume(node, reference_node) -> Volume:
@@ -102,12 +102,12 @@ def brain_of(volumes: list[Volume], mask: Volume | None = None) -> Foreground:
     try:
         return foreground(volumes, mask)
     except ModuleNotFoundError as error:
-        told = _(
+        text = _(
             "The scans are not skull-stripped, and the outline of a head is found with the Python "
             "package scikit-image, which is not installed ({error}). Skull-strip the scans, or "
             "choose a mask of the brain or breast where there is a selector for it."
         )
-        raise MissingError(told.format(error=error)) from None
+        raise MissingError(text.format(error=error)) from None
 
 
 def show_uptake(scans: Scans, nodes: dict, threshold: float, level: str) -> ShownUptake:
@@ -117,7 +117,7 @@ def show_uptake(scans: Scans, nodes: dict, threshold: float, level: str) -> Show
     pre, post = (scans.volumes[role] for role in PAIR)
     found = uptake(pre, post, scans.brain, threshold=threshold, reference_level=level)
     name = "{post} - {pre}".format(**distinct_names(nodes))
-    told = _(
+    text = _(
         "{volume:.2f} ml, {share:.2%} of the brain: '{post}' exceeds '{pre}' by more than "
         "{threshold:g} {unit}."
     ).format(
@@ -128,24 +128,24 @@ def show_uptake(scans: Scans, nodes: dict, threshold: float, level: str) -> Show
         **distinct_names(nodes),
     )
     source = pre.synthetic or post.synthetic
-    return added(found.soft, found.binary, (post, nodes["post"]), name, source, told)
+    return added(found.soft, found.binary, (post, nodes["post"]), name, source, text)
 
 
 def of_map(volume: Volume, node, threshold: float) -> ShownUptake:
     """Show a ready-made map; RequestError where its values are not from 0 to 1."""
     low, high = float(volume.array.min()), float(volume.array.max())
     if low < 0 or high > 1:
-        told = _("'{name}' has values from {low:g} to {high:g}. A map of uptake has 0 to 1.")
-        raise RequestError(told.format(name=node.GetName(), low=low, high=high))
+        text = _("'{name}' has values from {low:g} to {high:g}. A map of uptake has 0 to 1.")
+        raise RequestError(text.format(name=node.GetName(), low=low, high=high))
     binary = volume.array > threshold
     volume_ml = float(binary.sum()) * volume.grid.voxel_volume_ml
-    told = _("{volume:.2f} ml: '{name}' exceeds {threshold:g}.")
-    told = told.format(volume=volume_ml, name=node.GetName(), threshold=threshold)
+    text = _("{volume:.2f} ml: '{name}' exceeds {threshold:g}.")
+    text = text.format(volume=volume_ml, name=node.GetName(), threshold=threshold)
     place = (volume, node)
-    return added(volume.array, binary, place, node.GetName(), volume.synthetic, told)
+    return added(volume.array, binary, place, node.GetName(), volume.synthetic, text)
 
 
-def added(soft, binary, place, name: str, source: str | None, told: str) -> ShownUptake:
+def added(soft, binary, place, name: str, source: str | None, text: str) -> ShownUptake:
     """Take a soft mask and a mask into the scene, where a volume and its node lie."""
     scene, (volume, reference_node) = slicer.mrmlScene, place
     mark = marked(UPTAKE_MARK, source)
@@ -162,7 +162,7 @@ def added(soft, binary, place, name: str, source: str | None, told: str) -> Show
     made = Volume(binary, volume.grid)
     mask = bridge.mask_to_segmentation(scene, made, reference_node, _("{n} mask").format(n=name))
     mask.SetAttribute(bridge.SYNTHETIC, mark)
-    return ShownUptake(overlay, mask, told)
+    return ShownUptake(overlay, mask, text)
 
 
 def marked(mark: str, source: str | None) -> str:
@@ -170,32 +170,32 @@ def marked(mark: str, source: str | None) -> str:
     return f"{mark}; from a synthetic volume: {source}" if source else mark
 
 
-def judged(volumes: dict[str, Volume], names: dict[str, str]) -> str:
+def synthetic_one(volumes: dict[str, Volume], names: dict[str, str]) -> str:
     """Return which of pre and post is the synthetic one that a reference is there for."""
     if volumes["reference"].synthetic:
-        told = _("'{reference}' is synthetic. The reference has to be the scan itself.")
-        raise RequestError(told.format(**names))
+        text = _("'{reference}' is synthetic. The reference has to be the scan itself.")
+        raise RequestError(text.format(**names))
     synthetic = [role for role in PAIR if volumes[role].synthetic]
     if len(synthetic) == 1:
         return synthetic[0]
-    told = (
+    text = (
         _("Both '{pre}' and '{post}' are synthetic. One of them has to be a scan.")
         if synthetic
         else _(
-            "Neither '{pre}' nor '{post}' is marked as synthetic, so there is nothing to judge "
+            "Neither '{pre}' nor '{post}' is marked as synthetic, so there is nothing to compare "
             "by '{reference}'. If one of them is, put SYNTHETIC into its name."
         )
     )
-    raise RequestError(told.format(**names))
+    raise RequestError(text.format(**names))
 
 
 def show_enhancement(scans: Scans, nodes: dict, threshold: float) -> tuple:
     """Add, or change in place, the map of missed and invented enhancement; return it and rows.
 
-    The third is what to tell. Raises RequestError unless one of the pair is synthetic.
+    The third is a summary in words. Raises RequestError unless one of the pair is synthetic.
     """
     names = distinct_names(nodes)
-    made = judged(scans.volumes, names)
+    made = synthetic_one(scans.volumes, names)
     reference, synthetic = scans.volumes["reference"], scans.volumes[made]
     real = {role: scans.volumes[role] for role in PAIR} | {made: reference}
     brain = scans.brain if "mask" in nodes else None  # by default as `evaluate` has it
@@ -210,7 +210,7 @@ def show_enhancement(scans: Scans, nodes: dict, threshold: float) -> tuple:
     node.GetDisplayNode().SetAndObserveColorNodeID(colour_node.GetID())
     rows = lesion_rows(report)
     tables.table_from_rows(slicer.mrmlScene, _("{name} lesions").format(name=name), rows)
-    return node, rows, told_of(report)
+    return node, rows, summary_of(report)
 
 
 def lesion_rows(report: EnhancementReport) -> list[dict]:
@@ -228,7 +228,7 @@ def lesion_rows(report: EnhancementReport) -> list[dict]:
     ]
 
 
-def told_of(report: EnhancementReport) -> str:
+def summary_of(report: EnhancementReport) -> str:
     """Return how many lesions of each kind there are, and how large they are together."""
     counted = report.as_dict()
     parts = [
@@ -237,5 +237,5 @@ def told_of(report: EnhancementReport) -> str:
         )
         for kind in KIND_ORDER
     ]
-    told = _("Lesions: {parts}. Parts of found ones: lost {lost:.2f} ml, added {added:.2f} ml.")
-    return told.format(parts=", ".join(parts), lost=report.lost_part_ml, added=report.added_part_ml)
+    text = _("Lesions: {parts}. Parts of found ones: lost {lost:.2f} ml, added {added:.2f} ml.")
+    return text.format(parts=", ".join(parts), lost=report.lost_part_ml, added=report.added_part_ml)

@@ -112,7 +112,7 @@ def copy_matrix(view, slice_to_ras) -> None:
 
 
 class Before:
-    """How all slice views, and the layout, were: when it was made, or as ``kept`` tells."""
+    """How all slice views, and the layout, were: when it was made, or as in ``kept``."""
 
     def __init__(self, kept: dict | None = None):
         """Remember them. ``kept`` is that of an earlier one: JSON, with nodes as nodes."""

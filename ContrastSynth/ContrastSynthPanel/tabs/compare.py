@@ -164,8 +164,8 @@ class CompareTab(Tab):
         gone = [n for n in self._compared.values() if not slicer.mrmlScene.IsNodePresent(n)]
         if gone and self.mode:
             self.end()
-            told = _("The comparison was ended: '{name}' was deleted.")
-            self.notice.tell("warning", told.format(name=gone[0].GetName()))
+            text = _("The comparison was ended: '{name}' was deleted.")
+            self.notice.show("warning", text.format(name=gone[0].GetName()))
 
     def scene_closed(self) -> None:
         """The scene is about to be closed: put the views back while their volumes are there."""
@@ -264,15 +264,15 @@ class CompareTab(Tab):
             self._before.put_back()
             views.jump(place)
         self.mode, self._compared = mode, self.inputs.nodes()
-        self.notice.tell("told", "")
+        self.notice.show("info", "")
         nodes = list(self._compared.values())  # the input first, where there is one
         kind, alike = self._levels.show_alike(nodes, chosen(self.normalise_combo))
         try:
-            if told := getattr(self, f"_show_{mode}")():
-                self.notice.tell(kind, f"{told} {alike}")
+            if text := getattr(self, f"_show_{mode}")():
+                self.notice.show(kind, f"{text} {alike}")
         except ContrastSynthError as error:
             self._put_back()
-            self.notice.tell_error(error)  # the controls stay, so that it can be set otherwise
+            self.notice.show_error(error)  # the controls stay, so that it can be set otherwise
         self._show_controls()
         self._changed()
 
@@ -281,7 +281,7 @@ class CompareTab(Tab):
         if self.mode:
             self._put_back()
             self.mode = ""
-            self.notice.tell("told", "")
+            self.notice.show("info", "")
             self._show_controls()
             self._changed()
 
@@ -292,7 +292,7 @@ class CompareTab(Tab):
             self._before = None
         self._levels.put_back()
 
-    # Each of these returns what to tell besides the windows; nothing where it tells it itself.
+    # Each of these returns the text of a message; nothing where it shows its own.
 
     def _show_side(self) -> str:
         nodes = self.inputs.nodes()
@@ -304,8 +304,8 @@ class CompareTab(Tab):
     def _show_blend(self) -> str:
         first, second = self.pair().values()
         self._lay_over(first, second)
-        told = _("'{second}' over '{first}'.")
-        return told.format(first=first.GetName(), second=second.GetName())
+        text = _("'{second}' over '{first}'.")
+        return text.format(first=first.GetName(), second=second.GetName())
 
     def _blend(self, *_signal) -> None:
         if not self._restoring:
@@ -323,8 +323,8 @@ class CompareTab(Tab):
     def _show_flicker(self) -> str:
         first, second = self.pair().values()
         self.flicker.start(first, second)
-        told = _("'{first}' and '{second}' in turns.")
-        return told.format(first=first.GetName(), second=second.GetName())
+        text = _("'{first}' and '{second}' in turns.")
+        return text.format(first=first.GetName(), second=second.GetName())
 
     def _show_difference(self) -> None:
         kind = chosen(self.normalise_combo)
@@ -332,7 +332,7 @@ class CompareTab(Tab):
         self._show_range(found, kind)
         difference.set_window(found.node, self.range.value)
         self._lay_over(next(iter(self.pair().values())), found.node)
-        self.notice.tell("done", found.told)
+        self.notice.show("done", found.summary)
 
     def _show_range(self, found, kind: str) -> None:
         """Fit the slider to the values of a difference."""
@@ -346,8 +346,8 @@ class CompareTab(Tab):
         self.range.suffix = f" {difference.UNITS[kind]}".rstrip()
         self._restoring = False
         first, second = (self.inputs.title(role).lower() for role in self.pair())
-        told = _("Blue: the {second} is lower than the {first}. Red: it is higher. Black: equal.")
-        self.scale_label.text = told.format(first=first, second=second)
+        text = _("Blue: the {second} is lower than the {first}. Red: it is higher. Black: equal.")
+        self.scale_label.text = text.format(first=first, second=second)
 
     def _set_range(self, *_signal) -> None:
         if not self._restoring and self._difference is not None:

@@ -36,10 +36,10 @@ class KineticsTab(Tab, VTKObservationMixin):
         Tab.__init__(self, changed)
         VTKObservationMixin.__init__(self)
         self._restoring, self._found, self._in_view = False, None, False
-        self._by_hand, self._watched, self._told = set(), None, ""
+        self._by_hand, self._watched, self._prompt = set(), None, ""
         self.chart = ChartView()
         self.message, self.results = Message(), results.KineticsResults()
-        self.phases = PhaseBox(self._corrected, self.message.tell)
+        self.phases = PhaseBox(self._corrected, self.message.show)
         self._pick_timer = once_after(PICK_AFTER_MS, self._pick)
         self._build()
         self._edited()
@@ -162,17 +162,17 @@ class KineticsTab(Tab, VTKObservationMixin):
         self._check()
         self._changed()
 
-    def _corrected(self, told: str) -> None:
+    def _corrected(self, text: str) -> None:
         self._forget_results()
         self._check()
-        self.message.tell("done", told)
+        self.message.show("done", text)
         self._changed()
 
     def _forget_results(self) -> None:
         self._found = None
         self.results.clear()
         self.phases.show_enhancement({})
-        self.message.tell("told", "")
+        self.message.show("info", "")
 
     def _check(self) -> None:
         """Show the phases, and what is missing for measuring."""
@@ -180,11 +180,11 @@ class KineticsTab(Tab, VTKObservationMixin):
         self.phase_section.visible = self.node("series") is not None
         missing, problem = self._missing(), self._problem()
         self.measure_button.enabled = not (missing or problem)
-        told = _("Measure the mean curve of the region.")
-        self.measure_button.toolTip = problem or missing or told
-        if problem or missing or self.message.text == self._told:
-            self._told = problem or missing
-            self.message.tell("warning" if problem else "told", self._told)
+        text = _("Measure the mean curve of the region.")
+        self.measure_button.toolTip = problem or missing or text
+        if problem or missing or self.message.text == self._prompt:
+            self._prompt = problem or missing
+            self.message.show("warning" if problem else "info", self._prompt)
 
     def _missing(self) -> str:
         """Return what is still to be chosen, as a sentence; nothing if nothing."""
@@ -248,7 +248,7 @@ class KineticsTab(Tab, VTKObservationMixin):
                 self._found = self._measured()
         except ContrastSynthError as error:
             self._found = None
-            self.message.tell("failed", str(error))
+            self.message.show("failed", str(error))
         self._show_found()
         self._show_chart()
         self._changed()
@@ -261,8 +261,8 @@ class KineticsTab(Tab, VTKObservationMixin):
         grids = {node.GetName(): one[0].grid for node, one in zip(nodes, several, strict=True)}
         refuse_other_grids(grids | {region: mask.grid})
         if not mask.array.any():
-            told = _("'{region}' holds no voxel of '{series}'. Draw it there, or choose another.")
-            raise RequestError(told.format(region=region, series=nodes[0].GetName()))
+            text = _("'{region}' holds no voxel of '{series}'. Draw it there, or choose another.")
+            raise RequestError(text.format(region=region, series=nodes[0].GetName()))
         if len(several) > 1:
             refuse_other_times(nodes, several)
         report = kinetics_report(several[0], None, mask, *several[1:])
@@ -276,8 +276,8 @@ class KineticsTab(Tab, VTKObservationMixin):
         if not region.IsA(SEGMENTATION):
             return bridge.volume_from_node(region, mask=True), region.GetName()
         if not region.GetSegmentation().GetNumberOfSegments():
-            told = _("'{name}' has no segment. Draw one in the Segment Editor.")
-            raise RequestError(told.format(name=region.GetName()))
+            text = _("'{name}' has no segment. Draw one in the Segment Editor.")
+            raise RequestError(text.format(name=region.GetName()))
         name = region.GetName()
         if self.segment:
             name = self.segment_combo.itemText(self.segment_combo.currentIndex)
@@ -336,12 +336,12 @@ def refuse_other_grids(grids: dict) -> None:
     first = next(iter(grids))
     for name, grid in grids.items():
         if not grid.is_same(grids[first]):
-            told = _(
+            text = _(
                 "'{name}' lies on another grid than '{first}'. Resample it onto the series first, "
                 "for example with the module Resample Scalar/Vector/DWI Volume.\n\n{table}"
             )
             table = grid_table({first: grids[first], name: grid})
-            raise RequestError(told.format(name=name, first=first, table=table))
+            raise RequestError(text.format(name=name, first=first, table=table))
 
 
 def refuse_other_times(nodes, several) -> None:
@@ -349,10 +349,10 @@ def refuse_other_times(nodes, several) -> None:
     times, wanted = ([one.acquisition.time_s for one in series] for series in several)
     for time_s in wanted:
         if min(abs(time_s - other) for other in times) > SAME_TIME_S:
-            told = _(
+            text = _(
                 "'{second}' has a phase at {time:g} s, '{first}' has none within {within:g} s of "
                 "it. Correct the time in the table, or choose the series that belongs to it."
             )
             first, second = (node.GetName() for node in nodes)
             within = SAME_TIME_S
-            raise RequestError(told.format(first=first, second=second, time=time_s, within=within))
+            raise RequestError(text.format(first=first, second=second, time=time_s, within=within))

@@ -230,17 +230,17 @@ class ProfileTab(Tab, VTKObservationMixin):
         ends = profile_line.ends_of(line) if line is not None else None
         if ends is not None:
             self._placing = None
-        kind, told = "told", _missing(line, ends, nodes)
+        kind, text = "info", _missing(line, ends, nodes)
         self.found = []
-        if not told:
+        if not text:
             try:
                 self._cache.keep_only(nodes)
                 self.found = values_along(self._cache, nodes, ends)
-                kind, told = "warning", _outside(self.found)
+                kind, text = "warning", _outside(self.found)
             except ContrastSynthError as error:
-                kind, told = "failed", str(error)
-        if told != self.message.text:
-            self.message.tell(kind, told)
+                kind, text = "failed", str(error)
+        if text != self.message.text:
+            self.message.show(kind, text)
         self._show_found()
 
     def _show_found(self) -> None:
@@ -256,8 +256,8 @@ class ProfileTab(Tab, VTKObservationMixin):
         if not plotted:
             return
         first = plotted[0].profile
-        told = _("Length {length:.1f} mm, {count} points")
-        self.length_label.text = told.format(length=first.distance_mm[-1], count=len(first.values))
+        text = _("Length {length:.1f} mm, {count} points")
+        self.length_label.text = text.format(length=first.distance_mm[-1], count=len(first.values))
         fill(self.errors, [_error_texts(n, one) for n, one in enumerate(self.found)], words=(0, 1))
         fit_height(self.errors)
         self._values_timer.start()
@@ -299,9 +299,9 @@ class ProfileTab(Tab, VTKObservationMixin):
         try:
             write_csv(path, self.found)
         except ContrastSynthError as error:
-            self.message.tell("failed", str(error))
+            self.message.show("failed", str(error))
         else:
-            self.message.tell("done", _("Written: {path}").format(path=path))
+            self.message.show("done", _("Written: {path}").format(path=path))
 
     # What a saved scene keeps
 
@@ -331,8 +331,8 @@ def _missing(line, ends, nodes: list) -> str:
     if line is None:
         return _("Choose a line, or draw a new one.")
     if ends is None:
-        told = _("Click the two ends of '{name}' in a slice view.")
-        return told.format(name=line.GetName())
+        text = _("Click the two ends of '{name}' in a slice view.")
+        return text.format(name=line.GetName())
     if not nodes:
         return _("Choose a reference volume.")
     return ""
@@ -340,7 +340,7 @@ def _missing(line, ends, nodes: list) -> str:
 
 def _outside(found: list) -> str:
     """Return which volumes the line leaves, and what is wrong with others."""
-    told = [
+    text = [
         _("{label}: {problem}").format(label=one.label, problem=one.problem)
         for one in found
         if one.problem
@@ -352,8 +352,8 @@ def _outside(found: list) -> str:
             labels.setdefault(percent, []).append(one.label)
     for percent in sorted(set(labels) - {0.0}):
         part = _("{labels}: {percent:g} % of the line lies outside and does not count.")
-        told.append(part.format(labels=", ".join(labels[percent]), percent=percent))
-    return "\n".join(told)
+        text.append(part.format(labels=", ".join(labels[percent]), percent=percent))
+    return "\n".join(text)
 
 
 def _error_texts(place: int, one) -> list[str]:

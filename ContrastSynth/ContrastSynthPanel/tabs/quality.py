@@ -80,8 +80,8 @@ class ComparedSelectors(InputSelectors):
         """Return what keeps these from being compared; nothing if nothing."""
         alone = {PRE, POST} & set(self.nodes())
         if len(alone) == 1:
-            told = _("'{title}' alone is of no use: choose both, or neither.")
-            return told.format(title=self.title(*alone))
+            text = _("'{title}' alone is of no use: choose both, or neither.")
+            return text.format(title=self.title(*alone))
         return super().missing()
 
 
@@ -94,7 +94,7 @@ class QualityTab(Tab):
         """Make the tab."""
         super().__init__(changed)
         self._restoring, self._measuring = False, ""
-        self.measured = {}  # title, told, rows and noise of what was measured last
+        self.measured = {}  # title, notes, rows and noise of what was measured last
         self._pick_timer = once_after(PICK_AFTER_MS, self._pick)
         self.inputs = ComparedSelectors(self._edited)
         self.inputs.set_method(COMPARED)
@@ -114,8 +114,8 @@ class QualityTab(Tab):
         self.normalise_combo.connect("currentIndexChanged(int)", self._edited)
         form = qt.QWidget()
         add_row(new_form(form), _("Intensities"), self.normalise_combo)
-        about, self.title_label, self.told_label = qt.QLabel(), qt.QLabel(), qt.QLabel()
-        for label in (about, self.title_label, self.told_label):
+        about, self.title_label, self.notes_label = qt.QLabel(), qt.QLabel(), qt.QLabel()
+        for label in (about, self.title_label, self.notes_label):
             label.wordWrap = True
         show_text(about, _("Measures how close a synthetic volume is to the true one."))
         self.table = new_table([_("Measure"), _("Value"), _("Unit"), ""])
@@ -139,7 +139,7 @@ class QualityTab(Tab):
             self.run.widget,
             self.title_label,
             self.table,
-            self.told_label,
+            self.notes_label,
             self._buttons,
         ):
             self.column.addWidget(widget)
@@ -207,19 +207,19 @@ class QualityTab(Tab):
 
     def _finished(self, event, _results, _reference) -> tuple[str, str]:
         report = event.report["report"]
-        told = [measured_by(report), *report["notes"]]
+        text = [measured_by(report), *report["notes"]]
         moved = report.get("alignment", {})
-        told += [done["note"] for done in moved.values() if "note" in done]
+        text += [done["note"] for done in moved.values() if "note" in done]
         self._show(
             {
                 "title": self._measuring,
-                "told": told,
+                "told": text,
                 "rows": evaluation_rows(report),
                 "noise": report["noise"],
             }
         )
         self._changed()
-        return "told", ""
+        return "info", ""
 
     def _show(self, measured: dict) -> None:
         """Show what was measured; {} for nothing."""
@@ -233,7 +233,7 @@ class QualityTab(Tab):
             title=measured.get("title"), up=ARROWS["higher"], down=ARROWS["lower"]
         )
         show_text(self.title_label, legend if rows else "")
-        show_text(self.told_label, "\n".join(measured.get("told", ())))
+        show_text(self.notes_label, "\n".join(measured.get("told", ())))
         self._buttons.visible = bool(rows)
 
     # What the buttons do
@@ -249,14 +249,14 @@ class QualityTab(Tab):
         try:
             write_text(path, rows_as_csv(self.measured["rows"]))
         except RequestError as error:
-            self.run.tell("failed", str(error))
+            self.run.show_message("failed", str(error))
         else:
-            self.run.tell("done", _("Saved as {path}.").format(path=path))
+            self.run.show_message("done", _("Saved as {path}.").format(path=path))
 
     def _add_table(self, *_signal) -> None:
         name = _("Quality of {title}").format(title=self.measured["title"])
         node = tables.table_from_rows(slicer.mrmlScene, name, self.measured["rows"])
-        self.run.tell("done", _("'{name}' is in the scene.").format(name=node.GetName()))
+        self.run.show_message("done", _("'{name}' is in the scene.").format(name=node.GetName()))
 
     def _show_noise(self, *_signal) -> None:
         noise = self.measured["noise"]

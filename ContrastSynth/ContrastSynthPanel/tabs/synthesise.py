@@ -46,9 +46,9 @@ class SynthesiseTab(Tab):
         self.inputs = InputSelectors(self._edited)
         self.run = RunSection(self._apply, self._finished)
         self.run.listeners.append(self._heard)
-        self.weights = WeightsBox(self._edited, self.run.tell)
+        self.weights = WeightsBox(self._edited, self.run.show_message)
         self.device, self.seed = DeviceBox(self._edited), SeedBox(self._edited)
-        self.dependencies = DependencyBox(self._edited, self.run.tell)
+        self.dependencies = DependencyBox(self._edited, self.run.show_message)
         self.parameters = None
         self._build()
         self._show_method(self.method_combo.itemData(self.method_combo.currentIndex))
@@ -99,7 +99,7 @@ class SynthesiseTab(Tab):
         layout.addWidget(self.preview_box)
         layout.addWidget(self.preview_label)
         self._parameter_section.layout().addWidget(rows)
-        self.preview = SlicePreview(self._tell_of_preview)
+        self.preview = SlicePreview(self._show_preview_text)
 
     # What the user, and the scene, do
 
@@ -162,7 +162,7 @@ class SynthesiseTab(Tab):
             return
         if refused := self.inputs.moves():
             self.preview.end()
-            self._tell_of_preview(_("No preview: {reason}").format(reason=refused))
+            self._show_preview_text(_("No preview: {reason}").format(reason=refused))
             return
         values = self.parameters.resolved().values
         self.preview.show(self.method, self.inputs.nodes(), values)
@@ -176,7 +176,7 @@ class SynthesiseTab(Tab):
             self.preview.end()
         self._changed()
 
-    def _tell_of_preview(self, text: str) -> None:
+    def _show_preview_text(self, text: str) -> None:
         self.preview_label.text = text
         self.preview_label.visible = bool(text)
 
@@ -187,7 +187,7 @@ class SynthesiseTab(Tab):
         self.about_label.text = about(self.method)
         self.citation_label.text = citation_html(self.method.citation)
         self.preview.end()
-        self._tell_of_preview("")
+        self._show_preview_text("")
         self.preview_box.visible = previewed_output(self.method) is not None
         self.inputs.set_method(self.method)
         self.weights.set_method(self.method)
@@ -202,7 +202,7 @@ class SynthesiseTab(Tab):
         try:
             self.parameters.restore(*self._given.get(key, (None, {})))
         except RequestError as error:  # a scene that another version saved
-            self.run.tell("warning", str(error))
+            self.run.show_message("warning", str(error))
 
     def _check(self) -> None:
         """Show the settings of the scans, and what is missing for a run."""
@@ -230,7 +230,7 @@ class SynthesiseTab(Tab):
         if self.run.running:
             return
         if not self.run.apply_button.enabled:
-            self.run.tell("warning", self.run.apply_button.toolTip)
+            self.run.show_message("warning", self.run.apply_button.toolTip)
             return
         nodes, method = self.inputs.nodes(), self.method
 
@@ -332,7 +332,7 @@ class SynthesiseTab(Tab):
         try:
             self._restore(state)
         except RequestError as error:
-            self.run.tell("warning", str(error))
+            self.run.show_message("warning", str(error))
         finally:
             self._restoring = False
         self._pick()

@@ -66,7 +66,7 @@ class UptakeTab(Tab):
         self._found = None  # the lesions, and what was asked for
         self._shown = {}  # the nodes by role that the results are of
         self.made = {}  # the nodes of the results: overlay, mask, enhancement
-        self._told = ""
+        self._summary = ""
         self._timer = once_after(UPDATE_AFTER_MS, self.update)
         self.inputs = VolumeSelectors(ROLES, self._pick, self._chosen)
         self.notice = Notice(self._resample_and_show)
@@ -159,10 +159,10 @@ class UptakeTab(Tab):
     def forget_nodes(self) -> None:
         """The scene is an empty one."""
         self._scans = self._found = None
-        self._shown, self.made, self._told = {}, {}, ""
+        self._shown, self.made, self._summary = {}, {}, ""
         self.inputs.forget()
         self.table.show([])
-        self.notice.tell("told", "")
+        self.notice.show("info", "")
         self._check()
 
     def scene_closed(self) -> None:
@@ -246,8 +246,8 @@ class UptakeTab(Tab):
             self._compute()
             done = True
         except ContrastSynthError as error:
-            self._told = ""
-            self.notice.tell_error(error)
+            self._summary = ""
+            self.notice.show_error(error)
         self._check()
         self._display()
         return done
@@ -256,28 +256,28 @@ class UptakeTab(Tab):
         nodes, scans = self._shown, self._read()
         threshold, level = self._thresholds[self._measure], chosen(self.level_combo)
         shown = uptake_results.show_uptake(scans, nodes, threshold, level)
-        self.made, rows, told = {"overlay": shown.overlay, "mask": shown.mask}, [], [shown.told]
+        self.made, rows, text = {"overlay": shown.overlay, "mask": shown.mask}, [], [shown.summary]
         warnings = list(scans.warnings)
         if "reference" in nodes and scans.brain is not None:
             try:
                 self.made["enhancement"], rows, lesions = self._lesions(scans)
-                told.append(lesions)
+                text.append(lesions)
             except RequestError as error:  # there is the uptake all the same
                 warnings.append(str(error))
         if rows is not self.table.rows:
             self.table.show(rows)
-        self._tell("\n".join([*told, *(f"\N{BULLET} {one}" for one in warnings)]))
+        self._show_summary("\n".join([*text, *(f"\N{BULLET} {one}" for one in warnings)]))
 
     def _lesions(self, scans) -> tuple:
-        """Return map, rows and what to tell, found again only where something else is asked."""
+        """Return map, rows and a summary, found again only where something else is asked."""
         asked = scans, float(self.lesion_threshold.value)
         if self._found is None or self._found[0] != asked or not present(self._found[1][0]):
             self._found = asked, uptake_results.show_enhancement(scans, self._shown, asked[1])
         return self._found[1]
 
-    def _tell(self, text: str) -> None:
-        self._told = text
-        self.notice.tell("warning" if "\N{BULLET}" in text else "done", text)
+    def _show_summary(self, text: str) -> None:
+        self._summary = text
+        self.notice.show("warning" if "\N{BULLET}" in text else "done", text)
 
     def _read(self):
         """Return what the nodes hold, read again only where one of them was changed."""
@@ -321,7 +321,7 @@ class UptakeTab(Tab):
         self._changed()
 
     def _hide(self, nodes: list) -> None:
-        """Hide results of other volumes: two masks over one another tell nothing."""
+        """Hide results of other volumes: two masks over one another cannot be read."""
         for node in filter(present, nodes):
             if node.IsA(bridge.SEGMENTATION):
                 node.GetDisplayNode().SetVisibility(False)
@@ -343,7 +343,7 @@ class UptakeTab(Tab):
     # What a saved scene keeps
 
     def state(self) -> dict:
-        """Return all that was chosen, the nodes of the results, and what was told of them."""
+        """Return all that was chosen, the nodes of the results, and their summary."""
         return {
             **self.inputs.state(),
             "thresholds": dict(self._thresholds),
@@ -358,7 +358,7 @@ class UptakeTab(Tab):
             "results_of": {role: node for role, node in self._shown.items() if present(node)},
             "resample": self._resample,
             "results": {name: node for name, node in self.made.items() if present(node)},
-            "told": self._told,
+            "told": self._summary,
             "lesions": self.table.rows,
         }
 
@@ -377,7 +377,7 @@ class UptakeTab(Tab):
         self._resample = state.get("resample", False)
         self._shown, self.made = known(state, "results_of"), known(state, "results")
         self.table.show(state.get("lesions", []))
-        self._tell(state.get("told", ""))
+        self._show_summary(state.get("told", ""))
         self._show_threshold()
         self._restoring = False
         self._check()

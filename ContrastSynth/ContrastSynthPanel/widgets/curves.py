@@ -8,8 +8,8 @@ import qt
 HEIGHT, NARROWEST = 220, 240
 LEFT, RIGHT, TOP, BOTTOM = 40, 14, 10, 38
 SHARPNESS = 2  # pixels of the picture for one of a plain screen
-# A white ground whatever the theme: these are told apart on it, by the colour-blind too (Okabe
-# and Ito 2008).
+# A white ground whatever the theme: on it the colour-blind can distinguish these, too (Okabe and
+# Ito 2008).
 GROUND, INK, GRID = "#ffffff", "#333a40", "#dfe3e6"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442")
 MOST_DECADES = 6

@@ -10,9 +10,9 @@ from ContrastSynthPanel import dependencies
 class DependencyBox:
     """A line and a button, seen only while something is missing."""
 
-    def __init__(self, changed, tell):
-        """Make the box; ``changed`` is called after an installation, ``tell`` says how it went."""
-        self._changed, self._tell, self._missing = changed, tell, []
+    def __init__(self, changed, show_message):
+        """Make the box; after an installation ``changed`` is called, and ``show_message``."""
+        self._changed, self._show_message, self._missing = changed, show_message, []
         self.widget, self.label = qt.QWidget(), qt.QLabel()
         self.label.wordWrap = True
         self.button = qt.QPushButton(_("Install..."))
@@ -29,9 +29,9 @@ class DependencyBox:
         needed = dependencies.lacking(*groups)
         useful = [one for one in dependencies.lacking("scans") if one not in needed]
         self._missing = [*needed, *useful]
-        told = _("Not installed: {names}.").format(names=dependencies.names(needed or useful))
+        text = _("Not installed: {names}.").format(names=dependencies.names(needed or useful))
         hint = _("Needed for this method.") if needed else _("Some scans and measures need it.")
-        self.label.text = f"{told} {hint}"
+        self.label.text = f"{text} {hint}"
         self.button.toolTip = _("Installs {names}, after asking.").format(
             names=", ".join(self._missing)
         )
@@ -42,8 +42,8 @@ class DependencyBox:
         wanted = self._missing
         try:
             dependencies.install(wanted)
-            told = _("Installed: {names}.").format(names=dependencies.names(wanted))
-            self._tell("done", told)
+            text = _("Installed: {names}.").format(names=dependencies.names(wanted))
+            self._show_message("done", text)
         except MissingError as error:
-            self._tell("warning", str(error))
+            self._show_message("warning", str(error))
         self._changed()

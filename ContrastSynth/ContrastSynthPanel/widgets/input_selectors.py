@@ -88,8 +88,8 @@ class InputSelectors(NodeSelectors):
         types = [VOLUME] + [SEQUENCE] * declared.series
         none = _("None") if declared.optional else _("Choose a volume")
         needed = _("Optional") if declared.optional else _("Needed")
-        told = _("{needed}; {modality}. Volumes are picked by their names.")
-        return types, none, told.format(needed=needed, modality=declared.modality)
+        text = _("{needed}; {modality}. Volumes are picked by their names.")
+        return types, none, text.format(needed=needed, modality=declared.modality)
 
     def title(self, role: str) -> str:
         """Return what the method calls a role."""
@@ -137,10 +137,10 @@ class InputSelectors(NodeSelectors):
         nodes = self.nodes()
         self.align_box.visible = len(self.method.inputs) > 1 or MASK_ROLE in nodes
         self._differing({})
-        if told := self.unchosen(self.method.required):
+        if text := self.unchosen(self.method.required):
             lacks_one = not set(self.method.required) <= set(nodes)
             unfit = slicer.util.getNodesByClass(COLOURS) if lacks_one else []
-            return " ".join([told, *map(no_scan, unfit)])
+            return " ".join([text, *map(no_scan, unfit)])
         grids = {}
         for role, node in nodes.items():
             try:
@@ -163,12 +163,12 @@ class InputSelectors(NodeSelectors):
         """Tell beside the choice of alignment which inputs need one, and return it if none is."""
         first = next(iter(grids), None)
         others = [title for title, grid in grids.items() if not grid.is_same(grids[first])]
-        told = ""
+        text = ""
         if others:
             names = ", ".join(f"'{title}'" for title in others)
-            told = _("{names}: not on the grid of '{first}'.").format(names=names, first=first)
+            text = _("{names}: not on the grid of '{first}'.").format(names=names, first=first)
         needed = _("Choose under 'Align' what to do.") if others and self.align == "none" else ""
-        self.align_label.text = f"{told} {needed}".strip()
+        self.align_label.text = f"{text} {needed}".strip()
         self.align_label.toolTip = f"<pre>{grid_table(grids)}</pre>" if others else ""
         self.align_label.visible = self._differs = bool(others)
         return self.align_label.text if needed else ""
@@ -185,8 +185,8 @@ class InputSelectors(NodeSelectors):
 
 def no_scan(node) -> str:
     """Return why a volume of several values a voxel is not offered, and what to do."""
-    told = _("'{name}' has several values a voxel: make a scan of it with Vector to Scalar Volume.")
-    return told.format(name=node.GetName())
+    text = _("'{name}' has several values a voxel: make a scan of it with Vector to Scalar Volume.")
+    return text.format(name=node.GetName())
 
 
 def grid_of(node, role: str):

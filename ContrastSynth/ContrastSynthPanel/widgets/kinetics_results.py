@@ -68,8 +68,8 @@ class KineticsResults:
         """Show what :func:`measured` returned."""
         report, titles, two = found["report"], found["titles"], "agreement" in found["report"]
         self.type_label.text = "\n".join(_types(report, titles))
-        told = _("Region '{name}': {voxels} voxels, {ml:.2f} ml")
-        self.region_label.text = told.format(name=found["region"], **report["mask"])
+        text = _("Region '{name}': {voxels} voxels, {ml:.2f} ml")
+        self.region_label.text = text.format(name=found["region"], **report["mask"])
         heads = [_("Measure"), *titles, _("Difference")]
         self.measures.setHorizontalHeaderLabels(heads[: 4 if two else 2])
         self.measures.setColumnHidden(2, not two)
@@ -92,8 +92,8 @@ def measured(report: dict, names: list[str], marked: list[bool], region: str) ->
     words = [_("Real"), _("Compared")]
     titles = [SYNTHETIC_KEY if mark else word for mark, word in zip(marked, words, strict=False)]
     labels = [bridge.synthetic_name(*one) for one in zip(names, marked, strict=True)]
-    told = {"titles": titles, "labels": labels, "region": region}
-    return {"schema_version": SCHEMA_VERSION, "report": report, **told}
+    text = {"titles": titles, "labels": labels, "region": region}
+    return {"schema_version": SCHEMA_VERSION, "report": report, **text}
 
 
 def curves_of(report: dict) -> list[dict]:
@@ -110,11 +110,11 @@ def enhancements(report: dict) -> list[list]:
     for curve in curves_of(report):
         baseline = curve["baseline"]
         if baseline <= 0:
-            told = _(
+            text = _(
                 "The mean signal before the agent is {value:g}; enhancement is in percent of it. "
             )
             hint = _("Does the region lie in tissue?")
-            raise RequestError(told.format(value=baseline) + hint)
+            raise RequestError(text.format(value=baseline) + hint)
         percent.append([100.0 * (value / baseline - 1.0) for value in curve["values"]])
     if len(percent) > 1:  # where it has no phase, the report's curve has the real one
         own = report["agreement"]["frames"]
@@ -129,12 +129,12 @@ def add_nodes(scene, found: dict):
     columns = _("Measure"), *_distinct(found["titles"]), _("Difference")
     numbers = {name: number for number, name in TYPE_NUMBERS.items()}
     types = [numbers.get(curve["type"]) for curve in curves_of(report)]
-    told = [
+    text = [
         [_("Type (1 persistent, 2 plateau, 3 washout)"), *types],
         *measure_rows(report),
         *agreement_rows(report.get("agreement")),
     ]
-    rows = [dict(zip(columns, row, strict=False)) for row in told]
+    rows = [dict(zip(columns, row, strict=False)) for row in text]
     tables.table_from_rows(scene, f"{NAME} measures", rows)
     times = report["curve"]["times_s"]
     chart = tables.plot_lines(scene, NAME, times, lines, _("Time (s)"), _("Enhancement (%)"))
@@ -147,10 +147,10 @@ def _distinct(names: list[str]) -> list[str]:
 
 
 def _types(report: dict, titles: list[str]) -> list[str]:
-    told = _("no agent arrives"), _("no type")
+    text = _("no agent arrives"), _("no type")
     curves = zip(titles, curves_of(report), strict=True)
     return [
-        f"{title}: {TYPES.get(curve['type'], told[curve['arrival_s'] is not None])}"
+        f"{title}: {TYPES.get(curve['type'], text[curve['arrival_s'] is not None])}"
         for title, curve in curves
     ]
 
@@ -168,12 +168,12 @@ def measure_rows(report: dict) -> list[list]:
 
 def _share_rows(report: dict) -> list[list]:
     """Return the shares of the types among the voxels, without those that no series has."""
-    told = [report["voxels"], *([report["synthetic"]["voxels"]] if "synthetic" in report else [])]
-    if any(one is None for one in told):
+    text = [report["voxels"], *([report["synthetic"]["voxels"]] if "synthetic" in report else [])]
+    if any(one is None for one in text):
         return []
     rows = []
     for key, title in SHARES.items():
-        values = [100.0 * one["share_of_type"][key] for one in told]
+        values = [100.0 * one["share_of_type"][key] for one in text]
         rows.append([title, *values, *([values[1] - values[0]] if len(values) > 1 else [])])
     return rows
 
@@ -194,7 +194,7 @@ def measure_texts(report: dict) -> list[list[str]]:
 
 
 def agreement_rows(agreement) -> list[list]:
-    """Return title and value of what tells how two series agree."""
+    """Return title and value of each measure of how two series agree."""
     if not agreement:
         return []
     rows = [

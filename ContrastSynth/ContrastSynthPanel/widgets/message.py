@@ -10,7 +10,7 @@ STYLES = {
     "failed": "background-color: #fdecea; color: #5f1a15;",
     "warning": "background-color: #fff3d6; color: #553c00;",
     "done": "background-color: #e6f4ea; color: #1e4620;",
-    "told": "",
+    "info": "",
 }
 LINES = (2, 7)  # the box is as high as its text, within these; more can be scrolled
 MARGIN = 12
@@ -23,14 +23,14 @@ class Message:
     def __init__(self):
         """Make it empty."""
         self.widget = text_box()
-        self.tell("told", "")
+        self.show("info", "")
 
     @property
     def text(self) -> str:
         """What is said at present."""
         return self.widget.plainText
 
-    def tell(self, kind: str, text: str) -> None:
+    def show(self, kind: str, text: str) -> None:
         """Say a text of a kind of STYLES, in place of what was said before."""
         self.kind, text = kind, without_options(str(text))
         self.widget.setPlainText(text)

@@ -144,12 +144,12 @@ def unsettled() -> bool:
 def results(volumes: list, roles) -> list[tuple]:
     """Return the images that methods made of these roles, newest first: node, role, their input.
 
-    Name and attribute tell it; the input is None where no volume has its name any more.
+    Name and attribute say so; the input is None where no volume has its name any more.
     """
     by_name = {node.GetName(): node for node in volumes}
     found = []
     for node in reversed(volumes):
-        told = series_names.result_in_name(node.GetName())
-        if told and told[1] in roles and node.GetAttribute(METHOD):
-            found.append((node, told[1], by_name.get(told[0])))
+        text = series_names.result_in_name(node.GetName())
+        if text and text[1] in roles and node.GetAttribute(METHOD):
+            found.append((node, text[1], by_name.get(text[0])))
     return found

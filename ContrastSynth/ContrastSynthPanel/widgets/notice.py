@@ -1,4 +1,4 @@
-"""What a tab has to tell, in one place, and an offer to bring volumes onto one grid."""
+"""The messages of a tab, in one place, and an offer to bring volumes onto one grid."""
 
 import qt
 from slicer.i18n import tr as _
@@ -12,9 +12,9 @@ from ContrastSynthPanel.widgets.message import Message
 class DifferingGrids(RequestError):
     """Volumes do not lie on one grid; ``table`` says in what the grids differ."""
 
-    def __init__(self, told: str, table: str):
+    def __init__(self, text: str, table: str):
         """Keep the table apart: it is too wide for a sentence."""
-        super().__init__(told)
+        super().__init__(text)
         self.table = table
 
 
@@ -37,16 +37,16 @@ class Notice:
         self.resample_button.connect("clicked(bool)", lambda *_signal: resample())
         column.addWidget(self.box)
         column.addWidget(self.resample_button)
-        self.tell("told", "")
+        self.show("info", "")
 
-    def tell(self, kind: str, text: str) -> None:
+    def show(self, kind: str, text: str) -> None:
         """Say something, as Message does, without an offer."""
-        self._message.tell(kind, text)
+        self._message.show(kind, text)
         self.resample_button.visible = False
 
-    def tell_error(self, error: Exception) -> None:
+    def show_error(self, error: Exception) -> None:
         """Say what went wrong, and offer to resample where that would help."""
-        self.tell("failed", str(error))
+        self.show("failed", str(error))
         if isinstance(error, DifferingGrids):
             self.box.toolTip = f"<pre>{error.table}</pre>"
             self.resample_button.visible = True
@@ -61,11 +61,11 @@ def on_one_grid(volumes: dict, first: str, resample: bool, masks=()) -> dict:
     others = [name for name, grid in grids.items() if not grid.is_same(grids[first])]
     if others and not resample:
         names = ", ".join(f"'{name}'" for name in others)
-        told = _("{names}: not on the grid of '{first}'.").format(names=names, first=first)
-        raise DifferingGrids(told, grid_table(grids))
+        text = _("{names}: not on the grid of '{first}'.").format(names=names, first=first)
+        raise DifferingGrids(text, grid_table(grids))
     try:
         return align(volumes, first, "resample", masks)[0]
     except RequestError as error:
-        told = _("{what}. Register them first, or choose volumes of one patient.")
+        text = _("{what}. Register them first, or choose volumes of one patient.")
         what = str(error).partition("\n")[0].rstrip(":.")
-        raise RequestError(told.format(what=what)) from None
+        raise RequestError(text.format(what=what)) from None

@@ -19,7 +19,7 @@ SOURCES = {
     "default": _("the default"),
     "given": _("set by hand"),
     "preset": _("the preset"),
-    "scan": _("told by the scan"),
+    "scan": _("from the scan's header"),
 }
 
 
@@ -215,7 +215,7 @@ class ParameterWidgets:
         return resolve_parameters(self.method, self.given, self.preset, self.acquisitions)
 
     def show_scans(self, acquisitions: dict) -> None:
-        """Show what scans, by role, tell of how they were made, where nothing else was set."""
+        """Show the settings of scans, by role, where nothing else was set."""
         self.acquisitions = acquisitions
         self.refresh()
 

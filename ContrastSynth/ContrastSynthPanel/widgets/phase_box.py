@@ -21,14 +21,14 @@ UNITS = {"s": _("seconds"), "min": _("minutes"), "ms": _("milliseconds")}
 class PhaseBox(VTKObservationMixin):
     """Shows the phases of one series, and those of a second at the same times.
 
-    ``corrected`` is called with a text when a time was changed, ``tell`` with a kind and a text
-    when it was not.
+    ``corrected`` is called with a text when a time was changed, ``show_message`` with a kind and
+    a text when it was not.
     """
 
-    def __init__(self, corrected, tell):
+    def __init__(self, corrected, show_message):
         """Make the box, without a series."""
         VTKObservationMixin.__init__(self)
-        self._corrected, self._tell, self._setting = corrected, tell, False
+        self._corrected, self._show_message, self._setting = corrected, show_message, False
         self.series, self.second, self._percent = None, None, {}
         self.layers = phases.SliceLayers()
         self.widget = qt.QWidget()
@@ -65,7 +65,7 @@ class PhaseBox(VTKObservationMixin):
         self.shown_combo.toolTip = _("The series whose phase the slice views show.")
         self.shown_combo.connect("activated(int)", lambda _n: self._move_to(self.slider.value))
         self.shown_label = add_row(form, _("Views show"), self.shown_combo)
-        self.unit_combo.toolTip = _("The file does not tell what the index of the series counts.")
+        self.unit_combo.toolTip = _("The file does not say what the index of the series counts.")
         self.unit_combo.connect("activated(int)", self._unit_chosen)
         self.unit_label = add_row(form, _("Index counts"), self.unit_combo)
         column.addWidget(self._choices)
@@ -143,7 +143,7 @@ class PhaseBox(VTKObservationMixin):
             self._show_phase()
 
     def _show_phase(self) -> None:
-        """Let slider, label and table tell which phase the browser shows."""
+        """Let slider, label and table show which phase the browser shows."""
         if self.series is None or not self.series.GetNumberOfDataNodes():
             return
         logic = slicer.modules.sequences.logic()
@@ -155,10 +155,10 @@ class PhaseBox(VTKObservationMixin):
         self.slider.value = shown
         self.table.selectRow(shown)
         self._setting = False
-        told = _("Phase {number} of {count}").format(number=shown + 1, count=len(times))
+        text = _("Phase {number} of {count}").format(number=shown + 1, count=len(times))
         if times[shown] is not None:
-            told = _("{told}: {time:g} s").format(told=told, time=times[shown])
-        self.label.text = told
+            text = _("{text}: {time:g} s").format(text=text, time=times[shown])
+        self.label.text = text
 
     def _move_to(self, row: int) -> None:
         if self._setting or self.series is None:
@@ -202,12 +202,12 @@ class PhaseBox(VTKObservationMixin):
             return
         text, before = self.table.item(row, column).text(), self.times()[row]
         try:
-            told = self._correct(row, before, _seconds(text))
+            message = self._correct(row, before, _seconds(text))
         except RequestError as error:
-            self._tell("failed", str(error))
+            self._show_message("failed", str(error))
         else:
-            if told:
-                self._corrected(told)
+            if message:
+                self._corrected(message)
         self.show()
 
     def _correct(self, row: int, before: float, after: float) -> str:
@@ -223,10 +223,10 @@ class PhaseBox(VTKObservationMixin):
             phases.set_time(self.series, row, after)
         finally:
             self._setting = False
-        told = _("Phase {number}: {after:g} s instead of {before:g} s.")
+        text = _("Phase {number}: {after:g} s instead of {before:g} s.")
         if same is not None:
-            told = _("Phase {number}: {after:g} s instead of {before:g} s, in both series.")
-        return told.format(number=row + 1, after=after, before=before)
+            text = _("Phase {number}: {after:g} s instead of {before:g} s, in both series.")
+        return text.format(number=row + 1, after=after, before=before)
 
 
 def _seconds(text: str) -> float:
@@ -236,6 +236,6 @@ def _seconds(text: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        told = _("'{text}' is not a time. Give seconds, such as 92.5. Nothing was changed.")
-        raise RequestError(told.format(text=text))
+        message = _("'{text}' is not a time. Give seconds, such as 92.5. Nothing was changed.")
+        raise RequestError(message.format(text=text))
     return value

@@ -19,12 +19,12 @@ LOG_LINES = 2000
 
 
 class RunSection:
-    """Runs one command at a time in another process, and tells how it goes.
+    """Runs one command at a time in another process, and shows how it goes.
 
     ``apply`` is called when the button, named ``title``, is pressed; it calls ``start``.
     ``finished`` is called with the final event, the folder of the results and the node they
-    belong to, and returns what to tell: a kind and a text, as Message has them. Whatever fails
-    is told in ``message``. ``listeners`` are called with each event, the last one once it is
+    belong to, and returns a kind and a text, as Message has them. Whatever fails
+    is shown in ``message``. ``listeners`` are called with each event, the last one once it is
     dealt with; the first of a run is ``started``.
     """
 
@@ -56,7 +56,7 @@ class RunSection:
         self.log.setMaximumBlockCount(LOG_LINES)
         log_column = qt.QVBoxLayout(self.log_section)
         log_column.addWidget(self.log)
-        self.environment = EnvironmentReport(self.tell)
+        self.environment = EnvironmentReport(self.show_message)
         log_column.addWidget(self.environment.button)
         self.log_section.collapsed = True
         column.addWidget(self.log_section)
@@ -73,7 +73,7 @@ class RunSection:
         return self._job is not None
 
     def block(self, reason: str) -> None:
-        """Grey Apply out for a reason, which its tooltip tells; no reason sets it free."""
+        """Grey Apply out for a reason, which is its tooltip; no reason sets it free."""
         self._blocked = reason
         self._show_state()
 
@@ -85,7 +85,7 @@ class RunSection:
         if self.running:
             return
         self.log.setPlainText("")
-        self.tell("told", "")
+        self.show_message("info", "")
         # First: writing a segmentation adds a node to the scene and removes it again.
         self._reference = reference_node
         try:
@@ -98,10 +98,10 @@ class RunSection:
         self.progress_label.text = _("Starting")
         self._timer.start()
         self._show_state()
-        self._tell_listeners(Event("started"))
+        self._notify(Event("started"))
 
     def cancel(self) -> None:
-        """Ask the run to stop; that it did is told by its last event."""
+        """Ask the run to stop; its last event says that it did."""
         if self.running:
             self._job.cancel()
             self.cancel_button.enabled = False
@@ -118,18 +118,18 @@ class RunSection:
         if self.running and not slicer.mrmlScene.IsNodePresent(self._reference):
             self.close(_("The run was stopped: its input was deleted."))
 
-    def tell(self, kind: str, text: str) -> None:
+    def show_message(self, kind: str, text: str) -> None:
         """Say something in the one place for it, until the next run."""
-        self._message.tell(kind, text)
+        self._message.show(kind, text)
 
     def _drop(self, kind: str, text: str) -> None:
         self._timer.stop()
         job, self._job, self._reference = self._job, None, None
         if job is not None:
             job.close()
-        self.tell(kind, text)
+        self.show_message(kind, text)
         self._show_state()
-        self._tell_listeners(Event("failed", text))
+        self._notify(Event("failed", text))
 
     def _poll(self) -> None:
         if self._job is None or not self._job.poll(self._handle):
@@ -148,27 +148,27 @@ class RunSection:
         elif event.kind == "failed":
             self._end("failed", event.text)
         else:
-            self._end("told", _("Cancelled. Nothing was kept."))
-        self._tell_listeners(event)
+            self._end("info", _("Cancelled. Nothing was kept."))
+        self._notify(event)
 
     def _result_of(self, event) -> tuple:
-        """Return the kind and text to tell, once the result is in the scene. Never raises."""
+        """Return the kind and text to show, once the result is in the scene. Never raises."""
         try:
             return self._finished(event, self._job.results, self._reference)
         except ContrastSynthError as error:
             return "failed", str(error)
         except Exception as error:
             logging.exception("The result of a run could not be taken into the scene")
-            told = _("The result could not be taken into the scene: {error}")
-            return "failed", told.format(error=error)
+            text = _("The result could not be taken into the scene: {error}")
+            return "failed", text.format(error=error)
 
     def _end(self, kind: str, text: str) -> None:
         self._timer.stop()
         self._job, self._reference = None, None  # poll() closes the job
-        self.tell(kind, text)
+        self.show_message(kind, text)
         self._show_state()
 
-    def _tell_listeners(self, event) -> None:
+    def _notify(self, event) -> None:
         for listener in self.listeners:
             listener(event)
 

@@ -77,5 +77,5 @@ def number(value, digits: int = 3) -> str:
 
 def difference(value, digits: int = 3) -> str:
     """Return a difference, with its sign."""
-    told = number(value, digits)
-    return f"+{told}" if value is not None and round(value, digits) > 0 else told
+    text = number(value, digits)
+    return f"+{text}" if value is not None and round(value, digits) > 0 else text

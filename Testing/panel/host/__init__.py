@@ -10,8 +10,8 @@ fixture ``host`` of Testing/panel/conftest.py and drive the panel as a person wo
         panel = host.open_module()
         pick(panel.ui.inputSelector, node)
         press(panel.ui.applyButton)
-        told = pump(lambda: panel.ui.progressBar.value == 100, timeout_s=20)
-        assert told.longest_block_s < 0.1
+        found = pump(lambda: panel.ui.progressBar.value == 100, timeout_s=20)
+        assert found.longest_block_s < 0.1
         assert host.record.texts("error") == []
 
 ``host.record`` holds the dialogs that were shown, and the answers to give: a question for which

@@ -106,17 +106,17 @@ class qSlicerScriptedLoadableModule(QObject):
 
     def __init__(self, path: Path) -> None:
         QObject.__init__(self)
-        self._path, self._widget, self._told = path, None, SimpleNamespace()
+        self._path, self._widget, self._metadata = path, None, SimpleNamespace()
         self._python = None
 
     name = Property("QString", lambda self: self._path.stem)
     path = Property("QString", lambda self: str(self._path))
-    title = Property("QString", lambda self: self._told.title)
+    title = Property("QString", lambda self: self._metadata.title)
 
     def _load(self) -> None:
         """Run the module's file and make its module object; nothing of the panel yet."""
         self._run_file()
-        self._python = getattr(sys.modules[self.name], self.name)(self._told)
+        self._python = getattr(sys.modules[self.name], self.name)(self._metadata)
 
     def _run_file(self) -> None:
         spec = importlib.util.spec_from_file_location(self.name, self._path)

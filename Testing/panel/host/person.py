@@ -89,7 +89,7 @@ def type_cell(table: Any, row: int, column: int, text: str) -> None:
     reachable(table)
     place = QRect.center(table.visualItemRect(table.item(row, column)))
     target = table.viewport()
-    # A double click is two clicks, the second of which Qt is told apart.
+    # A double click is two clicks, the second of which Qt knows to be one.
     QTest.mouseClick(target, Qt.MouseButton.LeftButton, Qt.KeyboardModifier(0), QPoint(place))
     QTest.mouseDClick(target, Qt.MouseButton.LeftButton, Qt.KeyboardModifier(0), QPoint(place))
     editor = table.findChild("QLineEdit")

@@ -40,7 +40,7 @@ def translate(context: str, text: str) -> str:
 def installed(requirements: Any, *_arguments: Any, **keywords: Any) -> None:
     """Stand in for what installs Python packages: note which, install nothing.
 
-    As in Slicer, ``pip_ensure`` asks first unless told otherwise; "no" raises.
+    As in Slicer, ``pip_ensure`` asks first unless asked otherwise; "no" raises.
     """
     wanted = [requirements] if isinstance(requirements, str) else [str(one) for one in requirements]
     record.installed.append(wanted)
