@@ -6,8 +6,6 @@ the file share, and in the file itself, so that old and enhanced files read alik
 
 from __future__ import annotations
 
-import struct
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,11 +20,9 @@ from ContrastSynthLib.files.dicom_parsing import parse
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
 
-# What pydicom raises on a damaged file, beside its own InvalidDicomError.
-DAMAGED = (
-    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError),
-    *(OSError, RuntimeError, TypeError, ValueError, struct.error, zlib.error),
-)
+# On a damaged file pydicom raises whatever its code runs into: its own errors, which have no
+# common class, those of struct and zlib, and nearly all that Python has.
+DAMAGED = Exception
 LONGEST_REASON = 150
 DICOM_ROOT = "1.2.840.10008."
 
@@ -134,6 +130,8 @@ def frames_of(path: Path) -> list[Frame]:
                 raise EOFError("the header of an image ends early")
             return []
         return _frames_in(path, dataset)
+    except (NotDicom, RequestError):
+        raise
     except DAMAGED as error:
         refuse_damaged(path, error)
 
@@ -174,11 +172,13 @@ def promised_bytes(header: Dataset) -> int:
 
 def _should_be_image(dataset: FileDataset) -> bool:
     """Return whether a file that lacks the size of an image was one, by its kind or its rest."""
-    kind = kind_of_object(dataset)
-    if not kind[:1].isdigit():
-        return "Image Storage" in kind or not kind
-    # No name is known for it. Makers have kinds of their own, reports among them.
-    private = not kind.startswith(DICOM_ROOT) and kind.count(".") > 3
+    from pydicom._uid_dict import UID_dictionary
+
+    kind = _sop_class(dataset)
+    if kind in UID_dictionary:
+        return "Image Storage" in kind_of_object(dataset)
+    # Makers have kinds of their own, reports among them.
+    private = kind.count(".") > 3 and not kind.startswith(DICOM_ROOT) and kind.isascii()
     return not private or any(keyword in dataset for keyword in ("Columns", "PixelSpacing"))
 
 
@@ -186,9 +186,13 @@ def kind_of_object(dataset: Dataset) -> str:
     """Return the name of the SOP class, for example "MR Image Storage"; "" for none."""
     from pydicom.uid import UID
 
+    kind = _sop_class(dataset)
+    return UID(kind).name if kind else ""
+
+
+def _sop_class(dataset: Dataset) -> str:
     meta = getattr(dataset, "file_meta", {})
-    kind = meta.get("MediaStorageSOPClassUID") or dataset.get("SOPClassUID")
-    return UID(str(kind)).name if kind else ""
+    return str(meta.get("MediaStorageSOPClassUID") or dataset.get("SOPClassUID") or "")
 
 
 def _functional_groups(item: Dataset) -> list[Dataset]:

@@ -39,7 +39,8 @@ def parse(path: Path, pixel_bytes: int | None = None) -> FileDataset | None:
 
     Files without preamble, as old ones are, are read too. The pixels come along when
     ``pixel_bytes``, how many there are once inflated, is given. Raises what pydicom raises on a
-    damaged file, and ValueError for a deflated one that goes on beyond its pixels.
+    damaged file, and ValueError for an unknown encoding and for a deflated file that goes on
+    beyond its pixels.
     """
     import pydicom
 
@@ -54,6 +55,8 @@ def parse(path: Path, pixel_bytes: int | None = None) -> FileDataset | None:
         return None
     if "TransferSyntaxUID" not in dataset.file_meta:
         dataset.file_meta.TransferSyntaxUID = _guessed_syntax(*dataset.original_encoding)
+    if not dataset.file_meta.TransferSyntaxUID.is_transfer_syntax:
+        raise ValueError("its TransferSyntaxUID is none that is known")
     return dataset
 
 

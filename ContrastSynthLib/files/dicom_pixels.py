@@ -31,6 +31,10 @@ FLOATS = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}
 LARGEST_COMPRESSION = 1000
 # Neighbouring voxels more than half of all numbers apart are rare, unless signs are wrong.
 MOST_WRAPPED = 0.01
+MOST_TAIL = 1024
+PIECE = b"\xfe\xff\x00\xe0"
+# Padding and signatures, in either byte order.
+ALLOWED_BEHIND = (b"\xfc\xff" * 2, b"\xfa\xff" * 2, b"\xff\xfc" * 2, b"\xff\xfa" * 2)
 
 
 @dataclass(frozen=True)
@@ -204,6 +208,8 @@ def stored_frames(path: Path, frames: list[Frame]) -> Iterator[Words]:
         if dataset is None:
             raise EOFError("no pixels")
         whole = _decoded(path, dataset)
+    except RequestError:
+        raise
     except DAMAGED as error:
         refuse_damaged(path, error)
     whole = whole.reshape(-1, frames[0].whole("Rows"), frames[0].whole("Columns"))
@@ -220,9 +226,11 @@ def _decoded(path: Path, dataset: FileDataset) -> NDArray[Any]:
         raise EOFError("it has no pixels")
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax.is_encapsulated:
+        _refuse_broken_pieces(dataset[keyword].value)
         if get_decoder(syntax).is_available:
             return np.asarray(dataset.pixel_array)
         return _decompressed(dataset)
+    _refuse_garbage_behind(path, dataset, keyword)
     data, bits = dataset[keyword].value, FLOATS.get(keyword, int(dataset.BitsAllocated))
     _refuse_other_length(path, dataset, len(data))
     if bits == 1:
@@ -253,6 +261,33 @@ def _refuse_other_length(path: Path, dataset: Dataset, there: int) -> None:
         f"NumberOfFrames {dataset.get('NumberOfFrames') or 1} make {promised}. Copy or export it "
         "again."
     )
+
+
+def _refuse_garbage_behind(path: Path, dataset: FileDataset, keyword: str) -> None:
+    """Refuse a file that goes on behind its pixels with what is no DICOM: they may be shifted."""
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    element = dataset.get_item(keyword)
+    if dataset.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
+        return
+    end = int(getattr(element, "value_tell", 0) or 0) + len(element.value)
+    with path.open("rb") as file:
+        file.seek(end)
+        tail = file.read(4 * MOST_TAIL)
+    if tail.strip(b"\0") and tail[:4] not in ALLOWED_BEHIND:
+        raise RequestError(
+            f"{path}: behind PixelData follow bytes that are no DICOM, so that the pixels may be "
+            "shifted. Copy or export it again."
+        )
+
+
+def _refuse_broken_pieces(data: bytes) -> None:
+    """Raise ValueError unless the pieces of compressed pixels are as long as they say."""
+    at = 0
+    while at + 8 <= len(data) and data[at : at + 4] == PIECE:
+        at += 8 + int.from_bytes(data[at + 4 : at + 8], "little")
+    if at != len(data):
+        raise ValueError("the pieces of its compressed pixels do not fit together")
 
 
 def _modulo(values: NDArray[Any], bits: int) -> NDArray[Any]:
