@@ -17,6 +17,7 @@ set(LIBRARY_SCRIPTS
   commands/choices.py
   commands/histories.py
   commands/measures.py
+  commands/parser.py
   commands/phantoms.py
   commands/printing.py
   commands/runs.py
@@ -143,7 +144,6 @@ set(LIBRARY_SCRIPTS
   running/batch/record.py
   running/batch/resume.py
   running/batch/run_table.py
-  running/batch/stopping.py
   running/batch/table.py
   running/batch/worker.py
   running/devices.py
@@ -156,6 +156,7 @@ set(LIBRARY_SCRIPTS
   running/request.py
   running/result.py
   running/run.py
+  running/stopping.py
   volumes.py
   weights/__init__.py
   weights/bundles.py

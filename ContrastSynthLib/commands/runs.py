@@ -76,31 +76,34 @@ def run(options: Namespace, lines: JsonLines | None) -> None:
 
 def batch(options: Namespace, lines: JsonLines | None) -> None:
     """Run one method on every line of a table."""
-    from ContrastSynthLib.running.batch import run_batch
+    from ContrastSynthLib.running.stopping import stop_on_signals
 
     def report(outcome: dict[str, Any], ended: int, total: int) -> None:
         if lines:
             lines.send("case", **{name: outcome.get(name) for name in CASE_FIELDS})
             lines.progress(ended / total, f"{ended} of {total} cases")
 
-    counts = run_batch(
-        options.method,
-        options.cases,
-        options.out,
-        parameters=settings(options),
-        common={
-            "preset": options.preset,
-            "align": options.align,
-            "weights": wanted_weights(options),
-            "device": options.device,
-            "seed": options.seed,
-        },
-        workers=options.workers,
-        scheduler=options.scheduler,
-        resume=options.resume,
-        say=lambda text: print(text, file=sys.stderr, flush=True),
-        report=report,
-    )
+    with stop_on_signals():
+        from ContrastSynthLib.running.batch import run_batch
+
+        counts = run_batch(
+            options.method,
+            options.cases,
+            options.out,
+            parameters=settings(options),
+            common={
+                "preset": options.preset,
+                "align": options.align,
+                "weights": wanted_weights(options),
+                "device": options.device,
+                "seed": options.seed,
+            },
+            workers=options.workers,
+            scheduler=options.scheduler,
+            resume=options.resume,
+            say=lambda text: print(text, file=sys.stderr, flush=True),
+            report=report,
+        )
     if lines:
         lines.send("result", method=options.method, **vars(counts))
 

@@ -17,8 +17,8 @@ from ContrastSynthLib.running.batch.jobs import Job, Outcome, make_job
 from ContrastSynthLib.running.batch.lock import only_batch
 from ContrastSynthLib.running.batch.process import STOPPED
 from ContrastSynthLib.running.batch.record import DONE, RECORD, Record
-from ContrastSynthLib.running.batch.stopping import Stop, stop_on_signals
 from ContrastSynthLib.running.batch.table import CASE, read_cases
+from ContrastSynthLib.running.stopping import Stop, stop_on_signals
 
 TICK_S = 0.1
 TICKS_A_SECOND = 10

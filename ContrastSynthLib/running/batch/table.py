@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ContrastSynthLib.errors import RequestError, unknown_name
 from ContrastSynthLib.registry import MASK_ROLE, Method, declared_parameters, find_method
+from ContrastSynthLib.running.batch.cells import one_line
 from ContrastSynthLib.running.batch.grid import CsvGrid, read_grid
 from ContrastSynthLib.running.batch.names import same_folder, why_no_folder
 from ContrastSynthLib.running.batch.record import FILES_OF_THE_BATCH
@@ -133,7 +134,7 @@ def _faults_of_names(rows: Sequence[Mapping[str, str]], lines: Sequence[int]) ->
     for row, line in zip(rows, lines, strict=True):
         name = row[CASE]
         if reason := why_no_folder(name, FILES_OF_THE_BATCH):
-            shown = name if len(name) < 60 else f"{name[:40]}..."
+            shown = one_line(name if len(name) < 60 else f"{name[:40]}...")
             yield f"Line {line}: '{shown}' names no folder, {reason}. Give each case a plain name."
             continue
         other, where = seen.setdefault(same_folder(name), (name, line))
