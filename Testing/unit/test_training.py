@@ -341,7 +341,7 @@ def test_the_checkpoint_of_another_script_is_refused(features, pool, tmp_path):
     assert (out / "checkpoint.pt").read_bytes() == kept
 
 
-def test_a_run_goes_on_where_it_was_stopped(sphere, pool, features, tmp_path):
+def test_a_run_goes_on_where_it_was_stopped(sphere, pool, features, tmp_path, capsys):
     """Copied first: other tests take the run as it was."""
     out = tmp_path / "run"
     out.mkdir()
@@ -352,8 +352,8 @@ def test_a_run_goes_on_where_it_was_stopped(sphere, pool, features, tmp_path):
     with open(out / "curves.csv", "a", encoding="utf-8") as file:
         file.write(",".join(["75", *["9.0"] * (columns - 1)]) + "\n")
     options = ("--data", pool, "--features", features, *TINY)
-    printed = run_apart(words_of("train_sphere", out, 75, options))
-    assert "going on from step 50" in printed
+    train("train_sphere", out, *options, steps=75)
+    assert "going on from step 50" in capsys.readouterr().out
     before, after = curves(sphere), curves(out)
     assert after[:2] == before
     assert [row["step"] for row in after] == [25, 50, 75]
