@@ -92,7 +92,7 @@ def test_other_parameters_are_said_to_be_others():
     assert not estimate(METHODS["lip_car"], values, VOXELS, "cpu").same_parameters
 
 
-def test_on_a_gpu_the_share_of_the_ladder_is_told():
+def test_on_a_gpu_the_share_of_the_ladder_is_given():
     found = estimate(METHODS["sphere"], values_of("sphere"), VOXELS, "cuda:0")
     assert found.gpu_share == USED_SHARE
     assert not found.from_last_run

@@ -60,10 +60,10 @@ MAY_LEAN_ON = {
         *("resources", "running", "volumes"),
     },
     "commands": {
-        *("analysis", "errors", "files", "geometry", "methods", "phantom", "plots"),
+        *("", "analysis", "errors", "files", "geometry", "methods", "phantom", "physics", "plots"),
         *("preprocessing", "registry", "running", "volumes", "weights"),
     },
-    "cli": {"", "commands", "errors", "physics", "requirements", "running"},
+    "cli": {"commands", "errors", "requirements", "running"},
     "__main__": {"cli"},
 }
 """Each room, a folder or a module of its own, to those that it leans on; "" is the version."""

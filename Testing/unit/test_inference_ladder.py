@@ -21,7 +21,7 @@ MIB = 2**20
 
 
 class Middle(torch.nn.Module):
-    """Gives the middle channel, and its double; keeps what it was asked."""
+    """Gives the middle channel, and its double; keeps its inputs."""
 
     def __init__(self):
         super().__init__()
@@ -61,7 +61,7 @@ class Run:
             network,
             pieces or Slices(STACK[:count].__getitem__, count),
             device=device,
-            progress=progress or (lambda *told: self.progress.append(told)),
+            progress=progress or (lambda *reported: self.progress.append(reported)),
             warn=self.warnings.append,
             record=self.record,
         )
@@ -128,7 +128,7 @@ def test_one_slice():
 def test_slices_may_be_a_flipped_read_only_view():
     flipped = STACK[:, :, ::-1]
     flipped.flags.writeable = False
-    quiet = {"device": "cpu", "progress": lambda *told: None, "warn": pytest.fail, "record": {}}
+    quiet = {"device": "cpu", "progress": lambda *reported: None, "warn": pytest.fail, "record": {}}
     outputs = run_pieces(Middle(), Slices(flipped.__getitem__, COUNT), **quiet)
     np.testing.assert_array_equal(outputs["pre"], STACK[:, 1, ::-1])
 

@@ -106,7 +106,7 @@ def test_gradients_of_the_objective_are_right(kind, dimensions):
         ({"kind": "tv", "spacing_mm": (1, 0, 1)}, "above 0"),
     ],
 )
-def test_a_wrong_regulariser_is_told(arguments, said):
+def test_a_wrong_regulariser_is_refused(arguments, said):
     with pytest.raises(RequestError, match=said):
         Regulariser(**arguments)
 
@@ -193,7 +193,7 @@ def test_the_faster_solver_needs_fewer_evaluations():
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_the_history_tells_what_happened(solver):
+def test_the_history_records_every_iteration(solver):
     _, forward = linear()
     problem = Problem(forward, images(12), Regulariser("tv"), 0.05)
     seen = []
@@ -205,7 +205,7 @@ def test_the_history_tells_what_happened(solver):
         assert step.objective == pytest.approx(step.fidelity + 0.05 * step.regulariser)
     assert seen[-1].objective < seen[0].objective
     assert seen[-1].change < 0.5
-    # Any iterate can be had, and is the one that the history tells of.
+    # Any iterate can be returned, and is the one of the history.
     wanted = solve(problem, images(13), solver=solver, iterations=20, tolerance=0, iterate=7)
     assert len(wanted.history) == 7
     assert problem.terms(wanted.images).objective.item() == pytest.approx(seen[6].objective)
@@ -268,7 +268,7 @@ def test_data_outside_do_not_count_and_a_warm_start_is_quick():
         ({"start": images(0, (1, 7, 6))}, "the shape"),
     ],
 )
-def test_wrong_wishes_are_told(options, said):
+def test_wrong_options_are_refused(options, said):
     problem = Problem(lambda x, which: x, images(), Regulariser("tv"), 0.1)
     with pytest.raises(RequestError, match=said):
         solve(problem, **{"start": images(1), **options})

@@ -128,23 +128,23 @@ def test_gradients_are_numbers_at_the_ends_too(dtype):
     assert found.isfinite().all()
     assert gradient.isfinite().all()
     assert (gradient >= 0).all()
-    # Where there is signal, the data tell of it.
+    # Where there is signal, it shows in the data.
     assert (gradient[..., 2:] > 0.01).all()
 
 
 @pytest.mark.parametrize("dose", [0.0, -0.25, 1.01, 25.0, math.nan])
-def test_a_dose_that_is_no_low_one_is_told(dose):
+def test_a_dose_that_is_no_low_one_is_refused(dose):
     with pytest.raises(RequestError, match=r"low dose of .* of the full one: give one above 0"):
         physics_forward(images(0), dose, **SETTINGS)
 
 
-def test_settings_that_no_scanner_has_are_told():
+def test_settings_that_no_scanner_has_are_refused():
     for wrong, said in (({"repetition_time_s": 6.7}, "milli"), ({"flip_angle_deg": 90.0}, "flip")):
         with pytest.raises(RequestError, match=said):
             physics_forward(images(0), 0.25, **{**SETTINGS, **wrong})
 
 
-# ---- networks, and which slices an operator is asked for
+# ---- networks, and the slices that an operator is called with
 
 
 class Noted:
@@ -173,7 +173,7 @@ def test_a_network_sees_the_scan_before_and_then_the_full_dose():
 
 
 @pytest.mark.parametrize("which", [slice(0, 1), slice(1, 3), slice(2, 3)])
-def test_only_the_slices_that_are_asked_for_are_seen(which):
+def test_only_the_given_slices_are_used(which):
     pre, full = images(0), images(1)
     network = Noted()
     found = network_forward(network, pre)(full[which], which)
@@ -192,19 +192,19 @@ def test_only_the_slices_that_are_asked_for_are_seen(which):
         (16, [(0, 3)]),
     ],
 )
-def test_a_batch_is_no_larger_than_was_asked(batch, parts):
-    asked = []
+def test_a_batch_is_no_larger_than_its_limit(batch, parts):
+    called = []
 
     def forward(x, which):
-        asked.append((which.start, which.stop))
+        called.append((which.start, which.stop))
         assert len(x) == which.stop - which.start
         return x
 
     problem = Problem(forward, images(0), Regulariser("tv"), 0.1, batch=batch)
     problem.terms(images(1))
-    assert asked == parts
+    assert called == parts
     problem.terms_and_gradient(images(1))
-    assert asked == 2 * parts
+    assert called == 2 * parts
 
 
 # ---- the problem

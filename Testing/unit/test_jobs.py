@@ -69,12 +69,12 @@ def test_a_measurement_speaks_the_same_protocol(inputs):
     arguments = [f"--reference={pre}", f"--synthetic={post}", f"--pre={pre}", f"--post={post}"]
     done, lines = lines_of(["evaluate", *arguments, "--progress=json"])
     assert done.returncode == 0, done.stderr
-    *told, last = lines
-    assert {line["type"] for line in told} == {"progress"}
-    fractions = [line["fraction"] for line in told]
+    *before, last = lines
+    assert {line["type"] for line in before} == {"progress"}
+    fractions = [line["fraction"] for line in before]
     assert fractions == sorted(fractions)
     assert (fractions[0], fractions[-1]) == (0, 1)
-    assert any("uptake" in line["message"] for line in told)
+    assert any("uptake" in line["message"] for line in before)
     assert (last["type"], last["outputs"]) == ("result", {})
     printed, _ = lines_of(["evaluate", *arguments, "--json", "--progress=none"], AS_TEXT)
     assert last["report"] == json.loads(printed.stderr)

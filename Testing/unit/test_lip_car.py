@@ -70,7 +70,7 @@ def agent(patient):
 
 
 def test_the_signal_equation_gives_back_what_a_difference_cannot(patient):
-    """Settings, noise and gain of the virtual scanner are not told to the solver."""
+    """Settings, noise and gain of the virtual scanner are not passed to the solver."""
     where, truth = agent(patient), patient["full"].array
     pre, difference = scaled_difference(patient)
     found = mae(truth, full_dose(patient, PHYSICS), mask=where)
@@ -212,7 +212,7 @@ def test_alpha_follows_the_noise(patient):
     assert found[1]["alpha_mm"] > 1.3 * found[0]["alpha_mm"]
 
 
-# ---- what it tells
+# ---- what it reports
 
 
 def test_the_history_is_recorded_and_any_iterate_can_be_kept(patient):
@@ -227,16 +227,16 @@ def test_the_history_is_recorded_and_any_iterate_can_be_kept(patient):
 
 
 def test_each_iteration_is_measured_before_its_progress(patient):
-    told = []
+    reported = []
     result = run(
         request(patient, parameters={**PHYSICS, **FEW}),
-        lambda fraction, message: told.append(message),
-        told.append,
+        lambda fraction, message: reported.append(message),
+        reported.append,
     )
-    measures = [one for one in told if not isinstance(one, str)]
+    measures = [one for one in reported if not isinstance(one, str)]
     history = result.provenance["record"]["history"]
     assert {name: [one[name] for one in measures] for name in history} == history
-    for one, message in pairwise(told):
+    for one, message in pairwise(reported):
         if not isinstance(one, str):
             assert message.startswith(f"Iteration {one['iteration']},")
 
@@ -245,19 +245,19 @@ def test_it_can_be_cancelled_at_every_iteration(patient):
     class Cancelled(Exception):
         pass
 
-    told = []
+    reported = []
 
     def progress(fraction, message):
-        told.append((fraction, message))
+        reported.append((fraction, message))
         if "Iteration 3" in message:
             raise Cancelled
 
     with pytest.raises(Cancelled):
         run(request(patient, parameters=PHYSICS), progress)
-    assert [m for _, m in told if m.startswith("Iteration")][-1].startswith(
+    assert [m for _, m in reported if m.startswith("Iteration")][-1].startswith(
         "Iteration 3, objective"
     )
-    fractions = [fraction for fraction, _ in told]
+    fractions = [fraction for fraction, _ in reported]
     assert fractions == sorted(fractions)
 
 
@@ -277,9 +277,9 @@ def test_the_command_line_shows_the_history(patient, tmp_path, capsys):
     assert main([*run_it, "--set", "iterations=4", "--progress", "none"]) == 0
     capsys.readouterr()
     assert main(["history", str(out), "--plot", str(tmp_path / "h.png"), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    printed = json.loads(capsys.readouterr().out)
     written = json.loads((out / "provenance.json").read_text("utf-8"))["record"]
-    assert told["history"] == written["history"]
+    assert printed["history"] == written["history"]
     assert (tmp_path / "h.png").read_bytes().startswith(b"\x89PNG")
     assert main(["history", str(out)]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -290,7 +290,7 @@ def test_the_command_line_shows_the_history(patient, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_the_model_card_tells_how_the_weights_were_made(network):
+def test_the_model_card_states_how_the_weights_were_made(network):
     card = find_bundle(network, None).metadata
     assert card["trained_on_virtual_patients"] is True
     assert card["metrics"], "the figures of the card are missing"
@@ -328,7 +328,7 @@ def test_too_little_memory_takes_fewer_slices_then_the_cpu(patient, monkeypatch)
         run(request(patient, parameters={**PHYSICS, "iterations": 2}))
 
 
-def test_what_does_not_fit_the_scan_is_told(patient):
+def test_what_does_not_fit_the_scan_gives_a_warning(patient):
     settings = {"forward": "h2l", "prior": "tv", "iterations": 1}
     right, wrong = (
         run(request(patient, parameters={**settings, "dose": dose})).warnings
@@ -338,5 +338,5 @@ def test_what_does_not_fit_the_scan_is_told(patient):
     assert any("a low dose of 0.25" in w and "made with 0.5" in w for w in wrong)
     acquisition = replace(patient["low"].acquisition, inversion_time_s=0.9)
     mprage = {**patient, "low": replace(patient["low"], acquisition=acquisition)}
-    told = run(request(mprage, parameters={**PHYSICS, "iterations": 1})).warnings
-    assert any("inversion pulse" in warning for warning in told)
+    warnings = run(request(mprage, parameters={**PHYSICS, "iterations": 1})).warnings
+    assert any("inversion pulse" in warning for warning in warnings)

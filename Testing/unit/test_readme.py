@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ContrastSynthLib.cli import build_parser
+from ContrastSynthLib.commands.parser import build_parser
 from ContrastSynthLib.registry import METHODS, describe
 from ContrastSynthLib.running.run import run  # noqa: F401 - declares the methods
 

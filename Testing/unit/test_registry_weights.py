@@ -62,8 +62,8 @@ NETWORKS = {
 def safetensors_bytes(values):
     """Return one float16 tensor as the format's description has it, without its library."""
     data = np.asarray(values, "<f2").tobytes()
-    told = {"w": {"dtype": "F16", "shape": [len(values)], "data_offsets": [0, len(data)]}}
-    header = json.dumps(told).encode()
+    entries = {"w": {"dtype": "F16", "shape": [len(values)], "data_offsets": [0, len(data)]}}
+    header = json.dumps(entries).encode()
     return struct.pack("<Q", len(header)) + header + data
 
 
@@ -115,8 +115,8 @@ def shipped(tmp_path, monkeypatch):
     make(folder / "own", (3.0,))
     table = []
     for path in sorted(folder.iterdir()):
-        told = json.loads((path / "metadata.json").read_text("utf-8"))
-        table.append({key: told[key] for key in ("name", "version", "sha256", "method")})
+        card = json.loads((path / "metadata.json").read_text("utf-8"))
+        table.append({key: card[key] for key in ("name", "version", "sha256", "method")})
         table[-1]["bytes"] = (path / "model.safetensors").stat().st_size
     listed = {"schema_version": 1, "weights": table}
     (folder.parent / "Weights.json").write_text(json.dumps(listed), "utf-8")
@@ -159,7 +159,7 @@ def post():
     return sample_patient(seed=5, size=(16, 18, 12)).scans["post"]
 
 
-def asked(post, engine: str, guess: str, weights: object = None) -> Request:
+def request_for(post, engine: str, guess: str, weights: object = None) -> Request:
     """A request for the toy; in place of a volume, a file that is not there does as well."""
     values = {"engine": engine, "guess": guess}
     wanted = None if weights is None else str(weights)
@@ -252,20 +252,20 @@ def test_conditions_are_listed_as_data_and_as_text(shipped, tmp_path):
 
 
 @pytest.mark.parametrize(("values", "needed"), NEEDED.items())
-def test_a_run_lends_the_weights_that_it_needs_and_tells_of_them(
+def test_a_run_passes_on_the_weights_that_it_needs_and_records_them(
     contexts, shipped, post, tmp_path, values, needed
 ):
-    result = run(asked(post, *values))
+    result = run(request_for(post, *values))
     (context,) = contexts
     assert list(context.bundles) == needed
     assert {name: bundle.folder for name, bundle in context.bundles.items()} == {
         name: shipped / name for name in needed
     }
     (path,) = (path for path in result.write(tmp_path / "out") if path.suffix == ".json")
-    told = json.loads(path.read_text("utf-8"))["weights"]
-    assert [entry["card"]["name"] for entry in told] == needed
-    assert [entry["network"] for entry in told] == needed
-    for entry in told:
+    listed = json.loads(path.read_text("utf-8"))["weights"]
+    assert [entry["card"]["name"] for entry in listed] == needed
+    assert [entry["network"] for entry in listed] == needed
+    for entry in listed:
         bundle = look_up(entry["card"]["name"])
         assert (entry["id"], entry["sha256"]) == (bundle.id, bundle.sha256)
     warned = [warning for warning in result.warnings if "virtual patients" in warning]
@@ -275,16 +275,16 @@ def test_a_run_lends_the_weights_that_it_needs_and_tells_of_them(
 
 def test_weights_that_are_not_needed_need_not_be_there(contexts, shipped, post):
     flip_last_byte(shipped / "direct")
-    run(asked(post, "net", "pre"))
+    run(request_for(post, "net", "pre"))
     assert list(contexts[0].bundles) == ["forward"]
     with pytest.raises(RequestError, match="is damaged"):
-        run(asked("no such file.nrrd", "net", "both"))
+        run(request_for("no such file.nrrd", "net", "both"))
 
 
-def test_weights_that_are_not_there_are_told_before_any_file_is_read(contexts, shipped):
+def test_missing_weights_are_reported_before_any_file_is_read(contexts, shipped):
     (shipped / "forward" / "metadata.json").unlink()
     with pytest.raises(MissingError, match="Install ContrastSynth again"):
-        run(asked("no such file.nrrd", "net", "pre"))
+        run(request_for("no such file.nrrd", "net", "pre"))
     assert contexts == []
 
 
@@ -313,16 +313,16 @@ def test_other_weights_take_the_place_of_those_of_their_name(
     mine = tmp_path / "mine" / name
     folder = make(mine, (7.0,), trained_on_virtual_patients=False, method=owner)
     mine = import_bundle(folder)
-    result = run(asked(post, "net", "direct", folder if by == "path" else mine.id))
+    result = run(request_for(post, "net", "direct", folder if by == "path" else mine.id))
     lent = contexts[0].bundles
     assert list(lent) == ["forward", "direct"]
     (other,) = {"forward", "direct"} - {name}
     assert lent[name].id == mine.id
     assert lent[name].folder == (folder if by == "path" else mine.folder)
     assert lent[other].folder == shipped / other
-    told = {entry["card"]["name"]: entry["id"] for entry in result.provenance["weights"]}
-    assert told == {name: mine.id, other: look_up(other).id}
-    assert look_up(name).id not in told.values()
+    used = {entry["card"]["name"]: entry["id"] for entry in result.provenance["weights"]}
+    assert used == {name: mine.id, other: look_up(other).id}
+    assert look_up(name).id not in used.values()
     (warning,) = [warning for warning in result.warnings if "virtual" in warning]
     assert look_up(other).id in warning
 
@@ -339,7 +339,7 @@ def test_other_weights_take_the_place_of_those_of_their_name(
 def test_weights_of_a_name_that_is_not_needed_are_refused(contexts, shipped, values, name, said):
     for wanted in (name, shipped / name):
         with pytest.raises(RequestError, match=said):
-            run(asked("no such file.nrrd", *values, wanted))
+            run(request_for("no such file.nrrd", *values, wanted))
     assert contexts == []
 
 
@@ -347,9 +347,9 @@ def test_other_weights_are_checked_too(contexts, shipped, tmp_path):
     folder = make(tmp_path / "mine" / "forward", (7.0,))
     flip_last_byte(folder)
     with pytest.raises(RequestError, match="is damaged"):
-        run(asked("no such file.nrrd", "net", "direct", folder))
+        run(request_for("no such file.nrrd", "net", "direct", folder))
     with pytest.raises(MissingError, match="'nothing' were not found"):
-        run(asked("no such file.nrrd", "net", "direct", "nothing"))
+        run(request_for("no such file.nrrd", "net", "direct", "nothing"))
 
 
 def test_the_command_line_replaces_them_as_well(contexts, shipped, post, tmp_path, capsys):
@@ -373,7 +373,7 @@ def test_weights_of_any_name_are_given_to_the_network_that_is_named(
 ):
     mine = make(tmp_path / "mine", (7.0,))
     by_network = {"forward": str(mine), "direct": "direct"}
-    request = replace(asked(post, "net", "direct"), weights=by_network)
+    request = replace(request_for(post, "net", "direct"), weights=by_network)
     result = run(request)
     assert contexts[0].bundles["forward"].folder == mine
     assert [entry["network"] for entry in result.provenance["weights"]] == ["forward", "direct"]
@@ -394,13 +394,13 @@ def test_weights_of_any_name_are_given_to_the_network_that_is_named(
 
 def test_weights_of_another_name_are_those_of_the_only_network(contexts, shipped, post, tmp_path):
     mine = make(tmp_path / "mine", (7.0,))
-    run(asked(post, "net", "pre", mine))
+    run(request_for(post, "net", "pre", mine))
     assert contexts[0].bundles["forward"].folder == mine
     with pytest.raises(RequestError, match=r"Name the network .*--weights forward="):
-        run(asked(post, "net", "direct", mine))
+        run(request_for(post, "net", "direct", mine))
 
 
 def test_a_network_that_was_not_declared_is_a_fault_of_the_method(contexts, shipped, post):
-    run(asked(post, "net", "pre"))
+    run(request_for(post, "net", "pre"))
     with pytest.raises(MethodError, match="uses the network 'direct'"):
         contexts[0].network("direct")

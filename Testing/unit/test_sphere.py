@@ -12,7 +12,8 @@ from ContrastSynthLib.analysis.evaluation import evaluate
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.methods.sphere_art import CONTRAST_MM, smooth_part
 from ContrastSynthLib.phantom.brain.slices import brain_slabs
-from ContrastSynthLib.running.run import Request, run
+from ContrastSynthLib.running.request import Request
+from ContrastSynthLib.running.run import run
 from ContrastSynthLib.volumes import Volume
 from ContrastSynthLib.weights.bundles import find_bundle
 
@@ -163,7 +164,7 @@ def test_a_scan_in_other_units_gives_the_same_in_those(patient):
 
 
 @pytest.mark.parametrize("method", CHECKS)
-def test_the_model_card_tells_how_the_weights_were_made(method):
+def test_the_model_card_states_how_the_weights_were_made(method):
     card = find_bundle(method, method).metadata
     assert card["trained_on_virtual_patients"] is True
     assert card["metrics"], "the figures of the card are missing"

@@ -1,4 +1,4 @@
-"""Weights: what is written comes back, what is wrong is refused, a run tells what it used."""
+"""Weights: what is written comes back, what is wrong is refused, a run records what it used."""
 
 import hashlib
 import json
@@ -67,8 +67,8 @@ def card(**changes):
 def safetensors_bytes(values):
     """Return one float16 tensor as the format's description has it, without its library."""
     data = np.asarray(values, "<f2").tobytes()
-    told = {"w": {"dtype": "F16", "shape": [len(values)], "data_offsets": [0, len(data)]}}
-    header = json.dumps(told).encode()
+    entries = {"w": {"dtype": "F16", "shape": [len(values)], "data_offsets": [0, len(data)]}}
+    header = json.dumps(entries).encode()
     return struct.pack("<Q", len(header)) + header + data
 
 
@@ -157,7 +157,7 @@ def test_the_file_is_in_the_format_as_it_is_described(tmp_path):
     content = (bundle.folder / "model.safetensors").read_bytes()
     length = struct.unpack("<Q", content[:8])[0]
     header, data = json.loads(content[8 : 8 + length]), content[8 + length :]
-    assert {name: told["dtype"] for name, told in header.items()} == {"w": "F16", "n": "I64"}
+    assert {name: entry["dtype"] for name, entry in header.items()} == {"w": "F16", "n": "I64"}
     start, end = header["w"]["data_offsets"]
     np.testing.assert_array_equal(np.frombuffer(data[start:end], "<f2"), [1.0, -2.5])
     assert bundle.sha256 == hashlib.sha256(content).hexdigest()
@@ -282,10 +282,10 @@ def test_a_wrong_model_card_is_named_with_its_file(tmp_path, key, value, message
     if value is not REMOVE:
         section[last] = value
     path.write_text(json.dumps(made), "utf-8")
-    with pytest.raises(RequestError) as told:
+    with pytest.raises(RequestError) as raised:
         read_bundle(path.parent)
-    assert str(told.value).startswith(f"{path}: ")
-    assert message in str(told.value)
+    assert str(raised.value).startswith(f"{path}: ")
+    assert message in str(raised.value)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"metrics": NaN}', '{"metrics": 1e999}', "\xff"])
@@ -373,10 +373,10 @@ def test_an_imported_name_is_found_unless_there_are_several(shipped, tmp_path):
     first = import_bundle(make(tmp_path / "one", (1.0,), name="ours"))
     assert look_up("ours") == first
     second = import_bundle(make(tmp_path / "two", (2.0,), name="ours"))
-    with pytest.raises(RequestError, match=r"Several weights are named 'ours'") as told:
+    with pytest.raises(RequestError, match=r"Several weights are named 'ours'") as raised:
         look_up("ours")
-    assert first.id in str(told.value)
-    assert second.id in str(told.value)
+    assert first.id in str(raised.value)
+    assert second.id in str(raised.value)
 
 
 def test_weights_that_are_not_there_say_what_to_do(shipped):
@@ -549,9 +549,9 @@ def test_list(shipped, imported, tmp_path, capsys):
 
 def test_list_as_json(shipped, capsys):
     assert main(["weights", "list", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["schema_version"] == 1
-    (entry,) = told["weights"]
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["schema_version"] == 1
+    (entry,) = listed["weights"]
     assert entry["id"] == look_up("toy").id
     assert entry["trained_on_virtual_patients"] is True
     assert entry["shipped"] is True
@@ -577,7 +577,7 @@ def test_verify_says_which_one_is_damaged(shipped, tmp_path, capsys):
     assert main(["weights", "verify", "nothing"]) == 2
 
 
-def test_import_tells_how_to_use_it(tmp_path, imported, capsys):
+def test_import_prints_how_to_use_it(tmp_path, imported, capsys):
     folder = make(tmp_path / "stick")
     assert main(["weights", "import", str(folder)]) == 0
     said = capsys.readouterr().out
@@ -625,15 +625,14 @@ def post():
     return sample_patient(seed=5, size=(16, 18, 12)).scans["post"]
 
 
-def test_a_run_lends_the_weights_and_tells_of_them(contexts, shipped, post, tmp_path):
+def test_a_run_passes_the_weights_on_and_records_them(contexts, shipped, post, tmp_path):
     result = run(Request("toy", {"post": post}, device="cpu"))
     bundle = look_up("toy")
     assert contexts[0].bundles == {"toy": bundle}
-    told = json.loads(result.write(tmp_path / "out")[-1].read_text("utf-8"))["weights"]
-    (told,) = told
-    assert (told["id"], told["sha256"]) == (bundle.id, bundle.sha256)
-    assert told["card"] == json.loads((shipped / "metadata.json").read_text("utf-8"))
-    assert str(tmp_path) not in json.dumps(told)
+    (used,) = json.loads(result.write(tmp_path / "out")[-1].read_text("utf-8"))["weights"]
+    assert (used["id"], used["sha256"]) == (bundle.id, bundle.sha256)
+    assert used["card"] == json.loads((shipped / "metadata.json").read_text("utf-8"))
+    assert str(tmp_path) not in json.dumps(used)
     (sentence,) = [warning for warning in result.warnings if "virtual patients" in warning]
     assert bundle.id in sentence
 
@@ -668,11 +667,11 @@ def test_a_method_without_weights_has_none_in_its_provenance(post):
 
 def test_a_method_is_shown_with_its_weights(contexts, shipped, tmp_path):
     other = import_bundle(make(tmp_path / "stick", (2.0,), method="sphere"))
-    told = describe.method_as_text(declaration.METHODS["toy"])
-    assert "\nNetworks\n  toy\n" in told
-    assert other.id not in told
-    assert f"{look_up('toy').id}" in told
-    assert "trained on virtual patients" in told
+    text = describe.method_as_text(declaration.METHODS["toy"])
+    assert "\nNetworks\n  toy\n" in text
+    assert other.id not in text
+    assert f"{look_up('toy').id}" in text
+    assert "trained on virtual patients" in text
     assert "Weights" not in describe.method_as_text(declaration.METHODS["physics_pre"])
 
 

@@ -1,0 +1,329 @@
+"""The options of the commands, as argparse reads them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ContrastSynthLib import __version__
+from ContrastSynthLib.commands import choices, histories, measures, phantoms, runs, weights
+from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
+from ContrastSynthLib.running.devices import DEVICES
+from ContrastSynthLib.running.jobs import PROGRESS_CHOICES
+
+RESEARCH_ONLY = "For research only: not a medical device."
+RAS_OPTIONS = ("--from", "--to")
+MAY_BEGIN_WITH_MINUS = (*RAS_OPTIONS, "--times")
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the options of a command line; ``command`` is the function of its command.
+
+    Ends the process with exit code 2 and a message for arguments that are wrong.
+    """
+    return build_parser().parse_args(_join_numbers(list(arguments)))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="contrastsynth", description=f"Synthesis of contrast-enhanced MR. {RESEARCH_ONLY}"
+    )
+    parser.add_argument("--version", action="version", version=f"contrastsynth {__version__}")
+    add = parser.add_subparsers(required=True, metavar="COMMAND").add_parser
+    _methods(add("methods", help="list the methods, or show one"))
+    _run(add("run", help="run a method on the scans of one patient"))
+    _batch(add("batch", help="run a method on a table of patients"))
+    _evaluate(add("evaluate", help="compare a synthetic volume with the true one"))
+    _uptake(add("uptake", help="segment contrast uptake, from a pre and a post scan"))
+    _profile(add("profile", help="values along a line through one or more volumes"))
+    _kinetics(add("kinetics", help="the kinetic curve of a region in a dynamic series"))
+    _history(add("history", help="the iterations of the solver that made a result"))
+    _phantom(add("phantom", help="make a virtual patient, whose true images are known"))
+    _weights(add("weights", help="list, verify or import the weights of networks"))
+    env = add("env", help="print versions and devices, for a bug report")
+    env.set_defaults(command=runs.env)
+    return parser
+
+
+def _methods(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("method", nargs="?", help="show this method with its parameters")
+    _json_option(parser)
+    parser.set_defaults(command=runs.methods)
+
+
+def _how_to_run(parser: argparse.ArgumentParser) -> None:
+    """Add the options that ``run`` and ``batch`` have in common."""
+    parser.add_argument("method", metavar="METHOD", help="key of the method")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of results")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=_pair("NAME=VALUE"),
+        metavar="NAME=VALUE",
+        help="a parameter of the method; repeatable",
+    )
+    parser.add_argument("--preset", help="a named set of parameters, such as paper")
+    _align_option(parser)
+    parser.add_argument(
+        "--weights",
+        action="append",
+        default=[],
+        metavar="[NETWORK=]ID|PATH",
+        help="other weights than the default; repeatable where a method has several networks",
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="seed of random numbers (default: drawn at random)"
+    )
+    parser.add_argument("--device", default="auto", help=f"one of {', '.join(DEVICES)}")
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    _how_to_run(parser)
+    parser.add_argument(
+        "--in",
+        action="append",
+        default=[],
+        dest="inputs",
+        type=_pair("ROLE=FILE"),
+        metavar="ROLE=FILE",
+        help="an input, a file or a DICOM folder; repeatable",
+    )
+    parser.add_argument(
+        "--time",
+        action="append",
+        default=[],
+        type=float,
+        metavar="SECONDS",
+        help="seconds after injection, one for each volume of a series or phase; repeatable",
+    )
+    _progress_option(parser)
+    _json_option(parser)
+    parser.set_defaults(command=runs.run)
+
+
+def _batch(parser: argparse.ArgumentParser) -> None:
+    _how_to_run(parser)
+    parser.add_argument(
+        "--cases",
+        required=True,
+        type=Path,
+        metavar="CASES.csv",
+        help="a column 'case', and one for each role or parameter",
+    )
+    parallel = parser.add_mutually_exclusive_group()
+    parallel.add_argument(
+        "--workers", type=_positive, default=1, metavar="N", help="cases run in parallel here"
+    )
+    parallel.add_argument(
+        "--scheduler", metavar="ADDRESS", help="run the cases on the workers of a Dask scheduler"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="keep the results that are those of this request"
+    )
+    _progress_option(parser)
+    parser.set_defaults(command=runs.batch)
+
+
+def _evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--reference", required=True, metavar="FILE", help="the true volume")
+    parser.add_argument("--synthetic", required=True, metavar="FILE")
+    parser.add_argument("--pre", metavar="FILE", help="with --post: also measure inside the uptake")
+    parser.add_argument("--post", metavar="FILE")
+    parser.add_argument("--mask", metavar="FILE", help="also measure inside this region")
+    _align_option(parser)
+    parser.add_argument(
+        "--normalise",
+        default="median",
+        choices=choices.normalisations,
+        metavar="HOW",
+        help="one of %(choices)s; median (default): each volume is divided by its median in the "
+        "brain; none: intensities as in the files",
+    )
+    parser.add_argument(
+        "--map",
+        type=Path,
+        metavar="FILE",
+        help="write a label map of enhancement: 1 found, 2 missed, 3 invented, and 4 lost part, "
+        "5 added part of a found lesion",
+    )
+    _progress_option(parser)
+    _json_option(parser)
+    parser.set_defaults(command=measures.evaluate)
+
+
+def _uptake(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pre", required=True, metavar="FILE")
+    parser.add_argument("--post", required=True, metavar="FILE")
+    parser.add_argument("--mask", metavar="FILE", help="the brain or breast")
+    _align_option(parser)
+    parser.add_argument(
+        "--convention",
+        default="sphere",
+        choices=choices.uptake_conventions,
+        metavar="NAME",
+        help="normalisation of the scans: one of %(choices)s (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=UPTAKE_THRESHOLD,
+        help="least difference, as a fraction of the reference level (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--reference-level",
+        choices=choices.reference_levels,
+        metavar="LEVEL",
+        help="one of %(choices)s, instead of the one of the convention",
+    )
+    parser.add_argument("--soft", action="store_true", help="write values from 0 to 1, not a mask")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE")
+    _json_option(parser)
+    parser.set_defaults(command=measures.uptake)
+
+
+def _profile(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--volume", required=True, nargs="+", metavar="FILE")
+    _align_option(parser)
+    for option, name in zip(RAS_OPTIONS, ("start", "end"), strict=True):
+        parser.add_argument(
+            option, required=True, type=_ras, dest=name, metavar="R,A,S", help="point in mm"
+        )
+    parser.add_argument("--plot", type=Path, metavar="PNG")
+    _json_option(parser)
+    parser.set_defaults(command=measures.profile)
+
+
+def _kinetics(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--series", required=True, metavar="FILE", help="a 4D file")
+    parser.add_argument("--times", metavar="S,S,...", help="seconds; default: those of the file")
+    parser.add_argument("--mask", required=True, metavar="FILE", help="the region to measure")
+    _align_option(parser)
+    parser.add_argument("--compare", metavar="FILE", help="a synthetic series of the same patient")
+    parser.add_argument("--maps", type=Path, metavar="DIR", help="write a map of each measure")
+    parser.add_argument("--plot", type=Path, metavar="PNG")
+    _json_option(parser)
+    parser.set_defaults(command=measures.kinetics)
+
+
+def _history(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("result", type=Path, metavar="DIR", help="the folder of a result")
+    parser.add_argument("--plot", type=Path, metavar="PNG")
+    _json_option(parser)
+    parser.set_defaults(command=histories.history)
+
+
+def _phantom(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("anatomy", choices=tuple(phantoms.ANATOMIES))
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same patient")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR")
+    parser.add_argument(
+        "--dose",
+        metavar="D,D,...",
+        help="brain: doses of the low scans, as fractions of the full dose "
+        f"(default: {phantoms.DEFAULT_DOSE:g})",
+    )
+    parser.add_argument(
+        "--phases",
+        type=_positive,
+        metavar="N",
+        help="breast: number of phases after the agent (default: as in the paper)",
+    )
+    parser.add_argument(
+        "--corrupt",
+        choices=choices.artefacts,
+        metavar="ARTEFACT",
+        help="brain: also make a pre scan with an artefact, one of %(choices)s",
+    )
+    parser.add_argument("--head", action="store_true", help="brain: with scalp, skull and orbits")
+    parser.add_argument(
+        "--spacing",
+        type=float,
+        metavar="MM",
+        help=f"brain: size of a voxel (default: {phantoms.DEFAULT_SPACING_MM:g})",
+    )
+    parser.add_argument(
+        "--kind",
+        default="training",
+        choices=choices.patient_kinds,
+        metavar="KIND",
+        help="brain: one of %(choices)s; different: every parameter lies outside the ranges that "
+        "the shipped weights were trained on",
+    )
+    parser.set_defaults(command=phantoms.phantom)
+
+
+def _weights(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_subparsers(required=True, metavar="ACTION").add_parser
+    listing = add("list", help="list shipped and imported weights")
+    _json_option(listing)
+    listing.set_defaults(command=weights.list_weights)
+    verifying = add("verify", help="check weights by their SHA-256")
+    verifying.add_argument("names", nargs="*", metavar="ID|PATH", help="only these weights")
+    verifying.set_defaults(command=weights.verify_weights)
+    importing = add("import", help="copy weights into the user's folder")
+    importing.add_argument(
+        "path", type=Path, metavar="PATH", help="folder of a bundle, or a .zip file of one"
+    )
+    importing.set_defaults(command=weights.import_weights)
+
+
+def _align_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--align",
+        default="none",
+        choices=choices.alignments,
+        metavar="MODE",
+        help="how to bring the inputs onto one grid, one of %(choices)s (default: none, which "
+        "refuses inputs on different grids)",
+    )
+
+
+def _progress_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--progress", default="bar", choices=PROGRESS_CHOICES)
+
+
+def _json_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _pair(form: str) -> Callable[[str], tuple[str, str]]:
+    """Return an argument type that splits at the first equals sign."""
+
+    def split(text: str) -> tuple[str, str]:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise argparse.ArgumentTypeError(f"'{text}' is not of the form {form}")
+        return name, value
+
+    return split
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
+    return value
+
+
+def _ras(text: str) -> tuple[float, ...]:
+    try:
+        point = tuple(float(number) for number in text.split(","))
+    except ValueError:
+        point = ()
+    if len(point) != 3:
+        raise argparse.ArgumentTypeError(f"'{text}' is not R,A,S in millimetres, such as 10,-5.5,3")
+    return point
+
+
+def _join_numbers(arguments: list[str]) -> list[str]:
+    """Write '--from -10,5,3' as '--from=-10,5,3': argparse would read -10,5,3 as an option."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] in MAY_BEGIN_WITH_MINUS:
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
