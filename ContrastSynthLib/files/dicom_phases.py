@@ -6,6 +6,7 @@ series: each contrast (echo, flip angle, kind of image) and each time is a volum
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,7 @@ def parts_of(path: Path, frames: list[Frame]) -> tuple[list[Part], list[str]]:
     if place.max() + 1 == len(frames):
         return [Part(frames, positions=len(frames))], notes
     groups = _by_contrast(frames, place)
+    _refuse_stray_contrast(path, frames, groups, place)
     parts = []
     for contrast, members in groups:
         own = [frames[n] for n in members]
@@ -157,6 +159,23 @@ def _by_contrast(frames: list[Frame], place: NDArray[np.intp]) -> list[tuple[str
     ]
 
 
+def _refuse_stray_contrast(
+    path: Path,
+    frames: list[Frame],
+    groups: list[tuple[str, list[int]]],
+    place: NDArray[np.intp],
+) -> None:
+    """Refuse a contrast that only some positions have: it would change the numbers of the parts."""
+    covered = [len(set(place[members].tolist())) for _, members in groups]
+    if min(covered) < max(covered):
+        contrast, members = groups[int(np.argmin(covered))]
+        raise RequestError(
+            f"{path}: {named([frames[n] for n in members])} with {contrast} at {min(covered)} of "
+            f"{max(covered)} positions. Expected a whole stack of each contrast; take out what "
+            "does not belong to it."
+        )
+
+
 def _shown(value: Any) -> str:
     if value is None:
         return "none"
@@ -186,11 +205,11 @@ def _by_time(
     if len(set(counts[counts > 0].tolist())) > 1:
         _refuse_crowd(path, frames, place, along_mm)
     for key in (*TIMES, *ORDERS):
-        values = all_values[key]
-        if len(set(zip(place.tolist(), values, strict=True))) == len(frames):
+        phases = _ranked(all_values[key], place, most)
+        if phases:
             if key in ORDERS:
                 _refuse_equal_pixels(path, frames, place, along_mm)
-            return [(key, phase) for phase in _ranked(values, place, most)]
+            return [(key, phase) for phase in phases]
     _refuse_crowd(path, frames, place, along_mm)
     return []
 
@@ -206,13 +225,31 @@ def _perfect(all_values: dict[str, list[Any]], place: NDArray[np.intp], most: in
 
 
 def _ranked(values: list[Any], place: NDArray[np.intp], most: int) -> list[list[int]]:
-    """Return the n-th image of every position as the n-th phase."""
+    """Return the n-th image of every position as the n-th phase; none where that is no order.
+
+    It is one when all images have a value, and either each phase, or each position, was over
+    before the next began. Otherwise one wrong value would mix up the phases of its position.
+    """
+    distinct = len(set(zip(place.tolist(), values, strict=True))) == len(values)
+    if not distinct or any(value[0] == 0 for value in values):
+        return []
     phases: list[list[int]] = [[] for _ in range(most)]
+    positions = []
     for p in np.unique(place):
         members = sorted(np.flatnonzero(place == p).tolist(), key=lambda n: values[n])
+        positions.append(members)
         for phase, n in zip(phases, members, strict=True):
             phase.append(n)
-    return phases
+    one_by_one = any(
+        _apart([[values[n] for n in own] for own in way]) for way in (phases, positions)
+    )
+    return phases if one_by_one else []
+
+
+def _apart(groups: list[list[Any]]) -> bool:
+    """Return whether no two groups overlap, from their lowest to their highest value."""
+    ends = sorted((min(group), max(group)) for group in groups)
+    return all(before[1] < after[0] for before, after in itertools.pairwise(ends))
 
 
 def _refuse_equal_pixels(
