@@ -28,7 +28,7 @@ from ContrastSynthLib.running.jobs import (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    _escape_what_a_console_lacks()
+    _escape_unprintable()
     options = parse(sys.argv[1:] if arguments is None else arguments)
     # ITK's warnings name lines of its source code; the readers check the same and explain it.
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
@@ -36,13 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _run_command(options)
         for stream in filter(None, (sys.stdout, sys.stderr)):
             stream.flush()
-    except BrokenPipeError:  # the reader, such as head, has seen enough
-        _forget_output()
+    except BrokenPipeError:  # the reader, such as head, has closed the pipe
+        _discard_output()
         return 1
     except OSError as error:
         if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO):
             raise
-        _forget_output()
+        _discard_output()
         print(f"contrastsynth: the output cannot be written ({error.strerror}).", file=sys.stderr)
         return 1
     return code
@@ -62,15 +62,15 @@ def _run_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _escape_what_a_console_lacks() -> None:
-    """Let a file's name that the console cannot show appear with escapes, not as a traceback."""
+def _escape_unprintable() -> None:
+    """Print characters that the console cannot encode, as in file names, as backslash escapes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
-def _forget_output() -> None:
-    """Send what is not printed yet nowhere: printing it at the end would fail once more."""
+def _discard_output() -> None:
+    """Discard buffered output: flushing it at the end of the process would fail again."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     with suppress(OSError, ValueError):
         os.dup2(nowhere, sys.stdout.fileno())

@@ -160,7 +160,7 @@ def profile(options: Namespace, lines: JsonLines | None) -> None:
 
 
 def _read(role: str, path: str) -> Volume:
-    """Read a volume or a mask, and print what its reader noted."""
+    """Read a volume, or a mask for the role ``mask``, and print the warnings of the reader."""
     try:
         volume = read_mask(path) if role == "mask" else read_volume(path)
     except RequestError as error:
@@ -176,10 +176,10 @@ def _print_notes(role: str, volume: Volume) -> None:
 def _aligned(
     volumes: Mapping[str, Volume], reference: str, mode: str
 ) -> tuple[dict[str, Volume], dict[str, Any], list[str]]:
-    """Return the volumes on the grid of the reference, what was done for the report, and warnings.
+    """Return the volumes on the grid of the reference, an entry for the report, and warnings.
 
-    ``mode`` has the meaning of ``--align`` in a run. Raises RequestError for differing grids under
-    ``none``.
+    ``mode`` is that of ``--align``; ``none`` has no entry for the report and raises RequestError
+    for differing grids.
     """
     from ContrastSynthLib.preprocessing.alignment import align
 
@@ -228,7 +228,7 @@ def kinetics(options: Namespace, lines: JsonLines | None) -> None:
 
 
 def _read_compare(path: str, given: list[float] | None) -> list[Volume]:
-    """Read the synthetic series, with the times that were given if it has as many volumes."""
+    """Read the synthetic series, with the times ``given`` if it has as many volumes."""
     from ContrastSynthLib.files.series import frame_count, read_series
 
     fit = given is not None and frame_count(path) == len(given)
@@ -242,7 +242,7 @@ def _aligned_series(
 ) -> tuple[list[Volume], list[Volume], Volume, dict[str, Any]]:
     """Bring the mask and every volume of two series onto the grid of the first volume.
 
-    Under ``none`` they stay as they are; the report refuses differing grids.
+    The mode ``none`` changes nothing; differing grids are refused later, by the report.
     """
     if mode == "none":
         return series, compare, mask, {}

@@ -121,7 +121,7 @@ def _batch(parser: argparse.ArgumentParser) -> None:
         "--scheduler", metavar="ADDRESS", help="run the cases on the workers of a Dask scheduler"
     )
     parser.add_argument(
-        "--resume", action="store_true", help="keep the results that are those of this request"
+        "--resume", action="store_true", help="keep results that were made with the same request"
     )
     _progress_option(parser)
     parser.set_defaults(command=runs.batch)

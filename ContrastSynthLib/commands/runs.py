@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 CASE_FIELDS = ("case", "status", "kept", "seconds", "message", "parameters", "seed", "weights")
-"""What a line of ``batch --progress json`` has of a case."""
+"""The fields of a line of type ``case``, which ``batch --progress json`` prints for each case."""
 
 
 def methods(options: Namespace, lines: JsonLines | None) -> None:

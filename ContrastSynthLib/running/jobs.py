@@ -2,8 +2,9 @@
 
 Each JSON line is one object with ``schema_version`` and ``type``: ``progress`` (``fraction`` from 0
 to 1, ``message`` and, for an iterative method, ``measures``: numbers of the last iteration by
-name), ``result`` (what ``--json`` prints) or ``error`` (``message``, ``exit_code``). Nothing else
-is written to that stream. Readers must ignore types and fields that they do not know.
+name), ``case`` (the outcome of a case of a batch), ``result`` (what ``--json`` prints) or ``error``
+(``message``, ``exit_code``). Nothing else is written to that stream. Readers must ignore types and
+fields that they do not know.
 """
 
 from __future__ import annotations

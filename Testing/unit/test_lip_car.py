@@ -335,7 +335,7 @@ def test_what_does_not_fit_the_scan_gives_a_warning(patient):
         for dose in (DOSE, 0.5)
     )
     assert not any("were trained on a low dose" in warning for warning in right)
-    assert any("a low dose of 0.25" in w and "made with 0.5" in w for w in wrong)
+    assert any("a low dose of 0.25" in w and "this scan is 0.5" in w for w in wrong)
     acquisition = replace(patient["low"].acquisition, inversion_time_s=0.9)
     mprage = {**patient, "low": replace(patient["low"], acquisition=acquisition)}
     warnings = run(request(mprage, parameters={**PHYSICS, "iterations": 1})).warnings
