@@ -7,6 +7,7 @@ from typing import Annotated
 
 import numpy as np
 
+from ContrastSynthLib.methods._slabs import slabs
 from ContrastSynthLib.methods._spgr import (
     field_strength,
     flip_angle,
@@ -91,24 +92,26 @@ def physics_dose(
     density = proton_density(
         measured.median, field_strength_t=parameters.field_strength_t, **settings
     )
-    context.progress(0.3, "Solving the signal equation")
-    low, solved = signal_at_dose(
-        pre.array.astype(np.float64),
-        post.array.astype(np.float64),
-        parameters.dose,
-        gain=measured.gain,
-        proton_density=density,
-        **settings,
-    )
+    low, unsolved = np.empty(pre.grid.shape, np.float32), 0
+    for slab in slabs(low.shape, context, 0.3, "Solving the signal equation"):
+        low[slab], solved = signal_at_dose(
+            pre.array[slab].astype(np.float64),
+            post.array[slab].astype(np.float64),
+            parameters.dose,
+            gain=measured.gain,
+            proton_density=density,
+            **settings,
+        )
+        unsolved += int((~solved & context.mask[slab]).sum())
     context.record.update(
         gain_post_over_pre=measured.gain,
         proton_density=density,
         voxels_in_mask=int(context.mask.sum()),
-        voxels_interpolated_linearly=int((~solved & context.mask).sum()),
+        voxels_interpolated_linearly=unsolved,
     )
     if parameters.dose > 1:
         context.warn(
             f"A dose of {parameters.dose:g} is above the full dose that was given: the result is "
             "an extrapolation."
         )
-    return {"low": low.astype(np.float32)}
+    return {"low": low}

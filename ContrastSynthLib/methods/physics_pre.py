@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy as np
 from scipy.special import expit
 
+from ContrastSynthLib.methods._slabs import slabs
 from ContrastSynthLib.methods._spgr import (
     field_strength,
     flip_angle,
@@ -107,35 +108,38 @@ def physics_pre(
     }
     density = proton_density(measured, field_strength_t=parameters.field_strength_t, **settings)
     r1_of_agent = relaxivity(parameters.agent, parameters.field_strength_t)
-    signal = post.array.astype(np.float64)
-
-    context.progress(0.2, "Segmenting voxels brighter than brain")
-    brightness = signal / measured - 1.0
-    uptake = expit(parameters.sensitivity * (brightness - parameters.threshold))
-    uptake[~context.mask] = 0.0
-
-    context.progress(0.5, "Removing the agent")
     ceiling = spgr_signal(HIGHEST_R1_PER_S, proton_density=density, **settings)
-    saturated = (signal > ceiling) & context.mask
-    signal = np.minimum(signal, np.where(uptake > 0.5, ceiling, np.inf))
-    r1 = spgr_r1(signal, proton_density=density, **settings)
     brain_r1 = spgr_r1(np.float64(measured), proton_density=density, **settings)
-    beta = np.maximum(r1 - brain_r1, 0.0) / r1_of_agent
-    pre = pre_from_post(
-        signal,
-        uptake,
-        peak_concentration_mmol_per_l=beta,
-        relaxivity_per_mmol_s=r1_of_agent,
-        proton_density=density,
-        **settings,
-    )
-    pre = np.where(context.mask, pre, post.array)
-    enhancing = uptake > 0.5
+    pre, uptakes = np.empty(post.grid.shape, np.float32), np.empty(post.grid.shape, np.float32)
+    saturated, enhancing, concentrations = 0, 0, []
+    for slab in slabs(pre.shape, context, 0.2, "Removing the agent"):
+        inside = context.mask[slab]
+        signal = post.array[slab].astype(np.float64)
+        brightness = signal / measured - 1.0
+        uptake = expit(parameters.sensitivity * (brightness - parameters.threshold))
+        uptake[~inside] = 0.0
+        saturated += int(((signal > ceiling) & inside).sum())
+        signal = np.minimum(signal, np.where(uptake > 0.5, ceiling, np.inf))
+        r1 = spgr_r1(signal, proton_density=density, **settings)
+        beta = np.maximum(r1 - brain_r1, 0.0) / r1_of_agent
+        without_agent = pre_from_post(
+            signal,
+            uptake,
+            peak_concentration_mmol_per_l=beta,
+            relaxivity_per_mmol_s=r1_of_agent,
+            proton_density=density,
+            **settings,
+        )
+        pre[slab] = np.where(inside, without_agent, post.array[slab])
+        uptakes[slab] = uptake
+        enhancing += int((uptake > 0.5).sum())
+        concentrations.append(beta[uptake > 0.5])
+    found = np.concatenate(concentrations)
     context.record.update(
         proton_density=density,
         relaxivity_per_mmol_s=r1_of_agent,
-        uptake_ml=float(enhancing.sum() * post.grid.voxel_volume_ml),
-        mean_concentration_mmol_per_l=float(beta[enhancing].mean()) if enhancing.any() else 0.0,
-        voxels_saturated=int(saturated.sum()),
+        uptake_ml=float(enhancing * post.grid.voxel_volume_ml),
+        mean_concentration_mmol_per_l=float(found.mean()) if found.size else 0.0,
+        voxels_saturated=saturated,
     )
-    return {"pre": pre.astype(np.float32), "uptake": uptake.astype(np.float32)}
+    return {"pre": pre, "uptake": uptakes}
