@@ -119,7 +119,7 @@ def _kept_versions(requirements: list[str]) -> list[str]:
 
 
 def _declined(what: str) -> MissingError:
-    text = _("{names}: not installed. All that does without works as before.")
+    text = _("{names}: not installed. What does not need it works as before.")
     return MissingError(text.format(names=what))
 
 

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import ContrastSynthLib
-from ContrastSynthLib.registry.own_methods import VARIABLE
 
 if TYPE_CHECKING:
     from ContrastSynthLib.running.request import Request
@@ -37,6 +36,7 @@ LOG_LINES, TAIL_LINES, MEASURES = 500, 6, 2000
 LONGEST_LINE, FULL_DISK_BYTES = 1 << 24, 1 << 20
 LESS_MEMORY = "choose the CPU, a smaller batch or a tighter mask"
 PREFIX = "contrastsynth-job-"
+OWN_METHODS = "CONTRASTSYNTH_METHODS"  # as ContrastSynthLib.registry.own_methods names it
 LEFT_OVER_S = 24 * 3600.0
 
 
@@ -260,7 +260,9 @@ def _cause_of_death(code: int | None, tail: Sequence[str]) -> str:
     # PythonSlicer is a launcher: it keeps a signal to itself and ends with 1.
     if code in (-9, 137) or any("exit abnormally" in text for text in tail):
         message = f"was killed, most often because memory ran out: {LESS_MEMORY}."
-    return "\n".join([f"The worker {message}", *(["Its last words:", *tail] if tail else [])])
+    return "\n".join(
+        [f"The worker {message}", *(["Last lines of its log:", *tail] if tail else [])]
+    )
 
 
 def find_python(given: str | None = None) -> str:
@@ -313,9 +315,9 @@ def worker_environment(environment: Mapping[str, str], python: str, folder: Path
         for name, value in environment.items()
         if (name in kept or not name.startswith("PYTHON")) and not name.startswith(left_out)
     }
-    if methods := clean.get(VARIABLE):  # a worker has a working directory of its own
+    if methods := clean.get(OWN_METHODS):  # a worker has a working directory of its own
         files = (os.path.abspath(file) for file in methods.split(os.pathsep) if file)
-        clean[VARIABLE] = os.pathsep.join(files)
+        clean[OWN_METHODS] = os.pathsep.join(files)
     temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
     return {**clean, **temporary, "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"}
 

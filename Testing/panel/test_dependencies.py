@@ -127,7 +127,7 @@ def test_a_no_leaves_a_message_and_a_usable_panel(host, tab, answers):
     host.add_pytorch_extension()
     host.record.answer(*answers)
     press(tab.dependencies.button)
-    assert "not installed. All that does without works as before." in tab.run.message.plainText
+    assert "not installed. What does not need it works as before." in tab.run.message.plainText
     assert tab.dependencies.widget.isVisible()
     show(tab, "physics_dose")
     assert tab.run.apply_button.enabled

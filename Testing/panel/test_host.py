@@ -904,7 +904,7 @@ def test_the_product_does_not_know_the_host():
 
 
 @pytest.mark.parametrize(
-    ("package", "text"), [("PySide6", "PySide6-Essentials"), ("slicer", "slicer-core")]
+    ("package", "message"), [("PySide6", "PySide6-Essentials"), ("slicer", "slicer-core")]
 )
 def test_without_its_packages_the_host_skips(tmp_path, package, message):
     (tmp_path / "absent").mkdir()

@@ -113,7 +113,7 @@ def test_it_is_what_a_run_makes_of_the_slices_in_view(tab, nodes, key):
     expected[which] = True
     np.testing.assert_array_equal(computed(node), expected)
     assert array[which].std() > 0
-    assert tab.preview_label.text == "Shown now, SYNTHETIC, until Apply."
+    assert tab.preview_label.text == "SYNTHETIC preview, shown until Apply."
 
 
 def test_it_lies_over_the_scan_in_all_slice_views(tab, nodes):

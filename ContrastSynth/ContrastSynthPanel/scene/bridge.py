@@ -117,16 +117,11 @@ def _index_to_ras(node) -> np.ndarray:
 
 def acquisition_of(node) -> tuple[Acquisition, str | None]:
     """Return the acquisition, and what made a synthetic volume, from node, file or name."""
-    import SimpleITK as sitk
-
     header, in_file = {}, Acquisition()
     path = Path((node.GetStorageNode() and node.GetStorageNode().GetFileName()) or "")
     if images.file_suffix(path) in images.READERS and path.is_file():
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(path))
-        with suppress(RuntimeError):  # No image any more: then there is only the node.
-            reader.ReadImageInformation()
-            header = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+        with suppress(RequestError):  # No image any more: then there is only the node.
+            header = dict(images.read_header(path).keys)
             in_file = images.acquisition_in_file(path, header)
     header |= {name: node.GetAttribute(name) for name in node.GetAttributeNames()}
     synthetic = header.get(SYNTHETIC) or images.synthetic_in_file(header)

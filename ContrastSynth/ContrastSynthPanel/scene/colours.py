@@ -16,8 +16,8 @@ KINDS = {
     enhancement.FOUND: (_("found"), (0.00, 0.62, 0.45)),
     enhancement.MISSED: (_("missed"), (0.90, 0.16, 0.16)),
     enhancement.INVENTED: (_("invented"), (0.25, 0.65, 1.00)),
-    enhancement.LOST_PART: (_("lost part of a found one"), (0.95, 0.75, 0.10)),
-    enhancement.ADDED_PART: (_("added part"), (0.80, 0.55, 0.80)),
+    enhancement.LOST_PART: (_("missing part of a found lesion"), (0.95, 0.75, 0.10)),
+    enhancement.ADDED_PART: (_("extra part of a found lesion"), (0.80, 0.55, 0.80)),
 }
 
 

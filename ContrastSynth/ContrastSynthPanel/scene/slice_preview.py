@@ -148,7 +148,7 @@ class SlicePreview(VTKObservationMixin):
         slicer.util.arrayFromVolumeModified(self.node)
         if not self._layers:
             self._show_node()
-            self._show_message(_("Shown now, SYNTHETIC, until Apply."))
+            self._show_message(_("SYNTHETIC preview, shown until Apply."))
         declared = self._method.outputs[role]
         if declared.kind == IMAGE:
             scan, reference = declared.units_of, self._method.reference

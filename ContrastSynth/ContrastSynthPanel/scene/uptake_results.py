@@ -237,5 +237,7 @@ def summary_of(report: EnhancementReport) -> str:
         )
         for kind in KIND_ORDER
     ]
-    text = _("Lesions: {parts}. Parts of found ones: lost {lost:.2f} ml, added {added:.2f} ml.")
+    text = _(
+        "Lesions: {parts}. Parts of found lesions: {lost:.2f} ml missing, {added:.2f} ml extra."
+    )
     return text.format(parts=", ".join(parts), lost=report.lost_part_ml, added=report.added_part_ml)

@@ -129,7 +129,7 @@ class CompareTab(Tab):
         box = qt.QWidget()
         self.normalise_combo = combo("normalise", difference.NORMALISE)
         self.normalise_combo.toolTip = _(
-            "Two scans of one patient differ by a gain as a whole. For the difference, each is "
+            "Two scans of one patient differ in overall brightness. For the difference, each is "
             "divided by its own level; their windows in the views are scaled by it. Or the values "
             "are taken as they are."
         )
