@@ -135,7 +135,7 @@ def slice_figure(panels: Sequence[Panel], plane: str = "axial", columns: int = 4
     MissingError without matplotlib.
     """
     if not panels:
-        raise RequestError("There is no panel to show: give at least one.")
+        raise RequestError("There is nothing to show: give at least one panel.")
     if plane not in PLANES:
         raise unknown_name("plane", plane, PLANES)
     figure_class, _ = load_matplotlib()
@@ -168,7 +168,7 @@ def plot_profiles(profiles: Mapping[str, Profile], unit: str = "a.u.") -> Figure
     Raises RequestError without a profile, and MissingError without matplotlib.
     """
     if not profiles:
-        raise RequestError("There is no profile to plot: give at least one.")
+        raise RequestError("There is nothing to plot: give at least one profile.")
     figure_class, _ = load_matplotlib()
     figure = figure_class(figsize=(7.2, 3.2), facecolor="white", layout="constrained")
     axes = figure.add_subplot()

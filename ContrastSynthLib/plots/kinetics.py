@@ -27,7 +27,7 @@ def plot_curves(curves: Mapping[str, KineticCurve]) -> Figure:
     above 0, and MissingError without matplotlib.
     """
     if not curves:
-        raise RequestError("There is no curve to plot: give at least one.")
+        raise RequestError("There is nothing to plot: give at least one curve.")
     figure_class, _ = load_matplotlib()
     figure = figure_class(figsize=(7.2, 3.6), facecolor="white", layout="constrained")
     axes = figure.add_subplot()

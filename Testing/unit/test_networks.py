@@ -40,13 +40,15 @@ from ContrastSynthLib.networks.mirrored import Mirrored
 from ContrastSynthLib.networks.sphere import (
     INPAINTS,
     SCALE,
-    SENSITIVITY,
-    THRESHOLD,
     HyperintensityPrior,
     Sphere,
     middle,
 )
 from ContrastSynthLib.networks.sphere_art import LEVEL_RANGE, ROUTES, SphereArt, level_between
+from ContrastSynthLib.physics.constants import (
+    HYPERINTENSITY_SENSITIVITY,
+    HYPERINTENSITY_THRESHOLD,
+)
 
 SMALL = {"width": 2, "autoencoder_width": 2}
 
@@ -126,8 +128,8 @@ def test_a_slice_is_not_scaled_by_its_own_contents():
 def test_the_prior_is_equations_19_and_20():
     prior = HyperintensityPrior()
     assert prior.scale.item() == pytest.approx(SCALE)
-    assert prior.sensitivity.item() == pytest.approx(SENSITIVITY) == 5.0
-    assert THRESHOLD == 0.3
+    assert prior.sensitivity.item() == pytest.approx(HYPERINTENSITY_SENSITIVITY) == 5.0
+    assert HYPERINTENSITY_THRESHOLD == 0.3
     with torch.no_grad():
         prior.log_scale.fill_(math.log(0.5))
         prior.log_sensitivity.fill_(math.log(8.0))
