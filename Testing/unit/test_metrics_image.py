@@ -265,3 +265,19 @@ def test_inputs_are_not_written_into(pair):
         metric(*pair, mask=mask, data_range=1.0)
     for image, copy in zip(pair, before, strict=True):
         np.testing.assert_array_equal(image, copy)
+
+
+@pytest.mark.parametrize("shape", [(40, 16, 17), (23, 30, 12), (11, 20, 20)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_ssim_by_slabs_has_the_bits_of_the_whole(monkeypatch, shape, masked):
+    pytest.importorskip("skimage")
+    from ContrastSynthLib.metrics import image
+
+    rng = np.random.default_rng(3)
+    real = rng.random(shape)
+    made = real + 0.1 * rng.random(shape)
+    mask = rng.random(shape) > 0.4 if masked else None
+    whole = image.ssim(real, made, data_range=1.0, mask=mask)
+    monkeypatch.setattr(image, "SLAB_VOXELS", 1)
+    assert len(list(image._overlapping_slabs(shape))) == shape[0] // image.SSIM_WINDOW_VOXELS
+    assert image.ssim(real, made, data_range=1.0, mask=mask) == whole
