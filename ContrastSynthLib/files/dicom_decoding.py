@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +36,8 @@ def decoded(path: Path, dataset: FileDataset) -> NDArray[Any]:
     if syntax.is_encapsulated:
         _refuse_broken_pieces(dataset[keyword].value)
         if get_decoder(syntax).is_available:
-            return np.asarray(dataset.pixel_array)
-        return _decompressed(dataset)
+            return _decompressed_by_pydicom(dataset)
+        return _decompressed_by_itk(dataset)
     _refuse_garbage_behind(path, dataset, keyword)
     data, bits = dataset[keyword].value, FLOATS.get(keyword, int(dataset.BitsAllocated))
     _refuse_other_length(path, dataset, len(data))
@@ -49,9 +51,17 @@ def decoded(path: Path, dataset: FileDataset) -> NDArray[Any]:
     little = syntax.is_little_endian
     if bits == 8 and not little and dataset[keyword].VR == "OW":
         return np.asarray(dataset.pixel_array)
-    kind = "f" if keyword in FLOATS else "ui"[int(dataset.get("PixelRepresentation") or 0)]
+    kind = "f" if keyword in FLOATS else _sign(dataset)
     number = np.dtype(f"{'<' if little else '>'}{kind}{bits // 8}")
     return np.frombuffer(data, number, count=promised_bytes(dataset) * 8 // bits)
+
+
+def _sign(dataset: Dataset) -> str:
+    """Return the kind of the stored numbers: "u" unsigned, "i" signed."""
+    signed = dataset.get("PixelRepresentation")
+    if signed not in (0, 1):
+        raise ValueError(f"PixelRepresentation is {signed}, expected 0 or 1")
+    return "i" if signed else "u"
 
 
 def _refuse_other_length(path: Path, dataset: Dataset, there: int) -> None:
@@ -96,7 +106,19 @@ def _refuse_broken_pieces(data: bytes) -> None:
         raise ValueError("the pieces of its compressed pixels do not fit together")
 
 
-def _decompressed(dataset: Dataset) -> NDArray[Any]:
+def _decompressed_by_pydicom(dataset: FileDataset) -> NDArray[Any]:
+    """Return the stored values; raises ValueError where more were packed than fit the image."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        array = np.asarray(dataset.pixel_array)
+    for warning in caught:
+        sizes = re.search(r"(\d+) vs\. (\d+) bytes expected", str(warning.message))
+        if sizes and int(sizes[1]) > int(sizes[2]) + 1:  # one more makes the number even
+            raise ValueError(f"{sizes[0]} in its compressed pixels")
+    return array
+
+
+def _decompressed_by_itk(dataset: Dataset) -> NDArray[Any]:
     """Return the stored values of compressed pixels, (frames, rows, columns).
 
     For codecs that pydicom needs further packages for. ITK has them all, but applies the

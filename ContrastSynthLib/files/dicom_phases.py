@@ -367,8 +367,9 @@ def _what_it_is(parts: list[Part]) -> str:
         keys = ", ".join(word.split()[0] for word in parts[0].contrast.split(", "))
         return f"{several} that differ in {keys}. Expected one image a position."
     key = parts[0].apart_by
-    kind = "images that nothing but their order sets apart" if key in ORDERS else "a dynamic series"
-    return f"this is {kind}, {several} that differ in {key}. Expected one 3D volume."
+    if key in ORDERS:
+        return f"{several} that only their order sets apart ({key}). Expected one 3D volume."
+    return f"this is a dynamic series, {several} that differ in {key}. Expected one 3D volume."
 
 
 def _how_to_choose(path: Path, parts: list[Part]) -> str:

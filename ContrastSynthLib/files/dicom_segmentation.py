@@ -57,13 +57,20 @@ def segmentation_of(path: Path, frames: list[Frame], selection: str | None) -> S
             f"{path}: holds several segmentations. Give the file of one as the mask "
             "(--in mask=FILE)."
         )
-    number, label = _chosen_segment(path, frames, selection)
+    segments = _segments(path, frames)
+    number, label = _chosen_segment(path, segments, selection)
     refuse_promises(path, frames)
     plane = plane_of(path, frames)
     grid, places = _grid(path, frames, plane)
     array = np.zeros(grid.shape, dtype=np.float32)
     label_map = str(frames[0].value("SegmentationType")).strip() == LABEL_MAP
-    own = [n for n, frame in enumerate(frames) if label_map or _segment_of(frame) == number]
+    owners = [number if label_map else frame.whole("ReferencedSegmentNumber") for frame in frames]
+    if set(owners) - {known for known, _ in segments}:
+        raise RequestError(
+            f"{path}: frames of segments that are not listed (ReferencedSegmentNumber "
+            f"{sorted(set(owners))}, SegmentSequence). Export the segmentation again."
+        )
+    own = [n for n, owner in enumerate(owners) if owner == number]
     _refuse_two_frames_at_one_place(path, [int(places[n]) for n in own])
     read = stored_frames(frames[0].path, [frames[n] for n in own]) if own else iter(())
     for n, words in zip(own, read, strict=True):
@@ -83,24 +90,32 @@ def _inside(frame: Frame, values: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(values >= INSIDE * largest)
 
 
-def _chosen_segment(path: Path, frames: list[Frame], selection: str | None) -> tuple[int, str]:
-    """Return number and label of the segment to read."""
-    segments: list[tuple[int, str]] = []
+def _segments(path: Path, frames: list[Frame]) -> list[tuple[int, str]]:
+    """Return number and label of each segment."""
+    segments = []
     for item in frames[0].value("SegmentSequence") or ():
         described = Frame(path, 0, (item,))
-        label = " ".join(str(described.value("SegmentLabel") or "").split())
+        text = str(described.value("SegmentLabel") or "")
+        label = " ".join("".join(c if c.isprintable() else " " for c in text).split())
         segments.append((described.whole("SegmentNumber"), label))
     if not segments:
         raise RequestError(
             f"{path}: a segmentation without segments (SegmentSequence). Export it again."
         )
+    return segments
+
+
+def _chosen_segment(
+    path: Path, segments: list[tuple[int, str]], selection: str | None
+) -> tuple[int, str]:
+    """Return number and label of the segment to read."""
     if selection is None and len(segments) == 1:
         return segments[0]
     wanted = (selection or "").casefold()
     # A number is a number first, whatever the labels are.
     for found in (
-        [s for s in segments if str(s[0]) == wanted],
-        [s for s in segments if s[1].casefold() == wanted],
+        [segment for segment in segments if str(segment[0]) == wanted],
+        [segment for segment in segments if segment[1].casefold() == wanted],
     ):
         if len(found) == 1:
             return found[0]
@@ -111,10 +126,6 @@ def _chosen_segment(path: Path, frames: list[Frame], selection: str | None) -> t
         f"{path}: {what}. Choose one by its number or label, as in {path.name}@{first} "
         f"(--in mask=FILE@{first}):\n{listed}"
     )
-
-
-def _segment_of(frame: Frame) -> int:
-    return frame.whole("ReferencedSegmentNumber")
 
 
 def _refuse_two_frames_at_one_place(path: Path, places: list[int]) -> None:

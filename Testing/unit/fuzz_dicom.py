@@ -16,7 +16,19 @@ from pydicom.uid import generate_uid
 Files = dict[str, bytes]
 """The content of a folder, by name."""
 
-TEXTS = (b"", b"0", b"-1", b"1e30", b"1e-30", b"nan", b"65535", b"1,5", b"1\\2", b"\0\0", b"\xff\xfe")
+TEXTS = (
+    b"",
+    b"0",
+    b"-1",
+    b"1e30",
+    b"1e-30",
+    b"nan",
+    b"65535",
+    b"1,5",
+    b"1\\2",
+    b"\0\0",
+    b"\xff\xfe",
+)
 # What decides of voxels and grid; other elements are drawn from all that there are.
 TELLING = (
     *("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
@@ -109,7 +121,8 @@ def _element(rng: np.random.Generator, files: Files) -> str:
             _set_raw(dataset, tag, text)
         files[name] = _saved(dataset)
     where = "all files" if everywhere else names[0]
-    return f"{pydicom.datadict.keyword_for_tag(tag)} {'removed' if remove else (text, number)} in {where}"
+    what = "removed" if remove else (text, number)
+    return f"{pydicom.datadict.keyword_for_tag(tag)} {what} in {where}"
 
 
 def _added(rng: np.random.Generator, files: Files) -> str:
