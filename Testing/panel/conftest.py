@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -10,6 +11,17 @@ import pytest
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.running.request import Request
 from ContrastSynthLib.running.run import run
+
+QUICKER_MS = {
+    "widgets.node_selectors": {"PICK_AFTER_MS": 10},
+    "widgets.run_section": {"POLL_MS": 20},
+    "tabs.synthesise": {"PICK_AFTER_MS": 10},
+    "tabs.kinetics": {"PICK_AFTER_MS": 10},
+    "tabs.quality": {"PICK_AFTER_MS": 10},
+    "tabs.uptake": {"UPDATE_AFTER_MS": 20},
+    "tabs.profile": {"UPDATE_AFTER_MS": 20, "VALUES_AFTER_MS": 60},
+}
+"""Waits of the panel for a person's sake, by module; hundreds of tests need not wait as long."""
 
 # For "from host import press" and "from scans import add_volume".
 sys.path.append(str(Path(__file__).resolve().parent))
@@ -23,6 +35,11 @@ def session_host():
     from host import start
 
     made = start()
+    for module, waits in QUICKER_MS.items():
+        imported = importlib.import_module(f"ContrastSynthPanel.{module}")
+        for name, milliseconds in waits.items():
+            assert hasattr(imported, name), f"{module}.{name}"
+            setattr(imported, name, milliseconds)
     yield made
     made.end()
 

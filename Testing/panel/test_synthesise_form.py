@@ -13,7 +13,9 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
 from host import cut_off, entries, fit_height, pick, press, pump, type_text
+from scans import add_volume
 
+from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.registry import METHODS, declared_parameters
 from ContrastSynthLib.resources import citation, resource
 from ContrastSynthLib.running.run import run  # noqa: F401 - declares the methods
@@ -294,9 +296,13 @@ def test_why_a_colour_image_is_not_offered_is_said(tab, nodes):
     assert entries(tab.inputs.selectors["post"]) == ["Choose a volume"]
 
 
-def test_a_package_that_nobody_installed_is_named(tab, nodes, monkeypatch):
+def test_a_package_that_nobody_installed_is_named(tab, monkeypatch):
     pytest.importorskip("torch")
+    scans = sample_patient(size=(24, 28, 20)).scans
+    for role in ("pre", "low"):
+        add_volume(f"T1 {role}", scans[role])
     show(tab, "lip_car")
+    pump(lambda: not tab._pick_timer.active)
     pick(tab.parameters.preset_combo, "Signal equation")
     pick(tab.parameters.fields["denoiser"].widget, "BM3D")
     text = apply(tab)

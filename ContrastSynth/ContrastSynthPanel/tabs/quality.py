@@ -108,8 +108,8 @@ class QualityTab(Tab):
     def _build(self) -> None:
         self.normalise_combo = combo("normalise", NORMALISE)
         self.normalise_combo.toolTip = _(
-            "Two scans of one patient differ in overall brightness. Medians: each volume is divided "
-            "by its own median in the brain."
+            "Two scans of one patient differ in overall brightness. Medians: each volume is "
+            "divided by its own median in the brain."
         )
         self.normalise_combo.connect("currentIndexChanged(int)", self._edited)
         form = qt.QWidget()
