@@ -7,7 +7,7 @@ is estimated.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,6 +54,11 @@ class LowDose:
     inside: BoolArray
     sigma: float
     gain: float | None
+
+    def part(self, which: slice) -> LowDose:
+        """Return the scans of some of the slices; ``plan`` stays that of all."""
+        pre = None if self.pre is None else self.pre[which]
+        return replace(self, low=self.low[which], pre=pre, inside=self.inside[which])
 
     def slices(self, volume: Volume) -> FloatArray:
         """Return as slices another volume that has the gain of the low-dose scan."""

@@ -6,7 +6,7 @@ image x. The method finds the x whose F(x) agrees with the scan and which is pie
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.inference.ladder import first_that_fits
 from ContrastSynthLib.inversion.alpha import alpha_for_noise
+from ContrastSynthLib.inversion.parts import combined_history, overlapping_parts
 from ContrastSynthLib.methods._low_dose import LowDose, denoiser, low_dose_slices, need_pre, one_of
 from ContrastSynthLib.methods._spgr import (
     field_strength,
@@ -215,7 +216,8 @@ def lip_car(
     x_L is the low-dose scan. F is a trained network or the signal equation. R(x) is the total
     variation of x (eq. 9) or of the difference between x and a guess (eq. 10), or half the squared
     gradient of that difference (Tikhonov). Intensities are normalised by ``low_dose``; the result
-    has the gain of the low-dose scan. All slices are solved at once. Every iteration is recorded.
+    has the gain of the low-dose scan. Every iteration is recorded. All slices are solved at once,
+    or those of a large volume in parts.
     """
     if parameters.forward != "h2l" or _needs(parameters, "pre", "difference"):
         pre = need_pre(
@@ -228,12 +230,20 @@ def lip_car(
     generalised = PRIORS[parameters.prior][1]
     near = _guess(slices, guess, parameters, context) if generalised else None
     arrays = _set_up(slices, near, parameters, context)
-    solution = _solve(arrays, parameters, context)
-    full = solution.images.cpu().numpy() * slices.inside
+    full = np.empty_like(arrays.data)
+    histories, stopped = [], set()
+    parts = overlapping_parts(full.shape, parameters.dimensions)
+    for number, (kept, seen) in enumerate(parts):
+        within = number / len(parts), (number + 1) / len(parts)
+        solution = _solve(arrays.part(seen), parameters, context, within)
+        images = solution.images[kept.start - seen.start : kept.stop - seen.start]
+        full[kept] = images.cpu().numpy() * slices.inside[kept]
+        histories.append(_columns(solution.history))
+        stopped.add(solution.stopped)
     context.record.update(
-        stopped_by=solution.stopped,
+        stopped_by="iterations" if "iterations" in stopped else "tolerance",
         voxels_at_the_upper_bound=int((full[slices.inside] >= arrays.bounds[1]).sum()),
-        history=_columns(solution.history),
+        history=combined_history(histories),
     )
     return {"post": slices.volume(full, low, context.mask)}
 
@@ -277,13 +287,22 @@ def _guess(
 
 @dataclass(frozen=True)
 class _ProblemArrays:
-    """The inverse problem as numpy arrays (n, rows, columns), before it is moved to a device."""
+    """The inverse problem as numpy arrays (n, rows, columns), before it is moved to a device.
+
+    ``density`` is rho of eq. 1 for the signal equation, None for a network.
+    """
 
     slices: LowDose
     data: FloatArray
     guess: FloatArray | None
     alpha: float
     bounds: tuple[float, float]
+    density: float | None
+
+    def part(self, which: slice) -> _ProblemArrays:
+        """Return the problem of some of the slices."""
+        guess = None if self.guess is None else self.guess[which]
+        return replace(self, slices=self.slices.part(which), data=self.data[which], guess=guess)
 
 
 def _set_up(
@@ -298,18 +317,41 @@ def _set_up(
     )
     bounds = (0.0, max(1.0, BRIGHTEST * float(data.max())))
     context.record.update(alpha_mm=alpha, valid_range=bounds)
-    return _ProblemArrays(slices, data, guess, alpha, bounds)
+    density = None
+    if parameters.forward == "physics":
+        assert slices.pre is not None
+        median = median_signal(slices.pre, slices.inside)
+        density = proton_density(
+            median, field_strength_t=parameters.field_strength_t, **_settings(parameters)
+        )
+        context.record.update(proton_density=density)
+    return _ProblemArrays(slices, data, guess, alpha, bounds, density)
 
 
-def _solve(arrays: _ProblemArrays, parameters: LipCarParameters, context: Context) -> Solution:
-    """Return the solution, computed with the first device and batch that memory suffices for."""
+def _settings(parameters: LipCarParameters) -> dict[str, float]:
+    return {
+        "repetition_time_s": parameters.repetition_time_s,
+        "flip_angle_deg": parameters.flip_angle_deg,
+    }
+
+
+def _solve(
+    arrays: _ProblemArrays,
+    parameters: LipCarParameters,
+    context: Context,
+    within: tuple[float, float],
+) -> Solution:
+    """Return the solution, computed with the first device and batch that memory suffices for.
+
+    ``within`` is the part of the solving that this is, as shares of all of it.
+    """
     from ContrastSynthLib.inversion.solvers import solve
 
     def watch(iteration: Iteration) -> None:
-        share = iteration.iteration / parameters.iterations
+        share = np.interp(iteration.iteration / parameters.iterations, (0, 1), within)
         context.measured(asdict(iteration))
         context.progress(
-            SOLVING_FROM + (1 - SOLVING_FROM) * share,
+            SOLVING_FROM + (1 - SOLVING_FROM) * float(share),
             f"Iteration {iteration.iteration}, objective {iteration.objective:.4g}",
         )
 
@@ -353,7 +395,7 @@ def _problem(
     guess = None if arrays.guess is None else tensor(arrays.guess)
     spacing_mm = (plan.spacing_mm[0], *plan.pixel_mm)
     return Problem(
-        _forward(arrays.slices, parameters, context, device),
+        _forward(arrays, parameters, context, device),
         tensor(arrays.data),
         Regulariser(kind, spacing_mm, parameters.dimensions, guess),
         arrays.alpha,
@@ -364,7 +406,7 @@ def _problem(
 
 
 def _forward(
-    slices: LowDose, parameters: LipCarParameters, context: Context, device: str
+    arrays: _ProblemArrays, parameters: LipCarParameters, context: Context, device: str
 ) -> Forward:
     import torch
 
@@ -372,23 +414,15 @@ def _forward(
 
     pre = None
     if parameters.forward != "h2l":
-        assert slices.pre is not None
-        pre = torch.from_numpy(np.asarray(slices.pre, dtype=np.float32)).to(device)
+        before = arrays.slices.pre
+        assert before is not None
+        pre = torch.from_numpy(np.asarray(before, dtype=np.float32)).to(device)
     if parameters.forward != "physics":
         network = context.network(parameters.forward)
         return network_forward(network.to(device), pre)
-    settings = {
-        "repetition_time_s": parameters.repetition_time_s,
-        "flip_angle_deg": parameters.flip_angle_deg,
-    }
-    assert slices.pre is not None
-    density = proton_density(
-        median_signal(slices.pre, slices.inside),
-        field_strength_t=parameters.field_strength_t,
-        **settings,
-    )
-    context.record.update(proton_density=density)
-    return physics_forward(pre, parameters.dose, proton_density=density, **settings)
+    assert arrays.density is not None
+    settings = _settings(parameters)
+    return physics_forward(pre, parameters.dose, proton_density=arrays.density, **settings)
 
 
 def _columns(history: tuple[Iteration, ...]) -> dict[str, list[float]]:
