@@ -228,11 +228,15 @@ def kinetics(options: Namespace, lines: JsonLines | None) -> None:
 
 
 def _read_compare(path: str, given: list[float] | None) -> list[Volume]:
-    """Read the synthetic series, with the times ``given`` if it has as many volumes."""
-    from ContrastSynthLib.files.series import frame_count, read_series
+    """Read the synthetic series, with the times that were given if it has as many volumes."""
+    from ContrastSynthLib.files.series import read_series
 
-    fit = given is not None and frame_count(path) == len(given)
-    volumes = read_series(path, given if fit else None)
+    try:
+        volumes = read_series(path, given)
+    except RequestError:
+        if given is None:
+            raise
+        volumes = read_series(path)
     _print_notes("compare", volumes[0])
     return volumes
 

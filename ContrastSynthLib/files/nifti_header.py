@@ -80,7 +80,7 @@ def parse_nifti(path: Path) -> ImageHeader:
     fields = _fields(path, start)
     sizes, kind, value_axis = _array(path, fields)
     notes: list[str] = []
-    slope, intercept = _scale(path, fields)
+    slope, intercept = _scale(path, fields, notes)
     geometry = _geometry(path, fields, sizes, notes)
     if value_axis is not None and value_axis == 0:
         sizes = (SEVERAL_VALUES[int(fields["datatype"])][1], *sizes)
@@ -174,10 +174,15 @@ def _voxel_offset(path: Path, fields: Any) -> int:
     return int(offset)
 
 
-def _scale(path: Path, fields: Any) -> tuple[float, float]:
+def _scale(path: Path, fields: Any, notes: list[str]) -> tuple[float, float]:
     """Return slope and intercept. A slope of 0, or that is no number, means unscaled."""
     slope, intercept = float(fields["scl_slope"]), float(fields["scl_inter"])
     if slope == 0 or math.isnan(slope):
+        if intercept and not math.isnan(intercept):
+            notes.append(
+                f"scl_slope is {slope:g}, which means that the stored numbers are the voxels; "
+                f"scl_inter {intercept:g} does not count then."
+            )
         return 1.0, 0.0
     for name, value in (("scl_slope", slope), ("scl_inter", intercept)):
         if not math.isfinite(value):

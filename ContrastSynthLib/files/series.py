@@ -41,7 +41,6 @@ __all__ = [
     "ACCEPTED_SERIES",
     "SECONDS_PER",
     "SEQUENCE_SUFFIX",
-    "frame_count",
     "holds_series",
     "read_series",
     "write_series",
@@ -65,7 +64,7 @@ def read_series(path: str | Path, times_s: Sequence[float] | None = None) -> lis
     increasing, or that look like something else.
     """
     path, selection = split_selection(path)
-    if _exists(path) and is_dicom(path):
+    if _is_plain(path) and is_dicom(path):
         from ContrastSynthLib.files.dicom import read_dicom_series
 
         return read_dicom_series(path, selection, times_s)
@@ -134,7 +133,7 @@ def holds_series(path: str | Path) -> bool:
     reader says what is wrong with it.
     """
     path, selection = split_selection(path)
-    if _exists(path) and is_dicom(path):
+    if _is_plain(path) and is_dicom(path):
         from ContrastSynthLib.files.dicom import holds_dicom_series
 
         return holds_dicom_series(path, selection)
@@ -147,17 +146,12 @@ def holds_series(path: str | Path) -> bool:
     return header.is_list or (len(header.size) > 3 and header.size[3] > 1)
 
 
-def _exists(path: Path) -> bool:
+def _is_plain(path: Path) -> bool:
+    """Return whether there is a file or a folder; a pipe or a device could block its reader."""
     try:
-        return path.exists()
+        return path.is_file() or path.is_dir()
     except OSError:
         return False
-
-
-def frame_count(path: str | Path) -> int:
-    """Return the number of volumes in a 4D file; RequestError where it is none."""
-    path = Path(path)
-    return _frame_count(path, _read_header(path))
 
 
 def _is_file(path: Path) -> bool:
