@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 
+from batch import two_workers
 from inversion import (
     evaluations_to_adams_objective,
     image_at_adams_objective,
@@ -76,6 +77,7 @@ BENCHMARKS: list[Callable[[], Ratio]] = [
     image_at_adams_objective,
     volume_beside_slices,
     time_of_24_slices,
+    two_workers,
 ]
 
 

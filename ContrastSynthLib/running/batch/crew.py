@@ -31,6 +31,15 @@ class Crew:
         self._lock = threading.Lock()
         self._stopped = False
 
+    def start(self, count: int) -> None:
+        """Start processes before there are cases for them."""
+        for _ in range(count):
+            process = WorkerProcess(*self._given)
+            process.start()
+            with self._lock:
+                self._all.append(process)
+                self._free.append(process)
+
     def run(self, job: Job) -> Outcome:
         """Run a case in a process that is free, else in a new one, and return its outcome.
 

@@ -112,14 +112,8 @@ class Dask:
     def stop(self) -> None:
         """End the processes of this batch on all computers."""
         stop_crew(self._batch)
-        for act in (
-            lambda: self._client.run(stop_crew, self._batch, on_error="ignore"),
-            lambda: self._client.cancel(self._futures, force=True),
-        ):
-            # A thread: a scheduler that is gone must not hold up the end.
-            thread = threading.Thread(target=_quietly, args=(act,), daemon=True)
-            thread.start()
-            thread.join(STOP_TIMEOUT_S)
+        _in_time(lambda: self._client.run(stop_crew, self._batch, on_error="ignore"))
+        _in_time(lambda: self._client.cancel(self._futures, force=True))
 
 
 @contextmanager
@@ -131,56 +125,82 @@ def engine(workers: int, scheduler: str | None, keep_open: Sequence[int]) -> Ite
     """
     if scheduler is None and workers == 1:
         alone = OneProcess(keep_open)
-        try:
+        with _stopped_after(alone):
             yield alone
+    elif scheduler is None:
+        threads = max(1, processors() // workers)
+        crew = Crew(threads, keep_open=keep_open)
+        try:
+            crew.start(workers)  # they import what they need while Dask is imported
+            with _dask_here(workers) as client:
+                here = Dask(client, threads)
+                here.use(crew)
+                with _stopped_after(here):
+                    yield here
         finally:
-            alone.stop()
-        return
-    import distributed
-
-    logger = logging.getLogger("distributed")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)  # it tells of each worker that ends
-    try:
-        with _cluster_engine(distributed, workers, scheduler, keep_open) as found:
-            yield found
-    finally:
-        logger.setLevel(level)
+            crew.stop()
+    else:
+        with _dask_there(scheduler) as client:
+            there = Dask(client, None)
+            with _stopped_after(there):
+                yield there
 
 
 @contextmanager
-def _cluster_engine(
-    distributed: Any, workers: int, scheduler: str | None, keep_open: Sequence[int]
-) -> Iterator[Engine]:
-    if scheduler is not None:
-        client = _connected(distributed, scheduler)
-        elsewhere = Dask(client, None)
-        try:
-            yield elsewhere
-        finally:
-            elsewhere.stop()
-            _in_time(client.close)
-        return
-    threads = max(1, processors() // workers)
-    with (
-        tempfile.TemporaryDirectory(prefix="contrastsynth-", ignore_cleanup_errors=True) as folder,
-        distributed.LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=False,  # the cases have processes of ours
-            memory_limit=0,
-            dashboard_address=None,
-            local_directory=folder,
+def _stopped_after(used: Engine) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        used.stop()
+
+
+@contextmanager
+def _dask_here(workers: int) -> Iterator[Any]:
+    """Give the client of a scheduler whose workers are threads of this process.
+
+    The cases have processes of ours. Nothing listens to the network but Dask's page of its state,
+    at an address of this computer only.
+    """
+    import distributed
+
+    page = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    with _quiet(), tempfile.TemporaryDirectory(prefix="contrastsynth-") as folder:
+        given = {"nthreads": 1, "memory_limit": 0, "local_directory": folder} | page
+        cluster = distributed.SpecCluster(
+            scheduler={"cls": distributed.Scheduler, "options": {"protocol": "inproc://"} | page},
+            workers={n: {"cls": distributed.Worker, "options": given} for n in range(workers)},
             silence_logs=False,
-        ) as cluster,
-    ):
-        here = Dask(distributed.Client(cluster, set_as_default=False), threads)
-        here.use(Crew(threads, keep_open=keep_open))
+        )
+        client = distributed.Client(cluster, set_as_default=False)
         try:
-            yield here
+            yield client
         finally:
-            here.stop()
-            _in_time(here._client.close)
+            _in_time(client.close)
+            _in_time(cluster.close)
+
+
+@contextmanager
+def _dask_there(scheduler: str) -> Iterator[Any]:
+    import distributed
+
+    with _quiet():
+        client = _connected(distributed, scheduler)
+        try:
+            yield client
+        finally:
+            _in_time(client.close)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dask's own log, which reports each worker that ends, from the terminal."""
+    logger = logging.getLogger("distributed")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _connected(distributed: Any, scheduler: str) -> Any:
@@ -240,6 +260,7 @@ def _quietly(act: Callable[[], Any]) -> None:
 
 
 def _in_time(act: Callable[[], Any]) -> None:
+    """Call in a thread, and go on soon: a scheduler that is gone must not hold up the end."""
     thread = threading.Thread(target=_quietly, args=(act,), daemon=True)
     thread.start()
     thread.join(STOP_TIMEOUT_S)

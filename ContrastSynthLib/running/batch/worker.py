@@ -18,6 +18,7 @@ import threading
 
 from ContrastSynthLib.errors import Cancelled
 from ContrastSynthLib.inference import networks
+from ContrastSynthLib.running.batch.case import perform
 from ContrastSynthLib.running.jobs import JsonLines, cancelled_by_signals, json_lines_on_stdout
 
 OUTCOME = "outcome"
@@ -42,8 +43,6 @@ def main() -> None:
 def _answer(jobs: queue.SimpleQueue[str | None], lines: JsonLines, busy: threading.Event) -> None:
     while (line := jobs.get()) is not None:
         busy.set()
-        from ContrastSynthLib.running.batch.case import perform
-
         lines.send(OUTCOME, **perform(json.loads(line)))
         busy.clear()
 
