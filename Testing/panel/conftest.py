@@ -19,7 +19,7 @@ QUICKER_MS = {
     "tabs.kinetics": {"PICK_AFTER_MS": 10},
     "tabs.quality": {"PICK_AFTER_MS": 10},
     "tabs.uptake": {"UPDATE_AFTER_MS": 20},
-    "tabs.profile": {"UPDATE_AFTER_MS": 20, "VALUES_AFTER_MS": 60},
+    "tabs.profile": {"VALUES_AFTER_MS": 60},
 }
 """Waits of the panel for a person's sake, by module; hundreds of tests need not wait as long."""
 

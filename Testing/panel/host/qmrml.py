@@ -88,7 +88,7 @@ class qMRMLNodeComboBox(QWidget):
         self._types, self._hidden_types = [], []
         self._attributes, self._labels, self._watched, self._observed = [], {}, [], {}
         self._flags = {"none": False, "add": True, "hidden": False, "children": True}
-        self._none = "None"
+        self._none, self._entries = "None", []
         self._box = QComboBox()
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -268,14 +268,16 @@ class qMRMLNodeComboBox(QWidget):
             self.currentNodeRenamed.emit(names[self._id])
 
     def _fill(self) -> None:
-        self._box.clear()
+        entries = [(name, identifier) for identifier, name in self._names.items()]
         if self.noneEnabled:
-            self._box.addItem(self.noneDisplay, "")
-        for identifier, name in self._names.items():
-            self._box.addItem(name, identifier)
-        if self.addEnabled:
-            for node_type in self._types:
-                self._box.addItem(f"Create new {self.nodeTypeLabel(node_type)}", f"+{node_type}")
+            entries.insert(0, (self.noneDisplay, ""))
+        for node_type in self._types if self.addEnabled else ():
+            entries.append((f"Create new {self.nodeTypeLabel(node_type)}", f"+{node_type}"))
+        if entries != self._entries:
+            self._entries = entries
+            self._box.clear()
+            for text, data in entries:
+                self._box.addItem(text, data)
         self._box.currentIndex = self._box.findData(self._id)
 
     def _choose(self, identifier: str) -> None:
