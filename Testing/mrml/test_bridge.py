@@ -269,7 +269,7 @@ def test_a_synthetic_file_and_its_acquisition_are_known_again(scene, tmp_path, s
     assert bridge.volume_from_node(node).acquisition.flip_angle_deg == 15.0
 
 
-def test_a_node_tells_that_it_is_synthetic_by_attribute_or_name(scene):
+def test_a_node_is_synthetic_by_attribute_or_name(scene):
     node = add_volume(scene)
     assert bridge.volume_from_node(node).synthetic is None
     node.SetName("T1 low SYNTHETIC")

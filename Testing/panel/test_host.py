@@ -724,7 +724,7 @@ def test_observers_are_the_real_mixin(slicer, scene):
 # Time and pictures
 
 
-def test_pump_tells_how_long_the_loop_was_blocked(qt):
+def test_pump_measures_how_long_the_loop_was_blocked(qt):
     text = []
     free = pump(timeout_s=0.1)
     qt.QTimer.singleShot(10, lambda: time.sleep(0.3))

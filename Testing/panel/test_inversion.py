@@ -151,7 +151,7 @@ def worker(tmp_path, monkeypatch):
 
 
 def steps(history):
-    """Return the measures of each iteration, as a worker tells them."""
+    """Return the measures of each iteration, as a worker reports them."""
     return [dict(zip(history, row, strict=True)) for row in zip(*history.values(), strict=True)]
 
 
@@ -243,7 +243,7 @@ def test_without_an_inversion_it_says_what_to_do(panel, tab):
         assert not widget.isVisible()
 
 
-def test_a_result_tells_how_it_was_solved(tab, result):
+def test_a_result_shows_how_it_was_solved(tab, result):
     history = history_of(20)
     rows = {name: (start, end) for name, start, end in read_table(tab.table)}
     first, last = history["objective"][0], history["objective"][-1]

@@ -163,7 +163,7 @@ def test_the_command_line_refuses_an_option(fake):
     assert "argument --set: bad" in event.text
 
 
-def test_death_without_a_word_tells_the_last_lines(fake):
+def test_a_death_without_a_message_shows_the_last_lines(fake):
     event = failure(fake("print(*range(99), sep='\\n', file=sys.stderr)\nsys.exit(5)"))
     assert "ended without a result (exit code 5)" in event.text
     assert event.text.endswith("\n96\n97\n98")

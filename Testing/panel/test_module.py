@@ -66,7 +66,7 @@ def test_sample_data_fills_the_inputs_of_each_task(host, small):
                 tab.method_combo.setCurrentIndex(tab.method_combo.findData(method.key))
                 pump(lambda: not tab._pick_timer.active)
                 picked = tab.inputs.nodes()
-                for role in set(method.required) - {"corrupted"}:  # that no name tells
+                for role in set(method.required) - {"corrupted"}:  # that no name implies
                     assert picked[role].GetName() == sample_data.BRAIN_NAMES[role]
 
 

@@ -197,6 +197,7 @@ def test_the_inversion_tab(widget, folder):
     text = made_provenance(24)
     history = text["record"]["history"]
     rows = [dict(zip(history, row, strict=True)) for row in zip(*history.values(), strict=True)]
+    widget.panel.synthesise.running_method = METHODS["lip_car"]
     tab.heard(Event("started"))
     tab.heard(Event("progress", "Iteration 9, objective 0.0012", 0.3, measures=rows[:9]))
     take(widget, folder / "inversion_running.png")
@@ -206,6 +207,7 @@ def test_the_inversion_tab(widget, folder):
     run_results.add_result(slicer.mrmlScene, result, low)
     tab.heard(Event("finished"))
     tab.iterate.value = 8.0
+    assert tab.kept == 8
     take(widget, folder / "inversion_done.png")
 
 
@@ -250,5 +252,5 @@ def test_the_synthesise_tab_with_a_preview(widget, folder):
     tab = widget.panel.synthesise
     pick(tab.method_combo, METHODS["physics_dose"].title)
     tab.parameters.fields["dose"].widget.value = 0.25
-    pump(lambda: tab.preview_label.text.startswith("Shown"), 20.0)
+    pump(lambda: tab.preview_label.text.startswith("SYNTHETIC"), 20.0)
     assert screenshot(widget, folder / "synthesise_preview.png", width=WIDTH).is_file()

@@ -398,7 +398,7 @@ def test_changes_over_a_preset_and_back(tab):
     assert tab.parameters.given == {}
 
 
-def test_what_the_scan_tells_is_shown_and_not_sent(tab, nodes):
+def test_the_settings_of_a_scan_are_shown_and_not_sent(tab, nodes):
     choose_dose(tab, nodes)
     field = tab.parameters.fields["repetition_time_s"]
     assert field.value() == 0.0082

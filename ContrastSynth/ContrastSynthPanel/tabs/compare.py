@@ -304,8 +304,7 @@ class CompareTab(Tab):
     def _show_blend(self) -> str:
         first, second = self.pair().values()
         self._lay_over(first, second)
-        text = _("'{second}' over '{first}'.")
-        return text.format(first=first.GetName(), second=second.GetName())
+        return _("'{b}' over '{a}'.").format(a=first.GetName(), b=second.GetName())
 
     def _blend(self, *_signal) -> None:
         if not self._restoring:
@@ -323,8 +322,7 @@ class CompareTab(Tab):
     def _show_flicker(self) -> str:
         first, second = self.pair().values()
         self.flicker.start(first, second)
-        text = _("'{first}' and '{second}' in turns.")
-        return text.format(first=first.GetName(), second=second.GetName())
+        return _("'{a}' and '{b}' in turns.").format(a=first.GetName(), b=second.GetName())
 
     def _show_difference(self) -> None:
         kind = chosen(self.normalise_combo)
