@@ -29,12 +29,29 @@ set(LIBRARY_SCRIPTS
   errors.py
   files/__init__.py
   files/dicom.py
+  files/dicom_acquisition.py
+  files/dicom_checks.py
+  files/dicom_decoding.py
+  files/dicom_folder.py
   files/dicom_header.py
+  files/dicom_parsing.py
+  files/dicom_phases.py
+  files/dicom_pixels.py
+  files/dicom_segmentation.py
+  files/dicom_stack.py
+  files/dicom_times.py
+  files/image_header.py
   files/images.py
   files/locks.py
+  files/meta_header.py
+  files/nifti_header.py
+  files/nrrd_header.py
   files/replacing.py
+  files/selection.py
   files/series.py
+  files/series_times.py
   files/stored_voxels.py
+  files/unpacking.py
   files/writing.py
   geometry.py
   inference/__init__.py
@@ -45,6 +62,7 @@ set(LIBRARY_SCRIPTS
   inversion/__init__.py
   inversion/alpha.py
   inversion/operators.py
+  inversion/parts.py
   inversion/problem.py
   inversion/regularisers.py
   inversion/solvers.py
@@ -55,6 +73,7 @@ set(LIBRARY_SCRIPTS
   losses/uptake.py
   methods/__init__.py
   methods/_low_dose.py
+  methods/_slabs.py
   methods/_slices.py
   methods/_spgr.py
   methods/direct_low_to_full.py
@@ -150,6 +169,7 @@ set(LIBRARY_SCRIPTS
   running/estimate.py
   running/inputs.py
   running/jobs.py
+  running/memory.py
   running/outputs.py
   running/preview.py
   running/provenance.py

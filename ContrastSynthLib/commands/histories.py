@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from argparse import Namespace
 from typing import Any
 
@@ -45,15 +47,24 @@ def _read(options: Namespace) -> tuple[Method, dict[str, Any]]:
     try:
         provenance = json.loads(path.read_text(encoding="utf-8"))
         record: dict[str, Any] = provenance["record"]
-        key = provenance["method"]["key"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        key = str(provenance["method"]["key"])
+        history = record.get("history", {})
+        columns = {str(name): [float(n) for n in values] for name, values in history.items()}
+        whole = all(map(math.isfinite, itertools.chain(*columns.values())))
+        float(record.get("alpha_mm", 0.0))
+    # Of thousands of brackets in one another the reader gives up with a RecursionError.
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RequestError(
-            f"{path}: cannot be read as the provenance of a result ({error}). Give the folder that "
-            "'contrastsynth run ... --out' wrote."
+            f"{path}: cannot be read as the provenance of a result ({str(error)[:200]}). Give the "
+            "folder that 'contrastsynth run ... --out' wrote."
         ) from error
     method = find_method(key)
-    if not set(method.history) <= set(record.get("history", {})) or not method.history:
+    if not set(method.history) <= set(columns) or not method.history:
         raise RequestError(
             f"{path}: has no history of iterations. Only an iterative method, such as lip_car, has."
+        )
+    if not whole or len({len(values) for values in columns.values()}) != 1:
+        raise RequestError(
+            f"{path}: the columns of its history are not finite numbers, one for each iteration."
         )
     return method, record

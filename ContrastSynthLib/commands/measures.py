@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,10 +13,17 @@ import numpy as np
 from ContrastSynthLib.commands.printing import print_json, print_nested, print_warnings
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.dicom_segmentation import fitted
-from ContrastSynthLib.files.images import file_suffix, read_mask, read_volume, write_volume
+from ContrastSynthLib.files.images import (
+    SYNTHETIC_KEY,
+    file_suffix,
+    read_mask,
+    read_volume,
+    write_volume,
+)
 from ContrastSynthLib.files.replacing import PNG_MARK, refuse_to_replace
 from ContrastSynthLib.files.selection import split_selection
 from ContrastSynthLib.running.jobs import JsonLines, progress_for
+from ContrastSynthLib.running.memory import EVALUATION_BYTES_PER_VOXEL, refuse_too_large
 from ContrastSynthLib.volumes import Volume
 
 if TYPE_CHECKING:
@@ -53,6 +61,8 @@ def evaluate(options: Namespace, lines: JsonLines | None) -> None:
     given = {role: path for role in roles if (path := getattr(options, role))}
     read = {role: _read(role, path) for role, path in given.items()}
     read = {role: fitted(volume, read["reference"].grid) for role, volume in read.items()}
+    size = read["reference"].grid.size
+    refuse_too_large(math.prod(size) * EVALUATION_BYTES_PER_VOXEL, "evaluate", size)
     progress(0.1, "Bringing the volumes onto one grid")
     volumes, alignment = onto_reference(read, options.align)
     reference, synthetic = volumes["reference"], volumes["synthetic"]
@@ -66,6 +76,11 @@ def evaluate(options: Namespace, lines: JsonLines | None) -> None:
         normalise=options.normalise,
         progress=lambda share, said: progress(0.3 + 0.6 * share, said),
     )
+    report["marked_synthetic"] = [role for role, one in read.items() if one.synthetic]
+    if reference.synthetic:
+        report["notes"].append(
+            f"The reference is no scan: it is marked as synthetic ({_by_whom(reference)})."
+        )
     if options.align != "none":
         report["alignment"] = alignment
     if options.map:
@@ -138,25 +153,36 @@ def profile(options: Namespace, lines: JsonLines | None) -> None:
     profiles = {
         name: line_profile(volume, options.start, options.end) for name, volume in volumes.items()
     }
+    marks = {name: SYNTHETIC_KEY if volume.synthetic else "" for name, volume in volumes.items()}
     if options.plot:
         from ContrastSynthLib.plots.figures import plot_profiles
 
-        write_plot(options.plot, plot_profiles(profiles))
+        shown = {f"{name} {marks[name]}".rstrip(): found for name, found in profiles.items()}
+        write_plot(options.plot, plot_profiles(shown))
     if options.json:
         print_json(
             {
                 "schema_version": SCHEMA_VERSION,
                 "from_ras_mm": list(options.start),
                 "to_ras_mm": list(options.end),
-                "profiles": {name: found.as_dict() for name, found in profiles.items()},
+                "profiles": {
+                    name: {"synthetic": bool(marks[name])} | found.as_dict()
+                    for name, found in profiles.items()
+                },
             }
             | alignment
         )
         return
     for name, found in profiles.items():
-        print(f"# {name}\n# distance_mm value")
+        print(f"# {name} {marks[name]}".rstrip() + "\n# distance_mm value")
         for distance, value in zip(found.distance_mm, found.values, strict=True):
             print(f"{distance:.3f} {value:.6g}")
+
+
+def _by_whom(volume: Volume) -> str:
+    """Return what made a synthetic volume; of a mark that is not ours, only that it is one."""
+    mark = volume.synthetic or ""
+    return mark if "ContrastSynth" in mark or "virtual" in mark else "by another program"
 
 
 def _read(role: str, path: str) -> Volume:
@@ -208,6 +234,7 @@ def kinetics(options: Namespace, lines: JsonLines | None) -> None:
     compare = _read_compare(options.compare, given) if options.compare else []
     series, compare, mask, alignment = _aligned_series(series, compare, mask, options.align)
     report = kinetics_report(series, given, mask, compare or None) | alignment
+    report["marked_synthetic"] = bool(series[0].synthetic)
     if options.maps:
         _write_kinetic_maps(series, mask, options.maps, inputs_in(options))
     if options.plot:
@@ -215,7 +242,8 @@ def kinetics(options: Namespace, lines: JsonLines | None) -> None:
         from ContrastSynthLib.plots.kinetics import plot_curves
         from ContrastSynthLib.volumes import times_of
 
-        shown = {"real": series} | ({"SYNTHETIC": compare} if compare else {})
+        first = f"series {SYNTHETIC_KEY}" if series[0].synthetic else "real"
+        shown = {first: series} | ({SYNTHETIC_KEY: compare} if compare else {})
         curves = {
             name: measure_curve(times_of(volumes).tolist(), mean_curve(volumes, mask))
             for name, volumes in shown.items()

@@ -14,6 +14,7 @@ from ContrastSynthLib.registry.context import no_measures
 from ContrastSynthLib.running.jobs import JsonLines, progress_for
 
 if TYPE_CHECKING:
+    from ContrastSynthLib.running.estimate import Estimate
     from ContrastSynthLib.running.result import Result
 
 SCHEMA_VERSION = 1
@@ -60,7 +61,12 @@ def run(options: Namespace, lines: JsonLines | None) -> None:
     check_writable(options.out)
     refuse_to_replace_results(options.out, find_method(options.method).outputs, files_of(request))
     progress = progress_for(options.progress, lines)
-    result = run_method(request, progress, lines.measured if lines else no_measures)
+    result = run_method(
+        request,
+        progress,
+        lines.measured if lines else no_measures,
+        lambda expected: announce(expected, options.progress, lines),
+    )
     progress(0.97, "Writing")
     written = result.write(options.out)
     progress(1.0, "Done")
@@ -72,6 +78,19 @@ def run(options: Namespace, lines: JsonLines | None) -> None:
         print_json({"schema_version": SCHEMA_VERSION, **report})
     else:
         _print_run(report, written)
+
+
+def announce(expected: Estimate | None, progress: str, lines: JsonLines | None) -> None:
+    """Print, or send, how long a run will take and how much memory."""
+    if expected is None or progress == "none":
+        return
+    if lines:
+        lines.send("estimate", seconds=round(expected.seconds, 1), bytes=expected.bytes)
+        return
+    parts = [f"about {expected.seconds:.0f} s of one processor core"]
+    if expected.bytes:
+        parts.append(f"{expected.bytes / 1e9:.1f} GB of memory")
+    print(f"Expected: {' and '.join(parts)}", file=sys.stderr)
 
 
 def batch(options: Namespace, lines: JsonLines | None) -> None:

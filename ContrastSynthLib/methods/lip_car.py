@@ -14,7 +14,7 @@ import numpy as np
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.inference.ladder import first_that_fits
 from ContrastSynthLib.inversion.alpha import alpha_for_noise
-from ContrastSynthLib.inversion.parts import combined_history, overlapping_parts
+from ContrastSynthLib.inversion.parts import PART_VOXELS, combined_history, overlapping_parts
 from ContrastSynthLib.methods._low_dose import LowDose, denoiser, low_dose_slices, need_pre, one_of
 from ContrastSynthLib.methods._spgr import (
     field_strength,
@@ -199,6 +199,7 @@ PAPER = {"solver": "adam", "iterations": 150, "tolerance": 0.0, "start": "low"}
     },
     requires=("torch",),
     history=HISTORY,
+    part_voxels=PART_VOXELS,
     citation="lipcar",
     intended_use="Research. T1-weighted brains after a low dose of gadolinium. Enhancement may be "
     "missed, invented or smoothed away.",

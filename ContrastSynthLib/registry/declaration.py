@@ -120,6 +120,8 @@ class Method:
     - ``reference``: the input role whose grid all inputs are brought onto and all outputs have.
     - ``presets``: parameter values by preset; ``preset_titles``: titles of those that are not in
       PRESET_TITLES.
+    - ``part_voxels``: how many voxels are computed at once, where the method computes a large
+      volume in parts; its memory hardly grows beyond that.
     - ``networks``: the networks that the function gets by ``context.network(name)``.
     - ``requires``: the groups of packages in ``requirements.py`` that every run needs.
     - ``random``: the result depends on random numbers, which are those of ``context.generator``.
@@ -150,6 +152,7 @@ class Method:
     random: bool = False
     history: Mapping[str, Column] = field(default_factory=dict)
     signal_model: str | None = None
+    part_voxels: int | None = None
 
     @property
     def required(self) -> list[str]:

@@ -21,6 +21,8 @@ from ContrastSynthLib.resources import resource
 SCHEMA_VERSION = 1
 TABLE = "Timings.json"
 MOST_REMEMBERED = 60
+REST_BYTES_PER_VOXEL = 60
+"""Of the volumes themselves, for a method that computes a large one in parts."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,11 @@ def _shipped(
         return sum(entry["parameters"].get(name) != value for name, value in wanted.items())
 
     nearest = min(entries, key=differing)
-    seconds, taken = (nearest[k] + voxels * nearest[f"{k}_per_voxel"] for k in ("seconds", "bytes"))
+    seconds = nearest["seconds"] + voxels * nearest["seconds_per_voxel"]
+    # Beyond the first part, a voxel costs no more than its place in the volumes.
+    whole = min(voxels, method.part_voxels or voxels)
+    taken = nearest["bytes"] + whole * nearest["bytes_per_voxel"]
+    taken += (voxels - whole) * min(REST_BYTES_PER_VOXEL, nearest["bytes_per_voxel"])
     same = differing(nearest) == 0
     return Estimate(seconds, taken, gpu_share=share, same_parameters=same)
 

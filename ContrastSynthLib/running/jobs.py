@@ -2,7 +2,8 @@
 
 Each JSON line is one object with ``schema_version`` and ``type``: ``progress`` (``fraction`` from 0
 to 1, ``message`` and, for an iterative method, ``measures``: numbers of the last iteration by
-name), ``case`` (the outcome of a case of a batch), ``result`` (what ``--json`` prints) or ``error``
+name), ``estimate`` (``seconds`` and ``bytes``, before the computation), ``case`` (the outcome of a
+case of a batch), ``result`` (what ``--json`` prints) or ``error``
 (``message``, ``exit_code``). Nothing else is written to that stream. Readers must ignore types and
 fields that they do not know.
 """

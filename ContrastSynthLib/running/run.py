@@ -5,10 +5,12 @@ The panel, the command line and the batch all call :func:`run` with the same req
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import ContrastSynthLib.methods  # noqa: F401 - declares the methods
@@ -32,11 +34,21 @@ from ContrastSynthLib.registry.context import (
     no_progress,
 )
 from ContrastSynthLib.running.devices import choose_device
+from ContrastSynthLib.running.estimate import Estimate, estimate
 from ContrastSynthLib.running.inputs import Inputs, as_arguments, onto_one_grid, read_inputs, region
+from ContrastSynthLib.running.memory import refuse_too_large
 from ContrastSynthLib.running.outputs import as_volumes, describe_outputs
 from ContrastSynthLib.running.provenance import describe_inputs, describe_run, memory
 from ContrastSynthLib.running.request import Request, files_of
 from ContrastSynthLib.running.result import Result
+
+AnnounceFunction = Callable[[Estimate | None], None]
+"""Takes the estimate of a run; None for a method that was never measured."""
+
+
+def announce_nothing(expected: Estimate | None) -> None:
+    """Take an estimate and do nothing with it."""
+
 
 SEED = "seed"
 SEED_BITS = 32
@@ -46,6 +58,7 @@ def run(
     request: Request,
     progress: ProgressFunction = no_progress,
     measured: MeasuresFunction = no_measures,
+    announce: AnnounceFunction = announce_nothing,
 ) -> Result:
     """Check the request, bring the inputs onto one grid, run the method, return the result.
 
@@ -53,7 +66,8 @@ def run(
     input is wrong, MissingError when something has to be installed, MethodError when the method
     returns what it does not declare, and whatever ``progress`` raises, which is how a run is
     cancelled. ``measured`` receives the numbers of an iteration just before the ``progress`` that
-    they belong to.
+    they belong to, ``announce`` the estimate of time and memory before the computation starts;
+    a run that cannot fit into memory is refused then.
     """
     started = time.monotonic()
     method = find_method(request.method)
@@ -68,6 +82,11 @@ def run(
     sources = read_inputs(method, request)
     acquisitions = {role: volumes[0].acquisition for role, volumes in sources.items()}
     resolved = resolve_parameters(method, given, request.preset, acquisitions)
+    size = sources[method.reference][0].grid.size
+    expected = estimate(method, resolved.values, math.prod(size), device)
+    announce(expected)
+    if expected is not None:
+        refuse_too_large(expected.bytes, method.key, size)
     progress(0.1, "Bringing the inputs onto one grid")
     inputs, alignment = onto_one_grid(method, sources, request.align)
     found = region(method, inputs)
@@ -81,7 +100,7 @@ def run(
         {name: network.build for name, network in method.networks.items()},
     )
     notes = [
-        *(f"'{role}': {note}" for role, volumes in sources.items() for note in volumes[0].notes),
+        *_without_names(sources, files_of(request)),
         *(done["note"] for done in alignment.values() if "note" in done),
     ]
     _warn(context, method, inputs, found, [*resolved.stated, *notes])
@@ -105,6 +124,16 @@ def run(
     }
     progress(0.95, "Done computing")
     return Result(outputs, provenance, context.warnings, method.outputs, files_of(request))
+
+
+def _without_names(sources: Inputs, files: Mapping[str, Sequence[Path]]) -> Iterator[str]:
+    """Yield the warnings of the readers, with the role in place of a file's or folder's name."""
+    for role, volumes in sources.items():
+        for note in dict.fromkeys(note for volume in volumes for note in volume.notes):
+            for path in files.get(role, ()):
+                for name in (str(path), path.name):
+                    note = note.replace(name, f"'{role}'")
+            yield note if f"'{role}'" in note else f"'{role}': {note}"
 
 
 def seed_of(request: Request) -> tuple[dict[str, Any], int]:
