@@ -120,7 +120,7 @@ made = start()
 sys.path.remove(sys.argv[2])  # of the checkout; the host's scene asked for it
 tab = made.open_module(Path(sys.argv[1]) / "ContrastSynth.py").panel.synthesise
 from ContrastSynthLib.registry import METHODS
-from ContrastSynthPanel import bridge, sample_data
+from ContrastSynthPanel.scene import bridge, sample_data
 nodes = sample_data.load_brain(("pre", "post"), size=(24, 28, 20))
 pick(tab.method_combo, METHODS["physics_dose"].title)
 pump(lambda: tab.run.apply_button.enabled)

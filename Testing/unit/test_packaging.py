@@ -160,7 +160,8 @@ def third_party(folder: Path) -> set[str]:
     """Return the distributions behind what the Python files below ``folder`` import."""
     modules = set()
     # Scripts import the ones beside them.
-    beside = {path.stem for place in (folder, folder / "bench") for path in place.glob("*.py")}
+    places = (folder, folder / "bench", folder / "unit")
+    beside = {path.stem for place in places for path in place.glob("*.py")}
     beside |= {path.parent.name for path in folder.glob("*/__init__.py")}
     for path in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
