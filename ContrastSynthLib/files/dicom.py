@@ -2,7 +2,8 @@
 
 The steps stand in modules of their own: which files are images (``dicom_folder``), what their
 headers say (``dicom_header``), what they must have in common (``dicom_checks``), phases and
-copies (``dicom_phases``), their places (``dicom_stack``), and their values (``dicom_pixels``).
+copies (``dicom_phases``), the wanted one (``dicom_choice``), places (``dicom_stack``), values
+(``dicom_pixels``).
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from ContrastSynthLib.files.dicom_checks import (
     refuse_several_series,
     refuse_unlike_slices,
 )
+from ContrastSynthLib.files.dicom_choice import choose, choose_several
 from ContrastSynthLib.files.dicom_folder import find_frames
 from ContrastSynthLib.files.dicom_header import Frame
-from ContrastSynthLib.files.dicom_phases import Part, choose, choose_several, parts_of
+from ContrastSynthLib.files.dicom_phases import Part, parts_of
 from ContrastSynthLib.files.dicom_pixels import voxels
 from ContrastSynthLib.files.dicom_segmentation import Segmentation, is_segmentation, segmentation_of
 from ContrastSynthLib.files.dicom_stack import stack

@@ -203,6 +203,8 @@ def _functional_groups(item: Dataset) -> list[Dataset]:
 
 def refuse_damaged(path: Path, error: Exception) -> NoReturn:
     """Raise the RequestError for a file which pydicom could not read."""
+    if isinstance(error, OSError) and error.strerror:
+        raise RequestError(f"{path}: cannot be read ({error.strerror}).") from error
     text = " ".join(str(error).split()) or type(error).__name__
     reason = "".join(c for c in text if c.isprintable())[:LONGEST_REASON]
     raise RequestError(

@@ -194,6 +194,15 @@ def test_one_identity_with_two_contents(tmp_path):
     refused(folder, "IM0002.dcm", "IM0007.dcm", "SOPInstanceUID")
 
 
+def test_one_identifier_for_all_images_of_a_series(tmp_path):
+    """As of an anonymiser: nobody is asked to delete a phase."""
+    datasets, arrays = phases(2, TELLING["trigger"])
+    for dataset in datasets:
+        dataset.SOPInstanceUID = "1.2.3.77"
+    folder = save(tmp_path / "s", datasets)
+    np.testing.assert_array_equal(read_volume(f"{folder}@2").array, arrays[1])
+
+
 def test_only_equal_pixels_are_called_copies(tmp_path):
     datasets = slices()
     same = twin_of(datasets[2], uid=True)
