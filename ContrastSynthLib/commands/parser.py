@@ -197,7 +197,7 @@ def _profile(parser: argparse.ArgumentParser) -> None:
 
 
 def _kinetics(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--series", required=True, metavar="FILE", help="a 4D file")
+    parser.add_argument("--series", required=True, metavar="FILE", help="a 4D file or DICOM folder")
     parser.add_argument("--times", metavar="S,S,...", help="seconds; default: those of the file")
     parser.add_argument("--mask", required=True, metavar="FILE", help="the region to measure")
     _align_option(parser)
