@@ -31,6 +31,7 @@ set(LIBRARY_SCRIPTS
   files/dicom.py
   files/dicom_acquisition.py
   files/dicom_checks.py
+  files/dicom_choice.py
   files/dicom_decoding.py
   files/dicom_folder.py
   files/dicom_header.py
@@ -182,6 +183,7 @@ set(LIBRARY_SCRIPTS
   weights/bundles.py
   weights/model_card.py
   weights/storage.py
+  weights/tensors.py
   )
 set(LIBRARY_RESOURCES
   py.typed

@@ -50,8 +50,8 @@ def _read(options: Namespace) -> tuple[Method, dict[str, Any]]:
         key = str(provenance["method"]["key"])
         history = record.get("history", {})
         columns = {str(name): [float(n) for n in values] for name, values in history.items()}
-        whole = all(map(math.isfinite, itertools.chain(*columns.values())))
-        float(record.get("alpha_mm", 0.0))
+        numbers = itertools.chain([float(record.get("alpha_mm", 0.0))], *columns.values())
+        whole = all(map(math.isfinite, numbers))
     # Of thousands of brackets in one another the reader gives up with a RecursionError.
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RequestError(
@@ -65,6 +65,6 @@ def _read(options: Namespace) -> tuple[Method, dict[str, Any]]:
         )
     if not whole or len({len(values) for values in columns.values()}) != 1:
         raise RequestError(
-            f"{path}: the columns of its history are not finite numbers, one for each iteration."
+            f"{path}: its history is not of finite numbers, one for each iteration in each column."
         )
     return method, record

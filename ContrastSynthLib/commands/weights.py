@@ -19,6 +19,7 @@ from ContrastSynthLib.weights.bundles import (
     verify,
 )
 from ContrastSynthLib.weights.storage import import_bundle
+from ContrastSynthLib.weights.tensors import check_network, check_tensors
 
 SCHEMA_VERSION = 1
 
@@ -29,7 +30,7 @@ def list_weights(options: Namespace, lines: JsonLines | None) -> None:
     for folder in bundle_folders():
         try:
             bundles.append(read_bundle(folder))
-        except RequestError as error:
+        except (RequestError, OSError) as error:
             unreadable.append(str(error))
     print_warnings(unreadable)
     if options.json:
@@ -42,7 +43,7 @@ def list_weights(options: Namespace, lines: JsonLines | None) -> None:
 
 
 def verify_weights(options: Namespace, lines: JsonLines | None) -> None:
-    """Check the SHA-256 of the named weights, or of all, and print those that are intact.
+    """Check SHA-256, values and tensors of the named weights, or of all; print intact ones.
 
     Raises RequestError, after all were checked, when one is damaged or missing.
     """
@@ -52,6 +53,8 @@ def verify_weights(options: Namespace, lines: JsonLines | None) -> None:
         try:
             bundle = look_up(name) if options.names else read_bundle(Path(name))
             verify(bundle)
+            shapes = check_tensors((bundle.folder / MODEL).read_bytes(), bundle.folder / MODEL)
+            check_network(bundle.metadata, shapes, bundle.folder / MODEL)
         except (MissingError, RequestError) as error:
             damaged.append(str(error))
         else:

@@ -6,8 +6,10 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ContrastSynthLib.weights.bundles import Bundle
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.weights.bundles import MODEL, Bundle
 from ContrastSynthLib.weights.storage import load_state
+from ContrastSynthLib.weights.tensors import check_network
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,8 +27,8 @@ def load_network(bundle: Bundle, build: Callable[..., nn.Module] | None = None) 
     """Return the network that a bundle of weights describes, with these weights, on the CPU.
 
     ``build`` makes the network from the arguments in the model card; without it the card must name
-    one of the library's networks. Raises RequestError for an unknown network or damaged weights,
-    RuntimeError where network and weights do not match, MissingError where a package is missing.
+    one of the library's networks. Raises RequestError for an unknown network, damaged weights and
+    weights of another network; MissingError where a package is missing.
     """
     card = bundle.metadata["network"]
     key = bundle.sha256, json.dumps(card, sort_keys=True), build
@@ -37,8 +39,17 @@ def load_network(bundle: Bundle, build: Callable[..., nn.Module] | None = None) 
         return _kept[key].to("cpu", memory_format=torch.contiguous_format)
     from ContrastSynthLib.networks import build_network
 
+    state = load_state(bundle)
+    if build is None:  # first: what a card asks for may not fit into memory
+        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        check_network(bundle.metadata, shapes, bundle.folder / MODEL)
     network = build(**card["arguments"]) if build else build_network(**card)
-    network.load_state_dict(load_state(bundle))
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise RequestError(
+            f"{bundle.folder / MODEL}: does not suit its network ({str(error).splitlines()[-1]})."
+        ) from None
     if _kept is not None:
         _kept[key] = network
     return network

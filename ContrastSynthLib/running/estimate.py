@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ContrastSynthLib.errors import MissingError
 from ContrastSynthLib.inference.ladder import USED_SHARE
 from ContrastSynthLib.registry import Method, declared_parameters
 from ContrastSynthLib.resources import resource
@@ -77,7 +78,10 @@ def _is_on(measured: str, wanted: str) -> bool:
 def _shipped(
     method: Method, wanted: Mapping[str, Any], voxels: int, share: float | None
 ) -> Estimate | None:
-    table = json.loads(resource(TABLE).read_text(encoding="utf-8"))["timings"]
+    try:
+        table = json.loads(resource(TABLE).read_text(encoding="utf-8"))["timings"]
+    except MissingError:
+        return None
     entries = [entry for entry in table if entry["method"] == method.key]
     if not entries:
         return None

@@ -105,7 +105,7 @@ def shipped_and_imported() -> list[Bundle]:
     for folder in bundle_folders():
         try:
             found.append(read_bundle(folder))
-        except RequestError:
+        except (RequestError, OSError):
             continue  # One damaged import must not hide the others; ``verify`` reports it.
     return found
 

@@ -49,6 +49,7 @@ FORMS = {
     "oldest_library_version": (r"\d+\.\d+\.\d+", "three numbers with dots, such as 0.1.0"),
     "sha256": (r"[0-9a-f]{64}", "a SHA-256, 64 digits of 0-9 and a-f"),
 }
+MAX_CARD_BYTES = 1_000_000
 TYPE_NAMES = {
     bool: "true or false",
     dict: "an object",
@@ -64,12 +65,14 @@ def parse_card(content: bytes, path: Path) -> dict[str, Any]:
 
     Raises RequestError, with the file and the key, for a missing or wrong value.
     """
+    if len(content) > MAX_CARD_BYTES:
+        raise RequestError(f"{path}: has {len(content)} bytes. Expected at most {MAX_CARD_BYTES}.")
     try:
         card = json.loads(content)
         # json.loads accepts NaN and 1e999, but provenance, which has the card, must be valid JSON.
         json.dumps(card, allow_nan=False)
-    except ValueError as error:
-        raise RequestError(f"{path}: is not JSON ({error}).") from None
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"{path}: is not JSON ({_short(error)}).") from None
     if not isinstance(card, dict):
         raise RequestError(f"{path}: expected an object with {', '.join(REQUIRED)}.")
     for key, types in REQUIRED.items():
@@ -89,6 +92,12 @@ def parse_card(content: bytes, path: Path) -> dict[str, Any]:
             f"ContrastSynth {__version__} reads {SCHEMA_VERSION}."
         )
     return card
+
+
+def _short(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return str(error).split(";")[0]
 
 
 def refuse_newer(card: Mapping[str, Any], place: Path) -> None:

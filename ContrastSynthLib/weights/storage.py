@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import tempfile
 import zipfile
 import zlib
@@ -27,9 +28,13 @@ from ContrastSynthLib.weights.bundles import (
     verified_model,
 )
 from ContrastSynthLib.weights.model_card import SCHEMA_VERSION, parse_card, refuse_newer
+from ContrastSynthLib.weights.tensors import check_network, check_tensors
 
 if TYPE_CHECKING:
     import torch
+
+
+DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
 
 def load_state(bundle: Bundle) -> dict[str, torch.Tensor]:
@@ -84,13 +89,15 @@ def save_bundle(
 def import_bundle(path: Path) -> Bundle:
     """Copy a bundle, given as a folder or a .zip file, into the user's folder; return the copy.
 
-    Raises RequestError, and copies nothing, when it is no bundle, is damaged, needs a newer
-    version of the library or exists already.
+    Raises RequestError, and copies nothing, when it is no bundle, is damaged, holds values that
+    are not finite or other tensors than its network has, needs a newer version of the library or
+    exists already.
     """
     content = _files_of_folder(path) if path.is_dir() else _files_of_zip(path)
     metadata = parse_card(content[METADATA], path / METADATA)
     refuse_newer(metadata, path)
     refuse_damaged(content[MODEL], metadata["sha256"], path / MODEL, METADATA)
+    check_network(metadata, check_tensors(content[MODEL], path / MODEL), path / MODEL)
     bundle = Bundle(metadata["name"], metadata["version"], metadata["sha256"], path, metadata)
     place = user_folder() / bundle.id
     there = {known.id: known.folder for known in shipped_and_imported()}
@@ -135,7 +142,7 @@ def _files_of_zip(path: Path) -> dict[str, bytes]:
                 refuse_large(archive.getinfo(member).file_size, path / member)
             return {name: archive.read(member) for name, member in members.items()}
     # RuntimeError and NotImplementedError (one of its kinds): a password, a rare compression.
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+    except (*DAMAGED_ZIP, OSError, EOFError, RuntimeError, ValueError) as error:
         raise RequestError(
             f"{path}: is neither the folder of a bundle nor a readable .zip file of one ({error})."
         ) from error

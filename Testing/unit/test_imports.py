@@ -29,7 +29,7 @@ MAY_LEAN_ON = {
     "resources": {"errors"},
     "geometry": {"errors"},
     "volumes": {"acquisition", "errors", "geometry"},
-    "itk_images": {"geometry", "volumes"},
+    "itk_images": {"volumes"},
     # Numbers: no files, no methods.
     "physics": {"errors"},
     "networks": {"errors", "physics"},
@@ -41,7 +41,7 @@ MAY_LEAN_ON = {
     "analysis": {"errors", "geometry", "metrics", "physics", "preprocessing", "volumes"},
     # The disk.
     "files": {"acquisition", "errors", "geometry", "itk_images", "volumes"},
-    "weights": {"", "errors", "resources"},
+    "weights": {"", "errors", "networks", "resources"},
     # What a method is, and how it runs.
     "inference": {"errors", "geometry", "networks", "volumes", "weights"},
     "registry": {"acquisition", "errors", "inference", "requirements", "volumes", "weights"},
@@ -50,7 +50,7 @@ MAY_LEAN_ON = {
         *("registry", "volumes"),
     },
     "running": {
-        *("", "acquisition", "errors", "files", "geometry", "inference", "itk_images", "methods"),
+        *("", "acquisition", "errors", "files", "geometry", "inference", "methods"),
         *("preprocessing", "registry", "resources", "volumes", "weights"),
     },
     # What people see.

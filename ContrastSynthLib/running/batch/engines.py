@@ -27,7 +27,7 @@ VARIABLES = ("CONTRASTSYNTH_METHODS", "CONTRASTSYNTH_WEIGHTS")
 """Environment variables that the workers of a cluster need as well."""
 CONNECT_TIMEOUT_S = 10
 SCHEDULER_LOST_AFTER_S = 20
-STOP_TIMEOUT_S = 1.5
+STOP_TIMEOUT_S = 0.5
 
 Take = Callable[[Job, Outcome], None]
 """What gets each outcome, from any thread."""
@@ -81,11 +81,14 @@ class Dask:
         self._client = client
         self._batch = f"batch-{uuid.uuid4().hex}"
         self._futures: list[Any] = []
+        self._here = False
         self._unwell = 0
+        self._was_stopped = False
 
     def use(self, crew: Crew) -> None:
         """Run the cases in this crew, where the workers are threads of this process."""
         join_crew(self._batch, crew)
+        self._here = True
 
     def start(self, jobs: Sequence[Job], take: Take) -> None:
         """Begin with all jobs, and return at once. Their keys in Dask name no case."""
@@ -112,6 +115,9 @@ class Dask:
     def stop(self) -> None:
         """End the processes of this batch on all computers."""
         stop_crew(self._batch)
+        if self._here or self._was_stopped:
+            return
+        self._was_stopped = True
         _in_time(lambda: self._client.run(stop_crew, self._batch, on_error="ignore"))
         _in_time(lambda: self._client.cancel(self._futures, force=True))
 
@@ -175,8 +181,7 @@ def _dask_here(workers: int) -> Iterator[Any]:
         try:
             yield client
         finally:
-            _in_time(client.close)
-            _in_time(cluster.close)
+            _in_time(lambda: (client.close(timeout=1), cluster.close(timeout=1)))
 
 
 @contextmanager

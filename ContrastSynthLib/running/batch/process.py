@@ -34,7 +34,7 @@ MEMORY_KEPT = {
 }
 """For glibc: memory that a volume needed is kept for the next one. Without, a fifth of the time of
 physics_dose goes into getting zeroed pages, which processes have to wait for together."""
-SECONDS_TO_CLEAN_UP = 0.8
+SECONDS_TO_CLEAN_UP = 0.6
 """From being asked to end until being killed."""
 LAST_WORDS = 8000
 """Bytes of what a worker said last that go into the log."""

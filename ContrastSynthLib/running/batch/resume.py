@@ -7,11 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import SimpleITK as sitk
-
-from ContrastSynthLib.errors import ContrastSynthError, RequestError
+from ContrastSynthLib.errors import ContrastSynthError
+from ContrastSynthLib.files.images import read_any_volume
 from ContrastSynthLib.files.series import read_series
-from ContrastSynthLib.itk_images import grid_of
 from ContrastSynthLib.registry import (
     Method,
     Resolved,
@@ -24,7 +22,6 @@ from ContrastSynthLib.running.provenance import describe_inputs
 from ContrastSynthLib.running.request import Request
 from ContrastSynthLib.running.result import PROVENANCE, result_file
 from ContrastSynthLib.running.run import SEED, seed_of
-from ContrastSynthLib.volumes import Volume
 
 
 def earlier_result(request: Request, folder: Path) -> tuple[dict[str, Any] | None, str]:
@@ -123,11 +120,7 @@ def _hash_in_file(folder: Path, name: str) -> str | list[str]:
     if path.is_file():
         return [volume.sha256() for volume in read_series(path)]
     # Not read_volume: an output may have one value throughout, such as no uptake at all.
-    try:
-        image = sitk.ReadImage(str(folder / result_file(name, series=False)), sitk.sitkFloat32)
-        return Volume(sitk.GetArrayFromImage(image), grid_of(image)).sha256()
-    except (RuntimeError, ValueError) as error:
-        raise RequestError(f"the output '{name}' cannot be read ({type(error).__name__})") from None
+    return read_any_volume(folder / result_file(name, series=False)).sha256()
 
 
 def _as_json(value: Any) -> Any:
