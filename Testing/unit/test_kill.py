@@ -109,6 +109,8 @@ def disturb(scans: Scans, kind: str, number: int, moment_s: float, out: Path) ->
     process = subprocess.Popen(
         scans.words(kind, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
+    if number != signal.SIGKILL and kind != "run":  # counted from when the first case begins
+        wait_for(out / "batch-log.jsonl", process)
     time.sleep(moment_s)
     process.send_signal(number)
     sent = time.monotonic()
@@ -141,6 +143,12 @@ def disturb(scans: Scans, kind: str, number: int, moment_s: float, out: Path) ->
     )
 
 
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
 HEADER = (
     "what     signal   at, s  exit ended, s  whole rows partial   the next run with --resume made\n"
     + "-" * 90
@@ -153,9 +161,10 @@ def moments(count: int, numbers: tuple[int, ...], scans: Scans) -> list[tuple[st
     drawn = []
     for index in range(count):
         kind = kinds()[index % len(kinds())]
-        share = generator.uniform(0.0, 1.05)
-        drawn.append((kind, numbers[index // len(kinds()) % len(numbers)], share))
-    return [(kind, number, share * scans.seconds[kind]) for kind, number, share in drawn]
+        number = numbers[index // len(kinds()) % len(numbers)]
+        most = 1.05 if number == signal.SIGKILL or kind == "run" else 0.5
+        drawn.append((kind, number, generator.uniform(0.0, most) * scans.seconds[kind]))
+    return drawn
 
 
 def run_table(plan: list[tuple[str, int, float]], scans: Scans, folder: Path) -> None:
@@ -167,7 +176,7 @@ def run_table(plan: list[tuple[str, int, float]], scans: Scans, folder: Path) ->
 def test_a_few_moments(scans, tmp_path):
     late = [(kind, signal.SIGKILL, 0.8 * scans.seconds[kind]) for kind in kinds()]
     stops = [
-        (kind, number, 0.7 * scans.seconds[kind])
+        (kind, number, 0.3 * scans.seconds[kind])
         for kind, number in zip(kinds()[1:], (signal.SIGINT, signal.SIGTERM), strict=False)
     ]
     run_table([*late, *stops], scans, tmp_path)
