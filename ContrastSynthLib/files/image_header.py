@@ -32,6 +32,9 @@ LARGEST_POSITION_MM = 10_000.0
 # Rounding in a header shears axes by less than this (0.02 degrees); a gantry tilt by more.
 ROUNDED_SHEAR = 3.5e-4
 
+# Unit vectors of six digits, as some programs write them, have this length.
+LENGTH_TOLERANCE = 1e-3
+
 MOST_AXES = 7
 # A header takes kilobytes; with the index of a long series or a scanner's notes, some megabytes.
 LONGEST_HEADER_BYTES = 16 * 1024 * 1024
@@ -167,7 +170,13 @@ def _grid(size: Sequence[int], geometry: Geometry) -> tuple[Grid, tuple[str, ...
     notes: tuple[str, ...] = ()
     if not np.isfinite(direction).all() or not (np.linalg.norm(direction, axis=0) > 0).all():
         raise RequestError("an axis of the grid has no direction. Correct the file's header.")
-    unit = direction / np.linalg.norm(direction, axis=0)
+    lengths = np.linalg.norm(direction, axis=0)
+    if np.abs(lengths - 1).max() > LENGTH_TOLERANCE:
+        raise RequestError(
+            "the directions of its axes are no unit vectors; their lengths are "
+            f"{' '.join(f'{length:.6g}' for length in lengths)}. Correct the file's header."
+        )
+    unit = direction / lengths
     excess = shear_of(unit)
     if SHEAR_TOLERANCE < excess <= ROUNDED_SHEAR:
         direction = unit = nearest_rotation(unit)
@@ -200,6 +209,7 @@ def neighbour(path: Path, name: str) -> Path:
     Raises RequestError for any other path, a device, a link to another folder, several files, and a
     file that is not there.
     """
+    name = name.removeprefix("./")
     plain = PurePosixPath(name).name == name == PureWindowsPath(name).name
     if not plain or name in ("", ".", "..") or "\0" in name:
         raise refusal(

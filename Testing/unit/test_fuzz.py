@@ -31,6 +31,8 @@ from making_dicom import save, slices
 SECONDS_FOR_ONE = 10
 # A volume here takes 4 kB; a piece of a file that is unpacked, 1 MB.
 MOST_BYTES = 48 << 20
+# A table names what it found, which is up to 5,000 characters of one cell here.
+LONGEST_REFUSAL = 8000
 FEW, MANY = 500, 10_000
 RIGHT = hashlib.sha256(NUMBERS.astype(np.float32).tobytes()).hexdigest()
 
@@ -123,7 +125,7 @@ def faults_of(child, case, folder):
     wrong = []
     if outcome not in ("read", "refused"):
         wrong.append(f"{outcome}: {said[-1500:]}")
-    if outcome == "refused" and not 20 < len(said) < 4000:
+    if outcome == "refused" and not 20 < len(said) < LONGEST_REFUSAL:
         wrong.append(f"a refusal of {len(said)} characters: {said[:200]}")
     if outcome == "read" and case.same and said != RIGHT:
         wrong.append("other voxels than the file has")

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ContrastSynthLib.errors import ContrastSynthError
+from ContrastSynthLib.errors import ContrastSynthError, RequestError
 from ContrastSynthLib.files.images import read_any_volume
 from ContrastSynthLib.files.series import read_series
 from ContrastSynthLib.registry import (
@@ -120,7 +120,10 @@ def _hash_in_file(folder: Path, name: str) -> str | list[str]:
     if path.is_file():
         return [volume.sha256() for volume in read_series(path)]
     # Not read_volume: an output may have one value throughout, such as no uptake at all.
-    return read_any_volume(folder / result_file(name, series=False)).sha256()
+    try:
+        return read_any_volume(folder / result_file(name, series=False)).sha256()
+    except RequestError:  # which names the whole path
+        raise RequestError(f"the output '{name}' cannot be read") from None
 
 
 def _as_json(value: Any) -> Any:
