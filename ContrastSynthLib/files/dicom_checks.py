@@ -94,11 +94,16 @@ def _refuse_several(
 
 
 def named(frames: list[Frame]) -> str:
-    """Return the names of the first few files, and how many there are."""
-    names = list(dict.fromkeys(frame.path.name for frame in frames))
-    shown = ", ".join(f"'{name}'" for name in names[:MOST_NAMED])
+    """Return the names of the first few files, of a multi-frame file with the frame's number."""
+    names = list(dict.fromkeys(_name(frame) for frame in frames))
+    shown = ", ".join(names[:MOST_NAMED])
     more = len(names) - MOST_NAMED
     return shown + (f" and {more} more" if more > 0 else "")
+
+
+def _name(frame: Frame) -> str:
+    number = f" frame {frame.index + 1}" if len(frame.places) > 1 else ""
+    return f"'{frame.path.name}'{number}"
 
 
 def refuse_other_kinds(path: Path, frames: list[Frame]) -> None:

@@ -102,7 +102,7 @@ def stack(path: Path, frames: list[Frame]) -> tuple[list[Frame], Grid, list[str]
     notes = _note_on_orientation(plane)
     if len(frames) > 1:
         origin, step, said = _lattice(path, points, normal, plane.jitter)
-        notes += said
+        notes += [*said, *_note_on_spacing(frames[0], float(np.linalg.norm(step)))]
     else:
         origin, step = points[0], normal * _thickness(path, frames[0])
     return frames, grid_along(path, plane, len(frames), origin, step), notes
@@ -179,6 +179,20 @@ def _in_plane_axes(path: Path, cosines: Floats) -> Floats:
     along_row = along_row / lengths[0]
     along_column = along_column - (along_column @ along_row) * along_row
     return np.array([along_row, along_column / np.linalg.norm(along_column)])
+
+
+def _note_on_spacing(frame: Frame, slice_mm: float) -> list[str]:
+    """Return a note where slices are twice or more as far apart as the scanner says."""
+    stated = frame.number("SpacingBetweenSlices")
+    if stated is None or stated <= 0:
+        return []
+    times = round(slice_mm / stated)
+    if times < 2 or abs(slice_mm - times * stated) > UNEVEN_TOLERANCE * slice_mm:
+        return []
+    return [
+        f"The slices lie {slice_mm:.4g} mm apart, {times} times their SpacingBetweenSlices of "
+        f"{stated:g} mm. Are slices in between missing?"
+    ]
 
 
 def _note_on_orientation(plane: Plane) -> list[str]:

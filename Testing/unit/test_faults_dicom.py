@@ -558,6 +558,25 @@ def test_orientations_that_differ_are_shown_with_the_digits_that_do(tmp_path):
     assert len(set(rows)) == len(rows) > 1
 
 
+def test_every_second_slice(tmp_path):
+    datasets = slices()
+    for dataset in datasets:
+        dataset.SpacingBetweenSlices = str(SLICE_MM)
+    assert read_volume(save(tmp_path / "all", datasets)).notes == ()
+    volume = read_volume(save(tmp_path / "half", datasets[::2]))
+    noted(volume, "2 times", "SpacingBetweenSlices", "missing")
+
+
+def test_a_frame_without_the_scale_of_the_others(tmp_path):
+    dataset = enhanced(voxels())
+    for k, groups in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        if k != 3:
+            scale = item(RescaleSlope="2.5", RescaleIntercept="1")
+            groups.PixelValueTransformationSequence = [scale]
+    save(tmp_path, [dataset], ["e.dcm"])
+    refused(tmp_path / "e.dcm", "frame 4", "RescaleSlope")
+
+
 def test_positions_that_jitter(tmp_path):
     volume = read_volume(save(tmp_path / "s", jittered("ImagePositionPatient", 0.04)))
     np.testing.assert_array_equal(volume.array, voxels())
