@@ -48,6 +48,8 @@ def find_frames(path: Path) -> tuple[list[Frame], list[str]]:
 def _files(path: Path) -> list[Path]:
     """Return the files to read; a link that leads nowhere is one, for it may have been a slice."""
     if not path.is_dir():
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise RequestError(f"{path}: not a plain file. Expected a DICOM file or a folder.")
         return [path]
     try:
         return sorted(

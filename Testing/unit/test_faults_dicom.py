@@ -121,6 +121,15 @@ def test_a_slice_that_ends_in_its_header_is_named(tmp_path, cut):
     refused(folder, "IM0006.dcm")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    folder = save(tmp_path / "s", slices())
+    os.mkfifo(folder / "IM0007.dcm")
+    np.testing.assert_array_equal(read_volume(folder).array, voxels())
+    refused(folder / "IM0007.dcm", "not a plain file")
+    refused(folder / "IM0007.dcm", "not a plain file", read=read_series)
+
+
 def test_a_link_to_a_slice_that_is_gone(tmp_path):
     folder = save(tmp_path / "s", slices())
     (folder / "IM0007.dcm").symlink_to(tmp_path / "gone")
