@@ -893,10 +893,10 @@ def test_phases_and_segments_of_the_faults(faults):
     assert mask.array.sum() == dataset.pixel_array.sum()
 
 
-def read_or_refuse(folder, right, read=read_volume):
+def read_or_refuse(source, read):
     """Return the volume, or None where it was refused; any other error is one of ours."""
     try:
-        volume = read(folder)
+        volume = read(source)
     except RequestError:
         return None
     assert volume.array.dtype == np.float32
@@ -927,6 +927,6 @@ def test_mutated_folders_are_read_or_refused(tmp_path, kind, segments):
     rng = np.random.default_rng(20)
     for n, (done, files) in zip(range(MUTATIONS // 5), mutations(rng, base), strict=False):
         folder = write(files, tmp_path / f"{n}")
-        volume = read_or_refuse(f"{folder}{part}", right, read)
+        volume = read_or_refuse(f"{folder}{part}", read)
         if volume is not None and not done.startswith("lost"):
             assert volume.array.shape == right.array.shape, done
