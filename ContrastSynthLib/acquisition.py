@@ -55,7 +55,7 @@ PLAUSIBLE = {
 """Lowest and highest possible value of each parameter; others are unknown. Scanners write 0 for
 unknown values."""
 
-LARGEST_SIDECAR_BYTES = 16 * 1024 * 1024
+LARGEST_SIDECAR_BYTES = 2 << 20
 # A name is short; more is no name.
 LONGEST_AGENT = 1000
 

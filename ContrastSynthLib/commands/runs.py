@@ -26,7 +26,9 @@ def methods(options: Namespace, lines: JsonLines | None) -> None:
     """List the declared methods, or show one."""
     import ContrastSynthLib.methods  # noqa: F401
     from ContrastSynthLib.registry import METHODS, describe, find_method
+    from ContrastSynthLib.registry.own_methods import refuse_failures
 
+    refuse_failures()
     chosen = [find_method(options.method)] if options.method else list(METHODS.values())
     if options.json:
         print_json(describe.methods_as_dict(chosen))

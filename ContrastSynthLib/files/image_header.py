@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,8 +37,10 @@ ROUNDED_SHEAR = 3.5e-4
 LENGTH_TOLERANCE = 1e-3
 
 MOST_AXES = 7
-# A header takes kilobytes; with the index of a long series or a scanner's notes, some megabytes.
-LONGEST_HEADER_BYTES = 16 * 1024 * 1024
+# A header takes kilobytes; with the index of a long series or a scanner's notes, some more.
+LONGEST_LINE_BYTES = 1 << 20
+MOST_LINES = 20_000
+LONGEST_HEADER_BYTES = 16 << 20
 
 Matrix = NDArray[np.float64]
 
@@ -168,8 +171,8 @@ def check_plausible(path: Path, geometry: Geometry) -> None:
 def _grid(size: Sequence[int], geometry: Geometry) -> tuple[Grid, tuple[str, ...]]:
     direction = geometry.direction
     notes: tuple[str, ...] = ()
-    if not np.isfinite(direction).all() or not (np.linalg.norm(direction, axis=0) > 0).all():
-        raise RequestError("an axis of the grid has no direction. Correct the file's header.")
+    if not (np.abs(direction) < 1 / np.finfo(np.float32).eps).all():
+        raise RequestError("the directions of its axes are no numbers. Correct the file's header.")
     lengths = np.linalg.norm(direction, axis=0)
     if np.abs(lengths - 1).max() > LENGTH_TOLERANCE:
         raise RequestError(
@@ -236,6 +239,21 @@ def refuse_data_file(path: Path, name: str, detached: str) -> None:
             f"its voxels are said to be in another file, '{name[:80]}'. Only a header that ends in "
             f"{detached} may have its data in a second file beside it",
         )
+
+
+def header_lines(path: Path, file: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of a text header; RequestError where it is longer than any header is."""
+    count = 0
+    while line := file.readline(LONGEST_LINE_BYTES):
+        count += 1
+        if len(line) == LONGEST_LINE_BYTES or count > MOST_LINES:
+            break
+        if file.tell() > LONGEST_HEADER_BYTES:
+            break
+        yield line
+    else:
+        return
+    raise refusal(path, "its header has no end: lines of text without number or length")
 
 
 def number(path: Path, name: str, text: str) -> float:

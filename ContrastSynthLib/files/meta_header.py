@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from ContrastSynthLib.files.image_header import (
-    LONGEST_HEADER_BYTES,
     RAW,
     TEXT,
     ZLIB,
@@ -16,6 +15,7 @@ from ContrastSynthLib.files.image_header import (
     Geometry,
     ImageHeader,
     check_sizes,
+    header_lines,
     neighbour,
     number,
     refusal,
@@ -70,9 +70,7 @@ def _read_text(path: Path) -> tuple[Fields, int]:
     """Return the fields up to ElementDataFile, and where that line ends."""
     fields: Fields = {}
     with path.open("rb") as file:
-        while line := file.readline(LONGEST_HEADER_BYTES):
-            if file.tell() > LONGEST_HEADER_BYTES:
-                break
+        for line in header_lines(path, file):
             if not line.strip():
                 continue
             key, equals, value = line.partition(b"=")

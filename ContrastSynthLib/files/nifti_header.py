@@ -70,6 +70,10 @@ KINDS = {
 }
 SEVERAL_VALUES = {32: ("f4", 2), 1792: ("f8", 2), 128: ("u1", 3), 2304: ("u1", 4)}
 INTENTS_OF_VECTORS = {1005, 1007}  # a symmetric matrix, a vector: their values are the fifth axis
+# Larger entries of a matrix, in m, mm or um, are no place near a patient.
+LARGEST_ENTRY = 1e8
+# What ITK does not distinguish from no scaling.
+ROUNDING = 2e-16
 MM_PER = {1: 1e3, 2: 1.0, 3: 1e-3}
 SECONDS_PER = {8: 1.0, 16: 1e-3, 24: 1e-6}
 
@@ -184,6 +188,8 @@ def _scale(path: Path, fields: Any, notes: list[str]) -> tuple[float, float]:
                 f"scl_inter {intercept:g} does not count then."
             )
         return 1.0, 0.0
+    if abs(slope - 1) < ROUNDING and abs(intercept) < ROUNDING:
+        return 1.0, 0.0
     for name, value in (("scl_slope", slope), ("scl_inter", intercept)):
         if not math.isfinite(value):
             raise refusal(path, f"{name} is {value}; expected a finite number")
@@ -232,8 +238,8 @@ def _spacing(path: Path, fields: Any, unit: float, notes: list[str]) -> tuple[fl
     found = []
     for axis in (1, 2, 3):
         value = float(fields["pixdim"][axis])
-        if not math.isfinite(value):
-            raise refusal(path, f"pixdim[{axis}] is {value}; expected millimetres")
+        if not abs(value) < LARGEST_ENTRY:
+            raise refusal(path, f"pixdim[{axis}] is {value:g}; expected millimetres")
         if value < 0:
             notes.append(
                 f"pixdim[{axis}] is negative, {value:g}; a length has no sign, so {-value:g} was "
@@ -250,8 +256,8 @@ def _sform(path: Path, fields: Any) -> Matrix | None:
     if int(fields["sform_code"]) <= 0:
         return None
     rows = np.array([fields[f"srow_{axis}"] for axis in "xyz"], dtype=np.float64)
-    if not np.isfinite(rows).all():
-        raise refusal(path, "srow_x, srow_y or srow_z is not finite; correct the sform")
+    if not (np.abs(rows) < LARGEST_ENTRY).all():
+        raise refusal(path, "srow_x, srow_y or srow_z is no position; correct the sform")
     # Of a matrix without lengths nothing can be used.
     return rows if (np.linalg.norm(rows[:, :3], axis=0) > 0).all() else None
 
@@ -262,7 +268,7 @@ def _qform(path: Path, fields: Any) -> Matrix | None:
         return None
     b, c, d, *offset = (float(fields[name]) for name, _ in (*_QUATERNION, *_OFFSET))
     rest = 1.0 - (b * b + c * c + d * d)
-    if not math.isfinite(rest + sum(offset)) or rest < -0.01:
+    if not (rest >= -0.01 and all(abs(n) < LARGEST_ENTRY for n in offset)):
         raise refusal(path, "quatern_b, quatern_c, quatern_d are no rotation; correct the qform")
     if rest < 1e-7:  # rounding: half a turn
         length = 1 / math.sqrt(b * b + c * c + d * d)
@@ -280,7 +286,10 @@ def _qform(path: Path, fields: Any) -> Matrix | None:
     scaled = np.array(rotation) * lengths
     # NIfTI-1 computes with single precision from here on, and so does every reader.
     exact = scaled if fields.dtype.itemsize == 540 else scaled.astype(np.float32)
-    return np.column_stack([exact.astype(np.float64), offset])
+    matrix = np.column_stack([exact.astype(np.float64), offset])
+    if not (np.linalg.norm(matrix[:, :3], axis=0) > 0).all():
+        raise refusal(path, f"pixdim[1] to [3] are {_shown(lengths)}; expected millimetres")
+    return matrix
 
 
 def _choose(

@@ -14,13 +14,14 @@ import numpy as np
 
 from ContrastSynthLib.files.image_header import (
     GZIP,
-    LONGEST_HEADER_BYTES,
+    LONGEST_LINE_BYTES,
     RAW,
     TEXT,
     FrameTimes,
     Geometry,
     ImageHeader,
     check_sizes,
+    header_lines,
     neighbour,
     number,
     refusal,
@@ -124,10 +125,10 @@ def _read_text(path: Path) -> _Text:
     with path.open("rb") as file:
         if not re.fullmatch(rb"NRRD000[1-5]\r?\n", file.readline(12)):
             raise refusal(path, "it does not begin with the line NRRD0001 to NRRD0005")
-        while line := file.readline(LONGEST_HEADER_BYTES):
+        for line in header_lines(path, file):
             if not line.strip():
                 break
-            if file.tell() > LONGEST_HEADER_BYTES or not line.endswith(b"\n"):
+            if not line.endswith(b"\n"):
                 raise refusal(path, "its header has no end; an empty line closes it")
             _add_line(path, line.rstrip(b"\r\n"), fields, keys)
         return _Text(fields, keys, file.tell())
@@ -235,7 +236,7 @@ def _skips(
         with data_path.open("rb") as file:
             file.seek(start)
             for _ in range(lines):
-                if not file.readline(LONGEST_HEADER_BYTES).endswith(b"\n"):
+                if not file.readline(LONGEST_LINE_BYTES).endswith(b"\n"):
                     raise refusal(path, f"its data file has no {lines} lines to skip")
             start = file.tell()
     if skipped == -1:  # raw voxels at the very end of the file

@@ -27,6 +27,8 @@ TEXT_PIECE_BYTES = 1 << 16
 LONGEST_NUMBER = 64
 # Fewer steps than this between the darkest and the brightest voxel are no image.
 FEWEST_STEPS = 256
+# Scaled voxels that are all smaller have lost their digits, too.
+LEAST_VALUE = 1e-30
 
 FloatVoxels = NDArray[np.float32]
 
@@ -139,8 +141,9 @@ def _refuse_lost_steps(header: ImageHeader, voxels: FloatVoxels) -> None:
     if header.slope == 1 and header.intercept == 0:
         return
     low, high = float(voxels.min()), float(voxels.max())
-    step = float(np.spacing(np.float32(max(abs(low), abs(high)))))
-    if math.isfinite(high - low) and high > low and (high - low) < FEWEST_STEPS * step:
+    most = max(abs(low), abs(high))
+    lost = (high - low) < FEWEST_STEPS * float(np.spacing(np.float32(most))) or most < LEAST_VALUE
+    if math.isfinite(high - low) and high > low and lost:
         raise RequestError(
             f"{header.path}: scl_slope {header.slope:g} and scl_inter {header.intercept:g} make "
             f"values of {low:.7g} to {high:.7g}, whose differences are lost in single precision. "

@@ -350,7 +350,7 @@ def _solve(
 
     def watch(iteration: Iteration) -> None:
         share = np.interp(iteration.iteration / parameters.iterations, (0, 1), within)
-        context.measured(asdict(iteration))
+        context.measured({**asdict(iteration), "alpha_mm": arrays.alpha})
         context.progress(
             SOLVING_FROM + (1 - SOLVING_FROM) * float(share),
             f"Iteration {iteration.iteration}, objective {iteration.objective:.4g}",

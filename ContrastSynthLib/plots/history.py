@@ -21,8 +21,9 @@ def plot_history(
 ) -> Figure:
     """Return a figure of a history over its iterations, with one plot per ``plot`` of its columns.
 
-    ``record`` holds the numbers by which columns with a ``factor`` are multiplied. Raises
-    RequestError for a history without iterations, MissingError without matplotlib.
+    ``record`` holds the numbers by which columns with a ``factor`` are multiplied; a column whose
+    factor it lacks is left out. Raises RequestError for a history without iterations, MissingError
+    without matplotlib.
     """
     iterations = history.get("iteration")
     if not iterations:
@@ -35,8 +36,8 @@ def plot_history(
     number = 0
     for title, axes in zip(titles, plots[:, 0], strict=True):
         for name, column in columns.items():
-            if column.plot == title:
-                factor = (record or {}).get(column.factor, 1.0) if column.factor else 1.0
+            factor = (record or {}).get(column.factor) if column.factor else 1.0
+            if column.plot == title and factor is not None:
                 values = [factor * value for value in history[name]]
                 colour = LINE_COLOURS[number % len(LINE_COLOURS)]
                 axes.plot(iterations, values, color=colour, linewidth=1.6, label=column.title)

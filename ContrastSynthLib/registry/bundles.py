@@ -36,12 +36,17 @@ def choose_bundles(
     """
     needed = method.networks_for(values)
     chosen = _by_network(method, needed, wanted)
-    return {
-        name: find_bundle(
-            chosen.get(name, own), method.networks[name].of or method.key, check_hash=verify
-        )
-        for name, own in needed.items()
-    }
+    found = {}
+    for name, own in needed.items():
+        owner = method.networks[name].of or method.key
+        found[name] = find_bundle(chosen.get(name, own), owner, check_hash=verify)
+        others = {n.weights or other for other, n in method.networks.items()} - {own}
+        if found[name].name in others:
+            raise RequestError(
+                f"The weights {found[name].id} are those of another network of {method.key}, not "
+                f"of '{name}'."
+            )
+    return found
 
 
 def _by_network(method: Method, needed: Mapping[str, str], wanted: Wanted) -> dict[str, str]:

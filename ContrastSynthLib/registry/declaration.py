@@ -189,7 +189,9 @@ class Method:
     @property
     def can_preview(self) -> bool:
         """Whether single voxels of a result can be computed at once, without torch."""
-        return self.voxelwise and not self.needs_torch
+        series = any(given.series for given in self.inputs.values())
+        series |= any(made.series for made in self.outputs.values())
+        return self.voxelwise and not (self.needs_torch or self.random or series)
 
 
 def method(**declared: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

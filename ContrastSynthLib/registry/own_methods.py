@@ -12,15 +12,29 @@ from ContrastSynthLib.errors import RequestError
 VARIABLE = "CONTRASTSYNTH_METHODS"
 """Environment variable: Python files that declare methods, separated like the folders of PATH."""
 PREFIX = "contrastsynth_own_"
+failures: list[RequestError] = []
+"""Files that could not be loaded: whoever runs or lists methods says so first."""
 
 
 def load_own_methods() -> list[str]:
     """Import each file that the environment variable lists; return the names of the modules.
 
-    Raises RequestError for a file that does not exist or cannot be imported.
+    One that does not exist or cannot be imported is added to ``failures``: the methods of the
+    library are there all the same.
     """
-    named = [text for text in os.environ.get(VARIABLE, "").split(os.pathsep) if text]
-    return [_load(Path(text)) for text in named]
+    loaded = []
+    for text in filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)):
+        try:
+            loaded.append(_load(Path(text)))
+        except RequestError as error:
+            failures.append(error)
+    return loaded
+
+
+def refuse_failures() -> None:
+    """Raise RequestError where a file of the user's own methods could not be loaded."""
+    if failures:
+        raise failures[0]
 
 
 def _load(path: Path) -> str:

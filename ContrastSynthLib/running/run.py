@@ -33,6 +33,7 @@ from ContrastSynthLib.registry.context import (
     no_measures,
     no_progress,
 )
+from ContrastSynthLib.registry.own_methods import refuse_failures
 from ContrastSynthLib.running.devices import choose_device
 from ContrastSynthLib.running.estimate import Estimate, estimate
 from ContrastSynthLib.running.inputs import Inputs, as_arguments, onto_one_grid, read_inputs, region
@@ -70,6 +71,7 @@ def run(
     a run that cannot fit into memory is refused then.
     """
     started = time.monotonic()
+    refuse_failures()
     method = find_method(request.method)
     check_roles(method, request.inputs)
     given, seed = seed_of(request)

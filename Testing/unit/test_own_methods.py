@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.registry.own_methods import VARIABLE, load_own_methods
+from ContrastSynthLib.registry import own_methods
+from ContrastSynthLib.registry.own_methods import VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 TOYS = ROOT / "Testing" / "toys"
@@ -75,8 +76,10 @@ def test_a_file_that_is_no_method_is_refused(tmp_path, monkeypatch, name, text, 
     if text is not None:
         (tmp_path / name).write_text(text)
     monkeypatch.setenv(VARIABLE, str(tmp_path / name))
+    monkeypatch.setattr(own_methods, "failures", [])
+    assert own_methods.load_own_methods() == []
     with pytest.raises(RequestError, match=message):
-        load_own_methods()
+        own_methods.refuse_failures()
 
 
 def test_the_command_line_says_so_without_a_traceback(tmp_path):

@@ -392,6 +392,13 @@ def test_weights_of_any_name_are_given_to_the_network_that_is_named(
     assert "--weights NETWORK=ID" in capsys.readouterr().err
 
 
+def test_weights_of_another_network_of_the_method_are_refused(contexts, shipped, post, tmp_path):
+    mine = make(tmp_path / "mine" / "direct", (7.0,))  # of the toy itself, but named so
+    request = replace(request_for(post, "net", "direct"), weights={"forward": str(mine)})
+    with pytest.raises(RequestError, match="another network of toy, not of 'forward'"):
+        run(request)
+
+
 def test_weights_of_another_name_are_those_of_the_only_network(contexts, shipped, post, tmp_path):
     mine = make(tmp_path / "mine", (7.0,))
     run(request_for(post, "net", "pre", mine))
