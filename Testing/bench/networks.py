@@ -12,7 +12,8 @@ from ratio import Ratio
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.networks import build_network
 from ContrastSynthLib.networks.baselines import Direct, parameters_of, width_for
-from ContrastSynthLib.running.run import Request, run
+from ContrastSynthLib.running.request import Request
+from ContrastSynthLib.running.run import run
 from ContrastSynthLib.volumes import Volume
 from ContrastSynthLib.weights.bundles import find_bundle
 

@@ -47,7 +47,8 @@ def measured_process() -> dict[str, float]:
     """
     import ContrastSynthLib.networks  # noqa: F401 - torch and MONAI
     from ContrastSynthLib.methods import _slices
-    from ContrastSynthLib.running.run import Request, run
+    from ContrastSynthLib.running.request import Request
+    from ContrastSynthLib.running.run import run
 
     spent = 0.0
     computing = _slices.run_batches

@@ -8,7 +8,8 @@ from ContrastSynthLib.files.images import read_volume
 
 from ContrastSynthLib.cli import main
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.running.run import Request, run
+from ContrastSynthLib.running.request import Request
+from ContrastSynthLib.running.run import run
 
 pytestmark = pytest.mark.real_scans
 

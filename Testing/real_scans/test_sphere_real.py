@@ -9,7 +9,8 @@ import pytest
 from ContrastSynthLib.files.images import read_volume
 
 from ContrastSynthLib.analysis.evaluation import evaluate
-from ContrastSynthLib.running.run import Request, run
+from ContrastSynthLib.running.request import Request
+from ContrastSynthLib.running.run import run
 
 pytest.importorskip("torch")
 pytest.importorskip("monai")
