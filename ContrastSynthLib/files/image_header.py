@@ -30,6 +30,9 @@ SMALLEST_SPACING_MM, LARGEST_SPACING_MM = 0.01, 100.0
 LARGEST_POSITION_MM = 10_000.0
 """A scanner is not ten metres long."""
 
+# Larger entries of a matrix are damage, in whatever unit; their squares are still numbers.
+LARGEST_ENTRY = 1e12
+
 # Rounding in a header shears axes by less than this (0.02 degrees); a gantry tilt by more.
 ROUNDED_SHEAR = 3.5e-4
 
@@ -171,7 +174,7 @@ def check_plausible(path: Path, geometry: Geometry) -> None:
 def _grid(size: Sequence[int], geometry: Geometry) -> tuple[Grid, tuple[str, ...]]:
     direction = geometry.direction
     notes: tuple[str, ...] = ()
-    if not (np.abs(direction) < 1 / np.finfo(np.float32).eps).all():
+    if not (np.abs(direction) < LARGEST_ENTRY).all():
         raise RequestError("the directions of its axes are no numbers. Correct the file's header.")
     lengths = np.linalg.norm(direction, axis=0)
     if np.abs(lengths - 1).max() > LENGTH_TOLERANCE:

@@ -19,6 +19,7 @@ import numpy as np
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.image_header import (
     GZIP,
+    LARGEST_ENTRY,
     LONGEST_HEADER_BYTES,
     RAW,
     ROUNDED_SHEAR,
@@ -70,8 +71,6 @@ KINDS = {
 }
 SEVERAL_VALUES = {32: ("f4", 2), 1792: ("f8", 2), 128: ("u1", 3), 2304: ("u1", 4)}
 INTENTS_OF_VECTORS = {1005, 1007}  # a symmetric matrix, a vector: their values are the fifth axis
-# Larger entries of a matrix, in m, mm or um, are no place near a patient.
-LARGEST_ENTRY = 1e8
 # What ITK does not distinguish from no scaling.
 ROUNDING = 2e-16
 MM_PER = {1: 1e3, 2: 1.0, 3: 1e-3}

@@ -265,6 +265,8 @@ def _geometry(
     space = fields.get("space", "").lower().removesuffix("-time").removesuffix("t")
     if space and space not in SPACES and space not in OTHER_SPACES:
         raise refusal(path, f"'space' is '{space[:40]}', which is no space of NRRD")
+    if not space and "spacedimension" not in fields:
+        raise refusal(path, "'space' is missing, so nobody knows what its directions mean")
     signs = SPACES.get(space, (1, 1))
     if space in OTHER_SPACES or not (space or len(places) > 3):
         notes.append(

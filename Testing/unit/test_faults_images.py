@@ -202,7 +202,9 @@ def test_shear_of_rounding_goes_and_of_a_tilted_gantry_is_refused(tmp_path, code
     [
         ({"pixdim1": np.nan}, "pixdim[1] is nan"),
         ({"pixdim3": np.inf}, "pixdim[3] is inf"),
-        ({"pixdim1": 1e-45}, "the voxel spacing along i is 1.4"),
+        ({"pixdim1": 1e-45, "qform_code": 0}, "the voxel spacing along i is 1.4"),
+        ({"pixdim1": 1e-45, "sform_code": 0}, "e-45"),
+        ({"pixdim1": 1e-45, "sform_code": 2}, "e-45"),
         ({"pixdim2": 0.009}, "along j is 0.009 mm. Expected 0.01 to 100 mm"),
         ({"pixdim3": 101.0}, "along k is 101 mm"),
         ({"pixdim3": 1e9}, "along k is 1e+09 mm"),
@@ -232,6 +234,7 @@ def test_shear_of_rounding_goes_and_of_a_tilted_gantry_is_refused(tmp_path, code
         ({"scl_slope": 2.0, "scl_inter": -np.inf}, "scl_inter is -inf"),
         ({"scl_slope": 1.0, "scl_inter": 2e9}, "lost in single precision"),
         ({"scl_slope": 1e38}, "not finite"),
+        ({"scl_slope": 1e-45}, "lost in single precision"),
     ],
 )
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
@@ -496,6 +499,8 @@ def test_raw_voxels_that_are_said_to_be_text(tmp_path):
         ({"space_origin": "(0,0,inf)"}, "no number"),
         ({"space_origin": "(0,0,1e7)"}, "the first voxel lies at 0 0 1e+07 mm"),
         ({"space": "outer-space"}, "'space' is 'outer-space'"),
+        ({"space": None}, "'space' is missing"),
+        ({"space": ""}, "'space' is missing"),
         ({"encoding": "bzip2"}, "'encoding' is 'bzip2'"),
         ({"encoding": "hex"}, "'encoding' is 'hex'"),
         ({"encoding": None}, "'encoding' is ''"),
@@ -690,7 +695,8 @@ def test_the_ways_of_a_mha_to_store_voxels(tmp_path):
         ({"ElementSpacing": "1 1 0"}, "spacing along k is 0 mm"),
         ({"ElementSpacing": "1 -1 1"}, "spacing along j is -1 mm"),
         ({"TransformMatrix": "1 0 0 0 1 0 0 0"}, "has 8 numbers"),
-        ({"TransformMatrix": "0 0 0 0 0 0 0 0 0"}, "has no direction"),
+        ({"TransformMatrix": "0 0 0 0 0 0 0 0 0"}, "their lengths are 0 0 0"),
+        ({"TransformMatrix": "1 0 0 0 1e300 0 0 0 1"}, "are no numbers"),
         ({"TransformMatrix": "1 0 0 0.6 0.8 0 0 0 1"}, "sheared"),
         ({"TransformMatrix": "1 0 0 0 1e9 0 0 0 1"}, "their lengths are 1 1e+09 1"),
         ({"NDims": None}, "'NDims' is missing"),
