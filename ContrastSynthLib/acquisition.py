@@ -118,7 +118,7 @@ class Acquisition:
         """Return the parameters in a BIDS file, and notes on those that are impossible."""
         content = _json_object(path)
         if content is None:
-            return cls(), (f"'{path.name}' beside the scan is no JSON of BIDS; it was left out.",)
+            return cls(), ("The .json beside the scan is not of BIDS; it was left out.",)
         # In the order of BIDS_KEYS: of two keys for one parameter the later one counts.
         given = {key: content[key] for key in BIDS_KEYS if content.get(key) is not None}
         found: dict[str, Any] = {}
@@ -129,8 +129,8 @@ class Acquisition:
                 found[BIDS_KEYS[key]] = clean
             elif value != 0 and BIDS_KEYS[key] != "agent":
                 notes.append(
-                    f"'{key}' in '{path.name}' is {repr(value)[:40]}, which cannot be; it was left "
-                    "out."
+                    f"'{key}' in the .json beside the scan is {repr(value)[:40]}, which cannot be; "
+                    "it was left out."
                 )
         return cls(**found), tuple(notes)
 

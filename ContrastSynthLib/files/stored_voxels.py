@@ -163,10 +163,10 @@ def _judge_excess(header: ImageHeader, stream: Unpacked) -> tuple[str, ...]:
             "export it again."
         )
     if stream.excess:
-        return (f"{stream.excess} bytes behind the voxels of '{name}' were left out.",)
+        return (f"{stream.excess} bytes behind the voxels were left out.",)
     if stream.trailing:
         return (
-            f"Bytes that belong to no packed voxels follow in '{name}'; they were left out. All "
+            "Bytes that belong to no packed voxels follow in the file; they were left out. All "
             "voxels are there, by their checksum.",
         )
     return ()

@@ -845,7 +845,7 @@ def test_the_time_between_excitations_counts(tmp_path, turned):
 def test_a_sidecar_that_is_none_costs_nobody_the_scan(tmp_path, content):
     volume = sidecar(tmp_path, content)
     assert volume.acquisition == Acquisition()
-    assert volume.notes == ("'a.json' beside the scan is no JSON of BIDS; it was left out.",)
+    assert volume.notes == ("The .json beside the scan is not of BIDS; it was left out.",)
 
 
 @pytest.mark.parametrize(
@@ -856,7 +856,7 @@ def test_a_number_that_cannot_be_is_left_out_with_a_note(tmp_path, value):
     volume = sidecar(tmp_path, f'{{"EchoTime": {value}, "FlipAngle": 12}}')
     assert volume.acquisition == Acquisition(flip_angle_deg=12.0)
     assert len(volume.notes) == 1
-    assert "'EchoTime' in 'a.json'" in volume.notes[0]
+    assert "'EchoTime' in the .json beside the scan" in volume.notes[0]
     assert len(volume.notes[0]) < 200
 
 
@@ -870,7 +870,7 @@ def test_a_sidecar_without_end_is_left_out(tmp_path):
     with (tmp_path / "a.json").open("wb") as file:
         file.truncate(1 << 33)
     volume = read_volume(nifti(tmp_path / "a.nii.gz"))
-    assert "no JSON of BIDS" in volume.notes[0]
+    assert "is not of BIDS" in volume.notes[0]
 
 
 # The command line
@@ -937,6 +937,30 @@ def test_a_pipe_that_closes_ends_without_a_traceback(tmp_path):
             check=False,
         )
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_a_user_without_a_home(monkeypatch, capsys):
+    def none():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("CONTRASTSYNTH_WEIGHTS", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", none)
+    assert main(["methods", "sphere"]) == 0
+    assert main(["weights", "verify", "h2l"]) == 0
+    assert main(["weights", "import", "absent.zip"]) == 2
+    assert main(["weights", "list"]) in (0, 2)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_notes_do_not_hold_the_name_of_a_file(tmp_path):
+    """They go into the provenance, and a file may be called after its patient."""
+    path = written(tmp_path / "Smith^John.nii.gz")
+    path.write_bytes(path.read_bytes() + b"behind")
+    (tmp_path / "Smith^John.json").write_text("[]")
+    volume = read_volume(path)
+    assert len(volume.notes) == 2
+    assert "Smith" not in " ".join(volume.notes)
 
 
 def test_profile_uptake_and_kinetics_align_as_a_run_does(tmp_path, capsys):
