@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ContrastSynthLib.files.images import read_volume
 from numpy.typing import NDArray
 from ratio import Ratio
 from scipy.ndimage import gaussian_filter
@@ -18,6 +17,7 @@ from skimage.metrics import structural_similarity
 from ContrastSynthLib import metrics as m
 from ContrastSynthLib.analysis.enhancement import missed_and_invented
 from ContrastSynthLib.analysis.uptake import uptake
+from ContrastSynthLib.files.images import read_volume
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.volumes import Volume
 

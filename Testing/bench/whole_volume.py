@@ -27,7 +27,6 @@ PLAIN_SLICES = 8
 def make_head(folder: Path) -> Path:
     """Write a brain of usual size in a usual field of view, and return its file."""
     from ContrastSynthLib.files.images import write_volume
-
     from ContrastSynthLib.geometry import Grid
     from ContrastSynthLib.volumes import Volume
 
@@ -41,17 +40,17 @@ def make_head(folder: Path) -> Path:
 
 
 def measured_process() -> dict[str, float]:
-    """Run as the command line does; tell seconds, those of the network, and the peak memory.
+    """Run as the command line does; return seconds, those of the network, and the peak memory.
 
     The imports of torch and MONAI, a second or two, are not counted.
     """
     import ContrastSynthLib.networks  # noqa: F401 - torch and MONAI
-    from ContrastSynthLib.methods import _slices
+    from ContrastSynthLib.inference import ladder
     from ContrastSynthLib.running.request import Request
     from ContrastSynthLib.running.run import run
 
     spent = 0.0
-    computing = _slices.run_batches
+    computing = ladder.run_pieces
 
     def timed(*given: object, **options: object) -> object:
         nonlocal spent
@@ -60,7 +59,7 @@ def measured_process() -> dict[str, float]:
         spent = time.perf_counter() - start
         return outputs
 
-    _slices.run_batches = timed
+    ladder.run_pieces = timed
     with tempfile.TemporaryDirectory() as folder:
         file = make_head(Path(folder))
         start = time.perf_counter()
@@ -72,10 +71,10 @@ def measured_process() -> dict[str, float]:
 
 @cache
 def whole_volume() -> dict[str, float]:
-    """Return what a fresh process tells: memory of other benchmarks is not its own."""
+    """Return what a fresh process measures: memory of other benchmarks is not its own."""
     done = subprocess.run([sys.executable, __file__], check=True, capture_output=True, text=True)
-    told: dict[str, float] = json.loads(done.stdout)
-    return told
+    measured: dict[str, float] = json.loads(done.stdout)
+    return measured
 
 
 def time_of_a_volume() -> Ratio:
