@@ -153,20 +153,12 @@ def zipped(files: Files) -> bytes:
     return made.getvalue()
 
 
-def bases() -> list[Base]:
-    """Return a good file of every kind; images more than once, they are most of what is read."""
+def images() -> list[Base]:
+    """Return a good image of every format, packed and not, with its data inside and beside it."""
     packed, text = gzip.compress(VOXELS), " ".join(map(str, NUMBERS.ravel())).encode()
     one, two = nifti_bytes(), nifti_bytes(2)
-    sidecar = {"RepetitionTime": 2.3, "RepetitionTimeExcitation": 0.005, "FlipAngle": 12}
-    sidecar |= {"ContrastBolusIngredient": "Gadovist", "MagneticFieldStrength": 3}
-    columns = ("iteration", "evaluations", "objective", "fidelity", "regulariser", "change")
-    provenance = {
-        "record": {"alpha_mm": 0.1, "history": {name: [2.0, 1.0] for name in columns}},
-        "method": {"key": "lip_car"},
-    }
-    cases = b"case;pre;post;dose\nA;a.nrrd;b.nrrd;0,5\nB;a.nrrd;b.nrrd;0,1\n"
     frames = np.moveaxis(NUMBERS.reshape(2, 4, 10, 12), 0, -1).tobytes()
-    images = [
+    return [
         Base("image", "a.nii", {"a.nii": one}, head={"a.nii": 348}),
         Base("image", "b.nii", {"b.nii": two}, head={"b.nii": 540}),
         Base("image", "a.nii.gz", {"a.nii.gz": gzip.compress(one)}, packed=("a.nii.gz",)),
@@ -208,10 +200,27 @@ def bases() -> list[Base]:
             ("a.seq.nrrd",),
         ),
     ]
+
+
+def bases() -> list[Base]:
+    """Return a good file of every kind; images more than once, they are most of what is read."""
+    sidecar = {"RepetitionTime": 2.3, "RepetitionTimeExcitation": 0.005, "FlipAngle": 12}
+    sidecar |= {"ContrastBolusIngredient": "Gadovist", "MagneticFieldStrength": 3}
+    columns = ("iteration", "evaluations", "objective", "fidelity", "regulariser", "change")
+    provenance = {
+        "record": {"alpha_mm": 0.1, "history": {name: [2.0, 1.0] for name in columns}},
+        "method": {"key": "lip_car"},
+    }
+    cases = b"case;pre;post;dose\nA;a.nrrd;b.nrrd;0,5\nB;a.nrrd;b.nrrd;0,1\n"
     return [
-        *images,
-        Base("image", "s.nii", {"s.nii": one, "s.json": json.dumps(sidecar).encode()}, ("s.json",)),
-        *images,
+        *images(),
+        Base(
+            "image",
+            "s.nii",
+            {"s.nii": nifti_bytes(), "s.json": json.dumps(sidecar).encode()},
+            ("s.json",),
+        ),
+        *images(),
         Base("table", "cases.csv", {"cases.csv": cases}, ("cases.csv",)),
         Base(
             "provenance",
