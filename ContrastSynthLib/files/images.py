@@ -44,6 +44,8 @@ READERS: dict[str, Callable[[Path], ImageHeader]] = {
 READABLE = (*READERS, ".dcm")
 WRITABLE = (".nrrd", ".nii", ".nii.gz", ".mha")
 SYNTHETIC_KEY = "SYNTHETIC"
+SYNTHETIC_ATTRIBUTE = "ContrastSynth.Synthetic"
+"""Attribute of a node in Slicer, which writes it into the header of the NRRD in a saved scene."""
 ACCEPTED_FILES = (
     "a 3D image as .nrrd, .nii, .nii.gz, .mha or multi-frame .dcm, "
     "or a folder with one DICOM series"
@@ -264,9 +266,13 @@ def acquisition_and_notes(
 
 
 def synthetic_in_file(header: Mapping[str, str]) -> str | None:
-    """Return what :func:`write_volume` noted about a synthetic volume, cut to 80 bytes in NIfTI."""
+    """Return what :func:`write_volume`, or Slicer, noted about a synthetic volume, else None.
+
+    NIfTI keeps the first 80 bytes of it.
+    """
     kind, _, made_by = header.get(NIFTI_NOTE_KEY, "").partition(" ")
-    return header.get(SYNTHETIC_KEY, made_by if kind == SYNTHETIC_KEY else None)
+    in_nifti = made_by if kind == SYNTHETIC_KEY else None
+    return header.get(SYNTHETIC_KEY, header.get(SYNTHETIC_ATTRIBUTE, in_nifti))
 
 
 def _reason(error: Exception) -> str:

@@ -977,3 +977,15 @@ def save(scene, path):
         storage.SetFileName(str(path.parent / f"{node.GetID()}.{suffix}"))
         assert storage.WriteData(node)
     assert scene.Commit(str(path))
+
+
+def test_a_volume_taken_out_of_a_saved_scene_still_says_that_it_is_synthetic(scene, tmp_path):
+    """Slicer writes a node's attributes into the header of its file."""
+    array = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
+    volume = Volume(array, Grid((5, 4, 3)), synthetic="by ContrastSynth 0 toy, for research only")
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "any name")
+    bridge.fill_node(node, volume, volume.grid.index_to_ras, None)
+    storage = slicer.vtkMRMLNRRDStorageNode()
+    storage.SetFileName(str(tmp_path / "any name.nrrd"))
+    assert storage.WriteData(node)
+    assert read_volume(tmp_path / "any name.nrrd").synthetic == volume.synthetic
