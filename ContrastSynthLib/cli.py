@@ -19,11 +19,7 @@ import SimpleITK as sitk
 from ContrastSynthLib.commands.parser import parse
 from ContrastSynthLib.errors import ContrastSynthError
 from ContrastSynthLib.requirements import as_missing
-from ContrastSynthLib.running.jobs import (
-    JsonLines,
-    cancelled_by_signals,
-    json_lines_on_stdout,
-)
+from ContrastSynthLib.running.jobs import JsonLines, cancelled_by_signals, json_lines_on_stdout
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -28,25 +28,27 @@ set(LIBRARY_SCRIPTS
   demo/page.py
   errors.py
   files/__init__.py
-  files/dicom.py
-  files/dicom_acquisition.py
-  files/dicom_checks.py
-  files/dicom_choice.py
-  files/dicom_decoding.py
-  files/dicom_folder.py
-  files/dicom_header.py
-  files/dicom_parsing.py
-  files/dicom_phases.py
-  files/dicom_pixels.py
-  files/dicom_segmentation.py
-  files/dicom_stack.py
-  files/dicom_times.py
-  files/image_header.py
+  files/dicom/__init__.py
+  files/dicom/acquisition.py
+  files/dicom/checks.py
+  files/dicom/choice.py
+  files/dicom/decoding.py
+  files/dicom/folder.py
+  files/dicom/header.py
+  files/dicom/parsing.py
+  files/dicom/phases.py
+  files/dicom/pixels.py
+  files/dicom/reader.py
+  files/dicom/segmentation.py
+  files/dicom/stack.py
+  files/dicom/times.py
+  files/headers/__init__.py
+  files/headers/image.py
+  files/headers/meta.py
+  files/headers/nifti.py
+  files/headers/nrrd.py
   files/images.py
   files/locks.py
-  files/meta_header.py
-  files/nifti_header.py
-  files/nrrd_header.py
   files/replacing.py
   files/selection.py
   files/series.py

@@ -62,6 +62,7 @@ def real_pair(request: pytest.FixtureRequest, real_scans: Path) -> RealPair:
 def real_slab(real_scans: Path) -> dict[str, Any]:
     """``pre`` and ``post`` of one patient: the volumes of the slices that enhance the most."""
     import numpy as np
+
     from ContrastSynthLib.files.images import read_volume
 
     files = json.loads((real_scans / "cases.json").read_text("utf-8"))[SLAB_CASE]

@@ -13,11 +13,11 @@ import json
 from pathlib import Path
 
 import numpy as np
-from ContrastSynthLib.files.images import read_volume
 from scipy.ndimage import binary_erosion
 
 from ContrastSynthLib.analysis.evaluation import evaluate
 from ContrastSynthLib.analysis.uptake import uptake
+from ContrastSynthLib.files.images import read_volume
 from ContrastSynthLib.phantom.brain.patient import brain_patient
 from ContrastSynthLib.volumes import Volume
 

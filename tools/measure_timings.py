@@ -16,9 +16,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ContrastSynthLib.files.images import write_volume
-
 import ContrastSynthLib.methods  # noqa: F401 - declares them
+from ContrastSynthLib.files.images import write_volume
 from ContrastSynthLib.phantom.sample import SamplePatient, sample_patient
 from ContrastSynthLib.registry import METHODS, Method, resolve_parameters
 from ContrastSynthLib.running.estimate import SCHEMA_VERSION, timing_parameters

@@ -12,7 +12,7 @@ import numpy as np
 
 from ContrastSynthLib.commands.printing import print_json, print_nested, print_warnings
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.files.dicom_segmentation import fitted
+from ContrastSynthLib.files.dicom.segmentation import fitted
 from ContrastSynthLib.files.images import (
     SYNTHETIC_KEY,
     file_suffix,

@@ -20,11 +20,11 @@ import SimpleITK as sitk
 
 from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.files.image_header import ImageHeader
-from ContrastSynthLib.files.meta_header import parse_meta
-from ContrastSynthLib.files.nifti_header import NOTE_KEY as NIFTI_NOTE_KEY
-from ContrastSynthLib.files.nifti_header import parse_nifti
-from ContrastSynthLib.files.nrrd_header import parse_nrrd
+from ContrastSynthLib.files.headers.image import ImageHeader
+from ContrastSynthLib.files.headers.meta import parse_meta
+from ContrastSynthLib.files.headers.nifti import NOTE_KEY as NIFTI_NOTE_KEY
+from ContrastSynthLib.files.headers.nifti import parse_nifti
+from ContrastSynthLib.files.headers.nrrd import parse_nrrd
 from ContrastSynthLib.files.selection import refuse_selection, split_selection
 from ContrastSynthLib.files.stored_voxels import check_whole, read_voxels
 from ContrastSynthLib.files.writing import partial_folder
@@ -94,7 +94,7 @@ def read_any_volume(path: str | Path, *, mask: bool = False) -> Volume:
     path, selection = split_selection(path)
     refuse_absent(path, ACCEPTED_FILES)
     if is_dicom(path):
-        from ContrastSynthLib.files.dicom import read_dicom, read_dicom_mask
+        from ContrastSynthLib.files.dicom.reader import read_dicom, read_dicom_mask
 
         volume = (read_dicom_mask if mask else read_dicom)(path, selection)
     else:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.files.image_header import ImageHeader
+from ContrastSynthLib.files.headers.image import ImageHeader
 from ContrastSynthLib.files.images import (
     READERS,
     SYNTHETIC_KEY,
@@ -54,7 +54,7 @@ def read_series(path: str | Path, times_s: Sequence[float] | None = None) -> lis
     """Read the volumes of a 4D file in their order, each with its ``acquisition.time_s``.
 
     DICOM is read too, a folder with all phases or a multi-frame file: see
-    :func:`ContrastSynthLib.files.dicom.read_dicom_series`.
+    :func:`ContrastSynthLib.files.dicom.reader.read_dicom_series`.
 
     The times are ``times_s`` where given; else the list in a `.seq.nrrd` or a MultiVolume
     NRRD, or the interval between frames (NIfTI's pixdim[4] in its unit, the fourth spacing of
@@ -65,7 +65,7 @@ def read_series(path: str | Path, times_s: Sequence[float] | None = None) -> lis
     """
     path, selection = split_selection(path)
     if _is_plain(path) and is_dicom(path):
-        from ContrastSynthLib.files.dicom import read_dicom_series
+        from ContrastSynthLib.files.dicom.reader import read_dicom_series
 
         return read_dicom_series(path, selection, times_s)
     refuse_selection(path, selection)
@@ -134,7 +134,7 @@ def holds_series(path: str | Path) -> bool:
     """
     path, selection = split_selection(path)
     if _is_plain(path) and is_dicom(path):
-        from ContrastSynthLib.files.dicom import holds_dicom_series
+        from ContrastSynthLib.files.dicom.reader import holds_dicom_series
 
         return holds_dicom_series(path, selection)
     if selection or file_suffix(path) not in READERS or not _is_file(path):

@@ -14,7 +14,7 @@ from typing import NoReturn
 import numpy as np
 
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.files.image_header import ImageHeader
+from ContrastSynthLib.files.headers.image import ImageHeader
 
 SECONDS_PER = {
     **dict.fromkeys(("s", "sec", "second", "seconds"), 1.0),

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.files.image_header import RAW, TEXT, ZLIB, ImageHeader
+from ContrastSynthLib.files.headers.image import RAW, TEXT, ZLIB, ImageHeader
 from ContrastSynthLib.files.unpacking import MOST_EXCESS_BYTES, MOST_PER_PACKED_BYTE, Unpacked
 
 TEXT_PIECE_BYTES = 1 << 16

@@ -19,15 +19,7 @@ from ContrastSynthLib.registry.parameters import (
     declared_parameters,
     resolve_parameters,
 )
-from ContrastSynthLib.registry.volumes import (
-    IMAGE,
-    LABELS,
-    MAP,
-    MASK_ROLE,
-    ROLES,
-    Input,
-    Output,
-)
+from ContrastSynthLib.registry.volumes import IMAGE, LABELS, MAP, MASK_ROLE, ROLES, Input, Output
 
 __all__ = [
     "IMAGE",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.files.dicom_segmentation import fitted
+from ContrastSynthLib.files.dicom.segmentation import fitted
 from ContrastSynthLib.files.images import read_mask, read_volume
 from ContrastSynthLib.files.series import holds_series, read_series
 from ContrastSynthLib.preprocessing.alignment import align

@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from ContrastSynthLib.files.images import read_volume
 
 from ContrastSynthLib.cli import main
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.images import read_volume
 from ContrastSynthLib.running.request import Request
 from ContrastSynthLib.running.run import run
 

@@ -6,9 +6,9 @@ import json
 
 import numpy as np
 import pytest
-from ContrastSynthLib.files.images import read_volume
 
 from ContrastSynthLib.analysis.evaluation import evaluate
+from ContrastSynthLib.files.images import read_volume
 from ContrastSynthLib.running.request import Request
 from ContrastSynthLib.running.run import run
 

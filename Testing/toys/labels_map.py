@@ -8,16 +8,7 @@ from typing import Annotated
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from ContrastSynthLib.registry import (
-    LABELS,
-    MAP,
-    Column,
-    Context,
-    Input,
-    Output,
-    Param,
-    method,
-)
+from ContrastSynthLib.registry import LABELS, MAP, Column, Context, Input, Output, Param, method
 from ContrastSynthLib.volumes import FloatArray, Volume
 
 CLASSES = {1: "dark", 2: "medium", 3: "bright"}

@@ -331,7 +331,7 @@ def _words(rng: Rng, base: Base, files: Files) -> str:
 
 def _fields(rng: Rng, base: Base, files: Files) -> str:
     """Give a field of a NIfTI header a number at the edge of what it can hold."""
-    from ContrastSynthLib.files.nifti_header import LAYOUTS
+    from ContrastSynthLib.files.headers.nifti import LAYOUTS
 
     packed = base.target.endswith(".gz")
     name = base.target

@@ -21,7 +21,7 @@ from pydicom.uid import (
 
 from ContrastSynthLib.acquisition import Acquisition, generic_agent_name
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.files.dicom import read_dicom
+from ContrastSynthLib.files.dicom.reader import read_dicom
 from ContrastSynthLib.files.images import read_volume
 
 sys.path.insert(0, str(Path(__file__).parent))

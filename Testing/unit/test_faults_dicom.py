@@ -20,7 +20,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless, generate_ui
 
 from ContrastSynthLib.cli import main
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.files.dicom_segmentation import fitted
+from ContrastSynthLib.files.dicom.segmentation import fitted
 from ContrastSynthLib.files.images import read_mask, read_volume, write_volume
 from ContrastSynthLib.files.series import holds_series, read_series
 
@@ -634,7 +634,7 @@ def test_gigabytes_are_refused_before_they_are_asked_for(tmp_path, packed, monke
     def room(*arguments):
         raise AssertionError("memory was asked for")
 
-    monkeypatch.setattr("ContrastSynthLib.files.dicom_pixels._room", room)
+    monkeypatch.setattr("ContrastSynthLib.files.dicom.pixels._room", room)
     refused(folder, "IM0000.dcm", "65535", "promise")
 
 

@@ -14,13 +14,7 @@ from ContrastSynthLib.files.images import read_volume, write_volume
 from ContrastSynthLib.files.series import read_series, write_series
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.phantom.sample import sample_patient
-from ContrastSynthLib.registry import (
-    IMAGE,
-    METHODS,
-    ROLES,
-    declared_parameters,
-    resolve_parameters,
-)
+from ContrastSynthLib.registry import IMAGE, METHODS, ROLES, declared_parameters, resolve_parameters
 from ContrastSynthLib.registry.parameters import parse
 from ContrastSynthLib.resources import resource
 from ContrastSynthLib.running.batch import run_batch
@@ -225,7 +219,8 @@ def test_any_grid_will_do(key, scans, made_small, tmp_path):
     for _ in range(200 if voxelwise else 8):
         grid = random_grid(rng, CUT)
         moved = {
-            role: each(value, lambda v: replace(v, grid=grid)) for role, value in given.items()
+            role: each(value, lambda v, grid=grid: replace(v, grid=grid))
+            for role, value in given.items()
         }
         result = run(Request(key, moved, preset=fast, seed=SEED))
         there = arrays(result.outputs)
@@ -237,6 +232,10 @@ def test_any_grid_will_do(key, scans, made_small, tmp_path):
             read = read_series if METHODS[key].outputs[name].series else read_volume
             written = volumes_in(read(path))[0].grid.index_to_lps
             np.testing.assert_allclose(written, grid.index_to_lps, rtol=0, atol=1e-9)
+
+
+def on_grid(value, grid):
+    return each(value, lambda volume: replace(volume, grid=grid))
 
 
 def volumes_in(read):

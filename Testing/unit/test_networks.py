@@ -37,18 +37,9 @@ from ContrastSynthLib.networks.features import (
     load_vgg16,
 )
 from ContrastSynthLib.networks.mirrored import Mirrored
-from ContrastSynthLib.networks.sphere import (
-    INPAINTS,
-    SCALE,
-    HyperintensityPrior,
-    Sphere,
-    middle,
-)
+from ContrastSynthLib.networks.sphere import INPAINTS, SCALE, HyperintensityPrior, Sphere, middle
 from ContrastSynthLib.networks.sphere_art import LEVEL_RANGE, ROUTES, SphereArt, level_between
-from ContrastSynthLib.physics.constants import (
-    HYPERINTENSITY_SENSITIVITY,
-    HYPERINTENSITY_THRESHOLD,
-)
+from ContrastSynthLib.physics.constants import HYPERINTENSITY_SENSITIVITY, HYPERINTENSITY_THRESHOLD
 
 SMALL = {"width": 2, "autoencoder_width": 2}
 
