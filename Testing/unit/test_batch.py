@@ -349,7 +349,7 @@ def test_a_network_stays_loaded_and_gives_the_same_bits(tmp_path):
     """Two equal cases in one worker, the second with the network that the first loaded."""
     pytest.importorskip("torch")
     pytest.importorskip("monai")
-    scans = sample_patient(seed=3, size=(32, 36, 12)).scans
+    scans = sample_patient(seed=3, size=(32, 36, 3)).scans
     write_volume(scans["post"], tmp_path / "post.nrrd")
     table = tmp_path / "cases.csv"
     table.write_text("case,post\na,post.nrrd\nb,post.nrrd\n")
