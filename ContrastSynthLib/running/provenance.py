@@ -19,7 +19,7 @@ from ContrastSynthLib.registry.parameters import Resolved
 from ContrastSynthLib.volumes import Volume
 from ContrastSynthLib.weights.bundles import Bundle
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 PACKAGES = ("numpy", "scipy", "SimpleITK", "scikit-image", "pydicom", "torch", "monai")
 
 

@@ -125,7 +125,7 @@ def test_one_that_fails_stops_no_other(table, capsys, workers):
     assert [row["status"] for row in rows] == ["done", "failed", "done"]
     assert {row["schema_version"] for row in rows} == {"2"}
     assert [json.loads(row["parameters"])["dose"] for row in rows] == [0.2, "0.2", 0.7]
-    assert all(row["date_utc"] for row in rows)
+    assert all(row["date_utc"] and row["seconds"] for row in rows)
     assert "the file of 'post': there is no such file" in rows[1]["message"]
     assert str(table.parent) not in (out / "batch.csv").read_text(encoding="utf-8")
     assert not (out / "berta").exists()

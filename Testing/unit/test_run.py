@@ -142,7 +142,7 @@ def test_provenance_is_complete_and_tells_nothing_of_the_patient(pair, tmp_path)
     assert "Doe" not in text
     assert str(tmp_path) not in text
     content = json.loads(text)
-    assert content["schema_version"] == 2
+    assert content["schema_version"] == 3
     assert content["synthetic"] is True
     assert content["device"] == "cpu"
     assert content["software"]["numpy"] == np.__version__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -25,7 +26,7 @@ def perform(job: Job) -> Outcome:
     is raised. ``message`` has the paths, ``cell`` has none.
     """
     request, folder = request_of(job), Path(job["folder"])
-    why = ""
+    why, started = "", time.monotonic()
     try:
         remove_leftovers(folder)
         if job["resume"]:
@@ -37,11 +38,12 @@ def perform(job: Job) -> Outcome:
     except Cancelled:
         raise
     except ContrastSynthError as error:
-        return failed(job, str(error), why=why)
+        return failed(job, str(error), why=why, started=started)
     except (Exception, SystemExit) as error:  # one bad case is one row
         said = " ".join(f"{type(error).__name__}: {error}".split())
         message = f"{said}. This is a fault of the program; batch-log.jsonl has the traceback."
-        return failed(job, message, why=why, detail=traceback.format_exc())
+        detail = traceback.format_exc()
+        return failed(job, message, why=why, detail=detail, started=started)
     return done(job, result.provenance) | {"why": why}
 
 
@@ -59,14 +61,19 @@ def done(job: Job, provenance: Mapping[str, Any]) -> Outcome:
     )
 
 
-def failed(job: Job, message: str, *, why: str = "", detail: str = "") -> Outcome:
-    """Return the outcome of a case that failed; ``detail`` is for the log."""
+def failed(
+    job: Job, message: str, *, why: str = "", detail: str = "", started: float | None = None
+) -> Outcome:
+    """Return the outcome of a case that failed; ``detail`` is for the log.
+
+    It lasted from ``started`` (monotonic, s) until now; None where it never began.
+    """
     request = job["request"]
     return _outcome(
         job,
         FAILED,
         message,
-        seconds=None,
+        seconds=None if started is None else round(time.monotonic() - started, 2),
         date_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         parameters={name: str(value) for name, value in request["parameters"].items()},
         seed=request["seed"],

@@ -43,7 +43,7 @@ class Crew:
     def run(self, job: Job) -> Outcome:
         """Run a case in a process that is free, else in a new one, and return its outcome.
 
-        It is STOPPED when the crew was told to stop.
+        It is STOPPED where :meth:`stop` was called.
         """
         with self._lock:
             if self._stopped:
@@ -58,8 +58,7 @@ class Crew:
             self._free.append(process)
         if outcome is None:
             remove_leftovers(Path(job["folder"]))
-            seconds = round(time.monotonic() - started, 2)
-            return failed(job, reason, detail=last_words) | {"seconds": seconds}
+            return failed(job, reason, detail=last_words, started=started)
         if outcome is STOPPED:
             remove_leftovers(Path(job["folder"]))
         return outcome

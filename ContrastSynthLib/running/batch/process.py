@@ -187,7 +187,7 @@ def processors() -> int:
 
 
 def cause_of_death(code: int) -> str:
-    """Return why a process ended that did not say so itself, from its exit code."""
+    """Return why a process ended without an answer, from its exit code."""
     if code in (-9, 137):
         return f"The worker was killed (SIGKILL), {MEMORY}."
     if code < 0 or 128 < code < 160:

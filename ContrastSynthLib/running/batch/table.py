@@ -34,7 +34,7 @@ def read_cases(
     Files are taken relative to the table. Several volumes of a series, and their seconds after
     injection in a column ``time``, are separated by semicolons. ``seed`` is a column, too. A table
     with semicolons or tabs between its cells may have decimal commas. Columns that the method does
-    not know are left out, which ``warn`` is told.
+    not know are left out, for which ``warn`` gets a sentence.
 
     Raises RequestError, with the lines, for a heading that looks like a typing error, a name that
     cannot be that of a folder, two names that are one folder, a time or a seed that is no number,
