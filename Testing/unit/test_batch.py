@@ -413,3 +413,7 @@ def test_workers_end_with_a_batch_that_is_killed(hazards, workers):
     while time.monotonic() < ended and any(Path(f"/proc/{c}/cmdline").exists() for c in children):
         time.sleep(0.1)
     assert not any(Path(f"/proc/{child}/cmdline").exists() for child in children)
+    table.write_text("case,post,how\nc0,post0.nrrd,well\n")
+    done, _ = run_command(table, "--workers", workers)
+    assert done.returncode == 0, done.stderr
+    assert not list(table.with_name("out").rglob(".partial-*"))

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 from ContrastSynthLib import __version__
 from ContrastSynthLib.errors import MissingError, RequestError
+from ContrastSynthLib.files.writing import partial_folder
 from ContrastSynthLib.running.batch.case import failed
 from ContrastSynthLib.running.batch.crew import Crew, join_crew, run_in_crew, stop_crew
 from ContrastSynthLib.running.batch.jobs import Job, Outcome
@@ -123,11 +124,13 @@ class Dask:
 
 
 @contextmanager
-def engine(workers: int, scheduler: str | None, keep_open: Sequence[int]) -> Iterator[Engine]:
+def engine(
+    workers: int, scheduler: str | None, keep_open: Sequence[int], out: Path
+) -> Iterator[Engine]:
     """Give what runs the cases: ``workers`` on this computer, or those of a Dask scheduler.
 
-    It is stopped at the end. Raises MissingError where Dask is not installed, here or there, and
-    RequestError for a scheduler that does not answer.
+    It is stopped at the end; until then Dask's own files are in ``out``. Raises MissingError where
+    Dask is not installed, here or there, and RequestError for a scheduler that does not answer.
     """
     if scheduler is None and workers == 1:
         alone = OneProcess(keep_open)
@@ -138,7 +141,7 @@ def engine(workers: int, scheduler: str | None, keep_open: Sequence[int]) -> Ite
         crew = Crew(threads, keep_open=keep_open)
         try:
             crew.start(workers)  # they import what they need while Dask is imported
-            with _dask_here(workers) as client:
+            with _dask_here(workers, out) as client:
                 here = Dask(client, threads)
                 here.use(crew)
                 with _stopped_after(here):
@@ -161,7 +164,7 @@ def _stopped_after(used: Engine) -> Iterator[None]:
 
 
 @contextmanager
-def _dask_here(workers: int) -> Iterator[Any]:
+def _dask_here(workers: int, out: Path) -> Iterator[Any]:
     """Give the client of a scheduler whose workers are threads of this process.
 
     The cases have processes of ours. Nothing listens to the network but Dask's page of its state,
@@ -170,8 +173,8 @@ def _dask_here(workers: int) -> Iterator[Any]:
     import distributed
 
     page = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
-    with _quiet(), tempfile.TemporaryDirectory(prefix="contrastsynth-") as folder:
-        given = {"nthreads": 1, "memory_limit": 0, "local_directory": folder} | page
+    with _quiet(), partial_folder(out) as folder:
+        given = {"nthreads": 1, "memory_limit": 0, "local_directory": str(folder)} | page
         cluster = distributed.SpecCluster(
             scheduler={"cls": distributed.Scheduler, "options": {"protocol": "inproc://"} | page},
             workers={n: {"cls": distributed.Worker, "options": given} for n in range(workers)},

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.files.writing import check_writable
+from ContrastSynthLib.files.writing import check_writable, remove_stale_partials
 from ContrastSynthLib.running.batch.case import failed
 from ContrastSynthLib.running.batch.engines import Engine, engine
 from ContrastSynthLib.running.batch.jobs import Job, Outcome, make_job
@@ -77,6 +77,7 @@ def run_batch(
         _refuse_own_table(table, out)
         out.mkdir(parents=True, exist_ok=True)
         lock = stack.enter_context(only_batch(out))
+        remove_stale_partials(out)
         jobs = [
             make_job(
                 *(method_key, row, table.parent, out),
@@ -87,7 +88,7 @@ def run_batch(
             for row in rows
         ]
         record = Record(out, [row[CASE] for row in rows])
-        crew = stack.enter_context(engine(workers, scheduler, [lock]))
+        crew = stack.enter_context(engine(workers, scheduler, [lock], out))
         counts = _run_all(jobs, crew, stop, record, say, report)
     say(f"{counts} See {out / RECORD}.")
     if stop.number is not None:
