@@ -43,7 +43,7 @@ assert scene.ReadFromMRB(sys.argv[1])
 tab = made.open_module().panel.synthesise
 pump(lambda: tab.run.apply_button.enabled)
 import slicer
-from ContrastSynthLib.volumes import read_volume
+from ContrastSynthLib.files.images import read_volume
 from ContrastSynthPanel.scene import bridge, tables
 equal = {}
 for name, file in json.loads(sys.argv[2]).items():
