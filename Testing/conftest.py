@@ -22,6 +22,9 @@ for variable in (
 ):
     os.environ.setdefault(variable, "2")
 
+# What tests of one folder share lies beside them: making_dicom, training_slabs.
+sys.path.append(str(Path(__file__).resolve().parent / "unit"))
+
 VARIABLE = "CONTRASTSYNTH_REAL_SCANS"
 TRAINING = Path(__file__).resolve().parents[1] / "training"
 REAL_PAIRS = ("brats20_186", "tcga_fg_6692", "open_ms_p07")

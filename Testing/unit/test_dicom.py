@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import copy
-import sys
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from pydicom.data import get_testdata_file
-from pydicom.dataset import Dataset
-from pydicom.uid import (
-    BasicTextSRStorage,
-    RLELossless,
-    SecondaryCaptureImageStorage,
-    generate_uid,
-)
-
-from ContrastSynthLib.acquisition import Acquisition, generic_agent_name
-from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.files.dicom.reader import read_dicom
-from ContrastSynthLib.files.images import read_volume
-
-sys.path.insert(0, str(Path(__file__).parent))
 from making_dicom import (
     COLUMN_MM,
     FIRST_MM,
@@ -44,6 +28,19 @@ from making_dicom import (
     slices,
     voxels,
 )
+from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    BasicTextSRStorage,
+    RLELossless,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
+
+from ContrastSynthLib.acquisition import Acquisition, generic_agent_name
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.dicom.reader import read_dicom
+from ContrastSynthLib.files.images import read_volume
 
 
 def refused(path, *parts):

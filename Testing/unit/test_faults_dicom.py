@@ -9,22 +9,12 @@ from __future__ import annotations
 import copy
 import json
 import os
-import sys
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless, generate_uid
-
-from ContrastSynthLib.cli import main
-from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.files.dicom.segmentation import fitted
-from ContrastSynthLib.files.images import read_mask, read_volume, write_volume
-from ContrastSynthLib.files.series import holds_series, read_series
-
-sys.path.insert(0, str(Path(__file__).parent))
 from fuzz_dicom import mutations, write
 from making_dicom import (
     FIRST_MM,
@@ -40,6 +30,13 @@ from making_dicom import (
     slices,
     voxels,
 )
+from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless, generate_uid
+
+from ContrastSynthLib.cli import main
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.dicom.segmentation import fitted
+from ContrastSynthLib.files.images import read_mask, read_volume, write_volume
+from ContrastSynthLib.files.series import holds_series, read_series
 
 MUTATIONS = 250
 

@@ -23,7 +23,6 @@ import pytest
 import ContrastSynthLib
 
 pytest.importorskip("resource")  # limits of memory, which Windows does not have
-sys.path.insert(0, str(Path(__file__).parent))
 import fuzz_dicom
 import fuzz_files
 from fuzz_files import NUMBERS, Case

@@ -12,11 +12,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
 
 torch = pytest.importorskip("torch")
+
+from training_slabs import pair_slab, write_pool
+
 for package in ("monai", "lightning_fabric", "safetensors", "tensorboard"):
     pytest.importorskip(package)
 
@@ -28,41 +29,11 @@ pytestmark = pytest.mark.usefixtures("training_path")
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINING = ROOT / "training"
-SIZE = 48
-SLAB_DEPTH = 5
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def tiny_slab(seed: int) -> np.ndarray:
-    """A smooth brain with a blob of agent: the ROLES of ``data.slabs``, (6, slices, rows, cols)."""
-    rng = np.random.default_rng(seed)
-    shape = (SLAB_DEPTH, SIZE, SIZE)
-    rows, cols = np.mgrid[:SIZE, :SIZE] - SIZE / 2
-    brain = np.broadcast_to((rows / 22) ** 2 + (cols / 18) ** 2 < 1, shape)
-    smooth = gaussian_filter(rng.normal(size=shape), (1, 3, 3))
-    clean = (800 + 150 * smooth / smooth.std()).clip(200) * brain
-    blob = np.exp(-((rows - 3) ** 2 + (cols + 4) ** 2) / 60) * brain
-    post = clean * (1 + 0.8 * blob) + rng.normal(0, 5, shape) * brain
-    pre = 0.7 * (clean + rng.normal(0, 10, shape)) * brain
-    corrupted = 0.8 * pre + 0.2 * np.roll(pre, SIZE // 3, axis=1)
-    tissue = np.where(brain, 1 + 4 * (smooth > 0), 0)
-    roles = (post, clean, pre, corrupted, brain, tissue)
-    return np.stack(roles).astype(np.float16)
 
 
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("pool")
-    for seed in range(2):
-        np.save(folder / f"{seed:05d}_0.npy", tiny_slab(seed))
-    return folder
+    return write_pool(tmp_path_factory.mktemp("pool"), pair_slab)
 
 
 def words_of(script: str, out: Path, steps: int, options: tuple[object, ...]) -> list[str]:
@@ -300,7 +271,7 @@ def one_batch(monkeypatch):
 
 class ConstantSlabs:
     def draw(self, rng):
-        return importlib.import_module("data.slabs").Slab(tiny_slab(0))
+        return importlib.import_module("data.slabs").Slab(pair_slab(0))
 
 
 def test_features_that_broke_off_go_on_as_if_they_had_not(one_batch, pool, tmp_path, monkeypatch):

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
 
 from ContrastSynthLib.files.images import write_volume
 from ContrastSynthLib.geometry import Grid
@@ -20,18 +19,9 @@ from ContrastSynthLib.weights.bundles import read_bundle
 
 torch = pytest.importorskip("torch")
 
+from training_slabs import DEPTH, DOSE_ROLES, SIZE, dose_scans, dose_slab, write_pool
+
 pytestmark = pytest.mark.usefixtures("training_path")
-
-SIZE, DEPTH = 48, 5
-ROLES = ("pre", "low", "post", "denoised")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -39,49 +29,18 @@ def doses():
     return importlib.import_module("data.dose_slices")
 
 
-def scans(seed: int, noise: float = 12.0) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """Scans (slices, rows, cols) with their heads, in units and at gains of their own.
-
-    Returns them, the brain, and where in the brain agent goes.
-    """
-    rng = np.random.default_rng(seed)
-    shape = (DEPTH, SIZE, SIZE)
-    rows, cols = np.mgrid[:SIZE, :SIZE] - SIZE / 2
-    brain = np.broadcast_to((rows / 22) ** 2 + (cols / 18) ** 2 < 1, shape)
-    smooth = gaussian_filter(rng.normal(size=shape), (1, 4, 4))
-    tissue = 800 * (1 + 0.1 * smooth / smooth.std()).clip(0.6)
-    agent = (np.hypot(rows - 4, cols + 5) < 6) & brain
-    found = {}
-    for role, gain, rise in (("pre", 1.3, 0.0), ("low", 1.0, 0.2), ("post", 0.8, 0.8)):
-        scan = tissue * (1 + rise * agent) + noise * rng.normal(size=shape)
-        found[role] = (gain * scan).astype(np.float32)
-    return found, brain, agent
-
-
-def tiny_slab(seed: int) -> np.ndarray:
-    """What ``as_examples`` makes of such scans, without it: the ROLES, in thirds of a median."""
-    given, brain, _ = scans(seed)
-    level = 3 * np.median(given["low"][brain])
-    images = {role: given[role] / gain for role, gain in (("pre", 1.3), ("low", 1), ("post", 0.8))}
-    images["denoised"] = gaussian_filter(images["low"], (0, 1, 1))
-    return np.stack([images[role] * brain / level for role in ROLES]).astype(np.float16)
-
-
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("pool")
-    for seed in range(2):
-        np.save(folder / f"{seed:05d}_0.npy", tiny_slab(seed))
-    return folder
+    return write_pool(tmp_path_factory.mktemp("pool"), dose_slab)
 
 
 def test_scans_come_to_the_gain_and_the_unit_of_the_low_dose(doses):
-    given, brain, agent = scans(0)
+    given, brain, agent = dose_scans(0)
     images = doses.as_examples(given, brain)
     assert images.shape == (4, DEPTH, SIZE, SIZE)
     assert images.dtype == np.float16
-    assert doses.ROLES == ROLES
-    found = dict(zip(ROLES, images.astype(np.float32), strict=True))
+    assert doses.ROLES == DOSE_ROLES
+    found = dict(zip(DOSE_ROLES, images.astype(np.float32), strict=True))
     assert np.median(found["low"][brain]) == pytest.approx(1 / 3, abs=1e-3)
     # They were at 1.3 and 0.8 of it.
     plain = brain & ~agent
@@ -99,7 +58,7 @@ def test_scans_come_to_the_gain_and_the_unit_of_the_low_dose(doses):
 
 
 def test_examples_do_not_depend_on_the_units_of_the_scans(doses):
-    given, brain, _ = scans(0)
+    given, brain, _ = dose_scans(0)
     other = {
         role: scan * unit for (role, scan), unit in zip(given.items(), (9, 0.1, 3), strict=True)
     }
@@ -109,9 +68,9 @@ def test_examples_do_not_depend_on_the_units_of_the_scans(doses):
 
 
 def test_forward_operators_aim_at_less_noise(doses):
-    given, brain, _ = scans(0, noise=40)
+    given, brain, _ = dose_scans(0, noise=40)
     low, denoised = (doses.as_examples(given, brain)[n].astype(np.float32) for n in (1, 3))
-    truth = doses.as_examples(scans(0, noise=0)[0], brain)[1].astype(np.float32)
+    truth = doses.as_examples(dose_scans(0, noise=0)[0], brain)[1].astype(np.float32)
     before, after = (np.std((image - truth)[brain]) for image in (low, denoised))
     assert before == pytest.approx(40 / 800 / 3, rel=0.1)
     assert after < 0.6 * before
@@ -120,7 +79,7 @@ def test_forward_operators_aim_at_less_noise(doses):
 @pytest.mark.parametrize("crop", [32, 48, 64])
 def test_examples_have_the_documented_roles_and_shapes(doses, pool, crop):
     batch = next(doses.batches(str(pool), crop=crop, batch=3, seed=1, workers=0))
-    assert tuple(batch) == ROLES
+    assert tuple(batch) == DOSE_ROLES
     for image in batch.values():
         assert image.shape == (3, 1, crop, crop)
         assert image.dtype == torch.float32
@@ -141,7 +100,7 @@ def test_the_same_seed_gives_the_same_examples(doses, pool):
     first, again, other = (
         next(doses.batches(str(pool), crop=32, batch=6, seed=seed, workers=0)) for seed in (3, 3, 4)
     )
-    assert all(torch.equal(first[role], again[role]) for role in ROLES)
+    assert all(torch.equal(first[role], again[role]) for role in DOSE_ROLES)
     assert not torch.equal(first["low"], other["low"])
 
 
@@ -180,7 +139,7 @@ def test_slabs_are_made_with_a_low_dose_and_kept_once(doses, monkeypatch, tmp_pa
     def brain_slabs(seed, **options):
         asked.append((seed, options))
         while True:
-            given, brain, _ = scans(seed)
+            given, brain, _ = dose_scans(seed)
             yield {**given, "brain": brain.astype(np.float32)}
 
     monkeypatch.setattr(doses, "brain_slabs", brain_slabs)
@@ -191,7 +150,7 @@ def test_slabs_are_made_with_a_low_dose_and_kept_once(doses, monkeypatch, tmp_pa
     assert set(options["roles"]) == {"pre", "low", "post", "brain"}
     kept = [np.load(path) for path in sorted(tmp_path.glob("*.npy"))]
     assert len(kept) == doses.SLABS_PER_SEED
-    given, brain, _ = scans(3)
+    given, brain, _ = dose_scans(3)
     assert np.array_equal(kept[0], doses.as_examples(given, brain))
 
 
@@ -212,7 +171,7 @@ def prepared(tmp_path):
         rows = []
         for seed, has_low in enumerate(with_low):
             row = {"case": f"case{seed}", "patient": f"Doe^{seed}"}
-            found, brain, _ = scans(seed)
+            found, brain, _ = dose_scans(seed)
             for role in ("pre", "post", *(("low",) if has_low else ())):
                 row[role] = f"{role}{seed}.nrrd"
                 grid = Grid((SIZE, SIZE, DEPTH), (1.0, 1.0, 1.0))
@@ -240,14 +199,14 @@ def test_prepared_cases_are_examples(doses, prepared):
     """On their way the scans were divided by means and gains, which must not be seen."""
     slab = from_cases(prepared(True)).draw(np.random.default_rng(0))
     assert slab.spacing_mm == 1
-    given, brain, _ = scans(0)
+    given, brain, _ = dose_scans(0)
     wanted = doses.as_examples(given, brain)
     assert slab.images.dtype == np.float16
     assert slab.images.shape[:2] == (4, DEPTH)
     # The plan of slices cuts and fills up about the brain.
     (_, shown), (_, there) = ((image, image[1, 2] > 0) for image in (slab.images, wanted))
     assert shown.sum() == there.sum()
-    for n, role in enumerate(ROLES):
+    for n, role in enumerate(DOSE_ROLES):
         found, expected = (
             np.asarray(images[n, 2][seen], np.float32)
             for images, seen in ((slab.images, shown), (wanted, there))
@@ -259,7 +218,7 @@ def test_only_cases_with_a_low_dose_are_taken(doses, prepared):
     folder = prepared(False, True)
     assert [case.name for case in from_cases(folder).cases] == ["case1"]
     batch = next(doses.batches(str(folder), crop=32, batch=4, seed=0, workers=0))
-    assert tuple(batch) == ROLES
+    assert tuple(batch) == DOSE_ROLES
     assert batch["low"].shape == (4, 1, 32, 32)
 
 

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
 
 torch = pytest.importorskip("torch")
+
+from training_slabs import SIZE, dose_slab, write_pool
+
 for package in ("monai", "lightning_fabric", "safetensors", "tensorboard"):
     pytest.importorskip(package)
 
@@ -28,8 +30,6 @@ pytestmark = pytest.mark.usefixtures("training_path")
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINING = ROOT / "training"
-SIZE, DEPTH = 48, 5
-ROLES = ("pre", "low", "post", "denoised")
 TASKS = {
     "h2l": (["post"], "denoised", "lip_car"),
     "ph2l": (["pre", "post"], "denoised", "lip_car"),
@@ -37,14 +37,6 @@ TASKS = {
     "pl2h": (["pre", "low"], "post", "direct_low_to_full"),
 }
 TINY = ("--width", 2, "--crop", 32, "--batch", 2, "--threads", 1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -57,40 +49,9 @@ def script():
     return importlib.import_module("train_lip_car")
 
 
-def scans(seed: int, noise: float = 12.0) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """Scans (slices, rows, cols) with their heads, in units and at gains of their own.
-
-    Returns them, the brain, and where in the brain agent goes.
-    """
-    rng = np.random.default_rng(seed)
-    shape = (DEPTH, SIZE, SIZE)
-    rows, cols = np.mgrid[:SIZE, :SIZE] - SIZE / 2
-    brain = np.broadcast_to((rows / 22) ** 2 + (cols / 18) ** 2 < 1, shape)
-    smooth = gaussian_filter(rng.normal(size=shape), (1, 4, 4))
-    tissue = 800 * (1 + 0.1 * smooth / smooth.std()).clip(0.6)
-    agent = (np.hypot(rows - 4, cols + 5) < 6) & brain
-    found = {}
-    for role, gain, rise in (("pre", 1.3, 0.0), ("low", 1.0, 0.2), ("post", 0.8, 0.8)):
-        scan = tissue * (1 + rise * agent) + noise * rng.normal(size=shape)
-        found[role] = (gain * scan).astype(np.float32)
-    return found, brain, agent
-
-
-def tiny_slab(seed: int) -> np.ndarray:
-    """What ``as_examples`` makes of such scans, without it: the ROLES, in thirds of a median."""
-    given, brain, _ = scans(seed)
-    level = 3 * np.median(given["low"][brain])
-    images = {role: given[role] / gain for role, gain in (("pre", 1.3), ("low", 1), ("post", 0.8))}
-    images["denoised"] = gaussian_filter(images["low"], (0, 1, 1))
-    return np.stack([images[role] * brain / level for role in ROLES]).astype(np.float16)
-
-
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("pool")
-    for seed in range(2):
-        np.save(folder / f"{seed:05d}_0.npy", tiny_slab(seed))
-    return folder
+    return write_pool(tmp_path_factory.mktemp("pool"), dose_slab)
 
 
 def train(out: Path, *options: object) -> None:
@@ -251,7 +212,7 @@ def one_image(tmp_path) -> Path:
     A run that goes on sees other crops than one that was not stopped. Here there are none, so
     that both must come to the same.
     """
-    slab = tiny_slab(0)[:, 2:3, :, :].astype(np.float32)
+    slab = dose_slab(0)[:, 2:3, :, :].astype(np.float32)
     slab = ((slab + slab[..., ::-1]) / 2).astype(np.float16)
     (tmp_path / "pool").mkdir()
     np.save(tmp_path / "pool" / "00000_0.npy", slab)

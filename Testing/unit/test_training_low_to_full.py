@@ -17,15 +17,8 @@ from ContrastSynthLib.volumes import Volume
 
 torch = pytest.importorskip("torch")
 
+
 pytestmark = pytest.mark.usefixtures("training_path")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

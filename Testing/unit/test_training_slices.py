@@ -9,22 +9,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
 
 torch = pytest.importorskip("torch")
 
+from training_slabs import pair_slab, write_pool
+
 pytestmark = pytest.mark.usefixtures("training_path")
-
-SIZE = 48
-SLAB_DEPTH = 5
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -37,29 +27,9 @@ def slabs():
     return importlib.import_module("data.slabs")
 
 
-def tiny_slab(seed: int) -> np.ndarray:
-    """A smooth brain with a blob of agent: the ROLES of ``data.slabs``, (6, slices, rows, cols)."""
-    rng = np.random.default_rng(seed)
-    shape = (SLAB_DEPTH, SIZE, SIZE)
-    rows, cols = np.mgrid[:SIZE, :SIZE] - SIZE / 2
-    brain = np.broadcast_to((rows / 22) ** 2 + (cols / 18) ** 2 < 1, shape)
-    smooth = gaussian_filter(rng.normal(size=shape), (1, 3, 3))
-    clean = (800 + 150 * smooth / smooth.std()).clip(200) * brain
-    blob = np.exp(-((rows - 3) ** 2 + (cols + 4) ** 2) / 60) * brain
-    post = clean * (1 + 0.8 * blob) + rng.normal(0, 5, shape) * brain
-    pre = 0.7 * (clean + rng.normal(0, 10, shape)) * brain
-    corrupted = 0.8 * pre + 0.2 * np.roll(pre, SIZE // 3, axis=1)
-    tissue = np.where(brain, 1 + 4 * (smooth > 0), 0)
-    roles = (post, clean, pre, corrupted, brain, tissue)
-    return np.stack(roles).astype(np.float16)
-
-
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("pool")
-    for seed in range(2):
-        np.save(folder / f"{seed:05d}_0.npy", tiny_slab(seed))
-    return folder
+    return write_pool(tmp_path_factory.mktemp("pool"), pair_slab)
 
 
 def examples(slices, pool: Path, count: int = 6, **options) -> list[dict[str, torch.Tensor]]:
@@ -155,7 +125,7 @@ def test_tissues_stay_tissues_when_a_slice_is_turned(slices, pool):
 
 
 def test_half_of_the_crops_lie_about_a_lesion(slices, slabs):
-    slab = slabs.Slab(tiny_slab(0))
+    slab = slabs.Slab(pair_slab(0))
     slab.images[slabs.ROLES.index("tissue"), 2:4, 40:44, 40:44] = slabs.TISSUES["tumour"].label
     assert set(slab.lesions[:, 0]) == {2, 3}
     assert (slab.lesions[:, 1:] >= 40).all()
@@ -167,7 +137,7 @@ def test_half_of_the_crops_lie_about_a_lesion(slices, slabs):
 
 
 def test_slices_with_little_brain_are_passed_over(slices, slabs):
-    slab = tiny_slab(0)
+    slab = pair_slab(0)
     slab[slabs.ROLES.index("brain")] = 0
     slab[slabs.ROLES.index("brain"), :, :10, :19] = 1
     assert slices.take(slabs.Slab(slab), np.random.default_rng(0), 32, "same_scan") is None
@@ -181,7 +151,7 @@ def test_processes_and_workers_see_other_patients(slices, monkeypatch):
 
         def make_slabs(seed, made=made):
             made.append(seed)
-            yield tiny_slab(0)
+            yield pair_slab(0)
 
         monkeypatch.setattr(slices, "make_slabs", make_slabs)
         information = SimpleNamespace(id=worker, num_workers=2, seed=worker)
