@@ -93,15 +93,7 @@ class ContrastSynthWidget(ScriptedLoadableModuleWidget):
 
 
 class ContrastSynthLogic(ScriptedLoadableModuleLogic):
-    """The parameter node that keeps the panel's state, and the list of the methods."""
-
-    def methodsAsText(self):
-        """Return the declared methods, as a person reads them."""
-        import ContrastSynthLib.methods  # noqa: F401  (declares them)
-        from ContrastSynthLib.registry import METHODS
-        from ContrastSynthLib.registry.describe import methods_as_text
-
-        return methods_as_text(METHODS.values())
+    """The parameter node that keeps the panel's state."""
 
 
 class ContrastSynthTest(ScriptedLoadableModuleTest):
