@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -78,10 +78,18 @@ def evaluate(
     """
     _check(normalise, reference=reference, synthetic=synthetic, pre=pre, post=post)
     inside, brain_from, notes = _brain(brain, reference, synthetic, pre, post)
+    lesions = None
+    if pre is not None and post is not None:  # first, while little else is held in memory
+        progress(0.0, "Looking for missed and invented enhancement")
+        lesions = enhancement_of(
+            reference, synthetic, pre=pre, post=post, brain=inside, threshold=threshold
+        )
     images = _pair(reference, synthetic, pre, inside, normalise)
-    progress(0.0, "Measuring in the brain")
+    progress(0.3, "Measuring in the brain")
     regions = {"brain": _measured(images, inside)}
-    residual = images.synthetic - images.reference
+    spectrum = nps(
+        images.synthetic - images.reference, spacing_mm=reference.grid.spacing_mm, mask=inside
+    )
     report: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "normalisation": normalise,
@@ -90,16 +98,12 @@ def evaluate(
         "data_range_from": images.data_range_from,
         "brain_from": brain_from,
         "regions": regions,
-        "noise": nps(residual, spacing_mm=reference.grid.spacing_mm, mask=inside).as_dict(),
+        "noise": spectrum.as_dict(),
     }
-    if pre is not None and post is not None:
-        progress(0.4, "Measuring in the uptake")
-        found = uptake(pre, post, inside, threshold=threshold, convention=convention)
+    if lesions is not None and pre is not None and post is not None:
+        progress(0.6, "Measuring in the uptake")
+        found = _without_maps(uptake(pre, post, inside, threshold=threshold, convention=convention))
         regions["uptake"] = _measured(images, found.binary)
-        progress(0.6, "Looking for missed and invented enhancement")
-        lesions = enhancement_of(
-            reference, synthetic, pre=pre, post=post, brain=inside, threshold=threshold
-        )
         report |= _with_uptake(images, found, lesions, reference, pre, post, normalise)
     if mask is not None:
         progress(0.8, "Measuring in the mask")
@@ -279,6 +283,12 @@ def _measured(images: _Pair, where: BoolArray) -> dict[str, Any]:
         data_range=images.data_range,
         voxel_ml=images.voxel_ml,
     )
+
+
+def _without_maps(found: UptakeResult) -> UptakeResult:
+    """Return an uptake without its maps of floats, for less memory."""
+    none = np.zeros((0, 0, 0), dtype=np.float32)
+    return replace(found, soft=none, difference=none)
 
 
 def _settings_and_size(found: UptakeResult) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from ContrastSynthLib.errors import RequestError
 
 SWITCH = "CONTRASTSYNTH_MEMORY_CHECK"
 """Environment variable: ``off`` starts a run that is not expected to fit."""
-EVALUATION_BYTES_PER_VOXEL = 70
+EVALUATION_BYTES_PER_VOXEL = 60
 """Measured: the peak of ``evaluate`` with pre and post, above what Python itself takes."""
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 

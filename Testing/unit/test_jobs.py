@@ -55,8 +55,12 @@ def test_stdout_holds_json_lines_and_nothing_else(inputs, tmp_path):
     assert "a library that prints" in done.stderr
     assert "and one in C" in done.stderr
     assert {line["schema_version"] for line in lines} == {1}
-    assert [line["type"] for line in lines[:-1]] == ["progress"] * (len(lines) - 1)
-    fractions = [line["fraction"] for line in lines[:-1]]
+    (estimate,) = [line for line in lines if line["type"] == "estimate"]
+    assert estimate["seconds"] > 0
+    assert estimate["bytes"] > 1e7
+    reports = [line for line in lines[:-1] if line is not estimate]
+    assert {line["type"] for line in reports} == {"progress"}
+    fractions = [line["fraction"] for line in reports]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1
     assert lines[-1]["type"] == "result"
