@@ -42,36 +42,55 @@ def make_table(folder: Path) -> Path:
     return table
 
 
-def batch_s(table: Path, workers: int) -> float:
-    """Return the seconds of the whole command, from its start to its end."""
+def batch_s(table: Path, how: str) -> float:
+    """Return the seconds of the whole command with the option ``how``, from start to end."""
     with tempfile.TemporaryDirectory(dir=table.parent) as out:
         words = ["batch", "physics_dose", f"--cases={table}", f"--out={out}"]
-        command = [sys.executable, "-m", "ContrastSynthLib", *words, f"--workers={workers}"]
+        command = [sys.executable, "-m", "ContrastSynthLib", *words, how]
         start = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True)
         return time.perf_counter() - start
 
 
 @cache
-def times_s() -> dict[int, float]:
-    """Return the least seconds with one and with two workers, measured in turn."""
-    taken: dict[int, list[float]] = {1: [], 2: []}
-    with tempfile.TemporaryDirectory() as folder:
+def times_s() -> dict[str, float]:
+    """Return the least seconds with one worker, two, and a cluster of two, measured in turn."""
+    from distributed import LocalCluster
+
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        ways = {
+            "one": "--workers=1",
+            "two": "--workers=2",
+            "cluster": f"--scheduler={cluster.scheduler_address}",
+        }
+        taken: dict[str, list[float]] = {name: [] for name in ways}
         table = make_table(Path(folder))
         for _ in range(REPEATS):
-            for workers, times in taken.items():
-                times.append(batch_s(table, workers))
-                print(f"  {workers} workers: {times[-1]:.1f} s", file=sys.stderr, flush=True)
-    return {workers: min(times) for workers, times in taken.items()}
+            for name, how in ways.items():
+                taken[name].append(batch_s(table, how))
+                print(f"  {name}: {taken[name][-1]:.1f} s", file=sys.stderr, flush=True)
+    return {name: min(times) for name, times in taken.items()}
 
 
 def two_workers() -> Ratio:
     """Two workers against one; above the limit they gain less than is promised."""
+    return _against_one("two", "two workers")
+
+
+def a_cluster_of_two() -> Ratio:
+    """Two workers of a Dask cluster that runs already, as by ``--scheduler``, against one."""
+    return _against_one("cluster", "a Dask cluster of two processes")
+
+
+def _against_one(name: str, title: str) -> Ratio:
     return Ratio(
-        f"physics_dose on {CASES} whole volumes with two workers",
-        times_s()[2],
-        f"with one ({os.cpu_count()} processors, load {os.getloadavg()[0]:.1f})",
-        times_s()[1],
+        f"physics_dose on {CASES} whole volumes with {title}",
+        times_s()[name],
+        f"with one worker ({os.cpu_count()} processors, load {os.getloadavg()[0]:.1f})",
+        times_s()["one"],
         "s",
         limit=1 / LEAST_SPEEDUP,
     )
@@ -79,3 +98,4 @@ def two_workers() -> Ratio:
 
 if __name__ == "__main__":
     print(two_workers())
+    print(a_cluster_of_two())

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from batch import two_workers
+from batch import a_cluster_of_two, two_workers
 from inversion import (
     evaluations_to_adams_objective,
     image_at_adams_objective,
@@ -78,6 +78,7 @@ BENCHMARKS: list[Callable[[], Ratio]] = [
     volume_beside_slices,
     time_of_24_slices,
     two_workers,
+    a_cluster_of_two,
 ]
 
 
