@@ -301,6 +301,21 @@ def test_what_is_no_scan_is_refused_before_a_run(tab, nodes):
     assert colours.GetName() not in entries(tab.inputs.selectors["pre"])
 
 
+def test_a_message_of_the_worker_names_the_node_and_no_temporary_file(tab, nodes):
+    choose_dose(tab, nodes)
+    array = slicer.util.arrayFromVolume(nodes["post"])
+    array[:] = 7.0
+    slicer.util.arrayFromVolumeModified(nodes["post"])
+    press(tab.run.apply_button)
+    pump(lambda: not tab.run.running, 60.0)
+    message = tab.run.message.plainText
+    assert "every voxel is 7" in message
+    assert nodes["post"].GetName() in message
+    for text in (message, tab.run.log.plainText):
+        assert ".nrrd" not in text
+        assert str(slicer.app.temporaryPath) not in text
+
+
 def test_other_grids_need_a_choice_of_alignment(tab, nodes, patient):
     other = sample_patient(size=(40, 48, 32)).scans["post"]
     node = add_volume("T1 post coarse", other)

@@ -1,6 +1,8 @@
 """A button that runs a command, progress, Cancel, log and what became of it, for a tab."""
 
 import logging
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import ctk
@@ -31,6 +33,7 @@ class RunSection:
     def __init__(self, apply, finished, title: str = "", ready: str = ""):
         """Make the section; ``ready`` is the button's tooltip where nothing is missing."""
         self._finished, self._job, self._reference = finished, None, None
+        self._names = {}  # of nodes, by the temporary files that the worker reads
         self._blocked, self._ready = "", ready or _("Run the method.")
         self.listeners = []
         self.widget = qt.QWidget()
@@ -90,7 +93,9 @@ class RunSection:
         self._reference = reference_node
         try:
             job = self._job = Job(parent=Path(slicer.app.temporaryPath))
-            job.start(arguments(bridge.write_inputs(nodes, job.folder), job.results))
+            files = bridge.write_inputs(nodes, job.folder)
+            self._names = names_of_files(files, nodes) | {f"{job.folder}{os.sep}": ""}
+            job.start(arguments(files, job.results))
         except (ContrastSynthError, OSError, RuntimeError) as error:
             self._drop("failed", str(error))
             return
@@ -138,6 +143,7 @@ class RunSection:
     def _handle(self, event) -> None:
         if self._job is None:  # dropped by what handled the event before
             return
+        event = replace(event, text=with_names(event.text, self._names))
         if event.kind == "progress":
             self.progress_bar.value = round(100 * event.fraction)
             self.progress_label.text = event.text
@@ -180,3 +186,21 @@ class RunSection:
         )
         self.cancel_button.enabled = running
         self.progress_bar.visible = self.progress_label.visible = running
+
+
+def names_of_files(files: dict, nodes: dict) -> dict:
+    """Return the name of the node behind each temporary file, in quotes, by the file's path."""
+    names = {}
+    for role, paths in files.items():
+        given = nodes[role]
+        several = list(given) if isinstance(given, (list, tuple)) else [given]
+        for path, node in zip(paths, several, strict=False):
+            names[str(path)] = f"'{node.GetName()}'"
+    return names
+
+
+def with_names(text: str, names: dict) -> str:
+    """Return a message of the worker with the names of nodes in place of temporary files."""
+    for path, name in names.items():
+        text = text.replace(path, name)
+    return text
