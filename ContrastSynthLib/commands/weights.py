@@ -16,7 +16,7 @@ from ContrastSynthLib.weights.bundles import (
     look_up,
     read_bundle,
     user_folder,
-    verify,
+    verified_model,
 )
 from ContrastSynthLib.weights.storage import import_bundle
 from ContrastSynthLib.weights.tensors import check_network, check_tensors
@@ -52,8 +52,7 @@ def verify_weights(options: Namespace, lines: JsonLines | None) -> None:
     for name in named:
         try:
             bundle = look_up(name) if options.names else read_bundle(Path(name))
-            verify(bundle)
-            shapes = check_tensors((bundle.folder / MODEL).read_bytes(), bundle.folder / MODEL)
+            shapes = check_tensors(verified_model(bundle), bundle.folder / MODEL)
             check_network(bundle.metadata, shapes, bundle.folder / MODEL)
         except (MissingError, RequestError) as error:
             damaged.append(str(error))

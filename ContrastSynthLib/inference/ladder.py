@@ -7,7 +7,7 @@ first piece, so that a result is computed in one precision throughout.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -85,24 +85,19 @@ def run_pieces(
     """
     home = next((tensor.device for tensor in network.state_dict().values()), "cpu")
     modes = {module: module.training for module in network.modules()}
-    too_large: list[Attempt] = []
     try:
         network.eval()
-        for attempt in _attempts(network, pieces, device):
-            if too_large:
-                warn(_memory_warning(too_large[-1], attempt))
-            outputs = unless_out_of_memory(
-                attempt.device, partial(_run_all, network, attempt, progress)
-            )
-            if outputs is not None:
-                record["memory"] = _memory_record(attempt, too_large, _precision(attempt.device))
-                return outputs
-            too_large.append(attempt)
+        return _first_attempt_that_fits(
+            _attempts(network, pieces, device),
+            lambda attempt: _run_all(network, attempt, progress),
+            precision=_precision,
+            warn=warn,
+            record=record,
+        )
     finally:
         network.to(home)
         for module, training in modes.items():
             module.training = training
-    raise RequestError(TOO_LITTLE_MEMORY)
 
 
 def first_that_fits(
@@ -118,20 +113,47 @@ def first_that_fits(
     The first attempt has ``batch`` slices at once on ``device``; the batch is halved down to one,
     then the CPU is used. Records, warnings and errors are those of :func:`run_pieces`.
     """
+    return _first_attempt_that_fits(
+        (
+            Attempt(where, size, SLICES)
+            for where in dict.fromkeys((device, "cpu"))
+            for size in _halved(batch)
+        ),
+        lambda attempt: compute(attempt.device, attempt.batch),
+        precision=lambda device: "float32",
+        warn=warn,
+        record=record,
+    )
+
+
+def _first_attempt_that_fits(
+    attempts: Iterable[Attempt],
+    compute: Callable[[Attempt], Found],
+    *,
+    precision: Callable[[str], str],
+    warn: Callable[[str], None],
+    record: dict[str, Any],
+) -> Found:
+    """Return what the first attempt computes for which memory suffices, and record it.
+
+    ``precision`` names that of a device. Raises RequestError when memory suffices for none.
+    """
     too_large: list[Attempt] = []
-    for where in dict.fromkeys((device, "cpu")):
-        size = batch
-        while size:
-            attempt = Attempt(where, size, SLICES)
-            if too_large:
-                warn(_memory_warning(too_large[-1], attempt))
-            found = unless_out_of_memory(where, partial(compute, where, size))
-            if found is not None:
-                record["memory"] = _memory_record(attempt, too_large, "float32")
-                return found
-            too_large.append(attempt)
-            size //= 2
+    for attempt in attempts:
+        if too_large:
+            warn(_memory_warning(too_large[-1], attempt))
+        found = unless_out_of_memory(attempt.device, partial(compute, attempt))
+        if found is not None:
+            record["memory"] = _memory_record(attempt, too_large, precision(attempt.device))
+            return found
+        too_large.append(attempt)
     raise RequestError(TOO_LITTLE_MEMORY)
+
+
+def _halved(batch: int) -> Iterator[int]:
+    while batch:
+        yield batch
+        batch //= 2
 
 
 def _attempts(network: Module, pieces: Pieces, device: str) -> Iterator[Attempt]:
@@ -141,10 +163,8 @@ def _attempts(network: Module, pieces: Pieces, device: str) -> Iterator[Attempt]
         while tried is not None:
             # Where memory did not suffice for the estimate, the attempt with one piece follows.
             estimated = unless_out_of_memory(where, partial(_estimate, network, tried, where))
-            batch = min(estimated or 1, tried.count)
-            while batch:
+            for batch in _halved(min(estimated or 1, tried.count)):
                 yield Attempt(where, batch, tried)
-                batch //= 2
             tried = tried.smaller()
 
 

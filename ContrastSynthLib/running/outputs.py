@@ -17,7 +17,7 @@ from ContrastSynthLib.running.inputs import Inputs
 from ContrastSynthLib.volumes import Series, Volume
 
 FULL_DOSE = {"pre": 0.0, "post": 1.0}
-"""Share of the full dose that a role stands for, where its file does not tell."""
+"""Share of the full dose that a role stands for, where its file does not say."""
 
 
 def as_volumes(
@@ -105,7 +105,7 @@ def describe_outputs(
             }
         else:
             entry["sha256"] = output.sha256()
-        told = {
+        known = {
             "units_of": declared.units_of,
             "unit": declared.unit or None,
             "low": declared.low,
@@ -113,5 +113,5 @@ def describe_outputs(
             "labels": {str(n): title for n, title in declared.labels.items()} or None,
             "dose_fraction": output.acquisition.dose_fraction,
         }
-        described[name] = entry | {k: v for k, v in told.items() if v is not None}
+        described[name] = entry | {k: v for k, v in known.items() if v is not None}
     return described

@@ -18,7 +18,6 @@ from ContrastSynthLib.volumes import Series, Volume
 
 PROVENANCE = "provenance.json"
 
-
 MARK = r"^(SYNTHETIC )?by ContrastSynth \S+ \w+, for research only"
 """The mark of a volume that a run made; NIfTI's begins with the word."""
 

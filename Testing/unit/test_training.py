@@ -16,7 +16,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from training_slabs import pair_slab, write_pool
+from training_slabs import pair_slab, power_failure, write_pool
 
 for package in ("monai", "lightning_fabric", "safetensors", "tensorboard"):
     pytest.importorskip(package)
@@ -279,18 +279,8 @@ def test_features_that_broke_off_go_on_as_if_they_had_not(one_batch, pool, tmp_p
     options = ("--data", pool, "--keep-every", 25)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train("train_features", whole, *options, steps=75)
-    learner = importlib.import_module("loop.learner").Learner
-    descend, steps = learner.descend, itertools.count(1)
-
-    def until_the_power_goes(*given):
-        if next(steps) > 40:
-            raise KeyboardInterrupt
-        return descend(*given)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(learner, "descend", until_the_power_goes)
-        with pytest.raises(KeyboardInterrupt):
-            train("train_features", broken, *options, steps=75)
+    with power_failure(monkeypatch, after=40):
+        train("train_features", broken, *options, steps=75)
     assert [row["step"] for row in curves(broken)] == [25]
     train("train_features", broken, *options, steps=75)
     assert curves(broken) == curves(whole)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import importlib
-import itertools
 import os
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from training_slabs import SIZE, dose_slab, write_pool
+from training_slabs import SIZE, dose_slab, power_failure, write_pool
 
 for package in ("monai", "lightning_fabric", "safetensors", "tensorboard"):
     pytest.importorskip(package)
@@ -239,18 +238,8 @@ def assert_the_same_run(one: Path, other: Path) -> None:
 def test_a_run_that_broke_off_goes_on_as_if_it_had_not(one_image, tmp_path, monkeypatch):
     options = options_of(one_image, steps=75, every=25)
     train(tmp_path / "whole", *options)
-    learner = importlib.import_module("loop.learner").Learner
-    descend, steps = learner.descend, itertools.count(1)
-
-    def until_the_power_goes(*given):
-        if next(steps) > 40:
-            raise KeyboardInterrupt
-        return descend(*given)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(learner, "descend", until_the_power_goes)
-        with pytest.raises(KeyboardInterrupt):
-            train(tmp_path / "broken", *options)
+    with power_failure(monkeypatch, after=40):
+        train(tmp_path / "broken", *options)
     assert torch.load(tmp_path / "broken" / "checkpoint.pt", weights_only=True)["step"] == 25
     assert len(curves(tmp_path / "broken")) == 1
     train(tmp_path / "broken", *options)

@@ -1,8 +1,11 @@
-"""Small slabs to train on, made of smooth noise, and one thread: for the tests of the training."""
+"""What tests of the training share: small slabs of smooth noise, one thread, a power failure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +24,23 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@contextmanager
+def power_failure(monkeypatch: pytest.MonkeyPatch, after: int) -> Iterator[None]:
+    """Break off the training inside, after so many steps; fails where it comes to its end."""
+    learner = importlib.import_module("loop.learner").Learner
+    descend, steps = learner.descend, itertools.count(1)
+
+    def until_the_power_goes(*given):
+        if next(steps) > after:
+            raise KeyboardInterrupt
+        return descend(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(learner, "descend", until_the_power_goes)
+        with pytest.raises(KeyboardInterrupt):
+            yield
 
 
 def write_pool(folder: Path, slab: Callable[[int], np.ndarray]) -> Path:
