@@ -81,6 +81,7 @@ class Job:
         self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
         self.results = self.folder / "results"
         self.over = False
+        self.held = False  # set while the last event is handled: whoever did closes the job
         self._python, self._worker = python, worker
         self._process: subprocess.Popen[bytes] | None = None
         self._threads: list[threading.Thread] = []
@@ -130,7 +131,8 @@ class Job:
     def poll(self, handle: Callable[[Event], None]) -> bool:
         """Hand on what happened since the last call, at once; True while there is more to come.
 
-        The final event comes once and last. When it was handled, well or not, the job is closed.
+        The final event comes once and last. When it was handled, well or not, the job is closed,
+        unless its handler holds it.
         """
         if not self.running:
             return False
@@ -150,7 +152,8 @@ class Job:
             try:
                 handle(event)
             finally:
-                self.close()
+                if not self.held:
+                    self.close()
         return self.running
 
     def cancel(self) -> None:

@@ -40,6 +40,7 @@ class SphereParameters(SliceParameters):
     key="sphere",
     title="SPHERE: pre-contrast from post-contrast",
     task="pre",
+    recommended=True,
     inputs={"post": Input("Post-contrast")},
     outputs={
         "pre": Output("Synthetic pre-contrast", units_of="post", dose=0),

@@ -28,6 +28,7 @@ def method_as_dict(method: Method) -> dict[str, Any]:
         "presets": {name: dict(values) for name, values in method.presets.items()},
         "preset_titles": {name: method.preset_title(name) for name in method.presets},
         "can_preview": method.can_preview,
+        "recommended": method.recommended,
         "networks": {
             name: {
                 "weights": network.weights or name,

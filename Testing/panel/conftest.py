@@ -13,13 +13,8 @@ from ContrastSynthLib.running.request import Request
 from ContrastSynthLib.running.run import run
 
 QUICKER_MS = {
-    "widgets.node_selectors": {"PICK_AFTER_MS": 10},
+    "panel": {"SETTLE_MS": 10, "LOOK_MS": 50},
     "widgets.run_section": {"POLL_MS": 20},
-    "tabs.synthesise": {"PICK_AFTER_MS": 10},
-    "tabs.kinetics": {"PICK_AFTER_MS": 10},
-    "tabs.quality": {"PICK_AFTER_MS": 10},
-    "tabs.uptake": {"UPDATE_AFTER_MS": 20},
-    "tabs.profile": {"VALUES_AFTER_MS": 60},
 }
 """Waits of the panel for a person's sake, by module; hundreds of tests need not wait as long."""
 

@@ -34,13 +34,13 @@ def tab(panel):
 def nodes(tab, small):
     names = {"pre": "T1 pre", "post": "T1 post Gd"}
     found = {role: add_volume(name, small[role]) for role, name in names.items()}
-    pump(lambda: not tab._pick_timer.active)
+    settled(panel)
     return found
 
 
 def show(tab, key):
-    pick(tab.method_combo, METHODS[key].title)
-    pump(lambda: not tab._pick_timer.active)
+    pick(tab.form.method_combo, METHODS[key].title)
+    settled(panel)
 
 
 def apply(tab):
@@ -159,7 +159,7 @@ def test_a_sequence_without_times_is_refused_before_a_run(tab, series):
 
 
 def test_a_series_alone_has_no_preview(tab, series):
-    assert not tab.preview_box.isVisible()
+    assert not tab.preview.box.isVisible()
 
 
 # Random numbers and two networks
@@ -167,22 +167,22 @@ def test_a_series_alone_has_no_preview(tab, series):
 
 def test_random_pair_shows_and_takes_a_seed(host, tab, nodes):
     show(tab, "physics_pre")
-    assert not tab.seed.widget.isVisible()
+    assert not tab.form.seed.widget.isVisible()
     show(tab, "toy_random_pair")
-    assert tab.seed.widget.isVisible()
-    assert not tab.seed.label.isVisible()
+    assert tab.form.seed.widget.isVisible()
+    assert not tab.form.seed.label.isVisible()
     first = apply(tab)
-    used = tab.seed.state()["toy_random_pair"]["used"]
+    used = tab.form.seed.state()["toy_random_pair"]["used"]
     assert f"Seed: {used}." in first
-    assert tab.seed.label.text == f"The last run used {used}."
-    type_text(tab.seed.edit, str(used))
+    assert tab.form.seed.label.text == f"The last run used {used}."
+    type_text(tab.form.seed.edit, str(used))
     apply(tab)
     one, two = (result(f"T1 post Gd low SYNTHETIC{n}") for n in ("", "_1"))
     np.testing.assert_array_equal(*map(slicer.util.arrayFromVolume, (one, two)))
-    type_text(tab.seed.edit, "-3")
+    type_text(tab.form.seed.edit, "-3")
     assert not tab.run.apply_button.enabled
     assert "is not one whole number from 0" in tab.run.apply_button.toolTip
-    type_text(tab.seed.edit, "7")
+    type_text(tab.form.seed.edit, "7")
     assert tab.run.apply_button.enabled
     host.app.moduleManager().reload("ContrastSynth")
     again = host.open_module().panel.synthesise
@@ -192,23 +192,23 @@ def test_random_pair_shows_and_takes_a_seed(host, tab, nodes):
 
 def test_random_pair_has_weights_for_each_network(tab, nodes):
     show(tab, "toy_random_pair")
-    assert list(tab.weights.combos) == ["smoother", "dropper"]
-    assert entries(tab.weights.combos["smoother"])[1:] == ["toy_smoother 1.0"]
-    assert entries(tab.weights.combos["dropper"])[1:] == ["toy_dropper 1.0"]
-    assert tab.weights.label.text == "Used: toy_smoother 1.0; toy_dropper 1.0."
-    pick(tab.weights.combos["dropper"], "toy_dropper 1.0")
-    (chosen,) = tab.weights.chosen.items()
+    assert list(tab.form.weights.combos) == ["smoother", "dropper"]
+    assert entries(tab.form.weights.combos["smoother"])[1:] == ["toy_smoother 1.0"]
+    assert entries(tab.form.weights.combos["dropper"])[1:] == ["toy_dropper 1.0"]
+    assert tab.form.weights.label.text == "Used: toy_smoother 1.0; toy_dropper 1.0."
+    pick(tab.form.weights.combos["dropper"], "toy_dropper 1.0")
+    (chosen,) = tab.form.weights.chosen.items()
     assert chosen[0] == "dropper"
     assert chosen[1].startswith("toy_dropper-1.0-")
     fit_height(tab.widget.window(), WIDTH)
     assert cut_off(tab.widget) == []
     pick(tab.parameters.fields["dropout"].widget, "Off")
-    assert list(tab.weights.combos) == ["smoother"]
-    assert tab.weights.chosen is None
+    assert list(tab.form.weights.combos) == ["smoother"]
+    assert tab.form.weights.chosen is None
     assert tab.run.apply_button.enabled
     pick(tab.parameters.fields["dropout"].widget, "On")
-    assert tab.weights.chosen == dict([chosen])
-    combo = tab.weights.combos["dropper"]
+    assert tab.form.weights.chosen == dict([chosen])
+    combo = tab.form.weights.combos["dropper"]
     assert combo.itemData(combo.currentIndex) == chosen[1]
 
 
@@ -226,7 +226,7 @@ def test_slab_runs_with_its_optional_input(tab, nodes, small):
     assert apply(tab).startswith("Done: T1 pre post SYNTHETIC.")
     node = result("T1 pre post SYNTHETIC")
     assert set(provenance_of(node)["inputs"]) == {"pre", "t2"}
-    assert not tab.seed.widget.isVisible()
+    assert not tab.form.seed.widget.isVisible()
 
 
 # Labels and a map, by iterations

@@ -58,8 +58,8 @@ def tab(host, versions):
 
 
 def show(tab, key):
-    pick(tab.method_combo, METHODS[key].title)
-    pump(lambda: not tab._pick_timer.active)
+    pick(tab.form.method_combo, METHODS[key].title)
+    settled(panel)
 
 
 def test_what_is_missing_is_reported_where_it_is_missing(tab):

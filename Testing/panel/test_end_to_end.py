@@ -164,7 +164,7 @@ def test_two_scans_become_a_scene_that_holds_everything(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     tab = host.open_module().panel.synthesise
     nodes = {role: load(path, NAMES[role]) for role, path in scans.items()}
-    pump(lambda: not tab._pick_timer.active)
+    settled(panel)
     assert longest_block_of_both_runs(tab, nodes, monkeypatch) < LONGEST_BLOCK_S
     expected = what_the_command_line_makes(scans, tmp_path)
     uptake, made = read_volume(expected[UPTAKE]), slicer.mrmlScene.GetFirstNodeByName(PRE)
@@ -190,11 +190,11 @@ def test_two_scans_become_a_scene_that_holds_everything(
 
 def longest_block_of_both_runs(tab, nodes, monkeypatch):
     """Run a network, then the signal equation, as a person does."""
-    pick(tab.method_combo, METHODS["sphere"].title)
+    pick(tab.form.method_combo, METHODS["sphere"].title)
     pick(tab.parameters.preset_combo, "Fast")
     pick(tab.inputs.selectors["post"], nodes["post"])
     first = apply(tab, monkeypatch)
-    pick(tab.method_combo, METHODS["physics_dose"].title)
+    pick(tab.form.method_combo, METHODS["physics_dose"].title)
     for role, node in nodes.items():
         pick(tab.inputs.selectors[role], node)
     type_text(tab.parameters.fields["dose"].widget, DOSE)

@@ -95,7 +95,7 @@ def add_result(nodes, scans, text):
 def start(panel, preset="Signal equation", method="lip_car"):
     """Apply a method under Synthesise, and look at the inversion again."""
     tab = show_tab(panel, "synthesise")
-    pick(tab.method_combo, METHODS[method].title)
+    pick(tab.form.method_combo, METHODS[method].title)
     if preset:
         pick(tab.parameters.preset_combo, preset)
     press(tab.run.apply_button)
@@ -358,7 +358,7 @@ def test_nothing_is_cut_off_in_a_narrow_panel(panel, tab, result):
 def test_the_real_solver_is_watched(panel, tab, nodes):
     pytest.importorskip("torch", reason="the solvers need torch")
     synthesise = show_tab(panel, "synthesise")
-    pick(synthesise.method_combo, METHODS["lip_car"].title)
+    pick(synthesise.form.method_combo, METHODS["lip_car"].title)
     pick(synthesise.parameters.preset_combo, "Signal equation")
     type_text(synthesise.parameters.fields["iterations"].widget, "4")
     press(synthesise.run.apply_button)

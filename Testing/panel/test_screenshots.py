@@ -72,7 +72,7 @@ def compared(widget):
 @pytest.mark.parametrize("key", sorted(METHODS))
 def test_the_synthesise_tab(widget, folder, key):
     tab = widget.panel.synthesise
-    pick(tab.method_combo, METHODS[key].title)
+    pick(tab.form.method_combo, METHODS[key].title)
     if key == "physics_dose":
         press(tab.run.apply_button)
         pump(lambda: not tab.run.running, 60.0)
@@ -124,7 +124,7 @@ def test_the_kinetics_tab(widget, folder):
     bridge.mask_to_segmentation(scene, mask, slicer.util.getNode("T1 pre"), "lesion")
     tab = show_tab(widget.panel, "kinetics")
     take(widget, folder / "kinetics_before.png")
-    pump(lambda: not tab._pick_timer.active)
+    settled(panel)
     press(tab.measure_button)
     tab.phases.slider.setValue(2)
     take(widget, folder / "kinetics.png")
@@ -171,7 +171,7 @@ def take(widget, path):
 
 
 def run_method(tab, key):
-    pick(tab.method_combo, METHODS[key].title)
+    pick(tab.form.method_combo, METHODS[key].title)
     press(tab.run.apply_button)
     pump(lambda: not tab.run.running, 60.0)
 
@@ -182,7 +182,7 @@ def test_the_quality_tab(widget, folder):
     show_tab(widget.panel, "synthesise")
     run_method(widget.panel.synthesise, "physics_pre")
     show_tab(widget.panel, "quality")
-    pump(lambda: not tab._pick_timer.active)
+    settled(panel)
     press(tab.run.apply_button)
     pump(lambda: not tab.run.running, 60.0)
     take(widget, folder / "quality_measured.png")
@@ -241,7 +241,7 @@ def test_what_is_missing_and_the_log(widget, folder, monkeypatch):
 
     monkeypatch.setattr(dependencies, "version", nothing)
     tab = widget.panel.synthesise
-    pick(tab.method_combo, METHODS["sphere"].title)
+    pick(tab.form.method_combo, METHODS["sphere"].title)
     press(tab.dependencies.button)
     tab.run.log_section.collapsed = False
     path = screenshot(widget, folder / "synthesise_missing.png", width=WIDTH)
@@ -250,7 +250,7 @@ def test_what_is_missing_and_the_log(widget, folder, monkeypatch):
 
 def test_the_synthesise_tab_with_a_preview(widget, folder):
     tab = widget.panel.synthesise
-    pick(tab.method_combo, METHODS["physics_dose"].title)
+    pick(tab.form.method_combo, METHODS["physics_dose"].title)
     tab.parameters.fields["dose"].widget.value = 0.25
-    pump(lambda: tab.preview_label.text.startswith("SYNTHETIC"), 20.0)
+    pump(lambda: tab.preview.label.text.startswith("SYNTHETIC"), 20.0)
     assert screenshot(widget, folder / "synthesise_preview.png", width=WIDTH).is_file()

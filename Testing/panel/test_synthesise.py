@@ -15,7 +15,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
 from host import close_scene, cut_off, entries, fit_height, pick, press, pump, type_text
-from scans import add_volume
+from scans import add_volume, open_sections, settled
 
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.registry import METHODS, declared_parameters
@@ -35,17 +35,17 @@ def tab(panel):
 
 
 @pytest.fixture
-def nodes(tab, patient):
+def nodes(panel, tab, patient):
     """The sample patient in the scene, under names as scanners give them."""
     names = {"pre": "T1 pre", "post": "T1 post Gd", "low": "T1 low dose", "corrupted": "moved"}
     found = {role: add_volume(name, patient.scans[role]) for role, name in names.items()}
-    pump(lambda: not tab._pick_timer.active)
+    settled(panel)
     return found
 
 
 def show(tab, key):
     """Choose a method by its title."""
-    pick(tab.method_combo, METHODS[key].title)
+    pick(tab.form.method_combo, METHODS[key].title)
 
 
 def apply(tab, timeout_s=RUN_S):
@@ -78,7 +78,7 @@ def test_a_dose_is_what_the_library_makes_of_it(tab, nodes):
     given = {role: bridge.volume_from_node(nodes[role]) for role in ("pre", "post")}
     expected = run(Request("physics_dose", given, {"dose": 0.25}))
     ((name, node),) = result_nodes().items()
-    assert name == "T1 pre low SYNTHETIC"
+    assert name == "SYNTHETIC low, dose 0.25, physics_dose: T1 pre"
     array = slicer.util.arrayFromVolume(node)
     assert array.dtype == np.float32
     np.testing.assert_array_equal(array, expected.outputs["low"].array)
@@ -338,12 +338,12 @@ def test_names_pick_volumes_but_not_over_a_persons_choice(tab, nodes, patient):
     assert tab.inputs.nodes() == {"pre": nodes["pre"], "post": nodes["post"]}
     pick(tab.inputs.selectors["post"], nodes["corrupted"])
     add_volume("FLAIR", patient.scans["low"])
-    pump(lambda: not tab._pick_timer.active)
+    settled(panel)
     assert tab.inputs.nodes()["post"] is nodes["corrupted"]
     show(tab, "physics_pre")
     assert tab.inputs.nodes() == {"post": nodes["corrupted"]}
     slicer.mrmlScene.RemoveNode(nodes["corrupted"])
-    pump(lambda: not tab._pick_timer.active)
+    settled(panel)
     assert tab.inputs.nodes() == {"post": nodes["post"]}
 
 
@@ -373,13 +373,13 @@ def test_every_declared_parameter_has_a_widget_with_its_default(tab, key):
                 entry.param.high,
             )
     assert list(tab.inputs.selectors) == [*METHODS[key].inputs, "mask"]
-    assert METHODS[key].intended_use in tab.about_label.text
+    assert METHODS[key].intended_use in tab.form.about_label.text
 
 
 @pytest.mark.parametrize("key", list(METHODS))
 def test_nothing_is_cut_off_in_a_narrow_panel(tab, nodes, key):
     show(tab, key)
-    tab.device.widget.collapsed = tab.run.log_section.collapsed = False
+    tab.form.device.widget.collapsed = tab.run.log_section.collapsed = False
     tab.run.show_message("failed", "x" * 500)
     whole = tab.widget.window()
     assert whole.minimumSizeHint.width() <= WIDTH
@@ -425,31 +425,31 @@ def test_the_settings_of_a_scan_are_shown_and_not_sent(tab, nodes):
 
 
 def test_methods_stand_under_their_tasks_by_title(tab):
-    titles = entries(tab.method_combo)
+    titles = entries(tab.form.method_combo)
     assert {method.title for method in METHODS.values()} < set(titles)
     assert titles.index("Pre-contrast from post-contrast") == 0
     assert not set(METHODS) & set(titles)
-    model = tab.method_combo.model()
+    model = tab.form.method_combo.model()
     assert not model.flags(model.index(0, 0))
     assert model.flags(model.index(1, 0))
 
 
 def test_weights_are_listed_with_what_they_were_trained_on(tab):
     show(tab, "physics_dose")
-    assert not tab.weights.widget.isVisible()
+    assert not tab.form.weights.widget.isVisible()
     show(tab, "sphere")
-    assert tab.weights.widget.isVisible()
-    own, *listed = entries(tab.weights.combos["sphere"])
+    assert tab.form.weights.widget.isVisible()
+    own, *listed = entries(tab.form.weights.combos["sphere"])
     assert own == "The method's own"
     assert listed
     assert all(text.startswith("sphere ") for text in listed)
-    assert "trained on virtual patients" in tab.weights.label.text
-    assert not tab.weights.card.isVisible()
-    press(tab.weights.card_button)
-    assert tab.weights.card.isVisible()
-    assert "Not for diagnosis" in tab.weights.card.plainText
-    pick(tab.weights.combos["sphere"], listed[0])
-    assert tab.weights.chosen["sphere"].startswith("sphere-")
+    assert "trained on virtual patients" in tab.form.weights.label.text
+    assert not tab.form.weights.card.isVisible()
+    press(tab.form.weights.card_button)
+    assert tab.form.weights.card.isVisible()
+    assert "Not for diagnosis" in tab.form.weights.card.plainText
+    pick(tab.form.weights.combos["sphere"], listed[0])
+    assert tab.form.weights.chosen["sphere"].startswith("sphere-")
 
 
 def test_weights_that_are_not_there_are_reported(tab, nodes, monkeypatch):
@@ -462,10 +462,10 @@ def test_weights_that_are_not_there_are_reported(tab, nodes, monkeypatch):
         monkeypatch.setattr(module, "shipped_and_imported", list)
     show(tab, "lip_car")
     text = "The weights 'ph2l', 'pl2h' are not on this machine."
-    assert tab.weights.label.text.startswith(text)
-    assert tab.run.apply_button.toolTip == tab.weights.label.text
+    assert tab.form.weights.label.text.startswith(text)
+    assert tab.run.apply_button.toolTip == tab.form.weights.label.text
     pick(tab.parameters.preset_combo, "Signal equation")
-    assert tab.weights.label.text == "None are used."
+    assert tab.form.weights.label.text == "None are used."
     assert tab.run.apply_button.enabled
 
 
@@ -480,17 +480,17 @@ def test_devices_are_listed_when_their_section_is_opened(tab, monkeypatch):
     ]
     asked = []
     monkeypatch.setattr(devices, "list_devices", lambda: asked.append(1) or found)
-    assert entries(tab.device.combo) == ["Automatic: a GPU if there is one", "CPU"]
+    assert entries(tab.form.device.combo) == ["Automatic: a GPU if there is one", "CPU"]
     for collapsed in (False, True, False):
-        tab.device.widget.collapsed = collapsed
+        tab.form.device.widget.collapsed = collapsed
     assert asked == [1]
-    assert entries(tab.device.combo)[1:] == [
+    assert entries(tab.form.device.combo)[1:] == [
         "CPU",
         "NVIDIA GPU: A100",
         "Apple GPU (cannot be used)",
     ]
-    assert tab.device.label.text == "Apple GPU: not an Apple GPU"
-    pick(tab.device.combo, "NVIDIA GPU: A100")
+    assert tab.form.device.label.text == "Apple GPU: not an Apple GPU"
+    pick(tab.form.device.combo, "NVIDIA GPU: A100")
     assert tab.state()["device"] == "cuda:0"
 
 
@@ -522,7 +522,7 @@ def test_the_state_is_saved_and_restored_with_the_scene(host, tab, nodes, tmp_pa
     scene.Import()
     tab._edited()  # as a selector that sees the new nodes before the state is shown
     pump(lambda: tab.method.key == "physics_dose")
-    pump(lambda: not tab._pick_timer.active)
+    settled(panel)
     after = tab.state()
     assert {role: node.GetName() for role, node in after["nodes"].items()} == names
     assert {**after, "nodes": None} == {**before, "nodes": None}
@@ -568,5 +568,8 @@ def test_a_state_of_another_version_is_no_obstacle(host, tab, nodes, damage):
 
 
 def pick_device(tab, device):
-    tab.device.widget.collapsed = False
-    pick(tab.device.combo, tab.device.combo.itemText(tab.device.combo.findData(device)))
+    tab.form.device.widget.collapsed = False
+    pick(
+        tab.form.device.combo,
+        tab.form.device.combo.itemText(tab.form.device.combo.findData(device)),
+    )

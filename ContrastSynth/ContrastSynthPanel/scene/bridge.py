@@ -23,6 +23,7 @@ from ContrastSynthLib.files.series import SECONDS_PER, SEQUENCE_SUFFIX, write_se
 from ContrastSynthLib.geometry import LPS_TO_RAS, Grid
 from ContrastSynthLib.registry import MASK_ROLE
 from ContrastSynthLib.volumes import Volume, checked_times, times_of
+from ContrastSynthPanel.background import Elsewhere, run_through
 
 # Saved scenes hold these names: they are never changed.
 SYNTHETIC, METHOD = "ContrastSynth.Synthetic", "ContrastSynth.Method"
@@ -42,31 +43,48 @@ def volume_from_node(node, mask: bool = False, parent_of=None) -> Volume:
     node whose parent transform counts, by default ``node``. Raises RequestError for what is no
     volume, empty, not finite, of several components, sheared or under a non-linear transform.
     """
+    return run_through(reading_volume(node, mask, parent_of))
+
+
+def reading_volume(node, mask: bool = False, parent_of=None):
+    """Do what volume_from_node does as a task: the voxels are copied in a thread."""
     grid = world_grid(node, mask, parent_of)
-    array = np.array(slicer.util.arrayFromVolume(node), np.float32)  # a copy: the user works on
-    images.refuse_not_finite(node.GetName(), int((~np.isfinite(array)).sum()))
-    return Volume(array > 0 if mask else array, grid, *acquisition_of(node))
+    voxels, name = slicer.util.arrayFromVolume(node), node.GetName()
+    array = yield Elsewhere(copied, voxels, name, mask)
+    return Volume(array, grid, *acquisition_of(node))
+
+
+def copied(voxels: np.ndarray, name: str, mask: bool) -> np.ndarray:
+    """Return a copy of a node's voxels: a person works on with the node."""
+    array = np.array(voxels, np.float32)
+    images.refuse_not_finite(name, int(array.size - np.count_nonzero(np.isfinite(array))))
+    return array > 0 if mask else array
 
 
 def write_inputs(nodes_by_role: dict, folder: str | Path) -> dict[str, list[Path]]:
     """Write the nodes of all roles as NRRD; return the files of each role.
 
     A role has a volume node, a list of them, or a sequence node, which becomes one file that
-    holds all times; ``mask`` may be a segmentation too, taken onto the grid of the first scan.
-    Files are named by role and number only: a node often bears the patient's name. Raises
-    RequestError, naming the role.
+    holds all times; ``mask`` may be a segmentation too, taken onto the grid of the first scan, or
+    a Volume. Files are named by role and number only: a node often bears the patient's name.
+    Raises RequestError, naming the role.
     """
+    return run_through(writing_inputs(nodes_by_role, folder))
+
+
+def writing_inputs(nodes_by_role: dict, folder: str | Path):
+    """Do what write_inputs does as a task: read and written in threads."""
     paths = {}
     for role, given in nodes_by_role.items():
         try:
-            found = volumes_of_role(nodes_by_role, role)
+            found = yield from reading_role(nodes_by_role, role)
             if isinstance(given, slicer.vtkMRMLSequenceNode):
                 paths[role] = [Path(folder) / f"{role}{SEQUENCE_SUFFIX}"]
-                write_series(found, paths[role][0])
+                yield Elsewhere(write_series, found, paths[role][0])
                 continue
             paths[role] = [Path(folder) / f"{role}_{n}.nrrd" for n in range(len(found))]
             for volume, path in zip(found, paths[role], strict=True):
-                images.write_volume(volume, path, compress=False)
+                yield Elsewhere(images.write_volume, volume, path, compress=False)
         except RequestError as error:
             raise RequestError(f"Input '{role}': {error}") from None
     return paths
@@ -74,14 +92,23 @@ def write_inputs(nodes_by_role: dict, folder: str | Path) -> dict[str, list[Path
 
 def volumes_of_role(nodes_by_role: dict, role: str) -> list[Volume]:
     """Return the volumes of a role as write_inputs writes them. Raises RequestError."""
+    return run_through(reading_role(nodes_by_role, role))
+
+
+def reading_role(nodes_by_role: dict, role: str):
+    """Do what volumes_of_role does as a task."""
     given = nodes_by_role[role]
+    if isinstance(given, Volume):
+        return [given]
     if role == MASK_ROLE and isinstance(given, slicer.vtkMRMLSegmentationNode):
         scan = next((node for other, node in nodes_by_role.items() if other != role), None)
         return [mask_from_segmentation(given, volume_of_sequence(scan))]
     if isinstance(given, slicer.vtkMRMLSequenceNode):
-        return series_from_sequence_node(given)
-    several = given if isinstance(given, (list, tuple)) else [given]
-    return [volume_from_node(node, mask=role == MASK_ROLE) for node in several]
+        return (yield from reading_series(given))
+    volumes = []
+    for node in given if isinstance(given, (list, tuple)) else [given]:
+        volumes.append((yield from reading_volume(node, mask=role == MASK_ROLE)))
+    return volumes
 
 
 def world_grid(node, mask: bool = False, parent_of=None) -> Grid:
@@ -204,6 +231,12 @@ def mask_to_segmentation(scene, mask, reference_node, name: str, threshold: floa
 
     ``mask`` is a node or a Volume, placed as a result is. The same ``name`` changes it in place.
     """
+    node = own_node(scene, SEGMENTATION, name)
+    return fill_segmentation(node, mask, reference_node, threshold)
+
+
+def fill_segmentation(node, mask, reference_node, threshold: float = 0.5):
+    """Give a segmentation one segment, where ``mask`` exceeds ``threshold``, and return it."""
     volume = mask if isinstance(mask, Volume) else volume_from_node(mask, mask.IsA(LABEL_MAP))
     index_to_ras, parent_id = place_of(volume.grid, reference_node)
     labels = slicer.vtkOrientedImageData()
@@ -211,12 +244,11 @@ def mask_to_segmentation(scene, mask, reference_node, name: str, threshold: floa
     inside = (volume.array > threshold).astype(np.uint8)
     labels.GetPointData().SetScalars(numpy_to_vtk(inside.ravel(), deep=True))
     labels.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(index_to_ras))
-    node = own_node(scene, "vtkMRMLSegmentationNode", name)
     node.CreateDefaultDisplayNodes()
     node.SetAndObserveTransformNodeID(parent_id)
     node.SetReferenceImageGeometryParameterFromVolumeNode(reference_node)
     if node.GetSegmentation().GetSegment(SEGMENT_ID) is None:
-        node.GetSegmentation().AddEmptySegment(SEGMENT_ID, name, SEGMENT_COLOUR)
+        node.GetSegmentation().AddEmptySegment(SEGMENT_ID, node.GetName(), SEGMENT_COLOUR)
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     logic.SetBinaryLabelmapToSegment(labels, node, SEGMENT_ID, logic.MODE_REPLACE)
     return node
@@ -224,9 +256,14 @@ def mask_to_segmentation(scene, mask, reference_node, name: str, threshold: floa
 
 def mask_from_segmentation(node, reference_node, segment_id: str = "") -> Volume:
     """Return a segment, or all as one mask, 0 or 1, on the reference's grid."""
-    world_grid(reference_node)  # Raises where it is no grid for a scan.
     ids = [segment_id] if segment_id else list(node.GetSegmentation().GetSegmentIDs())
-    if segment_id and node.GetSegmentation().GetSegment(segment_id) is None:
+    return mask_from_segments(node, reference_node, ids)
+
+
+def mask_from_segments(node, reference_node, ids: list[str]) -> Volume:
+    """Return segments as one mask, 0 or 1, on the reference's grid. RequestError if one is gone."""
+    world_grid(reference_node)  # Raises where it is no grid for a scan.
+    if any(node.GetSegmentation().GetSegment(one) is None for one in ids):
         raise RequestError(f"{node.GetName()}: the chosen segment is gone. Choose another one.")
     labels = node.GetScene().AddNewNodeByClass(LABEL_MAP, node.GetName())
     try:
@@ -242,13 +279,18 @@ def series_from_sequence_node(node) -> list[Volume]:
 
     Raises RequestError unless its index is an increasing time, and as volume_from_node.
     """
+    return run_through(reading_series(node))
+
+
+def reading_series(node):
+    """Do what series_from_sequence_node does as a task."""
     times = times_of_sequence_node(node)
     shown = volume_of_sequence(node)
     # Once a scene is saved, the data nodes have no attributes any more.
     whole, synthetic = acquisition_of(node)
     series = []
     for n, time_s in enumerate(times):
-        frame = volume_from_node(node.GetNthDataNode(n), parent_of=shown)
+        frame = yield from reading_volume(node.GetNthDataNode(n), parent_of=shown)
         known = Acquisition(**whole.known() | frame.acquisition.known() | {"time_s": time_s})
         series.append(Volume(frame.array, frame.grid, known, frame.synthetic or synthetic))
     return series
@@ -279,9 +321,17 @@ def sequence_from_series(scene, series, name: str, reference_node=None, marks=No
     It lies in the frame of the reference, where it lies on its grid. ``marks`` are attributes
     of the sequence and of each volume. Raises RequestError where times are missing.
     """
+    times_of(list(series))  # raises before there is a node
+    node = scene.AddNewNodeByClass(SEQUENCE, scene.GenerateUniqueName(name))
+    run_through(filling_sequence(node, series, reference_node, marks))
+    return node
+
+
+def filling_sequence(node, series, reference_node=None, marks=None):
+    """Do what sequence_from_series does to a new, or an old, sequence node, as a task."""
     volumes = list(series)
     times = times_of(volumes).tolist()
-    node = scene.AddNewNodeByClass(SEQUENCE, scene.GenerateUniqueName(name))
+    node.RemoveAllDataNodes()
     node.SetIndexUnit("s")
     marks = {SYNTHETIC: next(filter(None, (v.synthetic for v in volumes)), None), **(marks or {})}
     set_attributes(node, marks)
@@ -291,19 +341,19 @@ def sequence_from_series(scene, series, name: str, reference_node=None, marks=No
         fill_node(frame, volume, index_to_ras, None)
         set_attributes(frame, marks)
         node.SetDataNodeAtValue(frame, repr(time_s))
-    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", f"{name} browser")
-    browser.SetAndObserveMasterSequenceNodeID(node.GetID())
-    return node
+        yield
+    browser_of(node)
 
 
 def browser_of(sequence):
     """Return the browser that shows a sequence; a new one where none does."""
-    logic = slicer.modules.sequences.logic()
-    browser = logic.GetFirstBrowserNodeForSequenceNode(sequence)
-    if browser is None:
-        scene, name = sequence.GetScene(), f"{sequence.GetName()} browser"
-        browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", name)
-        browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    scene = sequence.GetScene()
+    for browser in slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode", scene):
+        if browser.IsSynchronizedSequenceNode(sequence, True):
+            return browser
+    name = f"{sequence.GetName()} browser"
+    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", name)
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
     return browser
 
 

@@ -30,6 +30,7 @@ def press(button: Any) -> None:
 
 def pick(widget: Any, what: Any) -> None:
     """Choose an entry of a combo box: a node of a node selector (None is "None"), or a text."""
+    widget = getattr(widget, "widget", widget)  # a selector of the panel's own
     reachable(widget)
     box = getattr(widget, "_box", widget)
     if box is widget or isinstance(what, str):
@@ -46,6 +47,7 @@ def pick(widget: Any, what: Any) -> None:
 
 def entries(widget: Any) -> list[str]:
     """Return the texts that a combo box or node selector offers."""
+    widget = getattr(widget, "widget", widget)
     box = getattr(widget, "_box", widget)
     return [box.itemText(i) for i in range(box.count)]
 
