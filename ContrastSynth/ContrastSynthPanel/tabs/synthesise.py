@@ -178,8 +178,9 @@ class SynthesiseTab(Tab):
         expected = timings.expected(
             self.method, values, scans.get(self.method.reference), self.form.device.chosen
         )
-        self.estimate_label.text = expected
-        self.estimate_label.visible = bool(expected)
+        weights = self.form.weights.label.text if self.method.networks else ""
+        self.estimate_label.text = "\n".join(filter(None, [expected, weights]))
+        self.estimate_label.visible = bool(self.estimate_label.text)
 
     # Runs
 

@@ -39,6 +39,16 @@ def show_text(label, text: str) -> None:
     label.visible = bool(text)
 
 
+def long_text():
+    """Return a label for paragraphs: it wraps, and asks for no width of its own."""
+    label = qt.QLabel()
+    label.wordWrap = True
+    policy = qt.QSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Preferred)
+    policy.setHeightForWidth(True)
+    label.setSizePolicy(policy)
+    return label
+
+
 def let_shrink(widget):
     """Let a widget get narrower than the longest text in it, and return it."""
     widget.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Fixed)

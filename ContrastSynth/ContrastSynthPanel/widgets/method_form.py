@@ -7,7 +7,7 @@ from ContrastSynthPanel.citations import citation_html
 from ContrastSynthPanel.scene.bridge import SEQUENCE
 from ContrastSynthPanel.widgets.device_box import DeviceBox
 from ContrastSynthPanel.widgets.echo import Echo
-from ContrastSynthPanel.widgets.forms import add_row, new_form, new_section
+from ContrastSynthPanel.widgets.forms import long_text, new_section
 from ContrastSynthPanel.widgets.method_list import about, method_combo
 from ContrastSynthPanel.widgets.output_box import OutputBox
 from ContrastSynthPanel.widgets.parameter_widgets import ParameterWidgets
@@ -38,10 +38,7 @@ class MethodForm:
         self.top, self.method_combo = qt.QWidget(), method_combo()
         self._column = qt.QVBoxLayout(self.top)
         self._column.setContentsMargins(0, 0, 0, 0)
-        row = qt.QWidget()
-        form = new_form(row)
-        add_row(form, _("Method"), self.method_combo)
-        self._column.addWidget(row)
+        self._column.addWidget(self.method_combo)
         self._main = qt.QWidget()
         self._column.addWidget(self._main)
         self._column.addWidget(self.output.phases_row)
@@ -67,8 +64,7 @@ class MethodForm:
         content = qt.QWidget()
         column = qt.QVBoxLayout(content)
         column.setContentsMargins(0, 0, 0, 0)
-        self.about_label, self.citation_label = qt.QLabel(), qt.QLabel()
-        self.about_label.wordWrap = self.citation_label.wordWrap = True
+        self.about_label, self.citation_label = long_text(), long_text()
         self.about_label.textFormat = qt.Qt.PlainText
         self.citation_label.textFormat = qt.Qt.RichText
         self.citation_label.openExternalLinks = True

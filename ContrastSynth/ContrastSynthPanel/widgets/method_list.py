@@ -33,7 +33,8 @@ def about(method) -> str:
     """Return what a method is meant for, and what it needs."""
     titles = [given.title for given in method.inputs.values() if not given.optional]
     optional = [given.title for given in method.inputs.values() if given.optional]
-    first = [_("Recommended to begin with.")] if method.recommended else []
+    others = sum(one.task == method.task for one in METHODS.values()) > 1
+    first = [_("Recommended to begin with.")] if method.recommended and others else []
     lines = [*first, method.intended_use, _("Needs: {titles}.").format(titles="; ".join(titles))]
     if optional:
         lines[-1] += " " + _("Optional: {titles}.").format(titles="; ".join(optional))

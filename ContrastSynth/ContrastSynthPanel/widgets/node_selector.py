@@ -2,12 +2,13 @@
 
 Slicer's own list takes a neighbour when its node is deleted, chooses none at the end of an
 import, and tells of renamed nodes as of chosen ones. So what is chosen is kept here, and the
-widget only shows it; a person's choice is known by the signal that nothing else sends.
+widget only shows it; a person's choice is known by the signal ``activated`` of the list inside.
 """
 
 import slicer
 from slicer.i18n import tr as _
 
+from ContrastSynthPanel.widgets.echo import Echo
 from ContrastSynthPanel.widgets.forms import let_shrink
 from ContrastSynthPanel.widgets.manners import needs_focus
 from ContrastSynthPanel.widgets.slots import connect, once_after
@@ -22,7 +23,7 @@ class NodeSelector:
     def __init__(self, name: str, types, none: str, tip: str, chosen, gone=None):
         """Make the list of the present scene."""
         self._id, self._chosen, self._gone, self._tip = "", chosen, gone, tip
-        self._closed = False
+        self._closed, self._echo = False, Echo()
         made = self.widget = let_shrink(slicer.qMRMLNodeComboBox())
         made.objectName = name
         made.nodeTypes = list(types)
@@ -63,7 +64,8 @@ class NodeSelector:
     def _show(self) -> None:
         node = self.node
         if self.widget.currentNode() is not node:
-            self.widget.setCurrentNode(node)
+            with self._echo:  # the list sends the signal of a person's choice then, too
+                self.widget.setCurrentNode(node)
         self.show_tip()
 
     def show_tip(self) -> None:
@@ -73,7 +75,7 @@ class NodeSelector:
         self.widget.toolTip = "\n".join(filter(None, [self._tip, name]))
 
     def _picked(self) -> None:
-        if self._closed:
+        if self._closed or self._echo:
             return
         node = self.widget.currentNode()
         self._id = node.GetID() if node is not None else ""

@@ -52,8 +52,8 @@ class OutputBox:
     def _offer(self) -> None:
         made = [one for one in relations.result_images() if one.GetAttribute(METHOD)]
         made = [one for one in made if one.GetAttribute(METHOD) == self._method.key]
-        entries = {AUTOMATIC: _("Its own; the same again replaces")}
-        entries |= {run_results.NEW: _("A new one in any case")}
+        entries = {AUTOMATIC: _("A result of its own")}
+        entries |= {run_results.NEW: _("Always a new one")}
         entries |= {one.GetID(): _("Replace: {n}").format(n=one.GetName()) for one in made}
         listed = {self.combo.itemData(n): self.combo.itemText(n) for n in range(self.combo.count)}
         if listed == entries:
