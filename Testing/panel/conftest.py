@@ -85,3 +85,37 @@ def panel(host):
 def scene(host):
     """The host's scene, empty."""
     return host.scene
+
+
+@pytest.fixture
+def qt(host):
+    """The module ``qt`` of the host."""
+    return host.qt
+
+
+@pytest.fixture
+def ctk(host):
+    """The module ``ctk`` of the host."""
+    return host.ctk
+
+
+@pytest.fixture
+def slicer(host):
+    """The module ``slicer``, completed by the host."""
+    import slicer
+
+    return slicer
+
+
+@pytest.fixture
+def selector(slicer):
+    """A node selector as a panel has it."""
+    made = slicer.qMRMLNodeComboBox()
+    made.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+    made.addEnabled = False
+    made.noneEnabled = True
+    made.setMRMLScene(slicer.mrmlScene)
+    made.show()
+    yield made
+    made.setMRMLScene(None)
+    made.delete()
