@@ -14,6 +14,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
 from host import pick, press, pump
+from scans import settled
 
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.registry import METHODS
@@ -52,6 +53,8 @@ def tab(host, versions):
         node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
         volume = sample_patient(size=(24, 28, 20)).scans[role]
         bridge.fill_node(node, volume, volume.grid.index_to_ras, None)
+    settled(host.open_module().panel)
+    opened.form.advanced.collapsed = False
     show(opened, "sphere")
     yield opened
     host.leave_module()
@@ -59,7 +62,6 @@ def tab(host, versions):
 
 def show(tab, key):
     pick(tab.form.method_combo, METHODS[key].title)
-    settled(panel)
 
 
 def test_what_is_missing_is_reported_where_it_is_missing(tab):

@@ -238,20 +238,30 @@ def mask_to_segmentation(scene, mask, reference_node, name: str, threshold: floa
 def fill_segmentation(node, mask, reference_node, threshold: float = 0.5):
     """Give a segmentation one segment, where ``mask`` exceeds ``threshold``, and return it."""
     volume = mask if isinstance(mask, Volume) else volume_from_node(mask, mask.IsA(LABEL_MAP))
-    index_to_ras, parent_id = place_of(volume.grid, reference_node)
+    inside = volume.with_array((volume.array > threshold).astype(np.uint8))
+    add_segment(node, inside, reference_node, node.GetName(), SEGMENT_COLOUR, SEGMENT_ID)
+    return node
+
+
+def add_segment(
+    node, mask: Volume, reference_node, title: str, colour, segment_id: str = ""
+) -> str:
+    """Add a segment to a segmentation, or change it in place, and return its ID."""
+    index_to_ras, parent_id = place_of(mask.grid, reference_node)
     labels = slicer.vtkOrientedImageData()
-    labels.SetDimensions(volume.grid.size)
-    inside = (volume.array > threshold).astype(np.uint8)
+    labels.SetDimensions(mask.grid.size)
+    inside = (mask.array > 0).astype(np.uint8)
     labels.GetPointData().SetScalars(numpy_to_vtk(inside.ravel(), deep=True))
     labels.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(index_to_ras))
-    node.CreateDefaultDisplayNodes()
+    if node.GetDisplayNode() is None:
+        node.CreateDefaultDisplayNodes()
     node.SetAndObserveTransformNodeID(parent_id)
     node.SetReferenceImageGeometryParameterFromVolumeNode(reference_node)
-    if node.GetSegmentation().GetSegment(SEGMENT_ID) is None:
-        node.GetSegmentation().AddEmptySegment(SEGMENT_ID, node.GetName(), SEGMENT_COLOUR)
+    if not segment_id or node.GetSegmentation().GetSegment(segment_id) is None:
+        segment_id = node.GetSegmentation().AddEmptySegment(segment_id, title, colour)
     logic = slicer.vtkSlicerSegmentationsModuleLogic
-    logic.SetBinaryLabelmapToSegment(labels, node, SEGMENT_ID, logic.MODE_REPLACE)
-    return node
+    logic.SetBinaryLabelmapToSegment(labels, node, segment_id, logic.MODE_REPLACE)
+    return segment_id
 
 
 def mask_from_segmentation(node, reference_node, segment_id: str = "") -> Volume:
