@@ -325,12 +325,12 @@ def test_a_text_that_is_cut_off_would_be_seen(tab, nodes):
 
     show(tab, "sphere_art")
     fit_height(tab.widget.window(), 400)
-    title = "Mask of the brain or breast"
-    labels = [one for one in tab.widget.findChildren(qt.QLabel) if one.isVisible()]
+    title = "Pre-contrast with artefacts"
+    labels = [one for one in tab.above.findChildren(qt.QLabel) if one.isVisible()]
     (label,) = [one for one in labels if one.text == title]
     label.setFixedHeight(label.fontMetrics().height())  # of its two lines, one
     fit_height(tab.widget.window(), 400)
-    assert cut_off(tab.widget) == [title]
+    assert cut_off(tab.above) == [title]
 
 
 def test_a_lowest_value_that_stands_for_something_says_so(tab):
