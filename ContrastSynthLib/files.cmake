@@ -137,6 +137,7 @@ set(LIBRARY_SCRIPTS
   plots/kinetics.py
   preprocessing/__init__.py
   preprocessing/alignment.py
+  preprocessing/brain_mask.py
   preprocessing/denoising.py
   preprocessing/foreground.py
   preprocessing/input_checks.py
