@@ -137,6 +137,7 @@ set(LIBRARY_SCRIPTS
   plots/kinetics.py
   preprocessing/__init__.py
   preprocessing/alignment.py
+  preprocessing/brain_mask.py
   preprocessing/denoising.py
   preprocessing/foreground.py
   preprocessing/input_checks.py
@@ -189,4 +190,29 @@ set(LIBRARY_SCRIPTS
   )
 set(LIBRARY_RESOURCES
   py.typed
+  )
+set(SHARED_RESOURCES
+  Citations.json
+  ContrastSynth.svg
+  DemoPage.html
+  Timings.json
+  Weights.json
+  weights/h2l/LICENSE
+  weights/h2l/metadata.json
+  weights/h2l/model.safetensors
+  weights/l2h/LICENSE
+  weights/l2h/metadata.json
+  weights/l2h/model.safetensors
+  weights/ph2l/LICENSE
+  weights/ph2l/metadata.json
+  weights/ph2l/model.safetensors
+  weights/pl2h/LICENSE
+  weights/pl2h/metadata.json
+  weights/pl2h/model.safetensors
+  weights/sphere/LICENSE
+  weights/sphere/metadata.json
+  weights/sphere/model.safetensors
+  weights/sphere_art/LICENSE
+  weights/sphere_art/metadata.json
+  weights/sphere_art/model.safetensors
   )

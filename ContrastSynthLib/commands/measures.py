@@ -22,6 +22,7 @@ from ContrastSynthLib.files.images import (
 )
 from ContrastSynthLib.files.replacing import PNG_MARK, refuse_to_replace
 from ContrastSynthLib.files.selection import split_selection
+from ContrastSynthLib.registry.volumes import AUTO_MASK, MASK_ROLE
 from ContrastSynthLib.running.jobs import JsonLines, progress_for
 from ContrastSynthLib.running.memory import EVALUATION_BYTES_PER_VOXEL, refuse_too_large
 from ContrastSynthLib.volumes import Volume
@@ -43,7 +44,7 @@ def inputs_in(options: Namespace) -> dict[str, list[str]]:
     listed = {
         name: [value] if isinstance(value, str) else list(value)
         for name, value in given.items()
-        if value
+        if value and not (name == MASK_ROLE and value == AUTO_MASK)
     }
     return {name: [str(split_selection(v)[0]) for v in values] for name, values in listed.items()}
 
@@ -52,27 +53,26 @@ def evaluate(options: Namespace, lines: JsonLines | None) -> None:
     """Print the metrics of a synthetic volume; with ``--map`` write a map of the enhancement."""
     from ContrastSynthLib.analysis.evaluation import enhancement_of, onto_reference
     from ContrastSynthLib.analysis.evaluation import evaluate as measure
+    from ContrastSynthLib.preprocessing.brain_mask import brain_of
 
     progress = progress_for(options.progress, lines)
+    find = _finds_brain(options)
     if options.map:
         refuse_to_replace([options.map], MAP_MARK, inputs_in(options))
     progress(0.0, "Reading")
-    roles = ("reference", "synthetic", "pre", "post", "mask")
-    given = {role: path for role in roles if (path := getattr(options, role))}
-    read = {role: _read(role, path) for role, path in given.items()}
-    read = {role: fitted(volume, read["reference"].grid) for role, volume in read.items()}
-    size = read["reference"].grid.size
-    refuse_too_large(math.prod(size) * EVALUATION_BYTES_PER_VOXEL, "evaluate", size)
+    read = _read_for_evaluation(options, find)
     progress(0.1, "Bringing the volumes onto one grid")
     volumes, alignment = onto_reference(read, options.align)
     reference, synthetic = volumes["reference"], volumes["synthetic"]
     pre, post = volumes.get("pre"), volumes.get("post")
+    brain = brain_of(volumes) if find else None
     report = measure(
         reference,
         synthetic,
         pre=pre,
         post=post,
         mask=volumes.get("mask"),
+        brain=brain,
         normalise=options.normalise,
         progress=lambda share, said: progress(0.3 + 0.6 * share, said),
     )
@@ -86,7 +86,7 @@ def evaluate(options: Namespace, lines: JsonLines | None) -> None:
     if options.map:
         if pre is None or post is None:
             raise RequestError("The map of missed and invented enhancement needs --pre and --post.")
-        found = enhancement_of(reference, synthetic, pre=pre, post=post)
+        found = enhancement_of(reference, synthetic, pre=pre, post=post, brain=brain)
         write_volume(reference.with_array(found.map, MAP_MARK), options.map)
     progress(1.0, "Done")
     if lines:
@@ -97,19 +97,32 @@ def evaluate(options: Namespace, lines: JsonLines | None) -> None:
         print_nested(report)
 
 
+def _read_for_evaluation(options: Namespace, find: bool) -> dict[str, Volume]:
+    """Return the volumes of an evaluation by role; no mask where the brain is to be found."""
+    roles = ("reference", "synthetic", "pre", "post", *(() if find else (MASK_ROLE,)))
+    given = {role: path for role in roles if (path := getattr(options, role))}
+    read = {role: _read(role, path) for role, path in given.items()}
+    size = read["reference"].grid.size
+    refuse_too_large(math.prod(size) * EVALUATION_BYTES_PER_VOXEL, "evaluate", size)
+    return {role: fitted(volume, read["reference"].grid) for role, volume in read.items()}
+
+
 def uptake(options: Namespace, lines: JsonLines | None) -> None:
     """Write the uptake mask of a pre and a post scan, and print its volume in ml."""
     from ContrastSynthLib.analysis.uptake import uptake as find_uptake
+    from ContrastSynthLib.preprocessing.brain_mask import brain_of
     from ContrastSynthLib.preprocessing.foreground import foreground
     from ContrastSynthLib.preprocessing.input_checks import warnings_for_pair
 
+    find = _finds_brain(options)
     refuse_to_replace([options.out], UPTAKE_MARK, inputs_in(options))
     pre, post = _read("pre", options.pre), _read("post", options.post)
-    mask = fitted(_read("mask", options.mask), pre.grid) if options.mask else None
+    mask = fitted(_read("mask", options.mask), pre.grid) if options.mask and not find else None
     given = {"pre": pre, "post": post} | ({"mask": mask} if mask else {})
     volumes, alignment, warnings = _aligned(given, "pre", options.align)
     pre, post, mask = volumes["pre"], volumes["post"], volumes.get("mask")
-    region = foreground([pre, post], mask)
+    pair = {"pre": pre, "post": post}
+    region = brain_of(pair) if find else foreground([pre, post], mask)
     warnings += [region.message] if region.message else []
     warnings += warnings_for_pair(pre, post, region.mask)
     found = find_uptake(
@@ -132,6 +145,8 @@ def uptake(options: Namespace, lines: JsonLines | None) -> None:
         "volume_ml": found.volume_ml,
         "share_of_brain": found.share_of_brain,
         "mask": region.source,
+        "region": region.name,
+        **({"found_by": dict(region.found_by)} if region.found_by else {}),
         "warnings": warnings,
     } | alignment
     if options.json:
@@ -177,6 +192,16 @@ def profile(options: Namespace, lines: JsonLines | None) -> None:
         print(f"# {name} {marks[name]}".rstrip() + "\n# distance_mm value")
         for distance, value in zip(found.distance_mm, found.values, strict=True):
             print(f"{distance:.3f} {value:.6g}")
+
+
+def _finds_brain(options: Namespace) -> bool:
+    """Return whether the brain is to be found; MissingError where what finds it is missing."""
+    from ContrastSynthLib.preprocessing.brain_mask import refuse_without_package
+
+    if options.mask != AUTO_MASK:
+        return False
+    refuse_without_package()
+    return True
 
 
 def _by_whom(volume: Volume) -> str:

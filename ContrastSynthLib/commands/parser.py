@@ -13,6 +13,7 @@ from ContrastSynthLib.running.devices import DEVICES
 from ContrastSynthLib.running.jobs import PROGRESS_CHOICES
 
 RESEARCH_ONLY = "For research only: not a medical device."
+FINDS_BRAIN = "auto: find the brain, also in a whole head (pip install contrastsynth[brain-mask])"
 RAS_OPTIONS = ("--from", "--to")
 MAY_BEGIN_WITH_MINUS = (*RAS_OPTIONS, "--times")
 
@@ -91,6 +92,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
         metavar="ROLE=FILE",
         help="an input, a file or a DICOM folder; repeatable",
     )
+    parser.add_argument("--mask", metavar="FILE|auto", help=f"the brain or breast; {FINDS_BRAIN}")
     parser.add_argument(
         "--time",
         action="append",
@@ -113,6 +115,9 @@ def _batch(parser: argparse.ArgumentParser) -> None:
         metavar="CASES.csv",
         help="a column 'case', and one for each role or parameter",
     )
+    parser.add_argument(
+        "--mask", choices=("auto",), help=f"of patients without a mask in the table: {FINDS_BRAIN}"
+    )
     parallel = parser.add_mutually_exclusive_group()
     parallel.add_argument(
         "--workers", type=_positive, default=1, metavar="N", help="cases run in parallel here"
@@ -132,7 +137,12 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--synthetic", required=True, metavar="FILE")
     parser.add_argument("--pre", metavar="FILE", help="with --post: also measure inside the uptake")
     parser.add_argument("--post", metavar="FILE")
-    parser.add_argument("--mask", metavar="FILE", help="also measure inside this region")
+    parser.add_argument(
+        "--mask",
+        metavar="FILE|auto",
+        help="also measure inside this region; auto: find the brain, and measure in it instead of "
+        "in all voxels above 0",
+    )
     _align_option(parser)
     parser.add_argument(
         "--normalise",
@@ -157,7 +167,7 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
 def _uptake(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pre", required=True, metavar="FILE")
     parser.add_argument("--post", required=True, metavar="FILE")
-    parser.add_argument("--mask", metavar="FILE", help="the brain or breast")
+    parser.add_argument("--mask", metavar="FILE|auto", help=f"the brain or breast; {FINDS_BRAIN}")
     _align_option(parser)
     parser.add_argument(
         "--convention",

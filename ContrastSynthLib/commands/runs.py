@@ -41,7 +41,7 @@ def methods(options: Namespace, lines: JsonLines | None) -> None:
 def run(options: Namespace, lines: JsonLines | None) -> None:
     """Run one method and write its results."""
     from ContrastSynthLib.files.writing import check_writable
-    from ContrastSynthLib.registry import find_method
+    from ContrastSynthLib.registry import MASK_ROLE, find_method
     from ContrastSynthLib.running.request import Request, files_of
     from ContrastSynthLib.running.result import refuse_to_replace_results
     from ContrastSynthLib.running.run import run as run_method
@@ -49,6 +49,8 @@ def run(options: Namespace, lines: JsonLines | None) -> None:
     inputs: dict[str, list[str]] = {}
     for role, path in options.inputs:
         inputs.setdefault(role, []).append(path)
+    if options.mask:
+        inputs.setdefault(MASK_ROLE, []).append(options.mask)
     request = Request(
         method=options.method,
         inputs=inputs,
@@ -119,6 +121,7 @@ def batch(options: Namespace, lines: JsonLines | None) -> None:
                 "device": options.device,
                 "seed": options.seed,
             },
+            mask=options.mask,
             workers=options.workers,
             scheduler=options.scheduler,
             resume=options.resume,

@@ -13,9 +13,15 @@ from ContrastSynthLib.files.dicom.segmentation import fitted
 from ContrastSynthLib.files.images import read_mask, read_volume
 from ContrastSynthLib.files.series import holds_series, read_series
 from ContrastSynthLib.preprocessing.alignment import align
+from ContrastSynthLib.preprocessing.brain_mask import (
+    brain_of,
+    refuse_without_package,
+    scan_with_the_brain,
+)
 from ContrastSynthLib.preprocessing.foreground import Foreground, foreground
 from ContrastSynthLib.registry import MASK_ROLE, Method
-from ContrastSynthLib.registry.volumes import PHASE_ROLE
+from ContrastSynthLib.registry.context import ProgressFunction, no_progress
+from ContrastSynthLib.registry.volumes import AUTO_MASK, PHASE_ROLE
 from ContrastSynthLib.running.request import Request, Source
 from ContrastSynthLib.volumes import Series, Volume
 
@@ -27,12 +33,14 @@ def read_inputs(method: Method, request: Request) -> Inputs:
     """Return the volumes of each role, each phase with its time where one was given.
 
     Raises RequestError for a file that cannot be read, several volumes where the method takes
-    one, and times that are missing, too many or do not increase.
+    one, and times that are missing, too many or do not increase. A brain that is to be found is
+    not among them.
     """
     timed = _timed_role(method, request)
     inputs = {
         role: _read_role(method, role, given, request.times_s if role == timed else ())
         for role, given in request.inputs.items()
+        if not (role == MASK_ROLE and _is_auto(given))
     }
     if MASK_ROLE in inputs and method.reference in inputs:
         grid = inputs[method.reference][0].grid
@@ -128,14 +136,49 @@ def _numbered(role: str, index: int) -> str:
     return f"{role} {index + 1}" if index else role
 
 
-def region(method: Method, inputs: Mapping[str, Sequence[Volume]]) -> Foreground:
-    """Return the mask that was given, else what the T1 inputs tell."""
-    same_kind = [
-        volume
-        for role, volumes in inputs.items()
+def finds_brain(method: Method, request: Request) -> bool:
+    """Return whether the brain is to be found: the word ``auto`` stands for the mask.
+
+    Raises RequestError for a method or scans in which there is none, MissingError where what finds
+    it is not installed.
+    """
+    if not _is_auto(request.inputs.get(MASK_ROLE, ())):
+        return False
+    scans = {role: one for role, one in request.inputs.items() if role != MASK_ROLE}
+    if moving := [role for role in scans if role == PHASE_ROLE or method.inputs[role].series]:
+        raise RequestError(
+            f"The mask '{AUTO_MASK}' is a brain; '{moving[0]}' is a dynamic series or a phase of "
+            "one. Draw a mask of the breast or brain (--in mask=FILE)."
+        )
+    scan_with_the_brain(_t1_scans(method, scans))
+    refuse_without_package()
+    return True
+
+
+def _is_auto(given: Source | Sequence[Source]) -> bool:
+    sources = [given] if isinstance(given, (Volume, Series, str, Path)) else list(given)
+    return len(sources) == 1 and isinstance(sources[0], str) and sources[0] == AUTO_MASK
+
+
+def _t1_scans(method: Method, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        role: given
+        for role, given in inputs.items()
         if role != MASK_ROLE and method.inputs[role].modality == "T1"
-        for volume in volumes
-    ]
+    }
+
+
+def region(
+    method: Method,
+    inputs: Mapping[str, Sequence[Volume]],
+    find: bool = False,
+    progress: ProgressFunction = no_progress,
+) -> Foreground:
+    """Return the mask that was given, else the brain if it is to be found, else an estimate."""
+    if find:
+        scans = {role: volumes[0] for role, volumes in _t1_scans(method, inputs).items()}
+        return brain_of(scans, progress)
+    same_kind = [volume for volumes in _t1_scans(method, inputs).values() for volume in volumes]
     mask = inputs[MASK_ROLE][0] if MASK_ROLE in inputs else None
     return foreground(same_kind or list(inputs[method.reference]), mask)
 

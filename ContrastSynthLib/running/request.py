@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ContrastSynthLib.files.selection import split_selection
+from ContrastSynthLib.registry.volumes import AUTO_MASK, MASK_ROLE
 from ContrastSynthLib.volumes import Series, Volume
 
 Source = Volume | Series | str | Path
@@ -21,6 +22,7 @@ Source = Volume | Series | str | Path
 class Request:
     """What a user asks for. ``inputs`` maps a role to its source, or to several of a series.
 
+    As the mask it may be the word ``auto``: the brain is found in the best T1 scan.
     ``times_s`` are seconds after injection: of the volumes of the role ``phase`` or, where the
     method has none, of its series; they replace the times that the files tell.
     ``align`` is ``none``, ``resample``, ``rigid`` or ``affine``.
@@ -45,6 +47,8 @@ def files_of(request: Request) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for role, given in request.inputs.items():
         sources = [given] if isinstance(given, (Volume, Series, str, Path)) else given
-        paths = [source for source in sources if isinstance(source, (str, Path))]
+        paths = [one for one in sources if isinstance(one, (str, Path))]
+        if role == MASK_ROLE:
+            paths = [path for path in paths if path != AUTO_MASK]
         found[role] = [split_selection(path)[0] for path in paths]
     return found

@@ -36,7 +36,14 @@ from ContrastSynthLib.registry.context import (
 from ContrastSynthLib.registry.own_methods import refuse_failures
 from ContrastSynthLib.running.devices import choose_device
 from ContrastSynthLib.running.estimate import Estimate, estimate
-from ContrastSynthLib.running.inputs import Inputs, as_arguments, onto_one_grid, read_inputs, region
+from ContrastSynthLib.running.inputs import (
+    Inputs,
+    as_arguments,
+    finds_brain,
+    onto_one_grid,
+    read_inputs,
+    region,
+)
 from ContrastSynthLib.running.memory import refuse_too_large
 from ContrastSynthLib.running.outputs import as_volumes, describe_outputs
 from ContrastSynthLib.running.provenance import describe_inputs, describe_run, memory
@@ -79,6 +86,7 @@ def run(
     early = resolve_parameters(method, given, request.preset)
     bundles = choose_bundles(method, early.values, request.weights)
     device = choose_device(request.device, needs_network=method.needs_torch)
+    find = finds_brain(method, request)
 
     progress(0.0, "Reading")
     sources = read_inputs(method, request)
@@ -91,7 +99,7 @@ def run(
         refuse_too_large(expected.bytes, method.key, size)
     progress(0.1, "Bringing the inputs onto one grid")
     inputs, alignment = onto_one_grid(method, sources, request.align)
-    found = region(method, inputs)
+    found = region(method, inputs, find, _within(progress, 0.15, 0.3))
     context = Context(
         found.mask,
         device,
@@ -117,7 +125,7 @@ def run(
             "reference": method.reference,
             "roles": alignment,
         },
-        "mask": {"source": found.source, "voxels": int(found.mask.sum())},
+        "mask": {"source": found.source, "voxels": int(found.mask.sum()), **found.found_by},
         "record": context.record,
         "warnings": context.warnings,
         "outputs": describe_outputs(method, outputs),

@@ -17,7 +17,7 @@ from ContrastSynthLib.registry import (
     find_method,
     resolve_parameters,
 )
-from ContrastSynthLib.running.inputs import read_inputs
+from ContrastSynthLib.running.inputs import finds_brain, read_inputs
 from ContrastSynthLib.running.provenance import describe_inputs
 from ContrastSynthLib.running.request import Request
 from ContrastSynthLib.running.result import PROVENANCE, result_file
@@ -52,6 +52,8 @@ def _difference(request: Request, recorded: dict[str, Any], folder: Path) -> str
     method = find_method(request.method)
     if recorded["method"]["key"] != method.key:
         return f"it was made by {recorded['method']['key']}"
+    if finds_brain(method, request) != (recorded["mask"]["source"] == "found"):
+        return "it was made with another mask"
     if recorded["alignment"]["mode"] != request.align:
         return f"it was made with --align {recorded['alignment']['mode']}"
     given, seed = seed_of(request)
