@@ -47,6 +47,7 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/timings.py
   ContrastSynthPanel/widgets/__init__.py
   ContrastSynthPanel/widgets/action.py
+  ContrastSynthPanel/widgets/brain_finder.py
   ContrastSynthPanel/widgets/case_box.py
   ContrastSynthPanel/widgets/curves.py
   ContrastSynthPanel/widgets/dependency_box.py

@@ -14,6 +14,7 @@ set(LIBRARY_SCRIPTS
   analysis/uptake.py
   cli.py
   commands/__init__.py
+  commands/brains.py
   commands/choices.py
   commands/histories.py
   commands/measures.py

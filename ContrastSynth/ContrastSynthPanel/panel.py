@@ -161,7 +161,7 @@ class Panel(VTKObservationMixin):
         for tab in self.tabs.values():
             if tab.above is not None:
                 tab.above.visible = tab is self._shown_tab()
-        self.box.show_roles(self._shown_tab().uses)
+        self.box.show_tab(self._shown_tab())
 
     def _look(self) -> None:
         if self._away and self.tab_widget.visible:  # after a reload
@@ -192,6 +192,7 @@ class Panel(VTKObservationMixin):
             getattr(tab, what)()
 
     def _on_start_close(self, _scene, _event) -> None:
+        self.box.brain.run.close(_("The scene was closed."))
         self._call_tabs("scene_closed")
 
     def _on_end_close(self, _scene, _event) -> None:

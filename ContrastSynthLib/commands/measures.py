@@ -53,6 +53,7 @@ def evaluate(options: Namespace, lines: JsonLines | None) -> None:
     """Print the metrics of a synthetic volume; with ``--map`` write a map of the enhancement."""
     from ContrastSynthLib.analysis.evaluation import enhancement_of, onto_reference
     from ContrastSynthLib.analysis.evaluation import evaluate as measure
+    from ContrastSynthLib.phantom.marks import is_virtual_patient
     from ContrastSynthLib.preprocessing.brain_mask import brain_of
 
     progress = progress_for(options.progress, lines)
@@ -77,7 +78,7 @@ def evaluate(options: Namespace, lines: JsonLines | None) -> None:
         progress=lambda share, said: progress(0.3 + 0.6 * share, said),
     )
     report["marked_synthetic"] = [role for role, one in read.items() if one.synthetic]
-    if reference.synthetic:
+    if reference.synthetic and not is_virtual_patient(reference.synthetic):
         report["notes"].append(
             f"The reference is no scan: it is marked as synthetic ({_by_whom(reference)})."
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ContrastSynthLib import __version__
-from ContrastSynthLib.commands import choices, histories, measures, phantoms, runs, weights
+from ContrastSynthLib.commands import brains, choices, histories, measures, phantoms, runs, weights
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from ContrastSynthLib.running.devices import DEVICES
 from ContrastSynthLib.running.jobs import PROGRESS_CHOICES
@@ -37,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     _run(add("run", help="run a method on the scans of one patient"))
     _batch(add("batch", help="run a method on a table of patients"))
     _evaluate(add("evaluate", help="compare a synthetic volume with the true one"))
+    _brain(add("brain", help="find the brain in a T1 scan of a head"))
     _uptake(add("uptake", help="segment contrast uptake, from a pre and a post scan"))
     _profile(add("profile", help="values along a line through one or more volumes"))
     _kinetics(add("kinetics", help="the kinetic curve of a region in a dynamic series"))
@@ -162,6 +163,14 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     _progress_option(parser)
     _json_option(parser)
     parser.set_defaults(command=measures.evaluate)
+
+
+def _brain(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--volume", required=True, metavar="FILE", help="a T1 scan of a head")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the mask")
+    _progress_option(parser)
+    _json_option(parser)
+    parser.set_defaults(command=brains.brain)
 
 
 def _uptake(parser: argparse.ArgumentParser) -> None:

@@ -68,6 +68,10 @@ class SynthesiseTab(Tab):
             self.column.addWidget(widget)
         self.column.addStretch(1)
 
+    def scans(self) -> list:
+        """Return the scans that are chosen for the method."""
+        return list(self.inputs.nodes().values())
+
     # What the user, and the scene, do
 
     def scene_changed(self) -> None:
