@@ -173,7 +173,9 @@ set(LIBRARY_SCRIPTS
   running/inputs.py
   running/jobs.py
   running/memory.py
+  running/once.py
   running/outputs.py
+  running/phases.py
   running/preview.py
   running/provenance.py
   running/request.py

@@ -17,11 +17,11 @@ from ContrastSynthLib.files.images import (
     SYNTHETIC_KEY,
     file_suffix,
     read_mask,
-    read_volume,
     write_volume,
 )
 from ContrastSynthLib.files.replacing import PNG_MARK, refuse_to_replace
 from ContrastSynthLib.files.selection import split_selection
+from ContrastSynthLib.files.series import read_one
 from ContrastSynthLib.running.jobs import JsonLines, progress_for
 from ContrastSynthLib.running.memory import EVALUATION_BYTES_PER_VOXEL, refuse_too_large
 from ContrastSynthLib.volumes import Volume
@@ -188,7 +188,7 @@ def _by_whom(volume: Volume) -> str:
 def _read(role: str, path: str) -> Volume:
     """Read a volume, or a mask for the role ``mask``, and print the warnings of the reader."""
     try:
-        volume = read_mask(path) if role == "mask" else read_volume(path)
+        volume = read_mask(path) if role == "mask" else read_one(path)
     except RequestError as error:
         raise RequestError(f"'{role}': {error}") from None
     _print_notes(role, volume)

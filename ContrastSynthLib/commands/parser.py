@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ContrastSynthLib import __version__
 from ContrastSynthLib.commands import choices, histories, measures, phantoms, runs, weights
+from ContrastSynthLib.files.selection import numbers_in
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from ContrastSynthLib.running.devices import DEVICES
 from ContrastSynthLib.running.jobs import PROGRESS_CHOICES
@@ -77,6 +78,14 @@ def _how_to_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, metavar="N", help="seed of random numbers (default: drawn at random)"
     )
+    parser.add_argument(
+        "--phases",
+        default=(),
+        type=_phases,
+        metavar="N,N-N",
+        help="of a series that is given to a method of single volumes, only these phases, such as "
+        "1,3-5 (default: all)",
+    )
     parser.add_argument("--device", default="auto", help=f"one of {', '.join(DEVICES)}")
 
 
@@ -89,7 +98,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
         dest="inputs",
         type=_pair("ROLE=FILE"),
         metavar="ROLE=FILE",
-        help="an input, a file or a DICOM folder; repeatable",
+        help="an input, a file or a DICOM folder; FILE#3 is phase 3 of a series; repeatable",
     )
     parser.add_argument(
         "--time",
@@ -306,6 +315,15 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
     return value
+
+
+def _phases(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(numbers_in(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not numbers of phases from 1 in their order, such as 1,3-5"
+        ) from None
 
 
 def _ras(text: str) -> tuple[float, ...]:
