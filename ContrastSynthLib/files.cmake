@@ -7,6 +7,8 @@ set(LIBRARY_SCRIPTS
   analysis/enhancement.py
   analysis/evaluation.py
   analysis/evaluation_rows.py
+  analysis/kinetic_maps.py
+  analysis/kinetic_rows.py
   analysis/kinetics.py
   analysis/kinetics_report.py
   analysis/measures.py
@@ -16,6 +18,7 @@ set(LIBRARY_SCRIPTS
   commands/__init__.py
   commands/choices.py
   commands/histories.py
+  commands/kinetics.py
   commands/measures.py
   commands/parser.py
   commands/phantoms.py
@@ -48,6 +51,7 @@ set(LIBRARY_SCRIPTS
   files/headers/nifti.py
   files/headers/nrrd.py
   files/images.py
+  files/labels.py
   files/locks.py
   files/replacing.py
   files/selection.py

@@ -7,7 +7,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ContrastSynthLib import __version__
-from ContrastSynthLib.commands import choices, histories, measures, phantoms, runs, weights
+from ContrastSynthLib.commands import (
+    choices,
+    histories,
+    kinetics,
+    measures,
+    phantoms,
+    runs,
+    weights,
+)
 from ContrastSynthLib.files.selection import numbers_in
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from ContrastSynthLib.running.devices import DEVICES
@@ -209,12 +217,21 @@ def _kinetics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--series", required=True, metavar="FILE", help="a 4D file or DICOM folder")
     parser.add_argument("--times", metavar="S,S,...", help="seconds; default: those of the file")
     parser.add_argument("--mask", required=True, metavar="FILE", help="the region to measure")
+    parser.add_argument(
+        "--each-label", action="store_true", help="measure each label of the mask as a region"
+    )
     _align_option(parser)
     parser.add_argument("--compare", metavar="FILE", help="a synthetic series of the same patient")
+    parser.add_argument(
+        "--csv",
+        type=Path,
+        metavar="FILE",
+        help="write a table of the curves, and beside it FILE-measures.csv",
+    )
     parser.add_argument("--maps", type=Path, metavar="DIR", help="write a map of each measure")
     parser.add_argument("--plot", type=Path, metavar="PNG")
     _json_option(parser)
-    parser.set_defaults(command=measures.kinetics)
+    parser.set_defaults(command=kinetics.kinetics)
 
 
 def _history(parser: argparse.ArgumentParser) -> None:
