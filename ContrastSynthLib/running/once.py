@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ContrastSynthLib.preprocessing.foreground import Foreground
 from ContrastSynthLib.preprocessing.input_checks import warnings_for_pair
@@ -18,15 +18,12 @@ from ContrastSynthLib.running.request import Request, files_of
 from ContrastSynthLib.volumes import Series, Volume
 from ContrastSynthLib.weights.bundles import Bundle
 
-if TYPE_CHECKING:
-    from torch import nn
-
 
 @dataclass(frozen=True)
 class Plan:
     """What is known before any file is read, and is the same for all phases of a series.
 
-    ``given`` are the parameters without the seed; the networks are loaded when first needed.
+    ``given`` are the parameters without the seed.
     """
 
     method: Method
@@ -35,7 +32,6 @@ class Plan:
     seed: int
     bundles: Mapping[str, Bundle]
     device: str
-    networks: dict[str, nn.Module] = field(default_factory=dict)
 
     def resolved(self, sources: Inputs) -> Resolved:
         """Return the parameters of a run on these volumes."""
@@ -68,6 +64,7 @@ def run_once(
     progress(0.1, "Bringing the inputs onto one grid")
     inputs, alignment = onto_one_grid(method, sources, request.align)
     found = region(method, inputs)
+    # Of its own in every phase: to build a network draws random numbers, as in a single run.
     context = Context(
         found.mask,
         plan.device,
@@ -76,7 +73,6 @@ def run_once(
         plan.bundles,
         plan.seed if method.random else None,
         {name: network.build for name, network in method.networks.items()},
-        _networks=plan.networks,
     )
     notes = [
         *_without_names(sources, files_of(request)),
