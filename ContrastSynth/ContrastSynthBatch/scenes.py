@@ -15,8 +15,8 @@ from ContrastSynthPanel.scene import bridge, run_results
 from ContrastSynthLib import cli
 from ContrastSynthLib.commands.parser import build_parser
 from ContrastSynthLib.errors import ContrastSynthError, RequestError
-from ContrastSynthLib.files.images import read_mask, read_volume
-from ContrastSynthLib.files.series import holds_series, read_series
+from ContrastSynthLib.files.images import read_mask
+from ContrastSynthLib.files.series import holds_series, read_one, read_series
 from ContrastSynthLib.registry import MASK_ROLE, find_method
 from ContrastSynthLib.running.batch import CASE, RECORD, case_inputs, read_cases, read_record
 
@@ -93,7 +93,7 @@ def _add_input(scene, name: str, role: str, path: Path):
     if holds_series(path):
         return bridge.sequence_from_series(scene, read_series(path), name)
     node = scene.AddNewNodeByClass(bridge.VOLUME, scene.GenerateUniqueName(name))
-    volume = (read_mask if role == MASK_ROLE else read_volume)(path)
+    volume = (read_mask if role == MASK_ROLE else read_one)(path)
     bridge.fill_node(node, volume, volume.grid.index_to_ras, None)
     node.CreateDefaultDisplayNodes()
     return node

@@ -26,15 +26,16 @@ def brain(options: Namespace, lines: JsonLines | None) -> None:
     mask = scan.with_array(found.mask.astype("float32"), BRAIN_MARK)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_volume(mask, out)
+    warnings = [found.message] if found.message else []
     inside_ml = float(found.mask.sum()) * scan.grid.voxel_volume_ml
     report = {
         "schema_version": SCHEMA_VERSION,
         "out": out.name,
         "volume_ml": inside_ml,
         "found_by": {k: v for k, v in (found.found_by or {}).items() if k != "scan"},
-        "warnings": [found.message],
+        "warnings": warnings,
     }
-    print_warnings([found.message])
+    print_warnings(warnings)
     if lines:
         lines.send("result", outputs={"mask": out.name}, **report)
     elif options.json:
