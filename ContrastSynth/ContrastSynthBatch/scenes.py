@@ -78,7 +78,7 @@ def fill(scene, case: str, method_key: str, inputs: dict, results: Path) -> None
         added = [_add_input(scene, f"{case} {role}", role, path) for path in paths]
         nodes[role] = added[0]
     reference = bridge.volume_of_sequence(nodes[method.reference])
-    added = run_results.add_result(scene, results, reference)
+    added = run_results.add_result(scene, results, reference, nodes)
     # PythonSlicer may come without the Segmentations module; the map itself is there then.
     if hasattr(slicer, "vtkSlicerSegmentationsModuleLogic"):
         run_results.add_uptake_mask(added, reference)

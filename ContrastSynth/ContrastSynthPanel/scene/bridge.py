@@ -76,6 +76,10 @@ def writing_inputs(nodes_by_role: dict, folder: str | Path):
     """Do what write_inputs does as a task: read and written in threads."""
     paths = {}
     for role, given in nodes_by_role.items():
+        twin = next((other for other in paths if nodes_by_role[other] is given), None)
+        if twin is not None:  # one series for two roles: that it is one matters to the run
+            paths[role] = paths[twin]
+            continue
         try:
             found = yield from reading_role(nodes_by_role, role)
             if isinstance(given, slicer.vtkMRMLSequenceNode):

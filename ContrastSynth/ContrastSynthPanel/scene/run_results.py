@@ -260,6 +260,8 @@ def _show(node, reference, declared: Output) -> None:
     elif like:
         display.SetAutoWindowLevel(False)
         display.SetWindowLevel(like.GetWindow(), like.GetLevel())
+    else:
+        display.SetAutoWindowLevel(True)
     tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
     if item := tree.GetItemByDataNode(reference):
         tree.CreateItem(tree.GetItemParent(item), node)
