@@ -1,18 +1,25 @@
 """One button that finds the brain in a scan of a whole head, as a mask for all tabs."""
 
+import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
 from ContrastSynthLib.errors import MissingError
 from ContrastSynthLib.files.images import read_volume
+from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.preprocessing.brain_mask import SCANS
+from ContrastSynthLib.preprocessing.foreground import is_whole_head
+from ContrastSynthLib.volumes import Volume
 from ContrastSynthPanel import dependencies
-from ContrastSynthPanel.background import Elsewhere
+from ContrastSynthPanel.background import Background, Elsewhere
 from ContrastSynthPanel.scene import bridge, relations
 from ContrastSynthPanel.scene.result_names import give_name
+from ContrastSynthPanel.scene.stamps import stamp
 from ContrastSynthPanel.widgets.run_section import RunSection
+from ContrastSynthPanel.widgets.slots import once_after
 
 PACKAGES = "brain_mask"  # the group of requirements
+MANY = 64  # voxels along an axis
 WHAT = "brain mask"  # what was computed, as relations.computed_node knows it
 
 
@@ -32,12 +39,25 @@ class BrainFinder:
             _("Makes a mask of the brain in a T1 scan of a whole head, by the package deepbet."),
         )
         self.widget = self.run.widget
+        self._work = Background(once_after, lambda _text: None)
+        self._judged = (), False  # the stamp of a scan, and whether it is a whole head
 
     def check(self) -> None:
-        """Say what is missing."""
-        found = _("Choose a scan of a head first.") if self._best() is None else ""
-        self.run.block(found)
-        self.widget.visible = self.run.running or not found
+        """Offer it for a whole head, of which nobody knows yet where the brain is."""
+        scan = self._best()
+        now = stamp(scan) if scan is not None else ()
+        if scan is not None and now != self._judged[0] and not self._work.running:
+            self._work.start(
+                judging(scan),
+                lambda whole: self._know(now, whole),
+                lambda _e: self._know(now, False),
+            )
+        whole = self._judged[1] and scan is not None
+        self.widget.visible = self.run.running or whole or bool(self.run.message.plainText)
+
+    def _know(self, judged: tuple, whole: bool) -> None:
+        self._judged = judged, whole
+        self.check()
 
     def _best(self):
         """Return the scan in which the brain is best found."""
@@ -83,4 +103,20 @@ class BrainFinder:
 
     def close(self) -> None:
         """End what runs: the panel is being taken down."""
+        self._work.cancel()
         self.run.close()
+
+
+def judging(node):
+    """Return, as a task, whether a scan is a whole head. A coarse look is enough."""
+    volume = yield from bridge.reading_volume(node)
+    return (yield Elsewhere(is_whole_head, coarse(volume)))
+
+
+def coarse(volume: Volume) -> Volume:
+    """Return every second voxel of a volume along each axis that has many."""
+    steps = [2 if count >= MANY else 1 for count in volume.grid.size]
+    matrix = volume.grid.index_to_lps @ np.diag([*steps, 1.0])
+    array = volume.array[tuple(slice(None, None, step) for step in reversed(steps))]
+    size = tuple(reversed(array.shape))
+    return Volume(array, Grid.from_index_to_lps(size, matrix))

@@ -147,7 +147,9 @@ class CaseBox:
         if wanted or self.brain.run.running:
             self.brain.check()
         else:
-            self.brain.widget.visible = bool(self.brain.run.message.plainText)
+            told = MASK in self._shown and bool(self.brain.run.message.plainText)
+            self.brain.widget.visible = told
+            self.brain.run.apply_button.visible = wanted
 
     def _show_segments(self, role: str) -> None:
         made, entries = self.segments[role], self._entries(role)
