@@ -38,7 +38,7 @@ def nodes(tab, patient, result):
     slicer.util.setSliceViewerLayers(pre, made["uptake"], foregroundOpacity=0.3)
     for number, (view, composite) in enumerate(views()):
         view.JumpSliceByCentering(5.0, -10.0, 8.0 + number)
-        view.SetFieldOfView(200.0 + number, 210.0, 1.0)
+        view.SetFieldOfView(200.0 + number, 200.0 + number, 1.0)
         composite.SetLinkedControl(number == 0)
     yield {"input": post, "result": made["pre"], "reference": pre}
     for view, composite in views():

@@ -14,7 +14,7 @@ import numpy as np
 import slicer
 
 Node = Any  # of MRML
-TOLERANCE = 1e-6  # of numbers, relative to their size
+TOLERANCE = 1e-5  # of numbers, relative to their size: a scene file holds six digits of them
 
 
 def _volume(layer: str) -> tuple[Callable, Callable]:
