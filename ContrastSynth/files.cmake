@@ -32,7 +32,12 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/scene/slice_preview.py
   ContrastSynthPanel/scene/stamps.py
   ContrastSynthPanel/scene/tables.py
+  ContrastSynthPanel/scene/uptake_asked.py
+  ContrastSynthPanel/scene/uptake_nodes.py
   ContrastSynthPanel/scene/uptake_results.py
+  ContrastSynthPanel/scene/uptake_sources.py
+  ContrastSynthPanel/scene/uptake_views.py
+  ContrastSynthPanel/scene/uptake_words.py
   ContrastSynthPanel/scene/view_keeper.py
   ContrastSynthPanel/scene/views.py
   ContrastSynthPanel/scene/views_saved_before.py
@@ -75,6 +80,8 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/widgets/seed_box.py
   ContrastSynthPanel/widgets/slots.py
   ContrastSynthPanel/widgets/tab_buttons.py
+  ContrastSynthPanel/widgets/uptake_display.py
+  ContrastSynthPanel/widgets/uptake_form.py
   ContrastSynthPanel/widgets/value_table.py
   ContrastSynthPanel/widgets/weights_box.py
   ContrastSynthPanel/widgets/work_box.py

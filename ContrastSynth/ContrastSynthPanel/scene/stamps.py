@@ -31,7 +31,7 @@ def stamp(node: Node, segment: str = "") -> tuple[Any, ...]:
         ]
         return node.GetID(), node.GetIndexUnit(), *frames
     content = _segments(node, segment) if node.IsA(SEGMENTATION) else _voxels(node)
-    return node.GetID(), node.GetAttribute(SYNTHETIC), content, _place(node)
+    return node.GetID(), node.GetAttribute(SYNTHETIC), content, place(node)
 
 
 def stamps(nodes: dict[str, Node], segments: dict[str, str] | None = None) -> dict[str, tuple]:
@@ -67,7 +67,7 @@ def _voxels(node: Node) -> tuple[Any, ...]:
     return image.GetMTime(), 0 if scalars is None else scalars.GetMTime()
 
 
-def _place(node: Node) -> tuple[float, ...]:
+def place(node: Node) -> tuple[float, ...]:
     """Return where a node lies in the world: its own matrix, and those that it hangs under."""
     matrix, parent = vtk.vtkMatrix4x4(), node.GetParentTransformNode()
     if hasattr(node, "GetIJKToRASMatrix"):

@@ -10,7 +10,14 @@ from ContrastSynthPanel.scene.bridge import own_node
 
 
 def table_from_rows(scene, name: str, rows: list[dict]):
-    """Return a table node with a column for each key; numbers are numbers, None is NaN or ""."""
+    """Return a table node of this name, made or found again, with these rows."""
+    node = own_node(scene, "vtkMRMLTableNode", name)
+    fill_table(node, rows)
+    return node
+
+
+def fill_table(node, rows: list[dict]) -> None:
+    """Give a table node a column for each key; numbers are numbers, None is NaN or ""."""
     table = vtk.vtkTable()
     for key in dict.fromkeys(key for row in rows for key in row):
         values = [row.get(key) for row in rows]
@@ -22,9 +29,7 @@ def table_from_rows(scene, name: str, rows: list[dict]):
             column = numpy_to_vtk(np.array(values, dtype=np.float64), deep=True)
         column.SetName(key)
         table.AddColumn(column)
-    node = own_node(scene, "vtkMRMLTableNode", name)
     node.SetAndObserveTable(table)
-    return node
 
 
 def plot_lines(
