@@ -6,6 +6,7 @@ set(MODULE_SCRIPTS
   ContrastSynthBatch/run_in_slicer.py
   ContrastSynthBatch/scenes.py
   ContrastSynthPanel/__init__.py
+  ContrastSynthPanel/background.py
   ContrastSynthPanel/citations.py
   ContrastSynthPanel/dependencies.py
   ContrastSynthPanel/environment_report.py
@@ -13,6 +14,7 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/panel.py
   ContrastSynthPanel/scene/__init__.py
   ContrastSynthPanel/scene/bridge.py
+  ContrastSynthPanel/scene/case.py
   ContrastSynthPanel/scene/chart_view.py
   ContrastSynthPanel/scene/colours.py
   ContrastSynthPanel/scene/difference.py
@@ -21,13 +23,17 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/scene/phases.py
   ContrastSynthPanel/scene/profile_line.py
   ContrastSynthPanel/scene/profile_values.py
+  ContrastSynthPanel/scene/relations.py
+  ContrastSynthPanel/scene/result_names.py
   ContrastSynthPanel/scene/run_results.py
   ContrastSynthPanel/scene/sample_data.py
   ContrastSynthPanel/scene/saved_state.py
   ContrastSynthPanel/scene/series_names.py
   ContrastSynthPanel/scene/slice_preview.py
+  ContrastSynthPanel/scene/stamps.py
   ContrastSynthPanel/scene/tables.py
   ContrastSynthPanel/scene/uptake_results.py
+  ContrastSynthPanel/scene/view_keeper.py
   ContrastSynthPanel/scene/views.py
   ContrastSynthPanel/tabs/__init__.py
   ContrastSynthPanel/tabs/compare.py
@@ -40,22 +46,31 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/tabs/uptake.py
   ContrastSynthPanel/timings.py
   ContrastSynthPanel/widgets/__init__.py
+  ContrastSynthPanel/widgets/action.py
+  ContrastSynthPanel/widgets/align_box.py
+  ContrastSynthPanel/widgets/case_box.py
   ContrastSynthPanel/widgets/curves.py
   ContrastSynthPanel/widgets/dependency_box.py
   ContrastSynthPanel/widgets/device_box.py
+  ContrastSynthPanel/widgets/echo.py
   ContrastSynthPanel/widgets/forms.py
   ContrastSynthPanel/widgets/history_view.py
   ContrastSynthPanel/widgets/input_selectors.py
   ContrastSynthPanel/widgets/kinetics_results.py
   ContrastSynthPanel/widgets/lesion_table.py
+  ContrastSynthPanel/widgets/manners.py
   ContrastSynthPanel/widgets/message.py
+  ContrastSynthPanel/widgets/method_form.py
   ContrastSynthPanel/widgets/method_list.py
-  ContrastSynthPanel/widgets/node_selectors.py
+  ContrastSynthPanel/widgets/node_selector.py
   ContrastSynthPanel/widgets/notice.py
+  ContrastSynthPanel/widgets/output_box.py
   ContrastSynthPanel/widgets/parameter_widgets.py
   ContrastSynthPanel/widgets/phase_box.py
+  ContrastSynthPanel/widgets/preview_box.py
   ContrastSynthPanel/widgets/run_section.py
   ContrastSynthPanel/widgets/seed_box.py
+  ContrastSynthPanel/widgets/slots.py
   ContrastSynthPanel/widgets/tab_buttons.py
   ContrastSynthPanel/widgets/value_table.py
   ContrastSynthPanel/widgets/weights_box.py

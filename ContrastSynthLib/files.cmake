@@ -122,6 +122,7 @@ set(LIBRARY_SCRIPTS
   phantom/breast/space.py
   phantom/corruption.py
   phantom/images.py
+  phantom/marks.py
   phantom/sample.py
   phantom/tissue.py
   physics/__init__.py
