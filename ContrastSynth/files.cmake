@@ -17,6 +17,7 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/scene/case.py
   ContrastSynthPanel/scene/chart_view.py
   ContrastSynthPanel/scene/colours.py
+  ContrastSynthPanel/scene/comparison.py
   ContrastSynthPanel/scene/difference.py
   ContrastSynthPanel/scene/flicker.py
   ContrastSynthPanel/scene/levels.py
@@ -49,6 +50,7 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/widgets/action.py
   ContrastSynthPanel/widgets/align_box.py
   ContrastSynthPanel/widgets/case_box.py
+  ContrastSynthPanel/widgets/csv_dialog.py
   ContrastSynthPanel/widgets/curves.py
   ContrastSynthPanel/widgets/dependency_box.py
   ContrastSynthPanel/widgets/device_box.py
