@@ -6,6 +6,7 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from ContrastSynthPanel.scene import relations, saved_state
+from ContrastSynthPanel.tabs.inversion import InversionTab
 from ContrastSynthPanel.tabs.quality import QualityTab
 from ContrastSynthPanel.tabs.synthesise import SynthesiseTab
 from ContrastSynthPanel.widgets import slots
@@ -23,6 +24,7 @@ LOOK_MS = 300  # between two looks whether numbers still belong to what they wer
 TABS = {
     "synthesise": SynthesiseTab,
     "quality": QualityTab,
+    "inversion": InversionTab,
 }
 
 

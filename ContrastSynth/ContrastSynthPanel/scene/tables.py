@@ -15,7 +15,7 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
 from ContrastSynthLib.files import images
-from ContrastSynthPanel.scene.bridge import own_node
+from ContrastSynthPanel.scene.bridge import OWN_NAME, own_node
 from ContrastSynthPanel.scene.relations import computed_node
 from ContrastSynthPanel.scene.result_names import give_name
 
@@ -69,8 +69,10 @@ def computed_chart(
     ``titles`` are those of both axes; the rest is as in :func:`plot_lines`.
     """
     table, chart = computed_node(TABLE, what, sources), computed_node(CHART, what, sources)
-    for node in (table, chart):
-        give_name(node, name)
+    give_name(table, name)
+    if chart.GetAttribute(OWN_NAME) in (None, chart.GetName()):  # nobody has renamed it
+        chart.SetName(table.GetName())
+        chart.SetAttribute(OWN_NAME, table.GetName())
     return draw(chart, table, x, lines, titles, markers=markers)
 
 
