@@ -17,6 +17,7 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/scene/case.py
   ContrastSynthPanel/scene/chart_view.py
   ContrastSynthPanel/scene/colours.py
+  ContrastSynthPanel/scene/comparison.py
   ContrastSynthPanel/scene/difference.py
   ContrastSynthPanel/scene/foregrounds.py
   ContrastSynthPanel/scene/levels.py
@@ -53,9 +54,11 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/timings.py
   ContrastSynthPanel/widgets/__init__.py
   ContrastSynthPanel/widgets/action.py
+  ContrastSynthPanel/widgets/align_box.py
   ContrastSynthPanel/widgets/brain_finder.py
   ContrastSynthPanel/widgets/case_box.py
   ContrastSynthPanel/widgets/compare_controls.py
+  ContrastSynthPanel/widgets/csv_dialog.py
   ContrastSynthPanel/widgets/curves.py
   ContrastSynthPanel/widgets/dependency_box.py
   ContrastSynthPanel/widgets/device_box.py

@@ -7,6 +7,8 @@ from slicer.util import VTKObservationMixin
 
 from ContrastSynthPanel.scene import relations, saved_state
 from ContrastSynthPanel.tabs.compare import CompareTab
+from ContrastSynthPanel.tabs.inversion import InversionTab
+from ContrastSynthPanel.tabs.quality import QualityTab
 from ContrastSynthPanel.tabs.synthesise import SynthesiseTab
 from ContrastSynthPanel.tabs.uptake import UptakeTab
 from ContrastSynthPanel.widgets import slots
@@ -25,6 +27,8 @@ TABS = {
     "synthesise": SynthesiseTab,
     "uptake": UptakeTab,
     "compare": CompareTab,
+    "quality": QualityTab,
+    "inversion": InversionTab,
 }
 
 
