@@ -141,8 +141,9 @@ class Panel(VTKObservationMixin):
         with self._loading:  # until all of it is shown, nothing is saved over it
             relations.adopt_old_results()
             state = saved_state.load_state(self._parameter_node())
-            if CASE in state:
-                self.box.restore(state[CASE])
+            case = state.get(CASE) or saved_state.case_before(state, state.get(SHOWN, ""))
+            if case:
+                self.box.restore(case)
             for key, tab in self.tabs.items():
                 if key in state:
                     tab.restore(state[key])

@@ -306,10 +306,6 @@ class SynthesiseTab(Tab):
         self.form.choose_method(method.key)
         self._show_method(method.key)
         self.inputs.restore(state)
-        mask = state.get("nodes", {}).get(MASK_ROLE)
-        if mask is not None and self.case.node(MASK) is None:  # saved before there was a case
-            self.case.choose(MASK, mask)
-            self.box.show()
         self.form.restore(state)
         self.preview.wanted = bool(state.get("preview", True))
 
