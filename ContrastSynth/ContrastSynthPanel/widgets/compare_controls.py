@@ -55,7 +55,7 @@ class CompareControls:
         column.setContentsMargins(0, 0, 0, 0)
         for box in self.boxes.values():
             column.addWidget(box)
-        self.show_mode("")
+        self.show_mode("", False)
 
     # Its parts
 
@@ -164,11 +164,11 @@ class CompareControls:
 
     # What is shown
 
-    def show_mode(self, mode: str) -> None:
-        """Show what can be set of a way to compare."""
+    def show_mode(self, mode: str, computed: bool) -> None:
+        """Show what can be set of a way to compare, and of a difference once it is computed."""
         self._mode = mode
         for key, box in self.boxes.items():
-            box.visible = key in SHOWN[mode]
+            box.visible = key in SHOWN[mode] and (computed or key != "difference")
         if mode in self._opacities:
             with self._echo:
                 self.opacity.value = self._opacities[mode]
