@@ -7,6 +7,8 @@ set(LIBRARY_SCRIPTS
   analysis/enhancement.py
   analysis/evaluation.py
   analysis/evaluation_rows.py
+  analysis/kinetic_maps.py
+  analysis/kinetic_rows.py
   analysis/kinetics.py
   analysis/kinetics_report.py
   analysis/measures.py
@@ -15,8 +17,10 @@ set(LIBRARY_SCRIPTS
   analysis/uptake.py
   cli.py
   commands/__init__.py
+  commands/brains.py
   commands/choices.py
   commands/histories.py
+  commands/kinetics.py
   commands/measures.py
   commands/parser.py
   commands/phantoms.py
@@ -49,6 +53,7 @@ set(LIBRARY_SCRIPTS
   files/headers/nifti.py
   files/headers/nrrd.py
   files/images.py
+  files/labels.py
   files/locks.py
   files/replacing.py
   files/selection.py
@@ -176,7 +181,9 @@ set(LIBRARY_SCRIPTS
   running/inputs.py
   running/jobs.py
   running/memory.py
+  running/once.py
   running/outputs.py
+  running/phases.py
   running/preview.py
   running/provenance.py
   running/request.py

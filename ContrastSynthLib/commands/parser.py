@@ -7,7 +7,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ContrastSynthLib import __version__
-from ContrastSynthLib.commands import choices, histories, measures, phantoms, runs, weights
+from ContrastSynthLib.commands import (
+    brains,
+    choices,
+    histories,
+    kinetics,
+    measures,
+    phantoms,
+    runs,
+    weights,
+)
+from ContrastSynthLib.files.selection import numbers_in
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from ContrastSynthLib.running.devices import DEVICES
 from ContrastSynthLib.running.jobs import PROGRESS_CHOICES
@@ -37,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     _run(add("run", help="run a method on the scans of one patient"))
     _batch(add("batch", help="run a method on a table of patients"))
     _evaluate(add("evaluate", help="compare a synthetic volume with the true one"))
+    _brain(add("brain", help="find the brain in a T1 scan of a head"))
     _uptake(add("uptake", help="segment contrast uptake, from a pre and a post scan"))
     _profile(add("profile", help="values along a line through one or more volumes"))
     _kinetics(add("kinetics", help="the kinetic curve of a region in a dynamic series"))
@@ -78,6 +89,14 @@ def _how_to_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, metavar="N", help="seed of random numbers (default: drawn at random)"
     )
+    parser.add_argument(
+        "--phases",
+        default=(),
+        type=_phases,
+        metavar="N,N-N",
+        help="of a series that is given to a method of single volumes, only these phases, such as "
+        "1,3-5 (default: all)",
+    )
     parser.add_argument("--device", default="auto", help=f"one of {', '.join(DEVICES)}")
 
 
@@ -90,7 +109,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
         dest="inputs",
         type=_pair("ROLE=FILE"),
         metavar="ROLE=FILE",
-        help="an input, a file or a DICOM folder; repeatable",
+        help="an input, a file or a DICOM folder; FILE#3 is phase 3 of a series; repeatable",
     )
     parser.add_argument("--mask", metavar="FILE|auto", help=f"the brain or breast; {FINDS_BRAIN}")
     parser.add_argument(
@@ -164,6 +183,14 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=measures.evaluate)
 
 
+def _brain(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--volume", required=True, metavar="FILE", help="a T1 scan of a head")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the mask")
+    _progress_option(parser)
+    _json_option(parser)
+    parser.set_defaults(command=brains.brain)
+
+
 def _uptake(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pre", required=True, metavar="FILE")
     parser.add_argument("--post", required=True, metavar="FILE")
@@ -210,12 +237,21 @@ def _kinetics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--series", required=True, metavar="FILE", help="a 4D file or DICOM folder")
     parser.add_argument("--times", metavar="S,S,...", help="seconds; default: those of the file")
     parser.add_argument("--mask", required=True, metavar="FILE", help="the region to measure")
+    parser.add_argument(
+        "--each-label", action="store_true", help="measure each label of the mask as a region"
+    )
     _align_option(parser)
     parser.add_argument("--compare", metavar="FILE", help="a synthetic series of the same patient")
+    parser.add_argument(
+        "--csv",
+        type=Path,
+        metavar="FILE",
+        help="write a table of the curves, and beside it FILE-measures.csv",
+    )
     parser.add_argument("--maps", type=Path, metavar="DIR", help="write a map of each measure")
     parser.add_argument("--plot", type=Path, metavar="PNG")
     _json_option(parser)
-    parser.set_defaults(command=measures.kinetics)
+    parser.set_defaults(command=kinetics.kinetics)
 
 
 def _history(parser: argparse.ArgumentParser) -> None:
@@ -316,6 +352,15 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
     return value
+
+
+def _phases(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(numbers_in(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not numbers of phases from 1 in their order, such as 1,3-5"
+        ) from None
 
 
 def _ras(text: str) -> tuple[float, ...]:

@@ -114,6 +114,12 @@ def foreground(volumes: Sequence[Volume], mask: Volume | None = None) -> Foregro
     return _guess(volumes)
 
 
+def is_whole_head(volume: Volume) -> bool:
+    """Return whether a scan looks like a whole head or body rather than a stripped brain."""
+    positive = volume.array > 0
+    return bool(positive.any()) and not looks_stripped(_without_strays(positive), [volume])
+
+
 def looks_stripped(brain: BoolArray, volumes: Sequence[Volume]) -> bool:
     """Return whether the voxels above 0 look like a skull-stripped brain in at least one scan.
 

@@ -9,6 +9,7 @@ changed meanwhile, the result stays where it lay, without a parent.
 
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,10 @@ def writing_inputs(nodes_by_role: dict, folder: str | Path):
     """Do what write_inputs does as a task: read and written in threads."""
     paths = {}
     for role, given in nodes_by_role.items():
+        twin = next((other for other in paths if nodes_by_role[other] is given), None)
+        if twin is not None:  # one series for two roles: that it is one matters to the run
+            paths[role] = paths[twin]
+            continue
         try:
             found = yield from reading_role(nodes_by_role, role)
             if isinstance(given, slicer.vtkMRMLSequenceNode):
@@ -147,13 +152,22 @@ def acquisition_of(node) -> tuple[Acquisition, str | None]:
     header, in_file = {}, Acquisition()
     path = Path((node.GetStorageNode() and node.GetStorageNode().GetFileName()) or "")
     if images.file_suffix(path) in images.READERS and path.is_file():
-        with suppress(RequestError):  # No image any more: then there is only the node.
-            header = dict(images.read_header(path).keys)
-            in_file = images.acquisition_in_file(path, header)
+        keys, in_file = _said_by_file(path, path.stat().st_mtime_ns)
+        header = dict(keys)
     header |= {name: node.GetAttribute(name) for name in node.GetAttributeNames()}
     synthetic = header.get(SYNTHETIC) or images.synthetic_in_file(header)
     by_name = "as its name says" if images.SYNTHETIC_KEY in str(node.GetName()) else None
     return replace(in_file, **Acquisition.from_header(header).known()), synthetic or by_name
+
+
+@lru_cache(maxsize=256)
+def _said_by_file(path: Path, _changed_ns: int) -> tuple[dict, Acquisition]:
+    """Return what the header of a file says; it is asked for several times a second."""
+    try:
+        keys = dict(images.read_header(path).keys)
+        return keys, images.acquisition_in_file(path, keys)
+    except RequestError:  # No image any more: then there is only the node.
+        return {}, Acquisition()
 
 
 def place_of(grid: Grid, reference) -> tuple[np.ndarray, str | None]:

@@ -17,6 +17,7 @@ from ContrastSynthLib.volumes import Volume
 from ContrastSynthPanel.scene import bridge, colours, relations, tables
 from ContrastSynthPanel.scene.bridge import LABEL_MAP, SEGMENTATION, SYNTHETIC, VOLUME
 from ContrastSynthPanel.scene.case import PAIR, TRUTH
+from ContrastSynthPanel.scene.foregrounds import marked
 from ContrastSynthPanel.scene.result_names import give_name
 from ContrastSynthPanel.scene.run_results import MAP_COLOURS, UPTAKE_MASK
 from ContrastSynthPanel.scene.uptake_sources import OWN_MAP, Sources
@@ -39,11 +40,6 @@ TITLES = {
     COMPARISON: _("missed and invented"),
     LESIONS: _("lesions"),
 }
-
-
-def marked(mark: str, source: str | None) -> str:
-    """Return the mark of what was computed, with that of the synthetic volume it is from."""
-    return f"{mark}; from a synthetic volume: {source}" if source else mark
 
 
 class UptakeNodes:

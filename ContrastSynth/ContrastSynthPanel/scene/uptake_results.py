@@ -13,21 +13,21 @@ from ContrastSynthLib.analysis.enhancement import EnhancementReport
 from ContrastSynthLib.analysis.evaluation import enhancement_of
 from ContrastSynthLib.analysis.regions import Regions, list_regions
 from ContrastSynthLib.analysis.uptake import REFERENCE_LEVELS, limited_to, uptake
-from ContrastSynthLib.errors import MissingError, RequestError
+from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.phantom.marks import is_virtual_patient
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
-from ContrastSynthLib.preprocessing.foreground import Foreground, foreground
+from ContrastSynthLib.preprocessing.foreground import Foreground
 from ContrastSynthLib.preprocessing.input_checks import warnings_for_pair
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
 from ContrastSynthPanel.background import Elsewhere
 from ContrastSynthPanel.scene import uptake_nodes
 from ContrastSynthPanel.scene.case import MASK, PAIR, TRUTH, Case
+from ContrastSynthPanel.scene.foregrounds import brain_of
 from ContrastSynthPanel.scene.uptake_sources import (
     DIFFERENCE,
     OWN_MAP,
     Sources,
-    distinct,
     names_of,
     reading_source,
 )
@@ -90,19 +90,9 @@ class Measured:
     troubles: tuple[str, ...] = field(default=())
 
 
-def distinct_names(nodes: Mapping[str, Node]) -> dict[str, str]:
-    """Return a name for each role; the role is added where two nodes have the same name."""
-    return distinct({role: node.GetName() for role, node in nodes.items()})
-
-
 def made_by(volume: Volume) -> str | None:
     """Return which method made a volume; of a scan, also of a virtual patient, nothing."""
     return None if is_virtual_patient(volume.synthetic) else volume.synthetic
-
-
-def marked(mark: str, source: str | None) -> str:
-    """Return the mark of what was computed, with that of the synthetic volume it is from."""
-    return uptake_nodes.marked(mark, source)
 
 
 def reading_scans(case: Case, sources: Sources, resample: bool) -> Any:
@@ -139,19 +129,6 @@ def refuse_other_scale(volume: Volume, name: str) -> None:
     if low < 0 or high > 1:
         text = _("'{name}' has values from {low:g} to {high:g}. A map of uptake has 0 to 1.")
         raise RequestError(text.format(name=name, low=low, high=high))
-
-
-def brain_of(volumes: list[Volume], mask: Volume | None = None) -> Foreground:
-    """Return the patient's voxels; MissingError where finding a head needs what is not there."""
-    try:
-        return foreground(volumes, mask)
-    except ModuleNotFoundError as error:
-        text = _(
-            "The scans are not skull-stripped, and the outline of a head is found with the Python "
-            "package scikit-image, which is not installed ({error}). Install it, skull-strip the "
-            "scans, or choose a mask of the brain or breast."
-        )
-        raise MissingError(text.format(error=error)) from None
 
 
 def measuring(scans: Scans, settings: Settings) -> Any:

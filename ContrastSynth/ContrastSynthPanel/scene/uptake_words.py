@@ -114,7 +114,9 @@ def _compared(report: EnhancementReport) -> str:
     counted = report.as_dict()
     parts = {
         kind: _("{kind} {count} ({volume:.2f} ml)").format(
-            kind=kind if kind != "invented" else kind.capitalize(), count=counted[f"{kind}_count"], volume=counted[f"{kind}_ml"]
+            kind=kind if kind != "invented" else kind.capitalize(),
+            count=counted[f"{kind}_count"],
+            volume=counted[f"{kind}_ml"],
         )
         for kind in KIND_ORDER
     }

@@ -17,7 +17,8 @@ from ContrastSynthLib.registry import (
     find_method,
     resolve_parameters,
 )
-from ContrastSynthLib.running.inputs import finds_brain, read_inputs
+from ContrastSynthLib.running.inputs import finds_brain
+from ContrastSynthLib.running.phases import read_used
 from ContrastSynthLib.running.provenance import describe_inputs
 from ContrastSynthLib.running.request import Request
 from ContrastSynthLib.running.result import PROVENANCE, result_file
@@ -80,7 +81,7 @@ def _difference_of_voxels(
     folder: Path,
 ) -> str:
     """Return what differs in the inputs, in parameters that come from them, and in the outputs."""
-    sources = read_inputs(method, request)
+    sources, _ = read_used(method, request)
     if _inputs(_as_json(describe_inputs(sources))) != _inputs(recorded["inputs"]):
         return "it was made from other inputs"
     acquisitions = {role: volumes[0].acquisition for role, volumes in sources.items()}
