@@ -133,7 +133,7 @@ class UptakeTab(Tab):
         """Show what can be asked for, and whether what is shown is still true."""
         self.form.show_map(uptake_sources.own_map(self.case) is not None)
         told = uptake_sources.told(self.case)
-        self.form.show_input(told, uptake_sources.can_be_told(self.case))
+        self.form.show_input(told, uptake_sources.to_be_told(self.case))
         now = self._now()
         self.action.block(uptake_sources.missing(self.case, now.sources))
         self.dependencies.show([])
@@ -157,6 +157,7 @@ class UptakeTab(Tab):
     def _say(self, kind: str, text: str) -> None:
         if self.notice.text != text:
             self.notice.show(kind, text)
+            self._changed()
 
     # What a person does
 
