@@ -7,6 +7,7 @@ from slicer.util import VTKObservationMixin
 
 from ContrastSynthPanel.scene import relations, saved_state
 from ContrastSynthPanel.tabs.inversion import InversionTab
+from ContrastSynthPanel.tabs.profile import ProfileTab
 from ContrastSynthPanel.tabs.quality import QualityTab
 from ContrastSynthPanel.tabs.synthesise import SynthesiseTab
 from ContrastSynthPanel.widgets import slots
@@ -23,6 +24,7 @@ LOOK_MS = 300  # between two looks whether numbers still belong to what they wer
 # By the keys under which a saved scene keeps their states: never renamed.
 TABS = {
     "synthesise": SynthesiseTab,
+    "profile": ProfileTab,
     "quality": QualityTab,
     "inversion": InversionTab,
 }
