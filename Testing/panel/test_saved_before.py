@@ -15,7 +15,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
 from host import pick, press, pump, read_table
-from scans import show_tab
+from scans import settled, show_tab
 
 from ContrastSynthLib.registry import METHODS
 from ContrastSynthLib.weights.bundles import shipped_and_imported
@@ -37,7 +37,7 @@ def opened(panel):
     """The panel once the scene is opened in it."""
     assert slicer.mrmlScene.ReadFromMRB(str(SCENE))
     pump(lambda: panel.synthesise.method.key == "sphere")
-    pump(lambda: not panel.synthesise._pick_timer.active)
+    settled(panel)
     return panel
 
 
@@ -95,7 +95,7 @@ def test_the_other_tabs_are_set_as_they_were(opened):
 
 def test_an_inversion_is_shown_and_an_iterate_chosen(opened):
     tab = opened.tabs["inversion"]
-    assert tab.selector.currentNode() is named("T1 low dose post SYNTHETIC")
+    assert opened.box.selectors["result"].node is named("T1 low dose post SYNTHETIC")
     assert tab.kept == 3
     assert len(tab.history["iteration"]) == 6
     rows = {row[0]: row[1:] for row in read_table(tab.table)}

@@ -16,7 +16,7 @@ import numpy as np
 import slicer
 import vtk
 from host import can_render, pick, press, pump, screenshot, slices, tick, type_text
-from scans import show_tab
+from scans import settled, show_tab
 
 from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.phantom.sample import TUMOUR, sample_patient
@@ -50,7 +50,7 @@ def widget(host):
         if role in NAMES:
             node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", NAMES[role])
             bridge.fill_node(node, volume, volume.grid.index_to_ras, None)
-    pump(lambda: not opened.synthesise._pick_timer.active)
+    settled(opened)
     yield module
     host.leave_module()
 
@@ -139,13 +139,12 @@ def test_the_profile_tab(widget, folder):
     pump(lambda: not tab._timer.active)
     take(widget, folder / "profile_before.png")
     for point in ((-40, -10, 0), (110, 10, 5)):
-        tab.line_selector.currentNode().AddControlPoint(vtk.vtkVector3d(*point))
-    pick(tab.reference_selector, slicer.util.getNode("T1 post Gd"))
+        tab.line_selector.node.AddControlPoint(vtk.vtkVector3d(*point))
+    pick(widget.panel.box.selectors["reference"], slicer.util.getNode("T1 post Gd"))
     for name in ("T1 pre", "T1 low dose"):
         tick(tab.volume_list, name)
-    tab.values_section.collapsed = False
-    pump(lambda: not tab._timer.active)
-    pump(lambda: not tab._values_timer.active)
+    tab.results.values_section.collapsed = False
+    pump(lambda: tab.results.values.rowCount > 0)
     take(widget, folder / "profile.png")
 
 
@@ -182,7 +181,7 @@ def test_the_quality_tab(widget, folder):
     show_tab(widget.panel, "synthesise")
     run_method(widget.panel.synthesise, "physics_pre")
     show_tab(widget.panel, "quality")
-    settled(panel)
+    settled(widget.panel)
     press(tab.run.apply_button)
     pump(lambda: not tab.run.running, 60.0)
     take(widget, folder / "quality_measured.png")
@@ -204,7 +203,9 @@ def test_the_inversion_tab(widget, folder):
     low = slicer.util.getNode("T1 low dose")
     scan = bridge.volume_from_node(low)
     result = Result({"post": scan.with_array(scan.array, "for a picture")}, text)
-    run_results.add_result(slicer.mrmlScene, result, low)
+    made = run_results.add_result(slicer.mrmlScene, result, low)
+    settled(widget.panel)
+    pick(widget.panel.box.selectors["result"], made["post"])
     tab.heard(Event("finished"))
     tab.iterate.value = 8.0
     assert tab.kept == 8
