@@ -79,6 +79,7 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/widgets/parameter_widgets.py
   ContrastSynthPanel/widgets/phase_box.py
   ContrastSynthPanel/widgets/preview_box.py
+  ContrastSynthPanel/widgets/profile_results.py
   ContrastSynthPanel/widgets/run_section.py
   ContrastSynthPanel/widgets/seed_box.py
   ContrastSynthPanel/widgets/slots.py

@@ -346,6 +346,7 @@ def test_other_changes_make_numbers_out_of_date(panel, tab, nodes, selectors, pa
     measure(tab)
     shift = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     nodes["pre"].SetAndObserveTransformNodeID(shift.GetID())
+    pump(timeout_s=0.2)
     becomes("")  # it does not move yet
     matrix = np.eye(4)
     matrix[0, 3] = 12.0
@@ -360,6 +361,10 @@ def test_other_changes_make_numbers_out_of_date(panel, tab, nodes, selectors, pa
     pick(selectors["reference"], nodes["post"])
     becomes("another reference is chosen")
     pick(selectors["reference"], nodes["pre"])
+    becomes("")
+    pick(selectors["result"], nodes["uptake"])
+    becomes("another result is chosen")
+    pick(selectors["result"], nodes["synthetic"])
     becomes("")
     slicer.mrmlScene.RemoveNode(nodes["synthetic"])
     becomes("the result is gone")

@@ -61,30 +61,37 @@ class Compared:
 def compared(case: Case) -> Compared:
     """Return what a case has to compare."""
     result, truth = case.node(RESULT), case.node(TRUTH)
-    if result is None:
-        return Compared(problem=_("Choose a result above, or make one under 'Synthesise'."))
-    if relations.kind_of(result) != IMAGE:
-        return Compared(problem=no_image(result))
-    if truth is None:
-        text = _("Choose the reference above: the true scan that '{name}' imitates.")
-        return Compared(problem=text.format(name=result.GetName()))
-    nodes = {SYNTHETIC: result, REFERENCE: truth}
-    for node in nodes.values():
-        if bridge.volume_of_sequence(node) is None:
-            text = _("'{name}' holds no phases.").format(name=node.GetName())
-            return Compared(problem=text)
-    if bridge.volume_of_sequence(result) is bridge.volume_of_sequence(truth):
-        text = _("'{name}' is both the result and the reference.").format(name=result.GetName())
-        return Compared(problem=text)
-    notes, pair = [phases_text(result, truth)], case.scan_pair(of_result=False)
+    chosen = {SYNTHETIC: result, REFERENCE: truth, MASK: case.node(MASK)}
+    nodes = {role: node for role, node in chosen.items() if node is not None}
+    pair = case.scan_pair(of_result=False)
     shown = {bridge.volume_of_sequence(node) for node in pair.values()} - {None}
     if len(shown) == len(PAIR):
         nodes |= pair
-    else:
+    if problem := problem_of(result, truth):
+        return Compared(nodes, problem)
+    notes = [phases_text(result, truth)]
+    if PRE not in nodes:
         notes.append(_("The uptake is not measured: that takes a pre- and a post-contrast scan."))
-    if case.node(MASK) is not None:
-        nodes[MASK] = case.node(MASK)
     return Compared(nodes, notes=tuple(filter(None, notes)))
+
+
+def problem_of(result: Node, truth: Node) -> str:
+    """Return why a result cannot be compared with a true scan; nothing where it can."""
+    if result is None:
+        return _("Choose a result above, or make one under 'Synthesise'.")
+    name = result.GetName()
+    if relations.kind_of(result) != IMAGE:
+        return no_image(result)
+    if truth is None:
+        text = _("Choose the reference above: the true scan that '{name}' imitates.")
+        return text.format(name=name)
+    volumes = [bridge.volume_of_sequence(node) for node in (result, truth)]
+    for node, volume in zip((result, truth), volumes, strict=True):
+        if volume is None:
+            return _("'{name}' holds no phases.").format(name=node.GetName())
+    if volumes[0] is volumes[1]:
+        return _("'{name}' is both the result and the reference.").format(name=name)
+    return ""
 
 
 def no_image(node: Node) -> str:

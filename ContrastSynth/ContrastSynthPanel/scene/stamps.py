@@ -78,14 +78,16 @@ def _voxels(node: Node) -> tuple[Any, ...]:
 
 
 def place(node: Node) -> tuple[float, ...]:
-    """Return where a node lies in the world: its own matrix, and those that it hangs under."""
+    """Return where a node lies in the world: its own matrix within those that it hangs under."""
     matrix, parent = vtk.vtkMatrix4x4(), node.GetParentTransformNode()
     if hasattr(node, "GetIJKToRASMatrix"):
         node.GetIJKToRASMatrix(matrix)
+    linear = parent is not None and parent.IsTransformToWorldLinear()
+    if linear:
+        to_world = vtk.vtkMatrix4x4()
+        slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(parent, None, to_world)
+        vtk.vtkMatrix4x4.Multiply4x4(to_world, matrix, matrix)
     numbers = list(slicer.util.arrayFromVTKMatrix(matrix).ravel())
-    if parent is not None and parent.IsTransformToWorldLinear():
-        slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(parent, None, matrix)
-        numbers += list(slicer.util.arrayFromVTKMatrix(matrix).ravel())
-    elif parent is not None:
+    if parent is not None and not linear:
         numbers.append(float(parent.GetMTime()))
     return tuple(float(one) for one in numbers)

@@ -82,8 +82,8 @@ class InversionTab(Tab):
         self.chart_button = qt.QPushButton(_("Show in a plot view"))
         self.chart_button.toolTip = _("Makes a chart of the curves in the scene and shows it.")
         for widget in (
-            self.intro,
             self.status,
+            self.intro,
             self.plots.widget,
             self.table,
             self.facts,
