@@ -386,6 +386,7 @@ def test_a_volume_that_is_not_compared_any_more_has_its_own_window_again(tab, no
 def test_a_window_that_cannot_be_scaled_is_left_and_it_is_reported(tab, nodes, own_windows):
     empty = slicer.mrmlScene.AddNewNodeByClass(VOLUME, "empty")
     choose(tab, "result", empty)
+    choose(tab, "reference", nodes["reference"])
     compare(tab, "blend")
     assert "Each in its own window. empty has no voxels" in tab.notice.box.plainText
     assert set(layers()) == {(nodes["reference"].GetID(), empty.GetID())}
@@ -748,6 +749,7 @@ def test_other_grids_are_reported_and_can_be_resampled(tab, nodes):
     before = looks()
     coarse = add_volume("coarse", sample_patient(size=(40, 48, 32)).scans["pre"])
     choose(tab, "result", coarse)
+    choose(tab, "reference", nodes["reference"])
     compare(tab, "difference")
     assert tab.notice.box.plainText == "'coarse': not on the grid of 'T1 pre'."
     assert "size, voxels" in tab.notice.box.toolTip
@@ -770,6 +772,7 @@ def test_an_empty_volume_is_reported_and_the_tab_stays_usable(tab, nodes):
     before = looks()
     empty = slicer.mrmlScene.AddNewNodeByClass(VOLUME, "empty")
     choose(tab, "result", empty)
+    choose(tab, "reference", nodes["reference"])
     compare(tab, "difference")
     assert "empty has no voxels" in tab.notice.box.plainText
     assert not tab.notice.resample_button.isVisible()
@@ -782,6 +785,7 @@ def test_an_empty_volume_is_reported_and_the_tab_stays_usable(tab, nodes):
 
 def test_equal_volumes_have_a_difference_of_zero(tab, nodes, patient):
     choose(tab, "result", add_volume("again", patient.scans["pre"]))
+    choose(tab, "reference", nodes["reference"])
     compare(tab, "difference")
     assert not array(difference_node()).any()
     assert difference_node().GetDisplayNode().GetWindow() > 0
