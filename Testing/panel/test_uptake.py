@@ -351,7 +351,7 @@ def test_a_large_volume_never_blocks(panel, tab, large, one_thread):
     pick(tab.form.input_is, "The pre-contrast scan")
     texts, longest = set(), 0.0
     press(tab.action.button)
-    longest = pump(lambda: texts.add(tab.progress.text) or not tab.busy, 60.0).longest_block_s
+    longest = pump(lambda: texts.add(tab.work.label.text) or not tab.busy, 60.0).longest_block_s
     assert {"Reading the scans", "Measuring the uptake", "Comparing with the reference"} <= texts
     assert "In the true scans" in tab.notice.text, tab.notice.text
     for value in (0.15, 0.2, 0.25):  # the newest wins
@@ -364,16 +364,16 @@ def test_a_large_volume_never_blocks(panel, tab, large, one_thread):
 
 def test_it_can_be_cancelled(tab, nodes):
     press(tab.action.button)
-    assert tab.cancel_button.isVisible()
+    assert tab.work.cancel_button.isVisible()
     assert not tab.action.button.enabled
-    press(tab.cancel_button)
-    assert not tab.cancel_button.isVisible()
+    press(tab.work.cancel_button)
+    assert not tab.work.cancel_button.isVisible()
     assert tab.notice.text == "Cancelled."
     assert (tab.made, slicer.util.getNodes("Uptake*")) == ({}, {})
     assert " ml" in show(tab)
     type_text(tab.form.threshold, "0.4")
-    pump(tab.cancel_button.isVisible)
-    press(tab.cancel_button)
+    pump(tab.work.cancel_button.isVisible)
+    press(tab.work.cancel_button)
     assert tab.notice.text == "Out of date: the threshold was changed since. Press 'Show uptake'."
 
 
@@ -533,14 +533,14 @@ def test_a_hidden_mask_is_reported(tab, nodes, mask):
 
 def test_without_scikit_image_a_whole_head_needs_a_mask(tab, nodes, patient, monkeypatch):
     from ContrastSynthPanel import dependencies
-    from ContrastSynthPanel.scene import uptake_results
+    from ContrastSynthPanel.scene import foregrounds
 
     def without(volumes, mask=None):
         if mask is None:
             raise ModuleNotFoundError("No module named 'skimage'")
         return foreground(volumes, mask)
 
-    monkeypatch.setattr(uptake_results, "foreground", without)
+    monkeypatch.setattr(foregrounds, "foreground", without)
     monkeypatch.setattr(dependencies, "lacking", lambda *groups: ["scikit-image>=0.24"])
     text = show(tab)
     assert "scikit-image, which is not installed" in text
@@ -549,14 +549,14 @@ def test_without_scikit_image_a_whole_head_needs_a_mask(tab, nodes, patient, mon
 
 
 def test_a_whole_head_is_no_brain(panel, tab, nodes, monkeypatch):
-    from ContrastSynthPanel.scene import uptake_results
+    from ContrastSynthPanel.scene import foregrounds
 
     from ContrastSynthLib.preprocessing.foreground import GUESS_MESSAGE, Foreground
 
     def guess(volumes, mask=None):
         return Foreground(foreground(volumes, mask).mask, "guess", GUESS_MESSAGE)
 
-    monkeypatch.setattr(uptake_results, "foreground", guess)
+    monkeypatch.setattr(foregrounds, "foreground", guess)
     first = show(tab).splitlines()[0]
     assert "% of the outline of the head:" in first
     assert "brain" not in first

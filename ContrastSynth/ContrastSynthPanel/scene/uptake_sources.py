@@ -56,7 +56,7 @@ class Source:
         if self.phase is None:
             return stamps.stamp(self.node, segment)
         time = self.node.GetNthIndexValue(self.phase), self.node.GetIndexUnit()
-        return self.node.GetID(), time, stamps.stamp(self.voxels), stamps.place(self.place)
+        return time, stamps.phase_stamp(self.node, self.phase)
 
 
 Sources = Mapping[str, Source]
@@ -154,18 +154,13 @@ def told(case: Case) -> str:
     return next((role for role, one in case.scan_pair().items() if one is node), "")
 
 
-def distinct(names: Mapping[str, str]) -> dict[str, str]:
-    """Return the names by role; the role is added where two are the same."""
-    several = list(names.values())
-    return {
-        role: name if several.count(name) == 1 else f"{name} ({role})"
-        for role, name in names.items()
-    }
-
-
 def names_of(sources: Sources) -> dict[str, str]:
-    """Return a name for each role, no two the same."""
-    return distinct({role: source.name for role, source in sources.items()})
+    """Return a name for each role; the role is added where two have the same name."""
+    names = [source.name for source in sources.values()]
+    return {
+        role: name if names.count(name) == 1 else f"{name} ({role})"
+        for role, name in zip(sources, names, strict=True)
+    }
 
 
 def stamps_of(sources: Sources, segment: str) -> dict[str, tuple[Any, ...]]:
