@@ -95,6 +95,7 @@ def brain(panel, with_result=True):
 def breast(panel):
     """A virtual breast in the scene, and a dose of it as a synthetic series."""
     from ContrastSynthPanel.scene import bridge, run_results, sample_data
+
     from ContrastSynthLib.volumes import Series
 
     node = sample_data.load_breast(size=SMALL_BREAST)

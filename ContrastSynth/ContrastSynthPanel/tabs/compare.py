@@ -208,7 +208,7 @@ class CompareTab(Tab):
             pair = {role: nodes[role] for role in self.controls.pair}
             task = difference.making_difference(pair, self.controls.normalise, self._resample)
             text = _("Reading the volumes")
-            self.work.start(task, text, self._show_difference, self._no_difference)
+            self.work.start(task, self._show_difference, self._no_difference, text)
         else:
             self._show_text(getattr(self, f"_show_{mode}")())
         self._changed()
@@ -267,7 +267,7 @@ class CompareTab(Tab):
             self._show_alike(None)
         else:
             task, text = self._levels.measuring(nodes), _("Measuring how bright the volumes are")
-            self.work.start(task, text, self._show_alike, self._not_alike)
+            self.work.start(task, self._show_alike, self._not_alike, text)
 
     def _show_alike(self, found) -> None:
         nodes = list(self._seen.values())

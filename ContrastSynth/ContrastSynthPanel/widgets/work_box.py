@@ -31,7 +31,7 @@ class WorkBox:
         """Whether something is being computed."""
         return self._work.running
 
-    def start(self, task, text: str, done, failed) -> None:
+    def start(self, task, done, failed, text: str = "") -> None:
         """Do a task; ``done`` gets its answer, ``failed`` an error that was to be expected."""
 
         def went_wrong(error: Exception) -> None:
