@@ -30,6 +30,7 @@ stage: setup ## the extension as Slicer would package it, in build/stage
 	rm -rf build/stage build/stage-build
 	.venv/bin/cmake -S . -B build/stage-build --log-level=WARNING \
 		--toolchain Testing/cmake/no-compiler.cmake -D "Slicer_DIR=$(CURDIR)/Testing/cmake"
+	.venv/bin/cmake --build build/stage-build
 	.venv/bin/cmake --install build/stage-build --prefix build/stage
 
 wheel: setup ## a wheel in dist

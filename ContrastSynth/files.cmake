@@ -19,7 +19,7 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/scene/colours.py
   ContrastSynthPanel/scene/comparison.py
   ContrastSynthPanel/scene/difference.py
-  ContrastSynthPanel/scene/flicker.py
+  ContrastSynthPanel/scene/foregrounds.py
   ContrastSynthPanel/scene/levels.py
   ContrastSynthPanel/scene/phases.py
   ContrastSynthPanel/scene/profile_line.py
@@ -33,9 +33,15 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/scene/slice_preview.py
   ContrastSynthPanel/scene/stamps.py
   ContrastSynthPanel/scene/tables.py
+  ContrastSynthPanel/scene/uptake_asked.py
+  ContrastSynthPanel/scene/uptake_nodes.py
   ContrastSynthPanel/scene/uptake_results.py
+  ContrastSynthPanel/scene/uptake_sources.py
+  ContrastSynthPanel/scene/uptake_views.py
+  ContrastSynthPanel/scene/uptake_words.py
   ContrastSynthPanel/scene/view_keeper.py
   ContrastSynthPanel/scene/views.py
+  ContrastSynthPanel/scene/views_saved_before.py
   ContrastSynthPanel/tabs/__init__.py
   ContrastSynthPanel/tabs/compare.py
   ContrastSynthPanel/tabs/inversion.py
@@ -49,12 +55,15 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/widgets/__init__.py
   ContrastSynthPanel/widgets/action.py
   ContrastSynthPanel/widgets/align_box.py
+  ContrastSynthPanel/widgets/brain_finder.py
   ContrastSynthPanel/widgets/case_box.py
+  ContrastSynthPanel/widgets/compare_controls.py
   ContrastSynthPanel/widgets/csv_dialog.py
   ContrastSynthPanel/widgets/curves.py
   ContrastSynthPanel/widgets/dependency_box.py
   ContrastSynthPanel/widgets/device_box.py
   ContrastSynthPanel/widgets/echo.py
+  ContrastSynthPanel/widgets/flicker.py
   ContrastSynthPanel/widgets/forms.py
   ContrastSynthPanel/widgets/history_view.py
   ContrastSynthPanel/widgets/input_selectors.py
@@ -75,8 +84,11 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/widgets/seed_box.py
   ContrastSynthPanel/widgets/slots.py
   ContrastSynthPanel/widgets/tab_buttons.py
+  ContrastSynthPanel/widgets/uptake_display.py
+  ContrastSynthPanel/widgets/uptake_form.py
   ContrastSynthPanel/widgets/value_table.py
   ContrastSynthPanel/widgets/weights_box.py
+  ContrastSynthPanel/widgets/work_box.py
   )
 set(MODULE_RESOURCES
   Resources/Icons/ContrastSynth.png

@@ -288,6 +288,8 @@ def run_arguments(request: Request, results: Path) -> list[str]:
     by_network = weights.items() if isinstance(weights, Mapping) else ()
     given += [f"--weights={network}={wanted}" for network, wanted in by_network]
     given += [f"--weights={weights}"] if isinstance(weights, str) else []
+    phases = ",".join(map(str, request.phases))
+    given += [f"--phases={phases}"] if phases else []
     given += [f"--seed={request.seed}"] if request.seed is not None else []
     chosen = {name: getattr(request, name) for name in ("preset", "align", "device")}
     return given + [f"--{name}={value}" for name, value in chosen.items() if value]

@@ -6,10 +6,12 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from ContrastSynthPanel.scene import relations, saved_state
+from ContrastSynthPanel.tabs.compare import CompareTab
 from ContrastSynthPanel.tabs.inversion import InversionTab
 from ContrastSynthPanel.tabs.profile import ProfileTab
 from ContrastSynthPanel.tabs.quality import QualityTab
 from ContrastSynthPanel.tabs.synthesise import SynthesiseTab
+from ContrastSynthPanel.tabs.uptake import UptakeTab
 from ContrastSynthPanel.widgets import slots
 from ContrastSynthPanel.widgets.case_box import CaseBox, unsettled
 from ContrastSynthPanel.widgets.echo import Echo
@@ -24,6 +26,8 @@ LOOK_MS = 300  # between two looks whether numbers still belong to what they wer
 # By the keys under which a saved scene keeps their states: never renamed.
 TABS = {
     "synthesise": SynthesiseTab,
+    "uptake": UptakeTab,
+    "compare": CompareTab,
     "profile": ProfileTab,
     "quality": QualityTab,
     "inversion": InversionTab,
@@ -139,8 +143,9 @@ class Panel(VTKObservationMixin):
         with self._loading:  # until all of it is shown, nothing is saved over it
             relations.adopt_old_results()
             state = saved_state.load_state(self._parameter_node())
-            if CASE in state:
-                self.box.restore(state[CASE])
+            case = state.get(CASE) or saved_state.case_before(state, state.get(SHOWN, ""))
+            if case:
+                self.box.restore(case)
             for key, tab in self.tabs.items():
                 if key in state:
                     tab.restore(state[key])
@@ -167,7 +172,7 @@ class Panel(VTKObservationMixin):
         for tab in self.tabs.values():
             if tab.above is not None:
                 tab.above.visible = tab is self._shown_tab()
-        self.box.show_roles(self._shown_tab().uses)
+        self.box.show_tab(self._shown_tab())
 
     def _look(self) -> None:
         if self._away and self.tab_widget.visible:  # after a reload
@@ -198,6 +203,7 @@ class Panel(VTKObservationMixin):
             getattr(tab, what)()
 
     def _on_start_close(self, _scene, _event) -> None:
+        self.box.brain.run.close(_("The scene was closed."))
         self._call_tabs("scene_closed")
 
     def _on_end_close(self, _scene, _event) -> None:

@@ -370,15 +370,18 @@ def test_a_result_says_what_it_is(scene):
     like = replace(bridge.volume_from_node(reference), acquisition=Acquisition(flip_angle_deg=9.0))
     result = result_of(like=like, pre=voxels())
     node = run_results.add_result(scene, result, reference)["pre"]
-    assert node.GetName() == f"{PATIENT} pre SYNTHETIC"
+    assert node.GetName() == f"SYNTHETIC pre, sphere: {PATIENT}"
     assert node.GetAttribute("ContrastSynth.Synthetic") == MARK
     assert node.GetAttribute("ContrastSynth.Method") == "sphere"
     assert json.loads(node.GetAttribute("ContrastSynth.Provenance")) == result.provenance
     assert bridge.volume_from_node(node).synthetic == MARK
     assert bridge.volume_from_node(node).acquisition.flip_angle_deg == 9.0
-    second = run_results.add_result(scene, result, reference)["pre"]
+    again = run_results.add_result(scene, result, reference)["pre"]
+    assert again is node
+    elsewhere = add_volume(scene, name=PATIENT)  # of another patient, with the same name
+    second = run_results.add_result(scene, result, elsewhere)["pre"]
     assert second is not node
-    assert second.GetName() == f"{PATIENT} pre SYNTHETIC_1"
+    assert second.GetName().startswith(f"SYNTHETIC pre, sphere: {PATIENT}, ")
 
 
 def test_a_result_is_shown_as_its_reference_and_maps_from_0_to_1(scene):
@@ -891,7 +894,7 @@ else:
     assert scene.Connect()
 parameters = scene.GetFirstNodeByClass("vtkMRMLScriptedModuleNode")
 state = saved_state.load_state(parameters)
-pre, low = state["inputs"]["pre"], scene.GetFirstNodeByName("scan low SYNTHETIC")
+pre, low = state["inputs"]["pre"], scene.GetFirstNodeByName("SYNTHETIC low, sphere: scan")
 found = {
     "state": state | {"inputs": {role: node.GetName() for role, node in state["inputs"].items()}},
     "attributes": {name: low.GetAttribute(name) for name in low.GetAttributeNames()},
@@ -946,7 +949,9 @@ def test_a_scene_is_saved_and_read_in_another_process(scene, tmp_path, suffix):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     message = json.loads(done.stdout.splitlines()[-1])
-    assert message["state"] == state | {"inputs": {"pre": "scan", "low": "scan low SYNTHETIC"}}
+    assert message["state"] == state | {
+        "inputs": {"pre": "scan", "low": "SYNTHETIC low, sphere: scan"}
+    }
     expected = {name: low.GetAttribute(name) for name in low.GetAttributeNames()}
     assert expected == {name: message["attributes"][name] for name in expected}
     np.testing.assert_array_equal(message["array"], voxels())

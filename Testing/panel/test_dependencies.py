@@ -55,6 +55,7 @@ def tab(host, versions):
         volume = sample_patient(size=(24, 28, 20)).scans[role]
         bridge.fill_node(node, volume, volume.grid.index_to_ras, None)
     settled(panel)
+    opened.form.advanced.collapsed = False
     show(opened, "sphere")
     yield opened
     host.leave_module()

@@ -126,8 +126,8 @@ def test_a_message_says_nothing_of_the_command_line(host):
     from ContrastSynthPanel.widgets.message import Message
 
     message = Message()
-    assert GUESS_MESSAGE.endswith("Choose a mask of the brain or breast (--in mask=FILE).")
+    assert GUESS_MESSAGE.endswith("choose a mask of the brain or breast (--in mask=FILE).")
     message.show("warning", GUESS_MESSAGE)
-    assert message.text.endswith("muscle. Choose a mask of the brain or breast.")
+    assert message.text.endswith("brain found, or choose a mask of the brain or breast.")
     message.show("failed", "Are they aligned (--align rigid), and masked (by whom)?")
     assert message.text == "Are they aligned, and masked (by whom)?"

@@ -13,7 +13,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
 from host import cut_off, entries, fit_height, pick, press, pump, type_text
-from scans import add_volume, open_sections, settled
+from scans import add_volume, settled
 
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.registry import METHODS, declared_parameters
@@ -34,6 +34,7 @@ def own_weights(monkeypatch, tmp_path):
 
 @pytest.fixture
 def tab(panel):
+    panel.synthesise.form.advanced.collapsed = False
     return panel.synthesise
 
 
@@ -215,7 +216,8 @@ def test_weights_that_vanish_before_a_run_are_reported(host, tab, nodes, tmp_pat
     press(tab.form.weights.import_button)
     (folder,) = (tmp_path / "imported").iterdir()
     (folder / "model.safetensors").unlink()
-    text = apply(tab)
+    press(tab.run.apply_button)
+    text = tab.run.action.reason.text
     assert "sphere-9.9-" in text
     assert "are not on this machine" in text
     pick(tab.form.weights.combos["sphere"], "The method's own")
@@ -285,7 +287,7 @@ def test_without_any_volume_it_is_said_what_to_choose(tab):
     assert not tab.run.apply_button.enabled
 
 
-def test_why_a_colour_image_is_not_offered_is_said(tab, nodes):
+def test_why_a_colour_image_is_not_offered_is_said(panel, tab, nodes):
     for node in nodes.values():
         slicer.mrmlScene.RemoveNode(node)
     slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "colours")
@@ -296,7 +298,7 @@ def test_why_a_colour_image_is_not_offered_is_said(tab, nodes):
     assert entries(tab.inputs.selectors["post"]) == ["Choose a volume"]
 
 
-def test_a_package_that_nobody_installed_is_named(tab, monkeypatch):
+def test_a_package_that_nobody_installed_is_named(panel, tab, monkeypatch):
     pytest.importorskip("torch")
     scans = sample_patient(size=(24, 28, 20)).scans
     for role in ("pre", "low"):
@@ -323,12 +325,12 @@ def test_a_text_that_is_cut_off_would_be_seen(tab, nodes):
 
     show(tab, "sphere_art")
     fit_height(tab.widget.window(), 400)
-    title = "Mask of the brain or breast"
-    labels = [one for one in tab.widget.findChildren(qt.QLabel) if one.isVisible()]
+    title = "Pre-contrast with artefacts"
+    labels = [one for one in tab.above.findChildren(qt.QLabel) if one.isVisible()]
     (label,) = [one for one in labels if one.text == title]
     label.setFixedHeight(label.fontMetrics().height())  # of its two lines, one
     fit_height(tab.widget.window(), 400)
-    assert cut_off(tab.widget) == [title]
+    assert cut_off(tab.above) == [title]
 
 
 def test_a_lowest_value_that_stands_for_something_says_so(tab):

@@ -208,7 +208,7 @@ def test_a_thin_volume_is_compared_slice_by_slice(pre, post):
     narrow = Grid((20, 8, 1), (1.0, 1.5, 2.0))
     report = strict_json(evaluate(*(Volume(v.array[5:6, :8], narrow) for v in (pre, post))))
     assert report["regions"]["brain"]["ssim"] is None
-    assert "too small" in report["notes"][0]
+    assert any("too small" in note for note in report["notes"])
 
 
 def test_wrong_requests_are_named(pre, post):

@@ -78,6 +78,8 @@ def test_the_wheel_holds_the_library_and_its_resources_and_nothing_else(wheel):
     }
     assert library == {name for name in names if name.endswith(".py")}
     assert not [name for name in names if re.search(r"CMake|\.cmake$", name)]
+    # Nor the manual's pictures, which only the pages on the web show.
+    assert not [name for name in names if name.endswith((".png", ".jpg"))]
 
 
 def test_the_installed_wheel_finds_its_resources_from_another_folder(installed, tmp_path):

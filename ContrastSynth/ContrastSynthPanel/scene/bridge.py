@@ -9,6 +9,7 @@ changed meanwhile, the result stays where it lay, without a parent.
 
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,10 @@ def writing_inputs(nodes_by_role: dict, folder: str | Path):
     """Do what write_inputs does as a task: read and written in threads."""
     paths = {}
     for role, given in nodes_by_role.items():
+        twin = next((other for other in paths if nodes_by_role[other] is given), None)
+        if twin is not None:  # one series for two roles: that it is one matters to the run
+            paths[role] = paths[twin]
+            continue
         try:
             found = yield from reading_role(nodes_by_role, role)
             if isinstance(given, slicer.vtkMRMLSequenceNode):
@@ -147,13 +152,22 @@ def acquisition_of(node) -> tuple[Acquisition, str | None]:
     header, in_file = {}, Acquisition()
     path = Path((node.GetStorageNode() and node.GetStorageNode().GetFileName()) or "")
     if images.file_suffix(path) in images.READERS and path.is_file():
-        with suppress(RequestError):  # No image any more: then there is only the node.
-            header = dict(images.read_header(path).keys)
-            in_file = images.acquisition_in_file(path, header)
+        keys, in_file = _said_by_file(path, path.stat().st_mtime_ns)
+        header = dict(keys)
     header |= {name: node.GetAttribute(name) for name in node.GetAttributeNames()}
     synthetic = header.get(SYNTHETIC) or images.synthetic_in_file(header)
     by_name = "as its name says" if images.SYNTHETIC_KEY in str(node.GetName()) else None
     return replace(in_file, **Acquisition.from_header(header).known()), synthetic or by_name
+
+
+@lru_cache(maxsize=256)
+def _said_by_file(path: Path, _changed_ns: int) -> tuple[dict, Acquisition]:
+    """Return what the header of a file says; it is asked for several times a second."""
+    try:
+        keys = dict(images.read_header(path).keys)
+        return keys, images.acquisition_in_file(path, keys)
+    except RequestError:  # No image any more: then there is only the node.
+        return {}, Acquisition()
 
 
 def place_of(grid: Grid, reference) -> tuple[np.ndarray, str | None]:
@@ -238,20 +252,30 @@ def mask_to_segmentation(scene, mask, reference_node, name: str, threshold: floa
 def fill_segmentation(node, mask, reference_node, threshold: float = 0.5):
     """Give a segmentation one segment, where ``mask`` exceeds ``threshold``, and return it."""
     volume = mask if isinstance(mask, Volume) else volume_from_node(mask, mask.IsA(LABEL_MAP))
-    index_to_ras, parent_id = place_of(volume.grid, reference_node)
+    inside = volume.with_array((volume.array > threshold).astype(np.uint8))
+    add_segment(node, inside, reference_node, node.GetName(), SEGMENT_COLOUR, SEGMENT_ID)
+    return node
+
+
+def add_segment(
+    node, mask: Volume, reference_node, title: str, colour, segment_id: str = ""
+) -> str:
+    """Add a segment to a segmentation, or change it in place, and return its ID."""
+    index_to_ras, parent_id = place_of(mask.grid, reference_node)
     labels = slicer.vtkOrientedImageData()
-    labels.SetDimensions(volume.grid.size)
-    inside = (volume.array > threshold).astype(np.uint8)
+    labels.SetDimensions(mask.grid.size)
+    inside = (mask.array > 0).astype(np.uint8)
     labels.GetPointData().SetScalars(numpy_to_vtk(inside.ravel(), deep=True))
     labels.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(index_to_ras))
-    node.CreateDefaultDisplayNodes()
+    if node.GetDisplayNode() is None:
+        node.CreateDefaultDisplayNodes()
     node.SetAndObserveTransformNodeID(parent_id)
     node.SetReferenceImageGeometryParameterFromVolumeNode(reference_node)
-    if node.GetSegmentation().GetSegment(SEGMENT_ID) is None:
-        node.GetSegmentation().AddEmptySegment(SEGMENT_ID, node.GetName(), SEGMENT_COLOUR)
+    if not segment_id or node.GetSegmentation().GetSegment(segment_id) is None:
+        segment_id = node.GetSegmentation().AddEmptySegment(segment_id, title, colour)
     logic = slicer.vtkSlicerSegmentationsModuleLogic
-    logic.SetBinaryLabelmapToSegment(labels, node, SEGMENT_ID, logic.MODE_REPLACE)
-    return node
+    logic.SetBinaryLabelmapToSegment(labels, node, segment_id, logic.MODE_REPLACE)
+    return segment_id
 
 
 def mask_from_segmentation(node, reference_node, segment_id: str = "") -> Volume:

@@ -85,7 +85,7 @@ class Case:
         if INPUT not in self.chosen:
             self._propose_input()
         if TRUTH not in self.chosen:
-            self._set(TRUTH, self._truth())
+            self._propose_truth(before[0])
         if MASK not in self.chosen and self.node(RESULT) is not None:
             self._set(MASK, relations.inputs_of(self.node(RESULT)).get(MASK_ROLE))
         if REGION not in self.chosen and self.node(REGION) is None:
@@ -125,6 +125,16 @@ class Case:
             source = series[0] if len(series) == 1 else next(filter(None, named), None)
         if source is not None:
             self._set(INPUT, source)
+
+    def _propose_truth(self, before: dict[str, str]) -> None:
+        """Keep the truth while it is there and the rest is the same; a result remembers its own."""
+        same = all(self._ids[role] == before[role] for role in (INPUT, RESULT))
+        if same and self.node(TRUTH) is not None:
+            return
+        truth, result = self._truth(), self.node(RESULT)
+        self._set(TRUTH, truth)
+        if result is not None and truth is not None:
+            result.SetNodeReferenceID(REFERENCE, truth.GetID())
 
     def _truth(self) -> Node | None:
         """Return the true scan that the result imitates; without a result, the input's partner."""

@@ -151,6 +151,14 @@ def all_series() -> list[Node]:
     return [one for one in found if not is_computed(one) and not is_synthetic(one)]
 
 
+def only_series(like: Node | None) -> Node | None:
+    """Return the one series of a patient, of all where nobody is asked for; None if in doubt."""
+    found = all_series()
+    if like is not None and len(found) > 1:
+        found = of_patient(found, like)
+    return found[0] if len(found) == 1 else None
+
+
 def result_images() -> list[Node]:
     """Return the images, no maps and no labels, that methods made, oldest first."""
     made = [one for one in volumes_and_series() if one.GetAttribute(METHOD)]

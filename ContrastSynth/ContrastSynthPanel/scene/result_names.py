@@ -81,13 +81,14 @@ def free_name(name: str, but: Node | None = None) -> str:
 
 def run_id(provenance: Mapping[str, Any], inputs: Mapping[str, Node]) -> str:
     """Return what is the same for runs of the same method, parameters, weights, seed and nodes."""
+    method = METHODS.get(provenance.get("method", {}).get("key", ""))
     identity = {
         "method": provenance.get("method", {}).get("key"),
         "parameters": {k: v.get("value") for k, v in provenance.get("parameters", {}).items()},
         "weights": provenance.get("weights"),
         "alignment": provenance.get("alignment"),
         "phases": provenance.get("phases"),
-        "seed": provenance.get("seed"),
+        "seed": provenance.get("seed") if method is None or method.random else None,
         "inputs": {role: node.GetID() for role, node in inputs.items()},
     }
     text = json.dumps(identity, sort_keys=True, default=str)

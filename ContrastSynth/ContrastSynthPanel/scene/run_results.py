@@ -177,8 +177,11 @@ def show_nodes(nodes: dict, declared: Mapping, reference, inputs: dict) -> None:
 
 
 def add_uptake_mask(nodes: dict, reference) -> None:
-    """Add the mask of where an uptake map is above one half, as a segmentation."""
-    if UPTAKE not in nodes:
+    """Add the mask of where an uptake map is above one half, as a segmentation.
+
+    A series of maps has none: a segmentation is of one volume.
+    """
+    if UPTAKE not in nodes or nodes[UPTAKE].IsA(bridge.SEQUENCE):
         return
     soft = nodes[UPTAKE]
     mask = relations.computed_node(SEGMENTATION, UPTAKE_MASK, {UPTAKE: soft})
@@ -257,6 +260,8 @@ def _show(node, reference, declared: Output) -> None:
     elif like:
         display.SetAutoWindowLevel(False)
         display.SetWindowLevel(like.GetWindow(), like.GetLevel())
+    else:
+        display.SetAutoWindowLevel(True)
     tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
     if item := tree.GetItemByDataNode(reference):
         tree.CreateItem(tree.GetItemParent(item), node)

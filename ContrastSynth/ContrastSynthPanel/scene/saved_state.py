@@ -38,3 +38,27 @@ def load_state(parameter_node) -> dict:
 
     text = parameter_node.GetParameter(STATE)
     return json.loads(text, object_hook=resolved)["state"] if text else {}
+
+
+def case_before(state: dict, shown: str) -> dict:
+    """Return the case of a scene that was saved when each tab chose for itself.
+
+    The ``shown`` tab counts first. In the shape of Case.restore; {} where nothing was chosen.
+    """
+    inversion, compare = state.get("inversion", {}), state.get("compare", {}).get("nodes", {})
+    kinetics = state.get("kinetics", {})
+    results = {
+        "inversion": inversion.get("node"),
+        "compare": compare.get("result"),
+        "quality": state.get("quality", {}).get("nodes", {}).get("synthetic"),
+        "kinetics": kinetics.get("nodes", {}).get("synthetic"),
+    }
+    ordered = [results.get(shown), *results.values()]
+    found = {
+        "result": next(filter(None, ordered), None),
+        "mask": state.get("synthesise", {}).get("nodes", {}).get("mask"),
+        "region": kinetics.get("nodes", {}).get("region"),
+    }
+    nodes = {role: node for role, node in found.items() if node is not None}
+    segments = {"region": kinetics["segment"]} if kinetics.get("segment") else {}
+    return {"nodes": nodes, "chosen": sorted(nodes), "segments": segments} if nodes else {}

@@ -31,7 +31,7 @@ def stamp(node: Node, segment: str = "") -> tuple[Any, ...]:
         ]
         return node.GetID(), node.GetIndexUnit(), *frames
     content = _segments(node, segment) if node.IsA(SEGMENTATION) else _voxels(node)
-    return node.GetID(), node.GetAttribute(SYNTHETIC), content, _place(node)
+    return node.GetID(), node.GetAttribute(SYNTHETIC), content, place(node)
 
 
 def phase_stamp(series: Node, number: int) -> tuple[Any, ...]:
@@ -41,7 +41,7 @@ def phase_stamp(series: Node, number: int) -> tuple[Any, ...]:
     """
     frame = series.GetNthDataNode(number)
     mark = series.GetAttribute(SYNTHETIC)
-    return series.GetID(), mark, _voxels(frame), _place(volume_of_sequence(series))
+    return series.GetID(), mark, _voxels(frame), place(volume_of_sequence(series))
 
 
 def stamps(nodes: dict[str, Node], segments: dict[str, str] | None = None) -> dict[str, tuple]:
@@ -77,7 +77,7 @@ def _voxels(node: Node) -> tuple[Any, ...]:
     return image.GetMTime(), 0 if scalars is None else scalars.GetMTime()
 
 
-def _place(node: Node) -> tuple[float, ...]:
+def place(node: Node) -> tuple[float, ...]:
     """Return where a node lies in the world: its own matrix within those that it hangs under."""
     matrix, parent = vtk.vtkMatrix4x4(), node.GetParentTransformNode()
     if hasattr(node, "GetIJKToRASMatrix"):

@@ -18,6 +18,7 @@ from ContrastSynthPanel.scene.case import INPUT, MASK
 from ContrastSynthPanel.tabs.tab import Tab
 from ContrastSynthPanel.widgets.dependency_box import DependencyBox
 from ContrastSynthPanel.widgets.echo import Echo
+from ContrastSynthPanel.widgets.forms import show_text
 from ContrastSynthPanel.widgets.input_selectors import InputSelectors
 from ContrastSynthPanel.widgets.method_form import MethodForm
 from ContrastSynthPanel.widgets.preview_box import PreviewBox
@@ -51,13 +52,14 @@ class SynthesiseTab(Tab):
         self._pick()
 
     def _build(self) -> None:
-        self.estimate_label = qt.QLabel()
-        self.estimate_label.wordWrap = True
+        self.estimate_label, self.weights_label = qt.QLabel(), qt.QLabel()
+        self.estimate_label.wordWrap = self.weights_label.wordWrap = True
         for widget in (
             self.form.top,
             self.preview.widget,
             self.dependencies.widget,
             self.run.widget,
+            self.weights_label,
             self.estimate_label,
             self.form.advanced,
             self.form.about,
@@ -65,6 +67,10 @@ class SynthesiseTab(Tab):
         ):
             self.column.addWidget(widget)
         self.column.addStretch(1)
+
+    def scans(self) -> list:
+        """Return the scans that are chosen for the method."""
+        return list(self.inputs.nodes().values())
 
     # What the user, and the scene, do
 
@@ -178,9 +184,8 @@ class SynthesiseTab(Tab):
         expected = timings.expected(
             self.method, values, scans.get(self.method.reference), self.form.device.chosen
         )
-        weights = self.form.weights.label.text if self.method.networks else ""
-        self.estimate_label.text = "\n".join(filter(None, [expected, weights]))
-        self.estimate_label.visible = bool(self.estimate_label.text)
+        show_text(self.estimate_label, expected)
+        show_text(self.weights_label, self.form.weights.label.text if self.method.networks else "")
 
     # Runs
 
@@ -301,10 +306,6 @@ class SynthesiseTab(Tab):
         self.form.choose_method(method.key)
         self._show_method(method.key)
         self.inputs.restore(state)
-        mask = state.get("nodes", {}).get(MASK_ROLE)
-        if mask is not None and self.case.node(MASK) is None:  # saved before there was a case
-            self.case.choose(MASK, mask)
-            self.box.show()
         self.form.restore(state)
         self.preview.wanted = bool(state.get("preview", True))
 

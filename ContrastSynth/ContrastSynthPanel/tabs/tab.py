@@ -24,6 +24,10 @@ class Tab:
     def meet(self, tabs: dict) -> None:
         """All tabs are made: here they are by their keys, to listen to those that matter."""
 
+    def scans(self) -> list:
+        """Return the scans that the tab has beside those of the case."""
+        return []
+
     def scene_changed(self) -> None:
         """Nodes came or went, some moments ago."""
 

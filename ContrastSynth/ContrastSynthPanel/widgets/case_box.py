@@ -1,4 +1,4 @@
-"""The case above all tabs: input, result, reference, mask and region, as far as a tab needs them."""
+"""The case above all tabs: as much of input, result, reference, mask, region as a tab needs."""
 
 import qt
 import slicer
@@ -15,7 +15,7 @@ from ContrastSynthPanel.scene.case import (
     TYPES,
     Case,
 )
-from ContrastSynthPanel.widgets.echo import Echo
+from ContrastSynthPanel.widgets.brain_finder import BrainFinder
 from ContrastSynthPanel.widgets.forms import add_choice, add_row, combo, new_form, new_section
 from ContrastSynthPanel.widgets.node_selector import NodeSelector
 from ContrastSynthPanel.widgets.slots import connect
@@ -48,7 +48,7 @@ class CaseBox:
 
     def __init__(self, changed):
         """Make the box; all rows are shown until a tab says which it needs."""
-        self.case, self._changed, self._echo = Case(), changed, Echo()
+        self.case, self._changed = Case(), changed
         content = qt.QWidget()
         column = qt.QVBoxLayout(content)
         column.setContentsMargins(0, 0, 0, 0)
@@ -57,6 +57,9 @@ class CaseBox:
         self._above = qt.QVBoxLayout()
         column.addLayout(self._above)
         column.addWidget(self._rows)
+        self.brain = BrainFinder(self._scans, lambda node: self._chosen(MASK, node))
+        column.addWidget(self.brain.widget)
+        self._more_scans = list  # scans that the shown tab has beside the case
         self.selectors, self.segments, self._labels, self._shown = {}, {}, {}, ROLES
         for role in ROLES:
             self._add(form, role)
@@ -82,6 +85,16 @@ class CaseBox:
     def add_above(self, widget) -> None:
         """Have a tab's own selectors stand above those of the case."""
         self._above.addWidget(widget)
+
+    def show_tab(self, tab) -> None:
+        """Show only the rows that a tab needs."""
+        self._shown, self._more_scans = tuple(tab.uses), tab.scans
+        self.show()
+
+    def _scans(self) -> list:
+        """Return the scans in which the brain could be looked for."""
+        found = [*self._more_scans(), *self.case.nodes((INPUT, TRUTH)).values()]
+        return list(dict.fromkeys(found))
 
     # What a person, and the scene, do
 
@@ -110,17 +123,13 @@ class CaseBox:
 
     def look(self) -> None:
         """Look whether segments came, went, or were hidden or renamed."""
+        self.check()
         for role, made in self.segments.items():
             if self._listed(made) != self._entries(role):
                 self._show_segments(role)
                 self._changed()
 
     # What is shown
-
-    def show_roles(self, roles) -> None:
-        """Show only the rows that a tab needs."""
-        self._shown = tuple(roles)
-        self.show()
 
     def show(self) -> None:
         """Show the case as it is."""
@@ -130,6 +139,17 @@ class CaseBox:
             selector.widget.visible = self._labels[role][0].visible = seen
             if role in self.segments:
                 self._show_segments(role)
+        self.check()
+
+    def check(self) -> None:
+        """Offer to find the brain where a tab takes a mask and there is none."""
+        wanted = MASK in self._shown and self.case.node(MASK) is None
+        if wanted or self.brain.run.running:
+            self.brain.check()
+        else:
+            told = MASK in self._shown and bool(self.brain.run.message.plainText)
+            self.brain.widget.visible = told
+            self.brain.run.apply_button.visible = wanted
 
     def _show_segments(self, role: str) -> None:
         made, entries = self.segments[role], self._entries(role)
@@ -153,6 +173,7 @@ class CaseBox:
     def close(self) -> None:
         """Hear no more of the scene."""
         self._changed = lambda: None
+        self.brain.close()
         for selector in self.selectors.values():
             selector.close()
 

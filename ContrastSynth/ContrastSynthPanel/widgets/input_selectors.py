@@ -15,6 +15,7 @@ from ContrastSynthPanel.widgets.forms import add_row, new_form
 from ContrastSynthPanel.widgets.node_selector import NodeSelector
 
 COLOURS = "vtkMRMLVectorVolumeNode"
+OF_SERIES = ("pre", "post")  # a dynamic series has both: its first phase, and the later ones
 
 
 class InputSelectors:
@@ -105,13 +106,12 @@ class InputSelectors:
         for role, declared in self.method.inputs.items():
             if role in self.chosen:
                 continue
-            node = relations.scan_of_role(role, like, taken)
-            if node is None and declared.series:
-                series = relations.all_series()
-                node = series[0] if len(series) == 1 else None
+            node = relations.scan_of_role(role, relations.series_of(like) or like, taken)
+            if node is None and (declared.series or role in OF_SERIES):
+                node = relations.only_series(like)
             if node is not None:
                 self.selectors[role].show(node)
-                taken.add(node)
+                taken |= set() if node.IsA(SEQUENCE) else {node}
                 like = like or node
             elif like is not None and self._is_of_another(role, like):
                 self.selectors[role].show(None)

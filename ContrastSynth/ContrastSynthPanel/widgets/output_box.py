@@ -3,7 +3,7 @@
 import qt
 from slicer.i18n import tr as _
 
-from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.selection import numbers_in
 from ContrastSynthPanel.scene import relations, run_results
 from ContrastSynthPanel.scene.bridge import METHOD
 from ContrastSynthPanel.widgets.echo import Echo
@@ -11,10 +11,6 @@ from ContrastSynthPanel.widgets.forms import add_choice, add_row, combo, new_for
 from ContrastSynthPanel.widgets.slots import connect
 
 AUTOMATIC = ""
-
-
-def parse_phases(text):
-    return tuple(int(one) for one in text.split(",") if one.strip())
 
 
 class OutputBox:
@@ -87,17 +83,20 @@ class OutputBox:
     @property
     def phases(self) -> tuple:
         """The numbers of the phases to compute, from 1; none of them: all."""
-        return parse_phases(self.phases_text) if self._series and not self.problem() else ()
+        if not self._series or not self.phases_text or self.problem():
+            return ()
+        return tuple(numbers_in(self.phases_text))
 
     def problem(self) -> str:
         """Return what is wrong with the phases that were typed; nothing if nothing."""
-        if not self._series:
+        if not self._series or not self.phases_text:
             return ""
         count = self._series[0].GetNumberOfDataNodes()
         try:
-            wrong = [n for n in parse_phases(self.phases_text) if n > count]
-        except RequestError as error:
-            return str(error)
+            wrong = [n for n in numbers_in(self.phases_text) if n > count]
+        except ValueError:
+            text = _("'{text}' are no phases. Type numbers, such as 2-5 or 1,3; empty: all.")
+            return text.format(text=self.phases_text)
         text = _("Phase {n} was asked for; '{name}' has {count}.")
         name = self._series[0].GetName()
         return text.format(n=wrong[0], name=name, count=count) if wrong else ""

@@ -173,7 +173,7 @@ class NumberList(Text):
 
 
 class ParameterWidgets:
-    """The parameters of one method: in ``main`` those that say what a result is; the rest follows.
+    """The parameters of one method: ``main`` has those that say what a result is.
 
     ``given`` has what the user set by hand, and nothing else goes into a request: the rest is
     taken from the preset, from ``acquisitions``, the scans' own settings by role, or from the
