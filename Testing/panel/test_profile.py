@@ -79,7 +79,7 @@ def add_shift(mm):
 
 
 def settle(tab):
-    pump(lambda: not tab._timer.active and not tab._work.running)
+    pump(lambda: not tab._timer.active and not tab.work.running)
 
 
 def listed(tab):
@@ -325,6 +325,20 @@ def test_large_volumes_are_read_beside_slicers_own_thread(panel, tab):
     pick(tab.line_selector, add_line("across", (1.0, 1.0, 1.0), (200.0, 200.0, 100.0)))
     took = pump(lambda: len(rows(tab.results.errors)) == 2)
     assert took.longest_block_s < 0.1
+
+
+def test_reading_can_be_cancelled(panel, tab):
+    scan = slicer.mrmlScene.AddNewNodeByClass(VOLUME, "T1 post")
+    slicer.util.updateVolumeFromArray(scan, np.ones((155, 240, 240), np.float32))
+    settled(panel)
+    pick(tab.line_selector, add_line("across", (1.0, 1.0, 1.0), (200.0, 200.0, 100.0)))
+    pump(lambda: tab.work.label.text == "Reading 'T1 post'")
+    press(tab.work.cancel_button)
+    assert tab.message.text.startswith("Cancelled: not all scans are read.")
+    assert not tab.work.widget.isVisible()
+    assert tab.results.export.reason.text == "Nothing is plotted."
+    tab.line_selector.node.SetNthControlPointPosition(1, 100.0, 100.0, 100.0)
+    pump(lambda: len(rows(tab.results.errors)) == 1)
 
 
 # The line

@@ -47,11 +47,12 @@ class VolumeCache:
         """Return whether the volumes of all these nodes are here as they are now."""
         return all(self._read.get(key_of(one), (None,))[0] == stamp_of(one) for one in nodes)
 
-    def reading(self, nodes: Iterable[Node]) -> Task:
+    def reading(self, labels: Mapping[Node, str]) -> Task:
         """Read, as a task, what is not here as it is now."""
-        for node in nodes:
+        for node, label in labels.items():
             if self.holds([node]):
                 continue
+            yield _("Reading '{name}'").format(name=label)
             stamp = stamp_of(node)
             try:
                 read = yield from bridge.reading_volume(node)

@@ -1,21 +1,25 @@
 """What a saved scene keeps of the panel: JSON in a parameter node, nodes as its references."""
 
+from __future__ import annotations
+
 import json
+from typing import Any
 
 import slicer
 
+Node = Any  # of MRML
 # Saved scenes hold these names: they are never changed.
 STATE, NODE_KEY = "ContrastSynth.State", "mrml_node"
 
 
-def save_state(parameter_node, state: dict) -> None:
+def save_state(parameter_node: Node, state: dict) -> None:
     """Keep ``state``, JSON with nodes anywhere in it, in a parameter node of a scene.
 
     Nodes become references. Raises TypeError or ValueError for other values, changing nothing.
     """
     nodes = []
 
-    def as_reference(value) -> dict:
+    def as_reference(value: Any) -> dict:
         if not isinstance(value, slicer.vtkMRMLNode):
             raise TypeError(f"A state holds JSON and nodes, not {type(value).__name__}.")
         nodes.append(value)
@@ -30,10 +34,10 @@ def save_state(parameter_node, state: dict) -> None:
     parameter_node.SetParameter(STATE, text)
 
 
-def load_state(parameter_node) -> dict:
+def load_state(parameter_node: Node) -> dict:
     """Return what save_state kept, {} where nothing is; None for a node that is gone."""
 
-    def resolved(value: dict):
+    def resolved(value: dict) -> Any:
         return parameter_node.GetNodeReference(value[NODE_KEY]) if NODE_KEY in value else value
 
     text = parameter_node.GetParameter(STATE)

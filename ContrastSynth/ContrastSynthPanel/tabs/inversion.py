@@ -321,12 +321,10 @@ class InversionTab(Tab):
         """Show a saved state."""
         if self._live is not None or self._from_here is not None:
             return
-        node = state.get("node")  # saved before there was a case
-        if node is not None and RESULT not in self.case.chosen:
-            self.case.choose(RESULT, node)
-            self.box.show()
-        shown = node or state.get("of")
-        self._show_node(shown, state.get(ITERATE) if history_of_node(shown) else None)
+        kept_of = state.get("of") or state.get("node")  # the latter before there was a case
+        shown = state.get("of") or self.case.node(RESULT)
+        same = shown is kept_of and bool(history_of_node(shown))
+        self._show_node(shown, state.get(ITERATE) if same else None)
 
 
 def said_by(node) -> str | None:

@@ -7,7 +7,6 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from ContrastSynthLib.errors import ContrastSynthError
-from ContrastSynthPanel.background import Background
 from ContrastSynthPanel.scene import bridge, profile_line, relations, tables
 from ContrastSynthPanel.scene.bridge import OWN_NAME
 from ContrastSynthPanel.scene.case import INPUT, RESULT, TRUTH
@@ -21,6 +20,7 @@ from ContrastSynthPanel.widgets.message import Message
 from ContrastSynthPanel.widgets.node_selector import NodeSelector
 from ContrastSynthPanel.widgets.profile_results import ProfileResults, outside
 from ContrastSynthPanel.widgets.slots import connect, once_after
+from ContrastSynthPanel.widgets.work_box import WorkBox
 
 PROFILE, OF_LINE = "profile", "line"  # what a chart is, and what the line is to it: in saved scenes
 OLD_NAME = "ContrastSynth profile"  # of the one chart that older versions made
@@ -46,11 +46,10 @@ class ProfileTab(Tab, VTKObservationMixin):
         self._listed = []  # IDs and labels, as the list has them
         self._cache, self.chart, self.message = VolumeCache(), ChartView(), Message()
         self._timer = once_after(UPDATE_AFTER_MS, self._update)
-        self._work = Background(once_after, self._tell)
         self._build_inputs()
-        self.results = ProfileResults(self.message.show)
-        self.column.addWidget(self.message.widget)
-        self.column.addWidget(self.results.widget)
+        self.work, self.results = WorkBox(self._cancelled), ProfileResults(self.message.show)
+        for widget in (self.work.widget, self.message.widget, self.results.widget):
+            self.column.addWidget(widget)
         self.column.addStretch(1)
         self._follow()
 
@@ -102,7 +101,7 @@ class ProfileTab(Tab, VTKObservationMixin):
 
     def scene_closed(self) -> None:
         """The scene is being closed: Slicer keeps the layout that it has now."""
-        self._work.cancel()
+        self.work.stop()
         self.chart.put_back()
 
     def forget_nodes(self) -> None:
@@ -120,7 +119,7 @@ class ProfileTab(Tab, VTKObservationMixin):
     def left(self) -> None:
         """Put back the layout and the mouse."""
         self._in_view = False
-        self._work.cancel()
+        self.work.stop()
         profile_line.stop_placing(self._placing)
         self._placing = None
         self.chart.put_back()
@@ -233,7 +232,7 @@ class ProfileTab(Tab, VTKObservationMixin):
 
     def _update(self) -> None:
         """Show the profiles along the line as it lies now, once the volumes are read."""
-        if unsettled() or self._work.running:  # when they are read, it is called again
+        if unsettled() or self.work.running:  # when they are read, it is called again
             return
         self._list_volumes()
         if not self._in_view:
@@ -244,8 +243,7 @@ class ProfileTab(Tab, VTKObservationMixin):
             self._placing = None
         kind, text, found = "info", missing(line, ends, labels), []
         if not text and not self._cache.holds(labels):
-            task = self._cache.reading(labels)
-            self._work.start(task, lambda _done: self._update(), self._failed, _("Reading..."))
+            self.work.start(self._cache.reading(labels), lambda _done: self._update(), self._failed)
             return
         if not text:
             try:
@@ -260,9 +258,8 @@ class ProfileTab(Tab, VTKObservationMixin):
         self.results.show(found, name)
         self._plot(line, name)
 
-    def _tell(self, text: str) -> None:
-        if text:
-            self.message.show("info", text)
+    def _cancelled(self) -> None:
+        self.message.show("info", _("Cancelled: not all scans are read. Move the line to go on."))
 
     def _failed(self, error: Exception) -> None:
         self.message.show("failed", str(error))

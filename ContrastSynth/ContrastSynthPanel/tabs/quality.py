@@ -318,7 +318,7 @@ class QualityTab(Tab):
 
     def restore(self, state: dict) -> None:
         """Show a saved state; what this version does not know is left as it is."""
-        self._restore_choices(state.get("nodes", {}), state.get("chosen", ()))
+        self._restore_reference(state.get("nodes", {}), state.get("chosen", ()))
         measured = state.get("measured", {})
         with self._echo:
             self.alignment.restore(state.get("align"))
@@ -331,13 +331,13 @@ class QualityTab(Tab):
             self._show(measured)
         self._check()
 
-    def _restore_choices(self, nodes: dict, chosen_roles) -> None:
-        """Have the case be what a person chose here, in a scene saved before there was a case."""
-        for role, of_case in ((SYNTHETIC, RESULT), (REFERENCE, TRUTH)):
-            node = nodes.get(role) if role in chosen_roles else None
-            if node is not None and of_case not in self.case.chosen:
-                self.case.choose(of_case, node)
-        self.box.show()
+    def _restore_reference(self, nodes: dict, by_hand) -> None:
+        """Take up the reference that a person chose here before there was a case."""
+        node = nodes.get(REFERENCE) if REFERENCE in by_hand else None
+        same = self.case.node(RESULT) is nodes.get(SYNTHETIC)
+        if node is not None and same and TRUTH not in self.case.chosen:
+            self.case.choose(TRUTH, node)
+            self.box.show()
 
 
 def table_rows(rows: list) -> tuple[list, list]:
