@@ -18,7 +18,7 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/scene/chart_view.py
   ContrastSynthPanel/scene/colours.py
   ContrastSynthPanel/scene/difference.py
-  ContrastSynthPanel/scene/flicker.py
+  ContrastSynthPanel/scene/foregrounds.py
   ContrastSynthPanel/scene/levels.py
   ContrastSynthPanel/scene/phases.py
   ContrastSynthPanel/scene/profile_line.py
@@ -35,6 +35,7 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/scene/uptake_results.py
   ContrastSynthPanel/scene/view_keeper.py
   ContrastSynthPanel/scene/views.py
+  ContrastSynthPanel/scene/views_saved_before.py
   ContrastSynthPanel/tabs/__init__.py
   ContrastSynthPanel/tabs/compare.py
   ContrastSynthPanel/tabs/inversion.py
@@ -49,10 +50,12 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/widgets/action.py
   ContrastSynthPanel/widgets/brain_finder.py
   ContrastSynthPanel/widgets/case_box.py
+  ContrastSynthPanel/widgets/compare_controls.py
   ContrastSynthPanel/widgets/curves.py
   ContrastSynthPanel/widgets/dependency_box.py
   ContrastSynthPanel/widgets/device_box.py
   ContrastSynthPanel/widgets/echo.py
+  ContrastSynthPanel/widgets/flicker.py
   ContrastSynthPanel/widgets/forms.py
   ContrastSynthPanel/widgets/history_view.py
   ContrastSynthPanel/widgets/input_selectors.py
@@ -74,6 +77,7 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/widgets/tab_buttons.py
   ContrastSynthPanel/widgets/value_table.py
   ContrastSynthPanel/widgets/weights_box.py
+  ContrastSynthPanel/widgets/work_box.py
   )
 set(MODULE_RESOURCES
   Resources/Icons/ContrastSynth.png

@@ -6,6 +6,7 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from ContrastSynthPanel.scene import relations, saved_state
+from ContrastSynthPanel.tabs.compare import CompareTab
 from ContrastSynthPanel.tabs.synthesise import SynthesiseTab
 from ContrastSynthPanel.widgets import slots
 from ContrastSynthPanel.widgets.case_box import CaseBox, unsettled
@@ -21,6 +22,7 @@ LOOK_MS = 300  # between two looks whether numbers still belong to what they wer
 # By the keys under which a saved scene keeps their states: never renamed.
 TABS = {
     "synthesise": SynthesiseTab,
+    "compare": CompareTab,
 }
 
 

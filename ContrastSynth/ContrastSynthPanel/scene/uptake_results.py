@@ -9,11 +9,11 @@ from slicer.i18n import tr as _
 from ContrastSynthLib.analysis.enhancement import EnhancementReport
 from ContrastSynthLib.analysis.evaluation import enhancement_of
 from ContrastSynthLib.analysis.uptake import uptake
-from ContrastSynthLib.errors import MissingError, RequestError
-from ContrastSynthLib.preprocessing.foreground import Foreground, foreground
+from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.preprocessing.input_checks import warnings_for_pair
 from ContrastSynthLib.volumes import Volume
 from ContrastSynthPanel.scene import bridge, colours, run_results, tables
+from ContrastSynthPanel.scene.foregrounds import brain_of, distinct_names, marked
 from ContrastSynthPanel.widgets.notice import on_one_grid
 
 PAIR = ("pre", "post")
@@ -44,15 +44,6 @@ class ShownUptake:
     overlay: object
     mask: object
     summary: str
-
-
-def distinct_names(nodes: dict) -> dict[str, str]:
-    """Return a name for each role; the role is added where two nodes have the same name."""
-    names = [node.GetName() for node in nodes.values()]
-    return {
-        role: name if names.count(name) == 1 else f"{name} ({role})"
-        for role, name in zip(nodes, names, strict=True)
-    }
 
 
 def read_scans(nodes: dict, resample: bool) -> Scans:
@@ -95,19 +86,6 @@ def mask_volume(node, reference_node) -> Volume:
     if node.IsA(bridge.SEGMENTATION):
         return bridge.mask_from_segmentation(node, reference_node)
     return bridge.volume_from_node(node, mask=True)
-
-
-def brain_of(volumes: list[Volume], mask: Volume | None = None) -> Foreground:
-    """Return the patient's voxels; MissingError where finding a head needs what is not there."""
-    try:
-        return foreground(volumes, mask)
-    except ModuleNotFoundError as error:
-        text = _(
-            "The scans are not skull-stripped, and the outline of a head is found with the Python "
-            "package scikit-image, which is not installed ({error}). Skull-strip the scans, or "
-            "choose a mask of the brain or breast where there is a selector for it."
-        )
-        raise MissingError(text.format(error=error)) from None
 
 
 def show_uptake(scans: Scans, nodes: dict, threshold: float, level: str) -> ShownUptake:
@@ -163,11 +141,6 @@ def added(soft, binary, place, name: str, source: str | None, text: str) -> Show
     mask = bridge.mask_to_segmentation(scene, made, reference_node, _("{n} mask").format(n=name))
     mask.SetAttribute(bridge.SYNTHETIC, mark)
     return ShownUptake(overlay, mask, text)
-
-
-def marked(mark: str, source: str | None) -> str:
-    """Return the mark of what was computed, with that of the synthetic volume it is from."""
-    return f"{mark}; from a synthetic volume: {source}" if source else mark
 
 
 def synthetic_one(volumes: dict[str, Volume], names: dict[str, str]) -> str:

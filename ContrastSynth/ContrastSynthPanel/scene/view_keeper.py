@@ -6,7 +6,8 @@ window or slice stays as the person left it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,8 +23,7 @@ def _volume(layer: str) -> tuple[Callable, Callable]:
         return slicer.mrmlScene.GetNodeByID(found) if found else None
 
     def write(node: Node, volume: Node | None) -> None:
-        there = volume is not None and slicer.mrmlScene.IsNodePresent(volume)
-        getattr(node, f"Set{layer}VolumeID")(volume.GetID() if there else None)
+        getattr(node, f"Set{layer}VolumeID")(volume.GetID() if is_there(volume) else None)
 
     return read, write
 
@@ -35,21 +35,40 @@ def _plain(name: str) -> tuple[Callable, Callable]:
     )
 
 
-def _several(name: str) -> tuple[Callable, Callable]:
-    return (
-        lambda node: list(getattr(node, f"Get{name}")()),
-        lambda node, values: getattr(node, f"Set{name}")(*values),
-    )
+def _read_orientation(node: Node) -> list[float]:
+    return [float(x) for x in slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())[:3, :3].ravel()]
 
 
-def _read_place(node: Node) -> list[float]:
-    return [float(x) for x in slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS()).ravel()]
+def _write_orientation(node: Node, numbers: list[float]) -> None:
+    matrix = slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())
+    matrix[:3, :3] = np.reshape(numbers, (3, 3))
+    _write_matrix(node, matrix)
 
 
-def _write_place(node: Node, numbers: list[float]) -> None:
-    matrix = slicer.util.vtkMatrixFromArray(np.reshape(numbers, (4, 4)))
-    node.GetSliceToRAS().DeepCopy(matrix)
+def _read_centre(node: Node) -> list[float]:
+    return [float(x) for x in slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())[:3, 3]]
+
+
+def _write_centre(node: Node, numbers: list[float]) -> None:
+    matrix = slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())
+    matrix[:3, 3] = numbers
+    _write_matrix(node, matrix)
+
+
+def _write_matrix(node: Node, matrix: np.ndarray) -> None:
+    node.GetSliceToRAS().DeepCopy(slicer.util.vtkMatrixFromArray(matrix))
     node.UpdateMatrices()
+
+
+def _read_size(node: Node) -> list[list[float]]:
+    return [list(node.GetDimensions()), list(node.GetFieldOfView())]
+
+
+def _write_size(node: Node, sizes: list[list[float]]) -> None:
+    dimensions, field_mm = sizes
+    # Once the layout is back, Qt gives the view its old size, but later: it scales what is here.
+    node.SetDimensions(*(int(one) for one in dimensions))
+    node.SetFieldOfView(*field_mm)
 
 
 def _read_window(node: Node) -> list[float]:
@@ -63,8 +82,9 @@ def _write_window(node: Node, values: list[float]) -> None:
     node.SetAutoWindowLevel(bool(automatic))
 
 
+LAYOUT, SIZE = "layout", "size"
 PROPERTIES: dict[str, tuple[Callable, Callable]] = {
-    "layout": _plain("ViewArrangement"),  # of the layout node; first back, last in this table's use
+    LAYOUT: _plain("ViewArrangement"),
     "background": _volume("Background"),
     "foreground": _volume("Foreground"),
     "label": _volume("Label"),
@@ -72,12 +92,16 @@ PROPERTIES: dict[str, tuple[Callable, Callable]] = {
     "label_opacity": _plain("LabelOpacity"),
     "linked": _plain("LinkedControl"),
     "outline": _plain("UseLabelOutline"),
-    "place": (_read_place, _write_place),
-    "dimensions": _several("Dimensions"),
-    "field_mm": _several("FieldOfView"),
+    "orientation": (_read_orientation, _write_orientation),
+    "centre": (_read_centre, _write_centre),
+    SIZE: (_read_size, _write_size),
     "window": (_read_window, _write_window),
 }
-"""What is kept of composite, slice, display and layout nodes: how it is read and written."""
+"""What is kept of layout, composite, slice and display nodes: how it is read and written.
+
+They are put back in this order. Orientation and centre are apart: somebody who scrolled through a
+view that the panel had turned finds it as it was before, at the place that was scrolled to.
+"""
 
 
 class Change(NamedTuple):
@@ -103,39 +127,46 @@ class ViewKeeper:
 
     def set(self, node: Node, name: str, value: Any) -> None:
         """Give a node another value, and remember what it had when nobody had changed it."""
-        read, write = PROPERTIES[name]
-        key, now = (node.GetID(), name), read(node)
-        known = self._changes.get(key)
-        mine = known is not None and same(known.given, now)
-        before = known.before if known is not None and mine else now
-        write(node, value)
-        self._changes[key] = Change(node, name, before, read(node))
+        with self.changing(node, name):
+            PROPERTIES[name][1](node, value)
 
-    def remember(self, node: Node, *names: str) -> None:
-        """Keep how a node is before something else, such as another layout, changes it."""
-        for name in names:
-            now = PROPERTIES[name][0](node)
-            self._changes.setdefault((node.GetID(), name), Change(node, name, now, now))
+    @contextmanager
+    def changing(self, node: Node, *names: str) -> Iterator[None]:
+        """Take what is done to these properties of a node inside for what the panel made of it."""
+        found = {name: PROPERTIES[name][0](node) for name in names}
+        yield
+        for name, now in found.items():
+            key = node.GetID(), name
+            known = self._changes.get(key)
+            mine = known is not None and same(known.given, now)
+            before = known.before if known is not None and mine else now
+            self._changes[key] = Change(node, name, before, PROPERTIES[name][0](node))
 
-    def notice(self) -> None:
-        """Take what remembered nodes are now for what the panel made of them."""
-        for key, one in self._changes.items():
-            self._changes[key] = one._replace(given=PROPERTIES[one.name][0](one.node))
-
-    def put_back(self) -> None:
-        """Give everything back what it had, but for what somebody changed since or deleted."""
-        changes, self._changes = list(self._changes.values()), {}
+    def put_back(self, nodes: Iterable[Node] | None = None) -> None:
+        """Give all, or these nodes, back what they had, but for what somebody changed since."""
+        held = None if nodes is None else list(nodes)
+        ended = [one for one in self._changes.values() if held is None or one.node in held]
         order = list(PROPERTIES)
         # What a person changed is found before the layout goes back, which resizes the views.
-        mine = [one for one in changes if self._is_mine(one)]
+        mine = [one for one in ended if self._is_mine(one)]
+        self._changes = {key: one for key, one in self._changes.items() if one not in ended}
         for one in sorted(mine, key=lambda change: order.index(change.name)):
             if not same(one.before, one.given):
                 PROPERTIES[one.name][1](one.node, one.before)
 
-    @staticmethod
-    def _is_mine(one: Change) -> bool:
-        there = one.node is not None and slicer.mrmlScene.IsNodePresent(one.node)
-        return there and same(PROPERTIES[one.name][0](one.node), one.given)
+    def _is_mine(self, one: Change) -> bool:
+        if not is_there(one.node):
+            return False
+        now = PROPERTIES[one.name][0](one.node)
+        if now is None and one.given is not None:  # a volume that was deleted: nobody's choice
+            return not is_there(one.given)
+        if one.name == SIZE and self._in_own_layout():
+            return True  # Qt resized it, and a zoom in a view of another size means nothing there
+        return same(now, one.given)
+
+    def _in_own_layout(self) -> bool:
+        changed = [one for one in self._changes.values() if one.name == LAYOUT]
+        return any(one.before != one.given and self._is_mine(one) for one in changed)
 
     @property
     def kept(self) -> list[dict[str, Any]]:
@@ -146,8 +177,12 @@ class ViewKeeper:
         """Take up what an earlier keeper had not put back."""
         for one in kept:
             if one.get("node") is not None and one.get("name") in PROPERTIES:
-                change = Change(**one)
-                self._changes[(change.node.GetID(), change.name)] = change
+                self._changes[(one["node"].GetID(), one["name"])] = Change(**one)
+
+
+def is_there(node: Node) -> bool:
+    """Return whether a node is in the scene."""
+    return node is not None and bool(slicer.mrmlScene.IsNodePresent(node))
 
 
 def same(one: Any, other: Any) -> bool:

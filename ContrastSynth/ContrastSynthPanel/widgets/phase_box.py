@@ -10,8 +10,12 @@ from slicer.util import VTKObservationMixin
 
 from ContrastSynthLib.analysis.kinetics_report import SAME_TIME_S
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthPanel.scene import bridge, phases
+from ContrastSynthPanel.scene import bridge, phases, views
+from ContrastSynthPanel.scene.view_keeper import ViewKeeper
+from ContrastSynthPanel.widgets.echo import Echo
 from ContrastSynthPanel.widgets.forms import add_row, combo, new_form
+from ContrastSynthPanel.widgets.manners import needs_focus
+from ContrastSynthPanel.widgets.slots import connect
 from ContrastSynthPanel.widgets.value_table import fill, fit_height, new_table, number
 
 TIME_COLUMN = 1
@@ -28,9 +32,9 @@ class PhaseBox(VTKObservationMixin):
     def __init__(self, corrected, show_message):
         """Make the box, without a series."""
         VTKObservationMixin.__init__(self)
-        self._corrected, self._show_message, self._setting = corrected, show_message, False
+        self._corrected, self._show_message, self._echo = corrected, show_message, Echo()
         self.series, self.second, self._percent = None, None, {}
-        self.layers = phases.SliceLayers()
+        self.layers = ViewKeeper()
         self.widget = qt.QWidget()
         column = qt.QVBoxLayout(self.widget)
         column.setContentsMargins(0, 0, 0, 0)
@@ -42,8 +46,8 @@ class PhaseBox(VTKObservationMixin):
         self.table.toolTip = _(
             "Double-click a time to correct it. A click on a row shows the phase."
         )
-        self.table.connect("cellChanged(int,int)", self._typed)
-        self.table.connect("cellClicked(int,int)", lambda row, _column: self._move_to(row))
+        connect(self.table, "cellChanged(int,int)", self._typed)
+        connect(self.table, "cellClicked(int,int)", lambda row, _column: self._move_to(row))
         column.addWidget(self.table)
         self.hint = qt.QLabel()
         self.hint.wordWrap = True
@@ -51,11 +55,11 @@ class PhaseBox(VTKObservationMixin):
         self.show()
 
     def _build_slider(self, column) -> None:
-        self.label, self.slider = qt.QLabel(), qt.QSlider(qt.Qt.Horizontal)
+        self.label, self.slider = qt.QLabel(), needs_focus(qt.QSlider(qt.Qt.Horizontal))
         self.label.wordWrap = True
         self.slider.pageStep = 1
         self.slider.toolTip = _("Shows a phase in all slice views.")
-        self.slider.connect("valueChanged(int)", self._move_to)
+        connect(self.slider, "valueChanged(int)", self._move_to)
         column.addWidget(self.label)
         column.addWidget(self.slider)
         self._choices = qt.QWidget()
@@ -63,10 +67,10 @@ class PhaseBox(VTKObservationMixin):
         self.shown_combo = combo("shown", {0: "", 1: ""})
         self.unit_combo = combo("unit", {"": _("Choose a unit"), **UNITS})
         self.shown_combo.toolTip = _("The series whose phase the slice views show.")
-        self.shown_combo.connect("activated(int)", lambda _n: self._move_to(self.slider.value))
+        connect(self.shown_combo, "activated(int)", lambda _n: self._move_to(self.slider.value))
         self.shown_label = add_row(form, _("Views show"), self.shown_combo)
         self.unit_combo.toolTip = _("The file does not say what the index of the series counts.")
-        self.unit_combo.connect("activated(int)", self._unit_chosen)
+        connect(self.unit_combo, "activated(int)", self._unit_chosen)
         self.unit_label = add_row(form, _("Index counts"), self.unit_combo)
         column.addWidget(self._choices)
 
@@ -103,7 +107,11 @@ class PhaseBox(VTKObservationMixin):
 
     def show(self) -> None:
         """Show the series as it is now."""
-        times, self._setting = self.times(), True
+        with self._echo:
+            self._show_rows(self.times())
+        self._show_phase()
+
+    def _show_rows(self, times: list) -> None:
         known = bool(times) and times[0] is not None
         self.widget.visible = bool(times)
         unit, second = bool(times) and phases.has_no_unit(self.series), self.second is not None
@@ -118,8 +126,6 @@ class PhaseBox(VTKObservationMixin):
         self.hint.visible = known
         self.slider.maximum = max(0, len(times) - 1)
         self._fill(times, known)
-        self._setting = False
-        self._show_phase()
 
     def _fill(self, times: list, known: bool) -> None:
         heads = [_("Phase"), _("Time (s)") if known else _("Index"), *self._percent]
@@ -135,11 +141,11 @@ class PhaseBox(VTKObservationMixin):
         fit_height(self.table)
 
     def _follow(self, _node, _event) -> None:
-        if not self._setting and self.series.GetScene() is not None:
+        if not self._echo and self.series.GetScene() is not None:
             self.show()
 
     def _follow_browser(self, _node, _event) -> None:
-        if not self._setting and self.series.GetScene() is not None:
+        if not self._echo and self.series.GetScene() is not None:
             self._show_phase()
 
     def _show_phase(self) -> None:
@@ -151,17 +157,16 @@ class PhaseBox(VTKObservationMixin):
         times = self.times()
         shown = phases.shown_phase(self.series) if browser is not None else 0
         shown = min(max(0, shown), len(times) - 1)
-        self._setting = True
-        self.slider.value = shown
-        self.table.selectRow(shown)
-        self._setting = False
+        with self._echo:
+            self.slider.value = shown
+            self.table.selectRow(shown)
         text = _("Phase {number} of {count}").format(number=shown + 1, count=len(times))
         if times[shown] is not None:
             text = _("{text}: {time:g} s").format(text=text, time=times[shown])
         self.label.text = text
 
     def _move_to(self, row: int) -> None:
-        if self._setting or self.series is None:
+        if self._echo or self.series is None:
             return
         without = slicer.modules.sequences.logic().GetFirstBrowserNodeForSequenceNode(self.series)
         phases.show_phase(self.series, row)
@@ -174,8 +179,13 @@ class PhaseBox(VTKObservationMixin):
                 phases.show_phase(self.second, nearest)
             if self.shown_combo.currentIndex == 1:
                 shown = self.second
-        self.layers.show(bridge.shown_volume(shown))
+        self._show_volume(bridge.shown_volume(shown))
         self._show_phase()
+
+    def _show_volume(self, volume) -> None:
+        """Show a volume in all slice views; in views that showed nothing, it stays for good."""
+        empty = all(views.is_empty(composite) for _view, composite in views.slice_views())
+        views.show_layers(volume, None, keeper=None if empty else self.layers)
 
     def _same_phase(self, time_s, within_s: float = math.inf):
         """Return the phase of the second series nearest to a time; None if there is none."""
@@ -198,7 +208,7 @@ class PhaseBox(VTKObservationMixin):
             self.show()
 
     def _typed(self, row: int, column: int) -> None:
-        if self._setting or column != TIME_COLUMN:
+        if self._echo or column != TIME_COLUMN:
             return
         text, before = self.table.item(row, column).text(), self.times()[row]
         try:
@@ -216,13 +226,10 @@ class PhaseBox(VTKObservationMixin):
             return ""
         same = self._same_phase(before, SAME_TIME_S) if self.second is not None else None
         phases.check_time(self.series, row, after)
-        self._setting = True  # to be shown once it is whole
-        try:
+        with self._echo:  # to be shown once it is whole
             if same is not None:
                 phases.set_time(self.second, same, after)
             phases.set_time(self.series, row, after)
-        finally:
-            self._setting = False
         text = _("Phase {number}: {after:g} s instead of {before:g} s.")
         if same is not None:
             text = _("Phase {number}: {after:g} s instead of {before:g} s, in both series.")
