@@ -11,7 +11,7 @@ from typing import Any
 import slicer
 import vtk
 
-from ContrastSynthPanel.scene.bridge import SEGMENTATION, SEQUENCE, SYNTHETIC
+from ContrastSynthPanel.scene.bridge import SEGMENTATION, SEQUENCE, SYNTHETIC, volume_of_sequence
 
 Node = Any  # of MRML
 LABELS = "Binary labelmap"  # the representation of a segment that is edited
@@ -32,6 +32,16 @@ def stamp(node: Node, segment: str = "") -> tuple[Any, ...]:
         return node.GetID(), node.GetIndexUnit(), *frames
     content = _segments(node, segment) if node.IsA(SEGMENTATION) else _voxels(node)
     return node.GetID(), node.GetAttribute(SYNTHETIC), content, _place(node)
+
+
+def phase_stamp(series: Node, number: int) -> tuple[Any, ...]:
+    """Return the stamp of one phase of a series, from 0, which lies where the series is shown.
+
+    The volume through which it is shown is filled anew each time: that is no change.
+    """
+    frame = series.GetNthDataNode(number)
+    mark = series.GetAttribute(SYNTHETIC)
+    return series.GetID(), mark, _voxels(frame), _place(volume_of_sequence(series))
 
 
 def stamps(nodes: dict[str, Node], segments: dict[str, str] | None = None) -> dict[str, tuple]:
