@@ -7,6 +7,7 @@ from slicer.util import VTKObservationMixin
 
 from ContrastSynthPanel.scene import relations, saved_state
 from ContrastSynthPanel.tabs.compare import CompareTab
+from ContrastSynthPanel.tabs.kinetics import KineticsTab
 from ContrastSynthPanel.tabs.synthesise import SynthesiseTab
 from ContrastSynthPanel.widgets import slots
 from ContrastSynthPanel.widgets.case_box import CaseBox, unsettled
@@ -23,6 +24,7 @@ LOOK_MS = 300  # between two looks whether numbers still belong to what they wer
 TABS = {
     "synthesise": SynthesiseTab,
     "compare": CompareTab,
+    "kinetics": KineticsTab,
 }
 
 

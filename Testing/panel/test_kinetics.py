@@ -32,7 +32,9 @@ def patient():
 
 @pytest.fixture
 def tab(panel):
-    return show_tab(panel, "kinetics")
+    shown = show_tab(panel, "kinetics")
+    shown.panel = panel
+    return shown
 
 
 @pytest.fixture
@@ -89,17 +91,20 @@ def add_label_map(mask, name):
 
 def add_synthetic(tab, patient, shares=PERSISTENT, times=TIMES):
     node = add_series(patient, "made SYNTHETIC", shares, times, MARK)
+    pick(tab.box.selectors["result"], node)
     settle(tab)
-    assert tab.node("synthetic") is node
     return node
 
 
 def settle(tab):
-    pump(lambda: not tab._pick_timer.active)
+    """Wait until the panel has seen which nodes came and went, and the tab has looked."""
+    pump(lambda: not tab.panel._settle_timer.active and not tab.panel._restore_timer.active)
+    tab.look()
 
 
 def measure(tab):
     press(tab.measure_button)
+    pump(lambda: not tab.work.running)
     return tab.message.text
 
 
@@ -226,26 +231,26 @@ def test_the_plot_stands_beside_the_slices_and_the_layout_comes_back(panel, tab,
 
 def test_one_of_several_segments_is_measured(tab, series, patient):
     segmentation = named("vtkMRMLSegmentationNode", "lesion").GetSegmentation()
-    assert entries(tab.segment_combo) == ["lesion"]
+    assert entries(tab.box.segments["region"]) == ["lesion"]
     brain = patient.scans["pre"].with_array(patient.brain.astype(np.float32))
     other = add_mask(patient, "brain", brain).GetSegmentation()
     segmentation.CopySegmentFromSegmentation(other, other.GetNthSegmentID(0))
-    assert entries(tab.segment_combo)[0] == "lesion"
-    assert entries(tab.segment_combo)[-1] == "All of them together"
+    assert entries(tab.box.segments["region"])[0] == "lesion"
+    assert entries(tab.box.segments["region"])[-1] == "All of them together"
     segmentation.GetNthSegment(1).SetName("the whole brain")
-    pick(tab.segment_combo, "the whole brain")
+    pick(tab.box.segments["region"], "the whole brain")
     measure(tab)
     count = int(patient.brain.sum())
     assert tab.results.region_label.text.startswith(f"Region 'the whole brain': {count} voxels")
-    pick(tab.segment_combo, "lesion")
+    pick(tab.box.segments["region"], "lesion")
     assert not tab.results.widget.isVisible()  # it belonged to the other segment
     measure(tab)
     assert f" {int((patient.tissue == TUMOUR).sum())} voxels" in tab.results.region_label.text
 
 
 def test_a_label_map_marks_the_region_too(tab, series, patient):
-    pick(tab.selectors["region"], add_label_map(lesion_of(patient), "painted"))
-    assert not tab.segment_combo.isVisible()
+    pick(tab.box.selectors["region"], add_label_map(lesion_of(patient), "painted"))
+    assert not tab.box.segments["region"].isVisible()
     assert measure(tab) == ""
     assert tab.results.region_label.text.startswith("Region 'painted'")
 
@@ -393,13 +398,13 @@ def test_measure_says_what_is_missing(tab, patient):
     settle(tab)
     assert button.enabled
     assert tab.message.text == ""
-    pick(tab.selectors["synthetic"], node)
+    pick(tab.box.selectors["result"], node)
     assert button.toolTip == "'dynamic' is chosen twice."
 
 
 def test_only_what_there_is_one_of_is_chosen_by_itself(tab, series, patient):
     assert tab.node("series") is series
-    pick(tab.selectors["series"], None)
+    pick(tab.box.selectors["input"], None)
     add_series(patient, "second", WASHOUT)
     settle(tab)
     assert tab.node("series") is None
@@ -407,14 +412,14 @@ def test_only_what_there_is_one_of_is_chosen_by_itself(tab, series, patient):
 
 def test_other_grids_are_reported(tab, series, patient):
     other = sample_patient(size=(20, 24, 16))
-    pick(tab.selectors["region"], add_label_map(lesion_of(other), "coarse"))
+    pick(tab.box.selectors["region"], add_label_map(lesion_of(other), "coarse"))
     text = measure(tab)
     assert text.startswith("'coarse' lies on another grid than 'dynamic'. Resample it")
     assert "24" in text
     assert "<- differs" in text
     assert "--align" not in text
     assert not tab.results.widget.isVisible()
-    pick(tab.selectors["region"], named("vtkMRMLSegmentationNode", "lesion"))
+    pick(tab.box.selectors["region"], named("vtkMRMLSegmentationNode", "lesion"))
     assert measure(tab) == ""
     add_series(other, "made SYNTHETIC", PERSISTENT, synthetic=MARK)
     settle(tab)
@@ -431,7 +436,7 @@ def test_other_times_are_reported(tab, series, patient):
 
 def test_an_empty_segmentation_or_segment_is_reported(tab, series):
     empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "empty")
-    pick(tab.selectors["region"], empty)
+    pick(tab.box.selectors["region"], empty)
     assert measure(tab) == "'empty' has no segment. Draw one in the Segment Editor."
     empty.GetSegmentation().AddEmptySegment("one", "nothing")
     assert measure(tab).startswith("'nothing' holds no voxel of 'dynamic'.")
@@ -444,17 +449,17 @@ def test_a_region_without_signal_is_reported(tab, series, patient):
     outside = np.zeros(patient.tissue.shape, np.float32)
     outside[:2, :2, :2] = 1.0
     mask = patient.scans["pre"].with_array(outside)
-    pick(tab.selectors["region"], add_label_map(mask, "air"))
+    pick(tab.box.selectors["region"], add_label_map(mask, "air"))
     assert "Does the region lie in tissue?" in measure(tab)
     assert not tab.results.widget.isVisible()
 
 
 def test_no_agent_and_a_short_series_are_reported(tab, series, patient):
-    pick(tab.selectors["series"], add_series(patient, "flat", (0.0, 0.0, 0.01)[:3], TIMES[:3]))
+    pick(tab.box.selectors["input"], add_series(patient, "flat", (0.0, 0.0, 0.01)[:3], TIMES[:3]))
     measure(tab)
     assert tab.results.type_label.text == "Real: no agent arrives"
     assert "No agent arrives in the mask" in tab.results.notes.text
-    pick(tab.selectors["series"], add_series(patient, "short", WASHOUT[:3], TIMES[:3]))
+    pick(tab.box.selectors["input"], add_series(patient, "short", WASHOUT[:3], TIMES[:3]))
     measure(tab)
     assert tab.results.type_label.text == "Real: no type"
     assert "there is no delayed phase" in tab.results.notes.text
@@ -465,7 +470,7 @@ def test_a_sequence_of_something_else_is_reported(tab, series):
     other.SetIndexUnit("s")
     for time in ("0", "1"):
         other.SetDataNodeAtValue(slicer.vtkMRMLLinearTransformNode(), time)
-    pick(tab.selectors["series"], other)
+    pick(tab.box.selectors["input"], other)
     assert "not a volume" in measure(tab)
 
 
