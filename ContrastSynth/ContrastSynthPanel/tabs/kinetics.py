@@ -41,7 +41,7 @@ class KineticsTab(Tab):
         super().__init__(box, changed)
         self._in_view, self._echo, self._asked, self._chart = False, Echo(), Asked(), None
         self.found = {}  # what was measured last,
-        self._of, self._stamps = {}, {}  # of which nodes, as they were then
+        self._of, self._stamps = Asked(), {}  # of what, and how it was then
         self._old = self._old_when_saved = ""  # what was changed since
         self.chart, self.age, self.message = ChartView(), Message(), Message()
         self.work = WorkBox(self._cancelled)
@@ -138,7 +138,7 @@ class KineticsTab(Tab):
 
     def forget_nodes(self) -> None:
         """The scene is an empty one."""
-        self._of, self._stamps, self._chart = {}, {}, None
+        self._of, self._stamps, self._chart = Asked(), {}, None
         self._old = self._old_when_saved = ""
         self.maps.forget()
         self.message.show("info", "")
@@ -187,7 +187,7 @@ class KineticsTab(Tab):
         self._asked = found = kinetic_case.asked(self.case, self.each_box.checked)
         nodes = {} if found.no_series else found.nodes
         second = found.nodes.get(kinetic_case.SYNTHETIC)
-        self.phases.follow(found.nodes.get(kinetic_case.SERIES), second)
+        others = self.phases.follow(found.nodes.get(kinetic_case.SERIES), second)
         self.phase_section.visible = kinetic_case.SERIES in found.nodes
         self.map_section.visible = bool(nodes)
         self.each_box.visible = found.several
@@ -195,6 +195,8 @@ class KineticsTab(Tab):
         self.action.block(found.problem)
         self.action.busy(_("Measuring") if self.work.running else "")
         self._show_age()
+        if others:
+            self._show_region()
         self.cursor.widget.visible = bool(nodes)
         self.cursor.follow(nodes, self._baseline_frames())
         self.maps.check(found)
@@ -204,10 +206,15 @@ class KineticsTab(Tab):
         known = None if self._old or not self.results.report else self.results.report["curve"]
         return (known or {}).get("baseline_frames") or 1
 
+    def _changed_since(self, asked: Asked) -> str:
+        """Return what differs from what was measured; nothing where nothing was."""
+        if not self.found:
+            return ""
+        return kinetic_case.change(self._stamps, asked) or self._old_when_saved
+
     def _show_age(self) -> None:
         """Say at once where the measures are no longer those of what is chosen."""
-        changed = kinetic_case.change(self._stamps, self._asked) if self._stamps else ""
-        said = (changed or self._old_when_saved) if self.found else ""
+        said = self._changed_since(self._asked)
         text = _("Out of date: {change}. Press Measure.").format(change=said) if said else ""
         if text != self.age.text:
             self._old = said
@@ -235,7 +242,7 @@ class KineticsTab(Tab):
         self._check()
 
     def _measured(self, asked: Asked, stamps: dict, found: dict) -> None:
-        self._of, self._stamps, self._old_when_saved = dict(asked.nodes), stamps, ""
+        self._of, self._stamps, self._old_when_saved = asked, stamps, ""
         self._show(found)
         self._show_chart()
         self._check()
@@ -270,11 +277,13 @@ class KineticsTab(Tab):
         """Show the chart of the results, made again if somebody deleted it."""
         if not self.found or not self._in_view:
             return
-        there = {role: node for role, node in self._of.items() if is_there(node)}
-        self._chart = results.add_nodes(there, self.found)
+        self._chart = results.add_nodes(self._measured_nodes(), self.found)
         results.show_age(self._chart, self.found, bool(self._old))
         self._show_in_plot(self._chart)
         self.cursor.again()
+
+    def _measured_nodes(self) -> dict:
+        return {role: node for role, node in self._of.nodes.items() if is_there(node)}
 
     def _show_in_plot(self, chart) -> None:
         if chart is not self.chart.chart:
@@ -300,8 +309,10 @@ class KineticsTab(Tab):
         """Return what was measured of which nodes, and views as they were before."""
         return {
             "found": self.found,
-            "of": {role: node for role, node in self._of.items() if is_there(node)},
-            "out_of_date": self._old,
+            "of": self._measured_nodes(),
+            "segment": self._of.segment,
+            "of_each": self._of.each,
+            "out_of_date": self._changed_since(self._of),
             "each": self.each_box.checked,
             "maps": self.maps.state(),
             "before": self.phases.layers.kept,
@@ -320,10 +331,11 @@ class KineticsTab(Tab):
         found = results.saved(state.get("found"))
         if found != self.found:  # else it is shown, and known how old it is
             of = state.get("of") or state.get("nodes", {})  # the latter before there was a case
-            self._of = {role: node for role, node in of.items() if node is not None}
+            nodes = {role: node for role, node in of.items() if node is not None}
+            each = bool(state.get("of_each", False))
+            self._of = Asked(nodes, state.get("segment", ""), each)
+            self._stamps = kinetic_case.stamps_of(self._of)
             self._old_when_saved = state.get("out_of_date", "")
-            self._asked = kinetic_case.asked(self.case, self.each_box.checked)
-            self._stamps = kinetic_case.stamps_of(self._asked)
             self._show(found)
         self._check()
         self._show_chart()

@@ -91,10 +91,12 @@ class PhaseBox(VTKObservationMixin):
                 self.addObserver(browser, MODIFIED, self._follow_browser)
         self.show()
 
-    def follow(self, series, second) -> None:
-        """Show the phases of the nodes that are chosen now, if these are others."""
-        if (series, second) != (self.series, self.second):
+    def follow(self, series, second) -> bool:
+        """Show the phases of the nodes that are chosen now; return whether these are others."""
+        others = series is not self.series or second is not self.second
+        if others:
             self.set_series(series, second)
+        return others
 
     @property
     def shows_second(self) -> bool:
