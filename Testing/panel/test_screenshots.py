@@ -82,12 +82,13 @@ def test_the_synthesise_tab(widget, folder, key):
 @pytest.mark.parametrize("key", ["uptake", "lesions"])
 def test_the_uptake_tab(widget, compared, folder, key):
     tab = show_tab(compared, "uptake")
-    press(tab.show_button)
+    press(tab.action.button)
+    pump(lambda: not tab.busy)
     if key == "lesions":
-        type_text(tab.lesion_threshold, "0.15")  # so coarse a grid has noise above 0.1
-        pump(lambda: not tab._timer.active)
-        pick(tab.shown_combo, "Missed and invented")
-    assert tab.table.widget.rowCount > 0
+        type_text(tab.form.threshold, "0.15")  # so coarse a grid has noise above 0.1
+        pump(lambda: not tab.busy)
+        press(tab.table.next_button)
+    assert tab.table.table.rowCount > 0
     take(widget, folder / f"{key}.png")
     picture_of_views(folder / f"{key}_views.png")
 
