@@ -72,8 +72,8 @@ FAULTS = {
     ),
     "threshold ignored": Fault(
         f"{PANEL}/scene/uptake_results.py",
-        "uptake(pre, post, scans.brain, threshold=threshold,",
-        "uptake(pre, post, scans.brain, threshold=0.1,",
+        "uptake, pre, post, brain, threshold=settings.threshold,",
+        "uptake, pre, post, brain, threshold=0.1,",
         "Testing/panel/test_uptake.py::test_moving_the_threshold_changes_both_in_place",
     ),
     "parameters not saved": Fault(
