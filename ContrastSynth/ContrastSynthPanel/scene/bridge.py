@@ -286,6 +286,12 @@ def mask_from_segmentation(node, reference_node, segment_id: str = "") -> Volume
 
 def mask_from_segments(node, reference_node, ids: list[str]) -> Volume:
     """Return segments as one mask, 0 or 1, on the reference's grid. RequestError if one is gone."""
+    voxels, grid = voxels_of_segments(node, reference_node, ids)
+    return Volume(voxels > 0, grid)
+
+
+def voxels_of_segments(node, reference_node, ids: list[str]) -> tuple[np.ndarray, Grid]:
+    """Return segments as mask_from_segments does, above 0 where they are, and their grid."""
     world_grid(reference_node)  # Raises where it is no grid for a scan.
     if any(node.GetSegmentation().GetSegment(one) is None for one in ids):
         raise RequestError(f"{node.GetName()}: the chosen segment is gone. Choose another one.")
@@ -293,7 +299,7 @@ def mask_from_segments(node, reference_node, ids: list[str]) -> Volume:
     try:
         logic = slicer.vtkSlicerSegmentationsModuleLogic
         logic.ExportSegmentsToLabelmapNode(node, ids, labels, reference_node)
-        return volume_from_node(labels, mask=True)
+        return slicer.util.arrayFromVolume(labels), world_grid(labels, mask=True)
     finally:
         node.GetScene().RemoveNode(labels)
 
