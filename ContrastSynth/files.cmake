@@ -17,6 +17,7 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/scene/case.py
   ContrastSynthPanel/scene/chart_view.py
   ContrastSynthPanel/scene/colours.py
+  ContrastSynthPanel/scene/comparison.py
   ContrastSynthPanel/scene/cursor_curve.py
   ContrastSynthPanel/scene/difference.py
   ContrastSynthPanel/scene/foregrounds.py
@@ -37,7 +38,12 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/scene/slice_preview.py
   ContrastSynthPanel/scene/stamps.py
   ContrastSynthPanel/scene/tables.py
+  ContrastSynthPanel/scene/uptake_asked.py
+  ContrastSynthPanel/scene/uptake_nodes.py
   ContrastSynthPanel/scene/uptake_results.py
+  ContrastSynthPanel/scene/uptake_sources.py
+  ContrastSynthPanel/scene/uptake_views.py
+  ContrastSynthPanel/scene/uptake_words.py
   ContrastSynthPanel/scene/view_keeper.py
   ContrastSynthPanel/scene/views.py
   ContrastSynthPanel/scene/views_saved_before.py
@@ -53,6 +59,7 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/timings.py
   ContrastSynthPanel/widgets/__init__.py
   ContrastSynthPanel/widgets/action.py
+  ContrastSynthPanel/widgets/align_box.py
   ContrastSynthPanel/widgets/brain_finder.py
   ContrastSynthPanel/widgets/case_box.py
   ContrastSynthPanel/widgets/compare_controls.py
@@ -79,10 +86,13 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/widgets/parameter_widgets.py
   ContrastSynthPanel/widgets/phase_box.py
   ContrastSynthPanel/widgets/preview_box.py
+  ContrastSynthPanel/widgets/profile_results.py
   ContrastSynthPanel/widgets/run_section.py
   ContrastSynthPanel/widgets/seed_box.py
   ContrastSynthPanel/widgets/slots.py
   ContrastSynthPanel/widgets/tab_buttons.py
+  ContrastSynthPanel/widgets/uptake_display.py
+  ContrastSynthPanel/widgets/uptake_form.py
   ContrastSynthPanel/widgets/value_table.py
   ContrastSynthPanel/widgets/weights_box.py
   ContrastSynthPanel/widgets/work_box.py

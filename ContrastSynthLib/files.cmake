@@ -13,6 +13,7 @@ set(LIBRARY_SCRIPTS
   analysis/kinetics_report.py
   analysis/measures.py
   analysis/profiles.py
+  analysis/regions.py
   analysis/uptake.py
   cli.py
   commands/__init__.py

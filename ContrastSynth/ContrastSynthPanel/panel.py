@@ -7,8 +7,12 @@ from slicer.util import VTKObservationMixin
 
 from ContrastSynthPanel.scene import relations, saved_state
 from ContrastSynthPanel.tabs.compare import CompareTab
+from ContrastSynthPanel.tabs.inversion import InversionTab
 from ContrastSynthPanel.tabs.kinetics import KineticsTab
+from ContrastSynthPanel.tabs.profile import ProfileTab
+from ContrastSynthPanel.tabs.quality import QualityTab
 from ContrastSynthPanel.tabs.synthesise import SynthesiseTab
+from ContrastSynthPanel.tabs.uptake import UptakeTab
 from ContrastSynthPanel.widgets import slots
 from ContrastSynthPanel.widgets.case_box import CaseBox, unsettled
 from ContrastSynthPanel.widgets.echo import Echo
@@ -23,8 +27,12 @@ LOOK_MS = 300  # between two looks whether numbers still belong to what they wer
 # By the keys under which a saved scene keeps their states: never renamed.
 TABS = {
     "synthesise": SynthesiseTab,
+    "uptake": UptakeTab,
     "compare": CompareTab,
     "kinetics": KineticsTab,
+    "profile": ProfileTab,
+    "quality": QualityTab,
+    "inversion": InversionTab,
 }
 
 
@@ -137,8 +145,9 @@ class Panel(VTKObservationMixin):
         with self._loading:  # until all of it is shown, nothing is saved over it
             relations.adopt_old_results()
             state = saved_state.load_state(self._parameter_node())
-            if CASE in state:
-                self.box.restore(state[CASE])
+            case = state.get(CASE) or saved_state.case_before(state, state.get(SHOWN, ""))
+            if case:
+                self.box.restore(case)
             for key, tab in self.tabs.items():
                 if key in state:
                     tab.restore(state[key])

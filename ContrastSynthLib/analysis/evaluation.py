@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ContrastSynthLib.analysis.enhancement import EnhancementReport
+from ContrastSynthLib.analysis.enhancement import EnhancementReport, missed_and_invented
 from ContrastSynthLib.analysis.measures import compare_enhancement, measure_contrast, measure_region
-from ContrastSynthLib.analysis.uptake import UptakeResult, uptake
+from ContrastSynthLib.analysis.regions import DEFAULT_MINIMUM_VOLUME_MM3
+from ContrastSynthLib.analysis.uptake import UptakeResult, difference_of, uptake
 from ContrastSynthLib.errors import RequestError, unknown_name
 from ContrastSynthLib.metrics import mae, nps, psnr
 from ContrastSynthLib.physics.constants import ROBUST_MAXIMUM_PERCENTILE, UPTAKE_THRESHOLD
@@ -130,16 +131,33 @@ def enhancement_of(
     post: Volume,
     brain: BoolArray | Foreground | None = None,
     threshold: float = UPTAKE_THRESHOLD,
+    convention: str | None = None,
+    minimum_volume_mm3: float = DEFAULT_MINIMUM_VOLUME_MM3,
 ) -> EnhancementReport:
-    """Return missed and invented enhancement, in medians of the brain, with its map (k, j, i).
+    """Return missed and invented enhancement, with its map (k, j, i).
 
-    ``brain`` defaults to that of :func:`evaluate`. ``threshold`` is a share of the pre scan's
-    99.9th percentile in the brain, as in the uptake convention ``real_scans``.
+    ``brain`` defaults to that of :func:`evaluate`. Intensities are in medians of the brain, and
+    ``threshold`` is a share of the pre scan's 99.9th percentile in the brain. With a
+    ``convention`` of :func:`uptake` both differences are its own, in the unit of its threshold:
+    then found and missed lesions together are the uptake of the scans.
     """
     brain = _brain(brain, reference, synthetic, pre, post)[0]
+    of_pre = is_pre(reference, pre)
+    if convention is not None:
+        real, made = (
+            difference_of(*((one, post) if of_pre else (pre, one)), brain, convention)
+            for one in (reference, synthetic)
+        )
+        return missed_and_invented(
+            real,
+            made,
+            brain,
+            reference.grid,
+            threshold=threshold,
+            minimum_volume_mm3=minimum_volume_mm3,
+        )
     scans = [_comparable(v, brain, "median", "scan") for v in (reference, synthetic, pre, post)]
     real, made, before, after = scans
-    of_pre = is_pre(reference, pre)
     return compare_enhancement(
         real,
         made,
@@ -148,6 +166,7 @@ def enhancement_of(
         brain=brain,
         grid=reference.grid,
         threshold=threshold * float(np.percentile(before[brain], ROBUST_MAXIMUM_PERCENTILE)),
+        minimum_volume_mm3=minimum_volume_mm3,
     )
 
 

@@ -477,27 +477,35 @@ def test_a_real_run_goes_there_and_back(scene, tmp_path):
 # Segments
 
 
+def own_volume(scene, volume, reference, name, class_name=bridge.VOLUME):
+    node = bridge.own_node(scene, class_name, name)
+    bridge.fill_node(node, volume, *bridge.place_of(volume.grid, reference))
+    if node.GetDisplayNode() is None:
+        node.CreateDefaultDisplayNodes()
+    return node
+
+
 def test_a_volume_of_ones_own_is_changed_in_place(scene):
     reference = add_volume(scene)
     reference.SetAndObserveTransformNodeID(add_transform(scene, FIRST).GetID())
     like = bridge.volume_from_node(reference)
-    node = bridge.own_volume(scene, like.with_array(voxels(seed=5), MARK), reference, "own")
+    node = own_volume(scene, like.with_array(voxels(seed=5), MARK), reference, "own")
     count = scene.GetNumberOfNodes()
     made = like.with_array(voxels(seed=6), MARK)
-    assert bridge.own_volume(scene, made, reference, "own") is node
+    assert own_volume(scene, made, reference, "own") is node
     assert scene.GetNumberOfNodes() == count
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(node), voxels(seed=6))
     assert_close(matrix_of(node), OBLIQUE)
     assert node.GetParentTransformNode() is reference.GetParentTransformNode()
     assert node.GetAttribute(bridge.SYNTHETIC) == MARK
-    assert bridge.own_volume(scene, made, reference, "other") is not node
+    assert own_volume(scene, made, reference, "other") is not node
 
 
 def test_a_label_map_and_its_colours_are_in_a_saved_scene(scene, tmp_path):
     reference = add_volume(scene)
     labels = (voxels() > 10).astype(np.float32) * 2
     made = bridge.volume_from_node(reference).with_array(labels, MARK)
-    node = bridge.own_volume(scene, made, reference, "labels", bridge.LABEL_MAP)
+    node = own_volume(scene, made, reference, "labels", bridge.LABEL_MAP)
     assert slicer.util.arrayFromVolume(node).dtype == np.uint8
     entries = [("none", None), ("found", (0, 1, 0)), ("missed", (1, 0, 0))]
     table = bridge.colour_table(scene, "kinds", entries)

@@ -7,10 +7,14 @@ transform: it lies where the reference lies, and moves with it. If the reference
 changed meanwhile, the result stays where it lay, without a parent.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import slicer
@@ -24,8 +28,10 @@ from ContrastSynthLib.files.series import SECONDS_PER, SEQUENCE_SUFFIX, write_se
 from ContrastSynthLib.geometry import LPS_TO_RAS, Grid
 from ContrastSynthLib.registry import MASK_ROLE
 from ContrastSynthLib.volumes import Volume, checked_times, times_of
-from ContrastSynthPanel.background import Elsewhere, run_through
+from ContrastSynthPanel.background import Elsewhere, Task, run_through
 
+Node = Any  # of MRML
+Colour = tuple[float, float, float]
 # Saved scenes hold these names: they are never changed.
 SYNTHETIC, METHOD = "ContrastSynth.Synthetic", "ContrastSynth.Method"
 PROVENANCE, OWN_NAME = "ContrastSynth.Provenance", "ContrastSynth.Name"
@@ -36,7 +42,7 @@ SEQUENCE, SEGMENTATION = "vtkMRMLSequenceNode", "vtkMRMLSegmentationNode"
 SEGMENT_ID, SEGMENT_COLOUR = "mask", (1.0, 0.55, 0.26)
 
 
-def volume_from_node(node, mask: bool = False, parent_of=None) -> Volume:
+def volume_from_node(node: Node, mask: bool = False, parent_of: Node | None = None) -> Volume:
     """Return a node's voxels (k, j, i), float32 as stored, on its grid in the world, in LPS.
 
     The acquisition, and whether it is synthetic, come from its attributes, file or name.
@@ -47,7 +53,7 @@ def volume_from_node(node, mask: bool = False, parent_of=None) -> Volume:
     return run_through(reading_volume(node, mask, parent_of))
 
 
-def reading_volume(node, mask: bool = False, parent_of=None):
+def reading_volume(node: Node, mask: bool = False, parent_of: Node | None = None) -> Task:
     """Do what volume_from_node does as a task: the voxels are copied in a thread."""
     grid = world_grid(node, mask, parent_of)
     voxels, name = slicer.util.arrayFromVolume(node), node.GetName()
@@ -73,7 +79,7 @@ def write_inputs(nodes_by_role: dict, folder: str | Path) -> dict[str, list[Path
     return run_through(writing_inputs(nodes_by_role, folder))
 
 
-def writing_inputs(nodes_by_role: dict, folder: str | Path):
+def writing_inputs(nodes_by_role: dict, folder: str | Path) -> Task:
     """Do what write_inputs does as a task: read and written in threads."""
     paths = {}
     for role, given in nodes_by_role.items():
@@ -95,13 +101,8 @@ def writing_inputs(nodes_by_role: dict, folder: str | Path):
     return paths
 
 
-def volumes_of_role(nodes_by_role: dict, role: str) -> list[Volume]:
-    """Return the volumes of a role as write_inputs writes them. Raises RequestError."""
-    return run_through(reading_role(nodes_by_role, role))
-
-
-def reading_role(nodes_by_role: dict, role: str):
-    """Do what volumes_of_role does as a task."""
+def reading_role(nodes_by_role: dict, role: str) -> Task:
+    """Return, as a task, the volumes of a role as write_inputs writes them."""
     given = nodes_by_role[role]
     if isinstance(given, Volume):
         return [given]
@@ -116,7 +117,7 @@ def reading_role(nodes_by_role: dict, role: str):
     return volumes
 
 
-def world_grid(node, mask: bool = False, parent_of=None) -> Grid:
+def world_grid(node: Node, mask: bool = False, parent_of: Node | None = None) -> Grid:
     """Return the grid of a volume node in the world, as :func:`volume_from_node` takes it."""
     if node is None:
         raise RequestError("No volume is chosen.")
@@ -138,7 +139,7 @@ def world_grid(node, mask: bool = False, parent_of=None) -> Grid:
     return Grid.from_index_to_lps(image.GetDimensions(), matrix)
 
 
-def _index_to_ras(node) -> np.ndarray:
+def _index_to_ras(node: Node) -> np.ndarray:
     """Return the 4x4 matrix from (i, j, k) of the array to RAS, without parent transforms."""
     ijk_to_ras = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(ijk_to_ras)
@@ -147,7 +148,7 @@ def _index_to_ras(node) -> np.ndarray:
     return matrix
 
 
-def acquisition_of(node) -> tuple[Acquisition, str | None]:
+def acquisition_of(node: Node) -> tuple[Acquisition, str | None]:
     """Return the acquisition, and what made a synthetic volume, from node, file or name."""
     header, in_file = {}, Acquisition()
     path = Path((node.GetStorageNode() and node.GetStorageNode().GetFileName()) or "")
@@ -170,7 +171,7 @@ def _said_by_file(path: Path, _changed_ns: int) -> tuple[dict, Acquisition]:
         return {}, Acquisition()
 
 
-def place_of(grid: Grid, reference) -> tuple[np.ndarray, str | None]:
+def place_of(grid: Grid, reference: Node) -> tuple[np.ndarray, str | None]:
     """Return IJKToRAS and the ID of the parent transform that put a grid into the scene."""
     with suppress(RequestError):  # By now the reference may be what no run would take.
         if world_grid(reference).is_same(grid):
@@ -178,7 +179,7 @@ def place_of(grid: Grid, reference) -> tuple[np.ndarray, str | None]:
     return grid.index_to_ras, None
 
 
-def fill_node(node, volume: Volume, index_to_ras: np.ndarray, parent_id: str | None) -> None:
+def fill_node(node: Node, volume: Volume, index_to_ras: np.ndarray, parent_id: str | None) -> None:
     """Give a volume node the voxels and marks of ``volume``, lying by IJKToRAS in its parent."""
     array = volume.array
     if node.IsA(LABEL_MAP):
@@ -189,14 +190,14 @@ def fill_node(node, volume: Volume, index_to_ras: np.ndarray, parent_id: str | N
     set_attributes(node, volume.acquisition.to_header() | {SYNTHETIC: volume.synthetic})
 
 
-def set_attributes(node, values: dict) -> None:
+def set_attributes(node: Node, values: dict) -> None:
     """Set attributes of a node; None sets nothing."""
     for name, value in values.items():
         if value is not None:
             node.SetAttribute(name, value)
 
 
-def window_like(node, *scans) -> None:
+def window_like(node: Node, *scans: Node) -> None:
     """Show a volume in the window of the first of these nodes that is shown in one."""
     displays = (scan.GetDisplayNode() for scan in scans if scan is not None and scan.GetScene())
     if like := next((d for d in displays if hasattr(d, "GetWindow")), None):
@@ -204,7 +205,7 @@ def window_like(node, *scans) -> None:
         node.GetDisplayNode().SetWindowLevel(like.GetWindow(), like.GetLevel())
 
 
-def own_node(scene, class_name: str, name: str):
+def own_node(scene: Any, class_name: str, name: str) -> Node:
     """Return the node made under this name before, however renamed, or a new one: never a pile."""
     for node in slicer.util.getNodesByClass(class_name, scene):
         if node.GetAttribute(OWN_NAME) == name:
@@ -214,16 +215,7 @@ def own_node(scene, class_name: str, name: str):
     return node
 
 
-def own_volume(scene, volume: Volume, reference_node, name: str, class_name: str = VOLUME):
-    """Return a node of ``volume``, placed as a result is. The same ``name`` changes it in place."""
-    node = own_node(scene, class_name, name)
-    fill_node(node, volume, *place_of(volume.grid, reference_node))
-    if node.GetDisplayNode() is None:
-        node.CreateDefaultDisplayNodes()
-    return node
-
-
-def colour_table(scene, name: str, entries: list[tuple]):
+def colour_table(scene: Any, name: str, entries: list[tuple]) -> Node:
     """Return a colour table of titles and colours (red, green, blue); None is nothing to see."""
     node = own_node(scene, "vtkMRMLColorTableNode", name)
     node.SetTypeToUser()
@@ -240,7 +232,9 @@ def synthetic_name(name: str, synthetic: bool) -> str:
     return name if marked else f"{name} {images.SYNTHETIC_KEY}"
 
 
-def mask_to_segmentation(scene, mask, reference_node, name: str, threshold: float = 0.5):
+def mask_to_segmentation(
+    scene: Any, mask: Node | Volume, reference_node: Node, name: str, threshold: float = 0.5
+) -> Node:
     """Return a segmentation node whose one segment is where ``mask`` exceeds ``threshold``.
 
     ``mask`` is a node or a Volume, placed as a result is. The same ``name`` changes it in place.
@@ -249,7 +243,9 @@ def mask_to_segmentation(scene, mask, reference_node, name: str, threshold: floa
     return fill_segmentation(node, mask, reference_node, threshold)
 
 
-def fill_segmentation(node, mask, reference_node, threshold: float = 0.5):
+def fill_segmentation(
+    node: Node, mask: Node | Volume, reference_node: Node, threshold: float = 0.5
+) -> Node:
     """Give a segmentation one segment, where ``mask`` exceeds ``threshold``, and return it."""
     volume = mask if isinstance(mask, Volume) else volume_from_node(mask, mask.IsA(LABEL_MAP))
     inside = volume.with_array((volume.array > threshold).astype(np.uint8))
@@ -258,7 +254,7 @@ def fill_segmentation(node, mask, reference_node, threshold: float = 0.5):
 
 
 def add_segment(
-    node, mask: Volume, reference_node, title: str, colour, segment_id: str = ""
+    node: Node, mask: Volume, reference_node: Node, title: str, colour: Colour, segment_id: str = ""
 ) -> str:
     """Add a segment to a segmentation, or change it in place, and return its ID."""
     index_to_ras, parent_id = place_of(mask.grid, reference_node)
@@ -278,13 +274,13 @@ def add_segment(
     return segment_id
 
 
-def mask_from_segmentation(node, reference_node, segment_id: str = "") -> Volume:
+def mask_from_segmentation(node: Node, reference_node: Node, segment_id: str = "") -> Volume:
     """Return a segment, or all as one mask, 0 or 1, on the reference's grid."""
     ids = [segment_id] if segment_id else list(node.GetSegmentation().GetSegmentIDs())
     return mask_from_segments(node, reference_node, ids)
 
 
-def mask_from_segments(node, reference_node, ids: list[str]) -> Volume:
+def mask_from_segments(node: Node, reference_node: Node, ids: list[str]) -> Volume:
     """Return segments as one mask, 0 or 1, on the reference's grid. RequestError if one is gone."""
     voxels, grid = voxels_of_segments(node, reference_node, ids)
     return Volume(voxels > 0, grid)
@@ -304,7 +300,7 @@ def voxels_of_segments(node, reference_node, ids: list[str]) -> tuple[np.ndarray
         node.GetScene().RemoveNode(labels)
 
 
-def series_from_sequence_node(node) -> list[Volume]:
+def series_from_sequence_node(node: Node) -> list[Volume]:
     """Return the volumes of a sequence, lying where it is shown, each with ``acquisition.time_s``.
 
     Raises RequestError unless its index is an increasing time, and as volume_from_node.
@@ -312,7 +308,7 @@ def series_from_sequence_node(node) -> list[Volume]:
     return run_through(reading_series(node))
 
 
-def reading_series(node):
+def reading_series(node: Node) -> Task:
     """Do what series_from_sequence_node does as a task."""
     times = times_of_sequence_node(node)
     shown = volume_of_sequence(node)
@@ -326,7 +322,7 @@ def reading_series(node):
     return series
 
 
-def volume_of_sequence(node):
+def volume_of_sequence(node: Node) -> Node | None:
     """Return the volume through which a sequence is seen, else its first; others as they are."""
     if node is None or not node.IsA(SEQUENCE):
         return node
@@ -335,7 +331,7 @@ def volume_of_sequence(node):
     return shown or node.GetNthDataNode(0)
 
 
-def times_of_sequence_node(node) -> list[float]:
+def times_of_sequence_node(node: Node) -> list[float]:
     """Return the seconds of a sequence's volumes; RequestError unless they increase."""
     name, unit, count = node.GetName(), node.GetIndexUnit(), node.GetNumberOfDataNodes()
     if not count or unit not in SECONDS_PER or node.GetIndexType() != node.NumericIndex:
@@ -345,7 +341,13 @@ def times_of_sequence_node(node) -> list[float]:
     return checked_times(index, count, name).tolist()
 
 
-def sequence_from_series(scene, series, name: str, reference_node=None, marks=None):
+def sequence_from_series(
+    scene: Any,
+    series: Iterable[Volume],
+    name: str,
+    reference_node: Node | None = None,
+    marks: Mapping[str, Any] | None = None,
+) -> Node:
     """Return a new sequence node, with a browser, of volumes whose times are known and increase.
 
     It lies in the frame of the reference, where it lies on its grid. ``marks`` are attributes
@@ -357,7 +359,12 @@ def sequence_from_series(scene, series, name: str, reference_node=None, marks=No
     return node
 
 
-def filling_sequence(node, series, reference_node=None, marks=None):
+def filling_sequence(
+    node: Node,
+    series: Iterable[Volume],
+    reference_node: Node | None = None,
+    marks: Mapping[str, Any] | None = None,
+) -> Task:
     """Do what sequence_from_series does to a new, or an old, sequence node, as a task."""
     volumes = list(series)
     times = times_of(volumes).tolist()
@@ -375,7 +382,7 @@ def filling_sequence(node, series, reference_node=None, marks=None):
     browser_of(node)
 
 
-def browser_of(sequence):
+def browser_of(sequence: Node) -> Node:
     """Return the browser that shows a sequence; a new one where none does."""
     scene = sequence.GetScene()
     for browser in slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode", scene):
@@ -387,7 +394,7 @@ def browser_of(sequence):
     return browser
 
 
-def shown_volume(sequence):
+def shown_volume(sequence: Node) -> Node:
     """Return the volume node of the scene through which a sequence's phases are seen."""
     browser = browser_of(sequence)
     if browser.GetProxyNode(sequence) is None:

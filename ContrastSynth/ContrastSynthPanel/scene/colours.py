@@ -1,10 +1,16 @@
 """Colour tables of the panel's own: signed differences, and the kinds of enhancement."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from slicer.i18n import tr as _
 
 from ContrastSynthLib.analysis import enhancement
 from ContrastSynthPanel.scene import bridge
+from ContrastSynthPanel.scene.bridge import Colour, Node
 
 # From zero, which is black as the background is, outwards: no hue but the sign's.
 LOWER = ((0.0, 0.0, 0.0), (0.0, 0.35, 1.0), (0.75, 0.95, 1.0))
@@ -33,32 +39,32 @@ KINDS = {
 }
 
 
-def shades(of) -> np.ndarray:
+def shades(of: Sequence[Colour]) -> np.ndarray:
     """Return the colours from zero to the end of a sign's scale, one a row."""
     place = np.linspace(0.0, len(of) - 1.0, SHADES)
     return np.stack([np.interp(place, range(len(of)), one) for one in np.transpose(of)], axis=1)
 
 
-def signed_colours(scene):
+def signed_colours(scene: Any) -> Node:
     """Return the table for signed values: blue below zero, red above, dark at zero."""
     table = np.vstack([shades(LOWER)[::-1], shades(HIGHER)])
     entries = [(str(number), colour) for number, colour in enumerate(table)]
     return bridge.colour_table(scene, _("Signed difference"), entries)
 
 
-def scale(of) -> np.ndarray:
+def scale(of: Any) -> np.ndarray:
     """Return colours in equal steps from the first of ``of`` to the last, one a row."""
     place = np.linspace(0.0, len(of) - 1.0, STEPS)
     return np.stack([np.interp(place, range(len(of)), one) for one in np.transpose(of)], axis=1)
 
 
-def kind_colours(scene):
+def kind_colours(scene: Any) -> Node:
     """Return the table for the map of missed and invented enhancement."""
     entries = [(_("none"), None), *KINDS.values()]
     return bridge.colour_table(scene, _("Missed and invented enhancement"), entries)
 
 
-def style(colour) -> str:
+def style(colour: Colour) -> str:
     """Return a colour of red, green and blue, 0 to 1, as style sheets name it."""
     red, green, blue = (round(255 * part) for part in colour)
     return f"rgb({red}, {green}, {blue})"

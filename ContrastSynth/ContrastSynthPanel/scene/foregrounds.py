@@ -27,8 +27,8 @@ def brain_of(volumes: list[Volume], mask: Volume | None = None) -> Foreground:
     except ModuleNotFoundError as error:
         text = _(
             "The scans are not skull-stripped, and the outline of a head is found with the Python "
-            "package scikit-image, which is not installed ({error}). Skull-strip the scans, or "
-            "choose a mask of the brain or breast where there is a selector for it."
+            "package scikit-image, which is not installed ({error}). Install it, skull-strip the "
+            "scans, or choose a mask of the brain or breast."
         )
         raise MissingError(text.format(error=error)) from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -100,7 +101,13 @@ def new_run_id() -> str:
 
 
 def give_name(node: Node, name: str) -> None:
-    """Name a node, unless a person has renamed it since it was last named here."""
-    if node.GetAttribute(OWN_NAME) in (None, node.GetName()):
+    """Name a node, unless a person has renamed it since it was last named here.
+
+    The time of day behind a name stays as it is.
+    """
+    own = node.GetAttribute(OWN_NAME)
+    if own is not None and re.fullmatch(re.escape(name) + r"(, [\d :-]+)?", own):
+        return
+    if own in (None, node.GetName()):
         node.SetName(free_name(name, but=node))
         node.SetAttribute(OWN_NAME, node.GetName())

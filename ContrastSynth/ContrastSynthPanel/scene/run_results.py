@@ -1,9 +1,12 @@
 """The outputs of a run in the scene: volumes, label maps and sequences, marked as synthetic."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import slicer
 
@@ -15,7 +18,7 @@ from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.registry import IMAGE, LABELS, MAP, METHODS, Output
 from ContrastSynthLib.running import result
 from ContrastSynthLib.volumes import Series, Volume
-from ContrastSynthPanel.background import Elsewhere, run_through
+from ContrastSynthPanel.background import Elsewhere, Task, run_through
 from ContrastSynthPanel.scene import bridge, relations, views
 from ContrastSynthPanel.scene.bridge import (
     LABEL_MAP,
@@ -29,6 +32,7 @@ from ContrastSynthPanel.scene.bridge import (
 )
 from ContrastSynthPanel.scene.result_names import give_name, new_run_id, result_name, run_id
 
+Node = Any  # of MRML
 NEW = "new"  # a result that takes no other's place
 UPTAKE, UPTAKE_MASK = "uptake", "mask of an uptake map"
 LABEL_OPACITY = 0.5
@@ -45,7 +49,12 @@ LABEL_COLOURS = (
 )
 
 
-def add_result(scene, source: str | Path | result.Result, reference_node, inputs=None) -> dict:
+def add_result(
+    scene: Any,
+    source: str | Path | result.Result,
+    reference_node: Node,
+    inputs: Mapping[str, Node] | None = None,
+) -> dict:
     """Add the outputs of a run, its folder or its Result, to the scene; return nodes by role.
 
     An image or a map becomes a volume, labels a label map, a series a sequence with a browser.
@@ -58,7 +67,13 @@ def add_result(scene, source: str | Path | result.Result, reference_node, inputs
     return run_through(adding_result(scene, source, reference_node, inputs))
 
 
-def adding_result(scene, source, reference_node, inputs=None, into=None):
+def adding_result(
+    scene: Any,
+    source: str | Path | result.Result,
+    reference_node: Node,
+    inputs: Mapping[str, Node] | None = None,
+    into: Node | str | None = None,
+) -> Task:
     """Do what add_result does as a task: files are read in threads.
 
     ``into`` is a result whose place this one takes, or NEW for one that takes no other's place.
@@ -88,7 +103,9 @@ def adding_result(scene, source, reference_node, inputs=None, into=None):
     return nodes
 
 
-def _fill(node, role: str, output, provenance: dict, reference):
+def _fill(
+    node: Node, role: str, output: Volume | Series, provenance: dict, reference: Node
+) -> Task:
     """Give a node what a run made, and say on it what made it."""
     declared = declared_output(provenance, role)
     give_name(node, result_name(provenance, role, reference))
@@ -113,7 +130,7 @@ def _fill(node, role: str, output, provenance: dict, reference):
     node.SetDescription(description(declared))
 
 
-def class_of(output, provenance: dict, role: str) -> str:
+def class_of(output: Volume | Series, provenance: dict, role: str) -> str:
     """Return the class of node for an output."""
     if isinstance(output, Series):
         return SEQUENCE
@@ -126,7 +143,7 @@ def of_run(run: str) -> dict:
     return {str(n.GetAttribute(OUTPUT)): n for n in nodes if n.GetAttribute(relations.RUN) == run}
 
 
-def main_result(nodes: dict):
+def main_result(nodes: dict) -> Node | None:
     """Return the output that a run is about: its first image, else its first output."""
     images = [node for node in nodes.values() if relations.kind_of(node) == IMAGE]
     return next(iter([*images, *nodes.values()]), None)
@@ -138,7 +155,7 @@ def declared_reference(provenance: dict) -> str:
     return method.reference if method is not None else "input"
 
 
-def no_display_yet(node, declared: Output) -> None:
+def no_display_yet(node: Node, declared: Output) -> None:
     """Give a node a display that does not look for a window itself: that takes long."""
     if node.GetDisplayNode() is None:
         node.CreateDefaultDisplayNodes()
@@ -146,7 +163,7 @@ def no_display_yet(node, declared: Output) -> None:
         node.GetDisplayNode().SetAutoWindowLevel(False)
 
 
-def provenance_of(node) -> dict:
+def provenance_of(node: Node) -> dict:
     """Return how a result was made; {} of a node that is none, or cannot be read."""
     text = node.GetAttribute(PROVENANCE) if node is not None else None
     try:
@@ -156,7 +173,7 @@ def provenance_of(node) -> dict:
     return found if isinstance(found, dict) else {}
 
 
-def show_nodes(nodes: dict, declared: Mapping, reference, inputs: dict) -> None:
+def show_nodes(nodes: dict, declared: Mapping, reference: Node, inputs: dict) -> None:
     """Show a result over its reference in the slice views: an image, else a map; labels on top.
 
     Images are shown in the window of the input, by role, that they have the units of.
@@ -176,7 +193,7 @@ def show_nodes(nodes: dict, declared: Mapping, reference, inputs: dict) -> None:
         views.show_labels(by_kind[LABELS][0], LABEL_OPACITY, False)
 
 
-def add_uptake_mask(nodes: dict, reference) -> None:
+def add_uptake_mask(nodes: dict, reference: Node) -> None:
     """Add the mask of where an uptake map is above one half, as a segmentation.
 
     A series of maps has none: a segmentation is of one volume.
@@ -244,11 +261,11 @@ def _read_run(source: str | Path | result.Result) -> tuple[dict[str, Volume | Se
     return outputs, provenance
 
 
-def _parent_of(grid: Grid, reference) -> str | None:
+def _parent_of(grid: Grid, reference: Node) -> str | None:
     return bridge.place_of(grid, reference)[1]
 
 
-def _show(node, reference, declared: Output) -> None:
+def _show(node: Node, reference: Node, declared: Output) -> None:
     """Show a node as what it is, and list it beside its reference, where Slicer lists them."""
     if node.GetDisplayNode() is None:
         node.CreateDefaultDisplayNodes()
@@ -267,7 +284,7 @@ def _show(node, reference, declared: Output) -> None:
         tree.CreateItem(tree.GetItemParent(item), node)
 
 
-def show_as_map(display, declared: Output, values) -> None:
+def show_as_map(display: Node, declared: Output, values: Any) -> None:
     """Show a map in colours, in its declared range, or that of the values where none is."""
     display.SetAndObserveColorNodeID(MAP_COLOURS)
     low = float(values.min()) if declared.low is None else declared.low
@@ -277,7 +294,7 @@ def show_as_map(display, declared: Output, values) -> None:
         display.SetWindowLevel(high - low, (high + low) / 2)
 
 
-def _label_colours(scene, declared: Output):
+def _label_colours(scene: Any, declared: Output) -> Node:
     """Return the colour table of declared labels: each has its name and a colour of its own."""
     entries = [("background", None)] + [("", None)] * max(declared.labels)
     for (number, title), colour in zip(

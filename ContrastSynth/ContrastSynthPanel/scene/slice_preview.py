@@ -13,6 +13,7 @@ from slicer.util import VTKObservationMixin
 
 from ContrastSynthLib import __version__
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.images import SYNTHETIC_KEY
 from ContrastSynthLib.registry import IMAGE, MAP, MASK_ROLE
 from ContrastSynthLib.running.preview import prepare, voxels_near_plane
 from ContrastSynthLib.volumes import Volume
@@ -149,7 +150,7 @@ class SlicePreview(VTKObservationMixin):
             one.SetSaveWithScene(False)
             one.SetHideFromEditors(True)
         role = previewed_output(self._method)
-        node.SetName(f"{like.GetName()} {role} preview SYNTHETIC")
+        node.SetName(f"{SYNTHETIC_KEY} {role} preview: {like.GetName()}")
         mark = f"preview by ContrastSynth {__version__} {self._method.key}, for research only"
         empty = np.broadcast_to(np.float32(NOT_COMPUTED), self._grid.shape)
         volume = Volume(empty, self._grid, synthetic=mark)

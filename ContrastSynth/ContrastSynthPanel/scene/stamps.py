@@ -29,9 +29,9 @@ def stamp(node: Node, segment: str = "") -> tuple[Any, ...]:
         frames = [
             (node.GetNthIndexValue(n), *_voxels(node.GetNthDataNode(n))) for n in range(count)
         ]
-        return node.GetID(), node.GetIndexUnit(), _place(volume_of_sequence(node)), *frames
+        return node.GetID(), node.GetIndexUnit(), place(volume_of_sequence(node)), *frames
     content = _segments(node, segment) if node.IsA(SEGMENTATION) else _voxels(node)
-    return node.GetID(), node.GetAttribute(SYNTHETIC), content, _place(node)
+    return node.GetID(), node.GetAttribute(SYNTHETIC), content, place(node)
 
 
 def phase_stamp(series: Node, number: int) -> tuple[Any, ...]:
@@ -41,7 +41,7 @@ def phase_stamp(series: Node, number: int) -> tuple[Any, ...]:
     """
     frame = series.GetNthDataNode(number)
     mark = series.GetAttribute(SYNTHETIC)
-    return series.GetID(), mark, _voxels(frame), _place(volume_of_sequence(series))
+    return series.GetID(), mark, _voxels(frame), place(volume_of_sequence(series))
 
 
 def stamps(nodes: dict[str, Node], segments: dict[str, str] | None = None) -> dict[str, tuple]:
@@ -77,17 +77,19 @@ def _voxels(node: Node) -> tuple[Any, ...]:
     return image.GetMTime(), 0 if scalars is None else scalars.GetMTime()
 
 
-def _place(node: Node) -> tuple[float, ...]:
-    """Return where a node lies in the world: its own matrix, and those that it hangs under."""
+def place(node: Node) -> tuple[float, ...]:
+    """Return where a node lies in the world: its own matrix within those that it hangs under."""
     if not hasattr(node, "GetParentTransformNode"):  # a series without phases has none
         return ()
     matrix, parent = vtk.vtkMatrix4x4(), node.GetParentTransformNode()
     if hasattr(node, "GetIJKToRASMatrix"):
         node.GetIJKToRASMatrix(matrix)
+    linear = parent is not None and parent.IsTransformToWorldLinear()
+    if linear:
+        to_world = vtk.vtkMatrix4x4()
+        slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(parent, None, to_world)
+        vtk.vtkMatrix4x4.Multiply4x4(to_world, matrix, matrix)
     numbers = list(slicer.util.arrayFromVTKMatrix(matrix).ravel())
-    if parent is not None and parent.IsTransformToWorldLinear():
-        slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(parent, None, matrix)
-        numbers += list(slicer.util.arrayFromVTKMatrix(matrix).ravel())
-    elif parent is not None:
+    if parent is not None and not linear:
         numbers.append(float(parent.GetMTime()))
     return tuple(float(one) for one in numbers)

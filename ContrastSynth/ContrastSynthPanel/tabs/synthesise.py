@@ -222,8 +222,8 @@ class SynthesiseTab(Tab):
         if event.kind in OVER:
             self._check()
 
-    def run_again(self, key: str, preset: str | None, given: dict) -> str:
-        """Run a method on the chosen volumes with these parameters, and show them here.
+    def run_again(self, key: str, preset: str | None, given: dict, nodes: dict, align: str) -> str:
+        """Run a method on these nodes, by role, with these parameters, and show them here.
 
         Returns why it does not run; nothing where it does.
         """
@@ -237,8 +237,16 @@ class SynthesiseTab(Tab):
             self.form.choose_method(key)
         self._given[key] = (preset, dict(given))
         self._show_method(key)
-        self._pick()
+        if self.case.node(MASK) is not nodes.get(MASK_ROLE):
+            self.case.choose(MASK, nodes.get(MASK_ROLE))
+            self.box.show()
+        self.inputs.alignment.restore(align)
+        same = {one for one, node in self.inputs.nodes().items() if node is nodes.get(one)}
+        by_hand, self.inputs.chosen = self.inputs.chosen, set(self.inputs.selectors)
+        self.inputs.show_nodes({role: nodes.get(role) for role in self.inputs.selectors})
+        self._edited()
         self._apply()
+        self.inputs.chosen = by_hand & same  # nobody chose the others by hand
         if self.run.running:
             return ""
         return self.run.action.blocked or self.run.message.plainText
@@ -298,10 +306,6 @@ class SynthesiseTab(Tab):
         self.form.choose_method(method.key)
         self._show_method(method.key)
         self.inputs.restore(state)
-        mask = state.get("nodes", {}).get(MASK_ROLE)
-        if mask is not None and self.case.node(MASK) is None:  # saved before there was a case
-            self.case.choose(MASK, mask)
-            self.box.show()
         self.form.restore(state)
         self.preview.wanted = bool(state.get("preview", True))
 

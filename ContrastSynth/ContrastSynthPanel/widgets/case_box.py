@@ -1,4 +1,4 @@
-"""The case above all tabs: input, result, reference, mask and region, as far as a tab needs them."""
+"""The case above all tabs: as much of input, result, reference, mask, region as a tab needs."""
 
 import qt
 import slicer
@@ -16,7 +16,7 @@ from ContrastSynthPanel.scene.case import (
     Case,
 )
 from ContrastSynthPanel.widgets.brain_finder import BrainFinder
-from ContrastSynthPanel.widgets.forms import add_row, combo, new_form, new_section
+from ContrastSynthPanel.widgets.forms import add_choice, add_row, combo, new_form, new_section
 from ContrastSynthPanel.widgets.node_selector import NodeSelector
 from ContrastSynthPanel.widgets.slots import connect
 
@@ -156,7 +156,7 @@ class CaseBox:
         if self._listed(made) != entries:
             made.clear()
             for identifier, title in entries.items():
-                made.addItem(title, identifier)
+                add_choice(made, title, identifier)
         made.setCurrentIndex(max(0, made.findData(self.case.segment(role))))
         seen = role in self._shown and len(entries) > 1
         made.visible = self._labels[role][1].visible = seen

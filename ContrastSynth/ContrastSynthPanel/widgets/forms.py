@@ -69,11 +69,23 @@ def new_section(title: str, content=None):
 
 def combo(name: str, entries: dict):
     """Return a list of choices, key to title."""
+    made = empty_combo(name)
+    for key, title in entries.items():
+        add_choice(made, title, key)
+    return made
+
+
+def empty_combo(name: str):
+    """Return a list without choices, which the wheel leaves alone until it has the focus."""
     made = needs_focus(let_shrink(qt.QComboBox()))
     made.objectName = name
-    for key, title in entries.items():
-        made.addItem(title, key)
     return made
+
+
+def add_choice(box, title: str, key, tip: str = "") -> None:
+    """Add a choice to a list; its tooltip is by default the title, which may be cut off."""
+    box.addItem(title, key)
+    box.setItemData(box.count - 1, tip or title, qt.Qt.ToolTipRole)
 
 
 def chosen(box) -> str:

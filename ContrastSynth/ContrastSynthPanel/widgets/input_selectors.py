@@ -1,4 +1,4 @@
-"""A selector for each volume that a method takes, and what is to be done about other grids."""
+"""A selector for each volume that a method takes."""
 
 from collections import Counter
 
@@ -7,23 +7,14 @@ import slicer
 from slicer.i18n import tr as _
 
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.geometry import grid_table
 from ContrastSynthLib.registry import Method
-from ContrastSynthPanel.scene import bridge, relations
-from ContrastSynthPanel.scene.bridge import SEGMENTATION, SEQUENCE, VOLUME
-from ContrastSynthPanel.widgets.echo import Echo
-from ContrastSynthPanel.widgets.forms import add_row, choose, chosen, combo, new_form
+from ContrastSynthPanel.scene import relations
+from ContrastSynthPanel.scene.bridge import SEQUENCE, VOLUME
+from ContrastSynthPanel.widgets.align_box import AlignBox, grid_of
+from ContrastSynthPanel.widgets.forms import add_row, new_form
 from ContrastSynthPanel.widgets.node_selector import NodeSelector
-from ContrastSynthPanel.widgets.slots import connect
 
 COLOURS = "vtkMRMLVectorVolumeNode"
-ALIGN = {
-    "none": _("Not at all"),
-    "resample": _("Resample by their positions"),
-    "rigid": _("Register, rigid"),
-    "affine": _("Register, affine"),
-}
-REGISTERING = ("rigid", "affine")
 OF_SERIES = ("pre", "post")  # a dynamic series has both: its first phase, and the later ones
 
 
@@ -37,26 +28,15 @@ class InputSelectors:
 
     def __init__(self, changed):
         """Make an empty box."""
-        self._changed, self._echo = changed, Echo()
+        self._changed, self.alignment = changed, AlignBox(changed)
         self.method, self.selectors, self.chosen, self._titles = None, {}, set(), {}
-        self._differs = False  # whether the grids do, at the last look
         self._kept = {}  # nodes of roles that the methods so far took
-        self.widget, self._body, self.align_box = qt.QWidget(), qt.QWidget(), qt.QWidget()
+        self.widget, self._body = qt.QWidget(), qt.QWidget()
         column = qt.QVBoxLayout(self.widget)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self._body)
-        column.addWidget(self.align_box)
-        form = new_form(self.align_box)
-        self.align_combo = combo("align", ALIGN)
-        self.align_combo.toolTip = _(
-            "How the scans are brought onto one grid. Registering also corrects for a patient "
-            "who moved between the scans."
-        )
-        connect(self.align_combo, "currentIndexChanged(int)", self._align_chosen)
-        add_row(form, _("Align"), self.align_combo)
-        self.align_label = qt.QLabel()
-        self.align_label.wordWrap = True
-        form.addRow(self.align_label)
+        self.align_combo, self.align_label = self.alignment.combo, self.alignment.label
+        column.addWidget(self.alignment.widget)
 
     def set_method(self, method: Method) -> None:
         """Show the roles of another method; nodes of roles that both have stay chosen."""
@@ -106,7 +86,7 @@ class InputSelectors:
     @property
     def align(self) -> str:
         """The chosen way to bring the inputs onto one grid."""
-        return chosen(self.align_combo)
+        return self.alignment.chosen
 
     def show_nodes(self, nodes: dict) -> None:
         """Show nodes by role; those of roles that a person chose are not asked for here."""
@@ -155,8 +135,7 @@ class InputSelectors:
         """Show a saved state: nodes, for which roles a person chose them, and the alignment."""
         self.show_nodes(state.get("nodes", {}))
         self.chosen = set(state.get("chosen", ()))
-        with self._echo:
-            choose(self.align_combo, state.get("align"))
+        self.alignment.restore(state.get("align"))
 
     def state(self) -> dict:
         """Return what :meth:`restore` takes."""
@@ -167,8 +146,8 @@ class InputSelectors:
     def missing(self, mask=None) -> str:
         """Return what keeps these nodes, and a mask's node, from being run; nothing if nothing."""
         nodes = self.nodes()
-        self.align_box.visible = len(self.method.inputs) > 1 or mask is not None
-        self._differing({})
+        self.alignment.widget.visible = len(self.method.inputs) > 1 or mask is not None
+        self.alignment.show({})
         if text := self._unchosen(nodes):
             lacks_one = not set(self.method.required) <= set(nodes)
             unfit = slicer.util.getNodesByClass(COLOURS) if lacks_one else []
@@ -177,12 +156,12 @@ class InputSelectors:
         titled = {self.title(role): node for role, node in nodes.items()} | {_("Mask"): mask}
         for title, node in titled.items():
             try:
-                grid = grid_of(node, mask=node is mask) if node is not None else None
+                grid = grid_of(node, mask=node is mask)
             except RequestError as error:
                 return f"{title}: {error}"
             if grid is not None:
                 grids[title] = grid
-        return self._differing(grids)
+        return self.alignment.show(grids)
 
     def _unchosen(self, nodes: dict) -> str:
         for role in self.method.required:
@@ -195,25 +174,7 @@ class InputSelectors:
 
     def moves(self) -> str:
         """Return, as a sentence, that a run would move or resample inputs; nothing if not."""
-        if self.align in REGISTERING and len(self.method.inputs) > 1:
-            return _("the scans are to be registered first.")
-        if self._differs:
-            return _("the scans lie on different grids.")
-        return ""
-
-    def _differing(self, grids: dict) -> str:
-        """Tell beside the choice of alignment which inputs need one, and return it if none is."""
-        first = next(iter(grids), None)
-        others = [title for title, grid in grids.items() if not grid.is_same(grids[first])]
-        text = ""
-        if others:
-            names = ", ".join(f"'{title}'" for title in others)
-            text = _("{names}: not on the grid of '{first}'.").format(names=names, first=first)
-        needed = _("Choose under 'Align' what to do.") if others and self.align == "none" else ""
-        self.align_label.text = f"{text} {needed}".strip()
-        self.align_label.toolTip = f"<pre>{grid_table(grids)}</pre>" if others else ""
-        self.align_label.visible = self._differs = bool(others)
-        return self.align_label.text if needed else ""
+        return self.alignment.moves(len(self.method.inputs))
 
     # What a person, and the scene, do
 
@@ -227,24 +188,8 @@ class InputSelectors:
         self.chosen.discard(role)
         self._changed()
 
-    def _align_chosen(self, *_signal) -> None:
-        if not self._echo:
-            self._changed()
-
 
 def no_scan(node) -> str:
     """Return why a volume of several values a voxel is not offered, and what to do."""
     text = _("'{name}' has several values a voxel: make a scan of it with Vector to Scalar Volume.")
     return text.format(name=node.GetName())
-
-
-def grid_of(node, mask: bool = False):
-    """Return the grid of an input; None for a segmentation, which is brought onto the others'.
-
-    Raises RequestError for what cannot be an input, such as a sequence without times.
-    """
-    if node.IsA(SEGMENTATION):
-        return None
-    if node.IsA(SEQUENCE):
-        bridge.times_of_sequence_node(node)
-    return bridge.world_grid(bridge.volume_of_sequence(node), mask=mask)

@@ -5,14 +5,12 @@ from slicer.i18n import tr as _
 
 from ContrastSynthLib.registry import METHODS, TASKS
 from ContrastSynthPanel.widgets.device_box import ITEM_FLAGS_ROLE
-from ContrastSynthPanel.widgets.forms import let_shrink
-from ContrastSynthPanel.widgets.manners import needs_focus
+from ContrastSynthPanel.widgets.forms import add_choice, empty_combo
 
 
 def method_combo():
     """Return a list of all methods by their titles, under the titles of their tasks."""
-    combo = needs_focus(let_shrink(qt.QComboBox()))
-    combo.objectName = "method"
+    combo = empty_combo("method")
     bold = qt.QFont()
     bold.setBold(True)
     for task, title in TASKS.items():
@@ -23,8 +21,8 @@ def method_combo():
             combo.setItemData(combo.count - 1, bold, qt.Qt.FontRole)
             combo.setItemData(combo.count - 1, 0, ITEM_FLAGS_ROLE)
         for method in group:
-            combo.addItem(method.title, method.key)
-            combo.setItemData(combo.count - 1, method.intended_use, qt.Qt.ToolTipRole)
+            tip = f"{method.title}\n{method.intended_use}"
+            add_choice(combo, method.title, method.key, tip)
     combo.setCurrentIndex(1)
     return combo
 

@@ -7,7 +7,7 @@ from ContrastSynthLib.files.selection import numbers_in
 from ContrastSynthPanel.scene import relations, run_results
 from ContrastSynthPanel.scene.bridge import METHOD
 from ContrastSynthPanel.widgets.echo import Echo
-from ContrastSynthPanel.widgets.forms import add_row, combo, new_form
+from ContrastSynthPanel.widgets.forms import add_choice, add_row, combo, new_form
 from ContrastSynthPanel.widgets.slots import connect
 
 AUTOMATIC = ""
@@ -57,8 +57,7 @@ class OutputBox:
         chosen = self.combo.itemData(self.combo.currentIndex)
         self.combo.clear()
         for key, title in entries.items():
-            self.combo.addItem(title, key)
-            self.combo.setItemData(self.combo.count - 1, title, qt.Qt.ToolTipRole)
+            add_choice(self.combo, title, key)
         self.combo.setCurrentIndex(max(0, self.combo.findData(chosen)))
 
     def into(self, method):

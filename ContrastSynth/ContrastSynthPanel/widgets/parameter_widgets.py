@@ -9,14 +9,16 @@ from ContrastSynthLib.registry import Method, declared_parameters, resolve_param
 from ContrastSynthLib.registry.parameters import parse
 from ContrastSynthPanel.widgets.echo import Echo
 from ContrastSynthPanel.widgets.forms import (
+    add_choice,
     add_row,
-    let_shrink,
+    chosen,
+    combo,
+    empty_combo,
     new_form,
     take_numbers,
     typed_whole,
     value_of,
 )
-from ContrastSynthPanel.widgets.manners import needs_focus
 from ContrastSynthPanel.widgets.slots import connect
 
 STEPS = 100  # of a slider, from its lowest value to its highest
@@ -125,13 +127,13 @@ class Choice:
 
     def __init__(self, entry, values):
         """Make the list."""
-        self.widget = needs_focus(let_shrink(qt.QComboBox()))
+        self.widget = empty_combo("")
         for choice in entry.param.choices:
-            self.widget.addItem(entry.param.choice_title(choice), str(choice))
+            add_choice(self.widget, entry.param.choice_title(choice), str(choice))
 
     def value(self):
         """Return the chosen word."""
-        return str(self.widget.itemData(self.widget.currentIndex))
+        return str(chosen(self.widget))
 
     def show(self, value):
         """Show a word."""
@@ -171,7 +173,7 @@ class NumberList(Text):
 
 
 class ParameterWidgets:
-    """The parameters of one method: ``main`` has those that say what a result is, ``widget`` others.
+    """The parameters of one method: ``main`` has those that say what a result is.
 
     ``given`` has what the user set by hand, and nothing else goes into a request: the rest is
     taken from the preset, from ``acquisitions``, the scans' own settings by role, or from the
@@ -187,10 +189,8 @@ class ParameterWidgets:
         self._declared = declared_parameters(method)
         self.main, self.widget = qt.QWidget(), qt.QWidget()
         main, form = new_form(self.main), new_form(self.widget)
-        self.preset_combo = needs_focus(let_shrink(qt.QComboBox()))
-        self.preset_combo.addItem(_("Defaults"), "")
-        for key in method.presets:
-            self.preset_combo.addItem(method.preset_title(key), key)
+        presets = {key: method.preset_title(key) for key in method.presets}
+        self.preset_combo = combo("preset", {"": _("Defaults"), **presets})
         self.reset_button = qt.QPushButton(_("Undo changes"))
         self.reset_button.toolTip = _("Go back to the values of the preset and of the scans.")
         self._add_preset_row(form)
@@ -222,7 +222,7 @@ class ParameterWidgets:
     @property
     def preset(self) -> str | None:
         """The chosen preset's key; None for the defaults."""
-        return self.preset_combo.itemData(self.preset_combo.currentIndex) or None
+        return chosen(self.preset_combo) or None
 
     def resolved(self):
         """Return all values and where they come from, as a run would resolve them."""

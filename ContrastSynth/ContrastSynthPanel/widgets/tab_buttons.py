@@ -39,7 +39,7 @@ class TabButtons:
             for button in self.buttons[start : start + IN_A_ROW]:
                 row.addWidget(button, 1)
             column.addLayout(row)
-        tab_widget.connect("currentChanged(int)", self._show)
+        connect(tab_widget, "currentChanged(int)", self._show)
         self._show(tab_widget.currentIndex)
 
     def follow_theme(self) -> None:
