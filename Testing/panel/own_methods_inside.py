@@ -110,7 +110,7 @@ def test_a_series_becomes_a_series(tab, series, small):
     np.testing.assert_allclose(made[1].array, 0.75 * post + 0.25 * pre, rtol=1e-5)
     assert made[0].grid.is_same(small["pre"].grid)
     kinetics = show_tab_of(tab).tabs["kinetics"]
-    pump(lambda: kinetics.node("synthetic") is node, 5.0)
+    pump(lambda: kinetics.phases.second is node, 5.0)
 
 
 def show_tab_of(tab):
