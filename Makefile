@@ -40,7 +40,7 @@ refresh: setup ## after a new file or method: lists of packaged files, table of 
 	$(python) tools/refresh.py
 
 screenshots: setup ## pictures of the panel's tabs, as its test host draws them, in screenshots-output
-	QT_QPA_PLATFORM=offscreen CONTRASTSYNTH_SCREENSHOTS=screenshots-output $(python) -m pytest -q --slow Testing/panel/test_screenshots.py
+	QT_QPA_PLATFORM=offscreen CONTRASTSYNTH_SCREENSHOTS=screenshots-output $(python) -m pytest -q --slow Testing/panel/test_pictures.py
 
 clean: ## remove what the commands made, .venv included
 	rm -rf .venv build dist demo-output bench-output screenshots-output .mypy_cache .pytest_cache .ruff_cache .hypothesis

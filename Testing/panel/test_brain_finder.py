@@ -82,8 +82,9 @@ def test_the_brain_of_a_head_becomes_the_mask(panel, patient, worker):
 
 
 def test_a_missing_package_is_installed_after_asking(host, panel, patient, monkeypatch):
-    from ContrastSynthLib.errors import MissingError
     from ContrastSynthPanel import dependencies
+
+    from ContrastSynthLib.errors import MissingError
 
     asked = []
 

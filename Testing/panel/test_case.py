@@ -125,6 +125,13 @@ def test_a_reference_that_a_person_chose_comes_back_with_the_result(panel, box):
     assert box.case.node("reference") is other
 
 
+def test_another_input_brings_a_reference_of_its_own(panel, box):
+    first, second = (add_patient(panel, n) for n in range(2))
+    for nodes in (first, second, first):
+        box._chosen("input", nodes["post"])
+        assert shown(box) == {"input": nodes["post"], "reference": nodes["pre"]}
+
+
 def test_the_same_run_again_changes_its_result_in_place(panel, box):
     nodes = add_patient(panel, 0)
     first = add_result(panel, nodes, "physics_dose", dose=0.25)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 
@@ -9,12 +12,16 @@ pytest.importorskip("PySide6", reason="PySide6-Essentials is not installed")
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
-from host import close_scene, cut_off, entries, pick, press, pump, settle, type_text
+from host import close_scene, entries, pick, press, pump, settle, type_text, wheel
 from scans import add_volume, settled, show_tab
 
+from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.phantom.sample import sample_patient
+from ContrastSynthLib.registry import METHODS
+from ContrastSynthLib.volumes import Volume
 
 WIDTH, ARROW = 400, 30
+LONGEST_S = 0.1  # that a person does not notice
 VOLUME = "vtkMRMLScalarVolumeNode"
 RESULT = "SYNTHETIC pre, physics_pre: T1 post"
 UPTAKE = "SYNTHETIC uptake, physics_pre: T1 post"
@@ -379,10 +386,218 @@ def test_a_volume_that_is_not_compared_any_more_has_its_own_window_again(tab, no
 def test_a_window_that_cannot_be_scaled_is_left_and_it_is_reported(tab, nodes, own_windows):
     empty = slicer.mrmlScene.AddNewNodeByClass(VOLUME, "empty")
     choose(tab, "result", empty)
+    choose(tab, "reference", nodes["reference"])
     compare(tab, "blend")
     assert "Each in its own window. empty has no voxels" in tab.notice.box.plainText
     assert set(layers()) == {(nodes["reference"].GetID(), empty.GetID())}
     assert {name: windows()[name] for name in own_windows} == own_windows
+
+
+# What is out of date
+
+
+def erase(node):
+    array(node)[:20] = 0
+    slicer.util.arrayFromVolumeModified(node)
+
+
+def move(node):
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    node.SetAndObserveTransformNodeID(transform.GetID())
+    matrix = np.eye(4)
+    matrix[0, 3] = 0.5
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+
+
+@pytest.mark.parametrize("change", [erase, move])
+def test_a_difference_whose_volume_was_changed_is_out_of_date(tab, nodes, change):
+    compare(tab, "difference")
+    summary = tab.notice.box.plainText
+    change(nodes["reference"])
+    old = "Out of date: 'T1 pre' was changed since. Press Difference."
+    pump(lambda: tab.notice.box.plainText == old)
+    compare(tab, "difference")  # computes anew, where else it would end the comparison
+    assert tab.buttons["difference"].checked
+    if change is move:
+        assert "not on the grid" in tab.notice.box.plainText
+        return
+    assert "divided by its median" in tab.notice.box.plainText
+    assert tab.notice.box.plainText != summary
+    pump(timeout_s=0.3)
+    assert tab.notice.box.plainText != old
+    compare(tab, "difference")
+    assert tab.mode == ""
+
+
+def test_a_renamed_volume_or_another_window_is_not_out_of_date(tab, nodes):
+    compare(tab, "difference")
+    nodes["reference"].SetName("renamed")
+    nodes["reference"].GetDisplayNode().SetWindowLevel(1.0, 2.0)
+    pump(timeout_s=0.3)
+    assert "Out of date" not in tab.notice.box.plainText
+
+
+def test_the_difference_is_that_of_these_nodes_not_of_others_of_their_names(
+    tab, nodes, patient, result
+):
+    from ContrastSynthPanel.scene import run_results
+
+    compare(tab, "difference")
+    first, before = difference_node(), array(difference_node()).copy()
+    panel = slicer.modules.ContrastSynthWidget.panel
+    post, pre = (add_volume(f"T1 {role}", patient.scans[role]) for role in ("post", "pre"))
+    array(pre)[:] *= 2.0
+    second = run_results.add_result(slicer.mrmlScene, result, post)["pre"]
+    settled(panel)
+    press(tab.end_button)
+    choose(tab, "result", second)
+    choose(tab, "reference", pre)
+    compare(tab, "difference")
+    set_to(tab, tab.controls.normalise_combo, "Not at all")
+    made = [n for n in slicer.util.getNodesByClass(VOLUME) if "ifference" in n.GetName()]
+    assert len(made) == 2
+    assert len({node.GetName() for node in made}) == 2
+    np.testing.assert_array_equal(array(first), before)
+    np.testing.assert_allclose(array(made[1]), array(second) - array(pre), rtol=1e-6)
+
+
+def test_of_two_scans_of_a_virtual_patient_nothing_is_synthetic(tab, patient):
+    from ContrastSynthPanel.scene import bridge
+
+    from ContrastSynthLib.phantom.marks import BRAIN
+
+    post, pre = (add_volume(f"T1 {role}", patient.scans[role]) for role in ("post", "pre"))
+    for node in (post, pre):
+        node.SetAttribute(bridge.SYNTHETIC, BRAIN)
+    settled(slicer.modules.ContrastSynthWidget.panel)
+    choose(tab, "input", post)
+    choose(tab, "reference", pre)
+    compare(tab, "difference")
+    assert difference_node().GetName() == "Difference: T1 pre - T1 post"
+
+
+# A series
+
+
+@pytest.fixture
+def series(tab, patient):
+    """A series of three phases, each brighter than the one before, and a scan of its own."""
+    from dataclasses import replace
+
+    from ContrastSynthPanel.scene import bridge
+
+    scan = patient.scans["post"]
+    frames = [
+        replace(
+            scan, array=scan.array * (1 + n), acquisition=replace(scan.acquisition, time_s=60.0 * n)
+        )
+        for n in range(3)
+    ]
+    node = bridge.sequence_from_series(slicer.mrmlScene, frames, "DCE")
+    pre = add_volume("T1 pre", patient.scans["pre"])
+    settled(slicer.modules.ContrastSynthWidget.panel)
+    choose(tab, "input", node)
+    choose(tab, "reference", pre)
+    return node, pre
+
+
+def test_of_a_series_the_phase_is_compared_that_its_browser_shows(tab, series):
+    from ContrastSynthPanel.scene import bridge, phases
+
+    node, pre = series
+    phases.show_phase(node, 1)
+    compare(tab, "difference")
+    set_to(tab, tab.controls.normalise_combo, "Not at all")
+    phase = bridge.shown_volume(node)
+    assert difference_node().GetName() == "Difference: T1 pre - DCE, phase 2"
+    np.testing.assert_allclose(array(difference_node()), array(pre) - array(phase), rtol=1e-5)
+    assert set(layers()) == {(phase.GetID(), difference_node().GetID())}
+    phases.show_phase(node, 2)
+    pump(lambda: tab.notice.box.plainText.startswith("Out of date: "))
+    compare(tab, "difference")
+    assert difference_node().GetName() == "Difference: T1 pre - DCE, phase 3"
+    np.testing.assert_allclose(array(difference_node()), array(pre) - array(phase), rtol=1e-5)
+    compare(tab, "side")
+    assert [one for one, _over in layers()][:2] == [phase.GetID(), pre.GetID()]
+
+
+def test_a_series_that_is_its_own_reference_is_compared_once(tab, series):
+    choose(tab, "reference", series[0])
+    assert tab.reason.text == "'DCE' is chosen twice."
+    assert not tab.buttons["side"].enabled
+
+
+# What is under way
+
+
+def test_it_can_be_cancelled(tab, nodes, monkeypatch):
+    from ContrastSynthPanel.scene import difference, levels
+
+    before = looks()
+    hold = threading.Event()
+    for module, name in ((difference, "difference_of"), (levels, "level_of")):
+        monkeypatch.setattr(module, name, lambda *_given: hold.wait(10.0))
+    press(tab.buttons["difference"])
+    pump(lambda: tab.work.label.text == "Computing the difference")
+    press(tab.work.cancel_button)
+    assert tab.notice.box.plainText == "Cancelled. Nothing was changed."
+    assert looks() == before
+    assert not tab.work.widget.isVisible()
+    press(tab.buttons["blend"])
+    assert set(layers()) == {(nodes["reference"].GetID(), nodes["result"].GetID())}  # at once
+    pump(lambda: tab.work.label.text == "Measuring how bright the volumes are: 1 of 3")
+    press(tab.work.cancel_button)
+    assert tab.notice.box.plainText.endswith(
+        "Each in its own window. Measuring their brightness was cancelled."
+    )
+    assert tab.buttons["blend"].checked
+    hold.set()
+    pump(timeout_s=0.1)
+    press(tab.end_button)
+    assert looks() == before
+
+
+def test_another_way_is_chosen_while_something_is_computed(tab, nodes):
+    press(tab.buttons["difference"])
+    press(tab.buttons["flicker"])
+    press(tab.buttons["blend"])
+    computed(tab)
+    assert set(layers()) == {(nodes["reference"].GetID(), nodes["result"].GetID())}
+    assert "All in the window of 'T1 post'" in tab.notice.box.plainText
+    press(tab.buttons["difference"])
+    close_scene()
+    pump(timeout_s=0.3)
+    assert not tab.work.running
+
+
+def test_no_step_takes_long_on_scans_of_the_usual_size(panel, tab):
+    """Processor time of Slicer's thread, on however busy a machine."""
+    grid = Grid((240, 240, 155), origin_mm=(-120.0, -120.0, -77.0))
+    k, j, i = np.ogrid[-77:78, -120:120, -120:120]
+    inside = (k / 70) ** 2 + (j / 85) ** 2 + (i / 70) ** 2 < 1
+    noise = np.random.default_rng(0).uniform(90, 110, inside.shape).astype(np.float32)
+    for role, factor in {"input": 1.0, "reference": 2.0}.items():
+        node = add_volume(f"scan {role}", Volume(noise * inside * factor, grid))
+        node.CreateDefaultDisplayNodes()
+        node.GetDisplayNode().SetAutoWindowLevel(False)  # Slicer found its window when it loaded it
+        settled(panel)
+        choose(tab, role, node)
+    work, steps = tab.work._work, []
+
+    def timed(run):
+        began = time.thread_time()
+        run()
+        steps.append(time.thread_time() - began)
+
+    work._timer.disconnect("timeout()")
+    work._timer.connect("timeout()", lambda: timed(work._step))
+    for mode in MODES:
+        timed(lambda mode=mode: press(tab.buttons[mode]))
+        computed(tab)
+    assert "divided by its median" in tab.notice.box.plainText
+    timed(tab.look)
+    timed(lambda: press(tab.end_button))
+    assert max(steps) < LONGEST_S
 
 
 # What was there before
@@ -440,6 +655,56 @@ def test_another_way_shows_the_same_place(tab, nodes):
     assert len({view.GetOrientation() for view, _layers in views()}) == 3
 
 
+def test_what_a_person_changed_meanwhile_stays(tab, nodes, own_windows):
+    compare(tab, "side")
+    layout, pre = slicer.app.layoutManager(), nodes["reference"].GetDisplayNode()
+    pre.SetWindowLevel(61.0, 31.0)
+    layout.setLayout(3)
+    for view, _layers in views():
+        view.JumpSliceByCentering(20.0, 21.0, 22.0)
+    press(tab.end_button)
+    assert windows() == {**own_windows, "T1 pre": (61.0, 31.0, False)}
+    assert layout.layout == 3
+    assert [view.GetOrientation() for view, _layers in views()] == ["Axial", "Sagittal", "Coronal"]
+    for view, _layers in views():
+        place = slicer.util.arrayFromVTKMatrix(view.GetSliceToRAS())[:3, 3]
+        np.testing.assert_allclose(place, [20.0, 21.0, 22.0])
+
+
+def test_views_go_to_a_patient_who_lies_elsewhere_and_back(tab, nodes, patient):
+    before = looks()
+    for role in ("input", "reference"):
+        node = add_volume(f"far {role}", patient.scans["post"])
+        node.SetOrigin(900.0, 900.0, 900.0)
+        settled(slicer.modules.ContrastSynthWidget.panel)
+        choose(tab, role, node)
+    bounds = [0.0] * 6
+    tab.case.node("input").GetRASBounds(bounds)
+    for mode in MODES:
+        compare(tab, mode)
+        for view, _layers in views()[: 2 if mode == "side" else 3]:
+            place = slicer.util.arrayFromVTKMatrix(view.GetSliceToRAS())[:3, 3]
+            assert (np.array(bounds[::2]) < place).all()
+            assert (place < np.array(bounds[1::2])).all()
+    press(tab.end_button)
+    assert looks() == before
+
+
+def test_a_result_is_looked_at_after_its_run(tab, nodes, result, patient):
+    from ContrastSynthPanel.scene import run_results
+
+    far = add_volume("far", patient.scans["post"])
+    far.SetOrigin(900.0, 900.0, 900.0)
+    made = run_results.add_result(slicer.mrmlScene, result, far)
+    declared = METHODS["physics_pre"].outputs
+    run_results.show_nodes(made, declared, far, {"post": far})
+    bounds = [0.0] * 6
+    far.GetRASBounds(bounds)
+    for view, _layers in views():
+        place = slicer.util.arrayFromVTKMatrix(view.GetSliceToRAS())[:3, 3]
+        np.testing.assert_allclose(place, np.add(bounds[::2], bounds[1::2]) / 2, atol=2.0)
+
+
 def test_the_module_is_reloaded_meanwhile(host, tab, nodes):
     before = looks()
     compare(tab, "flicker")
@@ -484,6 +749,7 @@ def test_other_grids_are_reported_and_can_be_resampled(tab, nodes):
     before = looks()
     coarse = add_volume("coarse", sample_patient(size=(40, 48, 32)).scans["pre"])
     choose(tab, "result", coarse)
+    choose(tab, "reference", nodes["reference"])
     compare(tab, "difference")
     assert tab.notice.box.plainText == "'coarse': not on the grid of 'T1 pre'."
     assert "size, voxels" in tab.notice.box.toolTip
@@ -506,6 +772,7 @@ def test_an_empty_volume_is_reported_and_the_tab_stays_usable(tab, nodes):
     before = looks()
     empty = slicer.mrmlScene.AddNewNodeByClass(VOLUME, "empty")
     choose(tab, "result", empty)
+    choose(tab, "reference", nodes["reference"])
     compare(tab, "difference")
     assert "empty has no voxels" in tab.notice.box.plainText
     assert not tab.notice.resample_button.isVisible()
@@ -518,6 +785,7 @@ def test_an_empty_volume_is_reported_and_the_tab_stays_usable(tab, nodes):
 
 def test_equal_volumes_have_a_difference_of_zero(tab, nodes, patient):
     choose(tab, "result", add_volume("again", patient.scans["pre"]))
+    choose(tab, "reference", nodes["reference"])
     compare(tab, "difference")
     assert not array(difference_node()).any()
     assert difference_node().GetDisplayNode().GetWindow() > 0
@@ -528,10 +796,58 @@ def test_a_colour_image_is_not_offered(tab, nodes):
     assert "colours" not in entries(tab.box.selectors["result"])
 
 
+def test_where_scikit_image_is_missing_it_can_be_installed(host, tab, nodes, monkeypatch):
+    from ContrastSynthPanel import dependencies
+    from ContrastSynthPanel.scene import difference
+
+    from ContrastSynthLib.errors import MissingError
+
+    def missing(*_given):
+        raise MissingError("The outline of a head is found with scikit-image.")
+
+    monkeypatch.setattr(dependencies, "lacking", lambda *groups: ["scikit-image>=0.24"])
+    monkeypatch.setattr(difference, "brain_of", missing)
+    compare(tab, "difference")
+    assert "found with scikit-image" in tab.notice.box.plainText
+    monkeypatch.undo()
+    host.record.answer(True)
+    press(tab.dependencies.button)
+    computed(tab)
+    assert host.record.installed == [["scikit-image>=0.24"]]
+    assert "divided by its median" in tab.notice.box.plainText
+    assert not tab.dependencies.widget.isVisible()
+
+
+def test_what_nobody_expected_is_shown_to_the_person(host, panel, tab, nodes, monkeypatch):
+    from ContrastSynthPanel.scene import difference
+
+    def broken(*_given):
+        raise ZeroDivisionError("nobody expected this")
+
+    before = looks()
+    monkeypatch.setattr(difference, "difference_of", broken)
+    compare(tab, "difference")
+    assert "ZeroDivisionError: nobody expected this" in panel.trouble.text
+    assert looks() == before
+    monkeypatch.undo()
+    compare(tab, "difference")  # once more
+    assert difference_node() is not None
+
+
+def test_a_list_without_the_focus_lets_the_wheel_pass_and_a_comma_is_a_point(tab, nodes):
+    compare(tab, "blend")
+    wheel(tab.controls.pair_combo, 1)
+    assert tab.controls.pair == ("reference", "result")
+    compare(tab, "flicker")
+    type_text(tab.controls.flicker.rate, "0,7")
+    assert tab.state()["rate_hz"] == 0.7
+
+
 # What a scene keeps
 
 
-def test_the_state_is_saved_and_restored_with_the_scene(tab, nodes, patient, tmp_path):
+@pytest.mark.parametrize("flickers", [False, True])
+def test_the_state_is_saved_and_restored_with_the_scene(tab, nodes, patient, tmp_path, flickers):
     choose(tab, "reference", add_volume("T1 low", patient.scans["low"]))
     compare(tab, "difference")
     set_to(tab, tab.controls.pair_combo, RESULT_AND_INPUT)
@@ -540,6 +856,9 @@ def test_the_state_is_saved_and_restored_with_the_scene(tab, nodes, patient, tmp
     type_text(tab.controls.flicker.rate, "2")
     compare(tab, "blend")
     type_text(tab.controls.opacity, "80")
+    if flickers:
+        compare(tab, "flicker")
+        pump(lambda: opacities() == {1.0})
     before, shown = named(tab.state()), windows()
     assert {one["name"] for one in before["before"]} >= {"background", "foreground", "window"}
     scene, path = slicer.mrmlScene, str(tmp_path / "scene.mrml")
@@ -559,7 +878,7 @@ def test_the_state_is_saved_and_restored_with_the_scene(tab, nodes, patient, tmp
     scene.Import()
     pump(lambda: tab.case.nodes(tab.uses) != {})
     settled(slicer.modules.ContrastSynthWidget.panel)
-    assert without_ids(looks()) == views_before  # though it was saved with a blend
+    assert without_ids(looks()) == views_before  # though it was saved during a comparison
     assert set(layers()) == {
         tuple(slicer.util.getNode(name).GetID() for name in ("T1 pre", UPTAKE))
     }
@@ -568,6 +887,50 @@ def test_the_state_is_saved_and_restored_with_the_scene(tab, nodes, patient, tmp
     assert tab.case.node("reference") is slicer.util.getNode("T1 low")
     compare(tab, "blend")
     assert opacities() == {0.8}
+
+
+def test_a_state_of_an_older_version_opens_and_puts_back_what_it_can(tab, nodes, own_windows):
+    from ContrastSynthPanel.scene.view_keeper import PROPERTIES
+
+    before = looks()
+    saved = {
+        "layout": slicer.app.layoutManager().layout,
+        "views": {view.GetLayoutName(): as_once_saved(view, *one) for view, *one in views()},
+    }
+    kept = [
+        {"node": nodes["input"], "window": 900.0, "level": 400.0, "auto": False},
+        {"node": None, "window": 1.0, "level": 2.0, "auto": True},
+    ]
+    compare(tab, "side")
+    state = {"before": saved, "levels": kept, "pair": "input result", "nodes": {}, "chosen": []}
+    changed = [(one["node"], one["name"]) for one in tab.keeper.kept]
+    shown = {(node, name): PROPERTIES[name][0](node) for node, name in changed}
+    press(tab.end_button)
+    for (node, name), value in shown.items():  # what was saved with the scene
+        PROPERTIES[name][1](node, value)
+    assert looks() != before
+    tab.restore(state)
+    assert looks() == before
+    assert windows()["T1 post"] == own_windows["T1 post"]
+    assert tab.controls.pair == ("input", "result")
+
+
+def as_once_saved(view, composite):
+    """Return a view as versions up to 0.1 saved it before a comparison."""
+    found = {
+        layer: slicer.mrmlScene.GetNodeByID(getattr(composite, f"Get{layer}VolumeID")() or "")
+        for layer in ("Background", "Foreground", "Label")
+    }
+    return {
+        "layers": found,
+        "foreground_opacity": composite.GetForegroundOpacity(),
+        "label_opacity": composite.GetLabelOpacity(),
+        "linked": composite.GetLinkedControl(),
+        "outline": view.GetUseLabelOutline(),
+        "slice_to_ras": slicer.util.arrayFromVTKMatrix(view.GetSliceToRAS()).tolist(),
+        "dimensions": list(view.GetDimensions()),
+        "field_mm": list(view.GetFieldOfView()),
+    }
 
 
 def without_ids(seen):

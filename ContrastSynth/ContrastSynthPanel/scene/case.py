@@ -62,12 +62,15 @@ class Case:
             self.chosen -= {INPUT, TRUTH, MASK}
         if role == INPUT:
             self.chosen -= {RESULT, TRUTH}
+        if role in (INPUT, RESULT):  # the truth of another one is none
+            self._set(TRUTH, None)
         self.follow()
 
     def look_at(self, result: Node) -> None:
         """Make a result that was just made, and all that belongs to it, the case."""
         self.chosen -= {INPUT, RESULT, TRUTH}
         self._set(RESULT, result)
+        self._set(TRUTH, None)
         self.follow()
 
     def forget(self) -> None:

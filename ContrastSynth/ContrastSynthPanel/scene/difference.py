@@ -83,7 +83,6 @@ def making_difference(
     names, shown = names_of(nodes), seen(nodes)
     made_of, marks = stamps(shown), [mark_of(node) for node in reversed(list(nodes.values()))]
     volumes = {}
-    yield _("Reading the volumes")
     for role, node in shown.items():
         volumes[names[role]] = yield from bridge.reading_volume(node)
     yield _("Computing the difference")
@@ -126,7 +125,7 @@ def difference_of(volumes: dict[str, Volume], normalise: str, resample: bool) ->
     sizes = np.abs(array[array != 0])
     largest = float(sizes.max()) if sizes.size else 0.0
     window = float(np.percentile(sizes, WINDOW_PERCENTILE)) if sizes.size else 0.0
-    text = _("{second} less {first}. {text}").format(first=first, second=second, text=text)
+    text = _("'{second}' less '{first}'. {text}").format(first=first, second=second, text=text)
     if moved:
         text += " " + _("'{name}' was resampled by its position.").format(name=second)
     return _Computed(Volume(array, volumes[first].grid), window, largest, text)

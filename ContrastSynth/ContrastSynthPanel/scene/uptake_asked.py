@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from ContrastSynthPanel.scene import uptake_sources
 from ContrastSynthPanel.scene.uptake_results import Settings
 from ContrastSynthPanel.scene.uptake_sources import WORDS, Source, Sources
-from ContrastSynthPanel.scene.uptake_views import present
+from ContrastSynthPanel.scene.view_keeper import is_there
 
 Node = Any  # of MRML
 SETTINGS = {
@@ -49,7 +49,7 @@ class Asked:
 
     def state(self) -> dict[str, Any]:
         """Return nodes and phases by role, and the settings: JSON, with nodes as nodes."""
-        there = {role: one for role, one in self.sources.items() if present(one.node)}
+        there = {role: one for role, one in self.sources.items() if is_there(one.node)}
         return {
             "results_of": {role: one.node for role, one in there.items()},
             "phases": {role: one.phase for role, one in there.items()},
@@ -85,7 +85,7 @@ def changes(asked: Asked | None, now: Asked, made: Mapping[str, Node]) -> str:
     found = found[:1] if before["measured"] != after["measured"] else found
     if before["measured"] == after["measured"]:
         found = [WORDS[role] for role in roles] + found
-    if not found and not all(map(present, made.values())):
+    if not found and not all(map(is_there, made.values())):
         found = [_("the result in the scene")]
     if not found:
         return ""

@@ -85,7 +85,7 @@ class UptakeNodes:
 
     def add_table(self, rows: list[dict[str, Any]]) -> None:
         """Add the rows of lesions, or of regions of uptake, as a table."""
-        node = self._node("vtkMRMLTableNode", LESIONS, (*PAIR, TRUTH, OWN_MAP))
+        node = self._node(tables.TABLE, LESIONS, (*PAIR, TRUTH, OWN_MAP))
         tables.fill_table(node, rows)
 
     def drop_new(self) -> None:

@@ -56,7 +56,7 @@ class Source:
         if self.phase is None:
             return stamps.stamp(self.node, segment)
         time = self.node.GetNthIndexValue(self.phase), self.node.GetIndexUnit()
-        return self.node.GetID(), time, stamps.stamp(self.voxels), stamps.place(self.place)
+        return time, stamps.phase_stamp(self.node, self.phase)
 
 
 Sources = Mapping[str, Source]
@@ -113,9 +113,11 @@ def missing(case: Case, sources: Sources) -> str:
         return ""
     lacking = [role for role in PAIR if role not in sources]
     if len(lacking) == len(PAIR):
-        if case.node(INPUT) is not None and case.node(TRUTH) is not None:
-            return _("Say below which scan is the input: before the agent, or after it.")
+        if to_be_told(case):
+            return _("Say under Threshold which scan it is: before the agent, or after it.")
         return _("Choose an input and its reference, a result, or a dynamic series.")
+    if to_be_told(case) == RESULT and not told(case):
+        return _("Say under Threshold what the result is: a scan before the agent, or after it.")
     if lacking:
         text = _("The uptake is the difference of two scans. There is '{name}'; {other} is missing")
         other = sources[OTHER[lacking[0]]].name
@@ -126,38 +128,39 @@ def missing(case: Case, sources: Sources) -> str:
     return ""
 
 
-def can_be_told(case: Case) -> bool:
-    """Return whether a person has to say, or may correct, which of two scans is which."""
-    scans = [case.node(role) for role in (INPUT, TRUTH)]
-    return case.node(RESULT) is None and all(
-        one is not None and not one.IsA(bridge.SEQUENCE) for one in scans
-    )
+def to_be_told(case: Case) -> str:
+    """Return the role in the case of a scan that only a person can tell to be pre or post.
+
+    That is a result that no method here made, or else the first of two scans; nothing if known.
+    """
+    result, scans = case.node(RESULT), [case.node(role) for role in (INPUT, TRUTH)]
+    if result is not None:
+        return RESULT if result.GetAttribute(bridge.METHOD) is None else ""
+    two = all(one is not None and not one.IsA(bridge.SEQUENCE) for one in scans)
+    return INPUT if two else ""
 
 
 def tell(case: Case, role: str) -> None:
-    """Let the input be the scan before or after the agent, and the reference the other one."""
-    case.node(INPUT).SetAttribute(relations.ROLE, role)
-    case.node(TRUTH).SetAttribute(relations.ROLE, OTHER[role])
+    """Let the scan that is to be told be the one before or after the agent."""
+    who = to_be_told(case)
+    case.node(who).SetAttribute(relations.ROLE, role)
+    if who == INPUT:
+        case.node(TRUTH).SetAttribute(relations.ROLE, OTHER[role])
 
 
 def told(case: Case) -> str:
-    """Return which scan the input is taken for; nothing if that is not known."""
-    pair = case.scan_pair()
-    return next((role for role, node in pair.items() if node is case.node(INPUT)), "")
-
-
-def distinct(names: Mapping[str, str]) -> dict[str, str]:
-    """Return the names by role; the role is added where two are the same."""
-    several = list(names.values())
-    return {
-        role: name if several.count(name) == 1 else f"{name} ({role})"
-        for role, name in names.items()
-    }
+    """Return which scan the one that is to be told is taken for; nothing if that is not known."""
+    node = case.node(to_be_told(case) or INPUT)
+    return next((role for role, one in case.scan_pair().items() if one is node), "")
 
 
 def names_of(sources: Sources) -> dict[str, str]:
-    """Return a name for each role, no two the same."""
-    return distinct({role: source.name for role, source in sources.items()})
+    """Return a name for each role; the role is added where two have the same name."""
+    names = [source.name for source in sources.values()]
+    return {
+        role: name if names.count(name) == 1 else f"{name} ({role})"
+        for role, name in zip(sources, names, strict=True)
+    }
 
 
 def stamps_of(sources: Sources, segment: str) -> dict[str, tuple[Any, ...]]:

@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import slicer
-
 from ContrastSynthPanel.scene import uptake_nodes, views
 from ContrastSynthPanel.scene.uptake_nodes import COMPARISON, MASK, OVERLAY
-from ContrastSynthPanel.scene.view_keeper import ViewKeeper
+from ContrastSynthPanel.scene.view_keeper import ViewKeeper, is_there
 
 Node = Any  # of MRML
 
@@ -37,19 +35,13 @@ class UptakeViews:
 
     def lay_out(self, scan: Node, made: Mapping[str, Node], look: Look) -> None:
         """Show the overlay over the scan in all slice views, and have these look at the scan."""
-        for view, composite in views.slice_views():
-            self.keeper.set(composite, "background", scan)
-            self.keeper.set(composite, "foreground", made[OVERLAY])
-            if not shows_some(view, scan):
-                self.keeper.remember(view, "place", "field_mm")
-                fit(view)
-                self.keeper.notice()
+        views.show_layers(scan, made[OVERLAY], look.opacity, self.keeper)
         uptake_nodes.hide_others(made)
         self.draw(made, look)
 
     def draw(self, made: Mapping[str, Node], look: Look) -> None:
         """Draw what is there as it was chosen; what others put into the views is left alone."""
-        there = {what: node for what, node in made.items() if present(node)}
+        there = {what: node for what, node in made.items() if is_there(node)}
         overlay = look.opacity if look.overlay and not look.lesions else 0.0
         for view, composite in views.slice_views():
             if OVERLAY in there and composite.GetForegroundVolumeID() == there[OVERLAY].GetID():
@@ -75,26 +67,5 @@ class UptakeViews:
     def put_away(self, made: Mapping[str, Node]) -> None:
         """Put the views back as they were, and hide the mask."""
         self.keeper.put_back()
-        if present(made.get(MASK)):
+        if is_there(made.get(MASK)):
             made[MASK].GetDisplayNode().SetVisibility(False)
-
-
-def present(node: Node | None) -> bool:
-    """Return whether a node is in the scene."""
-    return node is not None and bool(slicer.mrmlScene.IsNodePresent(node))
-
-
-def shows_some(view: Node, volume: Node) -> bool:
-    """Return whether the plane of a slice view cuts a volume, and its middle lies in it."""
-    bounds = [0.0] * 6
-    volume.GetRASBounds(bounds)
-    middle = [view.GetSliceToRAS().GetElement(row, 3) for row in range(3)]
-    return all(bounds[2 * n] <= middle[n] <= bounds[2 * n + 1] for n in range(3))
-
-
-def fit(view: Node) -> None:
-    """Let a slice view look at the whole of its background."""
-    manager = slicer.app.layoutManager()
-    widget = manager.sliceWidget(view.GetLayoutName()) if manager is not None else None
-    if widget is not None:
-        widget.sliceLogic().FitSliceToBackground()

@@ -134,13 +134,15 @@ class ViewKeeper:
     def changing(self, node: Node, *names: str) -> Iterator[None]:
         """Take what is done to these properties of a node inside for what the panel made of it."""
         found = {name: PROPERTIES[name][0](node) for name in names}
-        yield
-        for name, now in found.items():
-            key = node.GetID(), name
-            known = self._changes.get(key)
-            mine = known is not None and same(known.given, now)
-            before = known.before if known is not None and mine else now
-            self._changes[key] = Change(node, name, before, PROPERTIES[name][0](node))
+        try:
+            yield
+        finally:
+            for name, now in found.items():
+                key = node.GetID(), name
+                known = self._changes.get(key)
+                mine = known is not None and same(known.given, now)
+                before = known.before if known is not None and mine else now
+                self._changes[key] = Change(node, name, before, PROPERTIES[name][0](node))
 
     def put_back(self, nodes: Iterable[Node] | None = None) -> None:
         """Give all, or these nodes, back what they had, but for what somebody changed since."""

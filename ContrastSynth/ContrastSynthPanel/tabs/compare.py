@@ -183,7 +183,7 @@ class CompareTab(Tab):
         self._show_mode()
 
     def _show_mode(self) -> None:
-        self.controls.show_mode(self.mode)
+        self.controls.show_mode(self.mode, self._difference is not None)
         for key, button in self.buttons.items():
             button.checked = key == self.mode
         self.end_button.enabled = bool(self.mode)
@@ -207,7 +207,8 @@ class CompareTab(Tab):
         if mode == "difference":
             pair = {role: nodes[role] for role in self.controls.pair}
             task = difference.making_difference(pair, self.controls.normalise, self._resample)
-            self.work.start(task, self._show_difference, self._no_difference)
+            text = _("Reading the volumes")
+            self.work.start(task, self._show_difference, self._no_difference, text)
         else:
             self._show_text(getattr(self, f"_show_{mode}")())
         self._changed()
@@ -265,7 +266,8 @@ class CompareTab(Tab):
         if self.controls.normalise == difference.NONE:
             self._show_alike(None)
         else:
-            self.work.start(self._levels.measuring(nodes), self._show_alike, self._not_alike)
+            task, text = self._levels.measuring(nodes), _("Measuring how bright the volumes are")
+            self.work.start(task, self._show_alike, self._not_alike, text)
 
     def _show_alike(self, found) -> None:
         nodes = list(self._seen.values())
@@ -291,6 +293,7 @@ class CompareTab(Tab):
     def _show_difference(self, found) -> None:
         self._difference = found
         difference.set_window(found.node, self.controls.fit_range(found))
+        self._show_mode()
         below = self._seen[self.controls.pair[0]]
         views.show_layers(below, found.node, self.controls.share, self.keeper)
         self.notice.show("done", found.summary)

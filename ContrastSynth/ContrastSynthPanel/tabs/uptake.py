@@ -1,24 +1,24 @@
 """The tab that shows where contrast agent went, and which enhancement was missed or invented."""
 
-import qt
 from slicer.i18n import tr as _
 
-from ContrastSynthLib.errors import ContrastSynthError, MissingError
-from ContrastSynthPanel.background import Background
+from ContrastSynthLib.errors import ContrastSynthError
 from ContrastSynthPanel.scene import bridge, uptake_results, uptake_sources, uptake_words, views
 from ContrastSynthPanel.scene.case import INPUT, MASK, RESULT, TRUTH
 from ContrastSynthPanel.scene.uptake_asked import Asked, changes
 from ContrastSynthPanel.scene.uptake_nodes import COMPARISON, OVERLAY, UptakeNodes
-from ContrastSynthPanel.scene.uptake_views import UptakeViews, present
+from ContrastSynthPanel.scene.uptake_views import UptakeViews
+from ContrastSynthPanel.scene.view_keeper import is_there
 from ContrastSynthPanel.tabs.tab import Tab
 from ContrastSynthPanel.widgets.action import Action
 from ContrastSynthPanel.widgets.dependency_box import DependencyBox
-from ContrastSynthPanel.widgets.forms import new_section, show_text
+from ContrastSynthPanel.widgets.forms import new_section
 from ContrastSynthPanel.widgets.lesion_table import LesionTable
 from ContrastSynthPanel.widgets.notice import Notice
-from ContrastSynthPanel.widgets.slots import connect, once_after
+from ContrastSynthPanel.widgets.slots import once_after
 from ContrastSynthPanel.widgets.uptake_display import LESIONS, UPTAKE, UptakeDisplay
 from ContrastSynthPanel.widgets.uptake_form import UptakeForm
+from ContrastSynthPanel.widgets.work_box import WorkBox
 
 UPDATE_AFTER_MS = 100  # while a slider moves, it is not computed at every step
 BUTTON = _("Show uptake")
@@ -40,7 +40,7 @@ class UptakeTab(Tab):
         )  # what the results are of, and their nodes by what they are
         self._summary, self._about = "", {}
         self._timer = once_after(UPDATE_AFTER_MS, self._update)
-        self._work = Background(once_after, self._tell)
+        self.work = WorkBox(self._cancelled)
         self.form = UptakeForm(self._set, self._told)
         self.action = Action("show", BUTTON, "", self._pressed)
         self.notice = Notice(self._resample_and_show)
@@ -52,23 +52,18 @@ class UptakeTab(Tab):
         self._check()
 
     def _build(self) -> None:
-        self.cancel_button, self.progress = qt.QPushButton(_("Cancel")), qt.QLabel()
-        self.cancel_button.objectName, self.progress.wordWrap = "cancel", True
-        connect(self.cancel_button, "clicked(bool)", self._cancel)
-        self.action.row.addWidget(self.cancel_button, 1)
         self.lesions_section = new_section("", self.table.widget)
         for widget in (
             new_section(_("Threshold"), self.form.widget),
             self.dependencies.widget,
             self.action.widget,
-            self.progress,
+            self.work.widget,
             self.notice.widget,
             self.lesions_section,
             new_section(_("Display"), self.display.widget),
         ):
             self.column.addWidget(widget)
         self.column.addStretch(1)
-        self._tell("")
 
     # What the scene does
 
@@ -127,19 +122,20 @@ class UptakeTab(Tab):
     @property
     def busy(self) -> bool:
         """Whether something is computed, or about to be."""
-        return self._work.running or bool(self._timer.active)
+        return self.work.running or bool(self._timer.active)
 
     def _check(self) -> None:
         """Show what can be asked for, and whether what is shown is still true."""
         self.form.show_map(uptake_sources.own_map(self.case) is not None)
         told = uptake_sources.told(self.case)
-        self.form.show_input(told, uptake_sources.can_be_told(self.case))
+        self.form.show_input(told, uptake_sources.to_be_told(self.case))
         now = self._now()
+        self.action.busy(_("It is being computed.") if self.work.running else "")
         self.action.block(uptake_sources.missing(self.case, now.sources))
         self.dependencies.show([])
         if not self.busy:
             self._show_results(changes(self.asked, now, self.made))
-        self.display.offer_lesions(self.asked is not None and present(self.made.get(COMPARISON)))
+        self.display.offer_lesions(self.asked is not None and is_there(self.made.get(COMPARISON)))
 
     def _show_results(self, outdated: str) -> None:
         """Show numbers as long as they are true, else what made them untrue."""
@@ -157,6 +153,7 @@ class UptakeTab(Tab):
     def _say(self, kind: str, text: str) -> None:
         if self.notice.text != text:
             self.notice.show(kind, text)
+            self._changed()
 
     # What a person does
 
@@ -187,15 +184,14 @@ class UptakeTab(Tab):
         if self.asked is not None and self.asked.same_scans(now):
             self._start(now, lay_out=False)
 
-    def _cancel(self, *_signal) -> None:
-        self._stop()
+    def _cancelled(self) -> None:
         if self.asked is None:
             self.notice.show("info", _("Cancelled."))
         self._check()
 
     def _stop(self) -> None:
         self._timer.stop()
-        self._work.cancel()
+        self.work.stop()
 
     # The work
 
@@ -203,12 +199,10 @@ class UptakeTab(Tab):
         self._timer.stop()
         self.notice.show("info", "")
         self.lesions_section.enabled = False
-        self._work.start(
-            self._work_on(asked),
-            lambda found: self._done(asked, found, lay_out),
-            self._failed,
-            _("Reading the scans"),
+        self.work.start(
+            self._work_on(asked), lambda found: self._done(asked, found, lay_out), self._failed
         )
+        self._check()
 
     def _work_on(self, asked: Asked):
         """Read what has changed, measure, and show it, as a task."""
@@ -244,16 +238,6 @@ class UptakeTab(Tab):
         self.table.show([])
         self._check()
         self.notice.show_error(error)
-        if isinstance(error, MissingError):
-            self.dependencies.show(["scans"])
-        if not isinstance(error, ContrastSynthError):
-            raise error  # it is told, and logged, as every error that nobody expected
-
-    def _tell(self, text: str) -> None:
-        running = bool(text)
-        show_text(self.progress, text)
-        self.cancel_button.visible = running
-        self.action.busy(_("It is being computed.") if running else "")
 
     # What is seen of it
 
@@ -300,7 +284,7 @@ class UptakeTab(Tab):
             **asked,
             "display": self.display.state(),
             "resample": self._resample,
-            "results": {name: node for name, node in self.made.items() if present(node)},
+            "results": {name: node for name, node in self.made.items() if is_there(node)},
             "told": self._summary,
             "lesions": self.table.rows,
             "about": self._about,

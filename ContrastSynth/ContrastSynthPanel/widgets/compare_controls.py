@@ -40,6 +40,7 @@ class CompareControls:
         self._again, self._opacity_set, self._end_set = again, opacity, end
         self._changed, self._echo, self._mode = changed, Echo(), ""
         self._opacities, self._ranges = dict(OPACITIES), {}
+        self._wanted = ""  # the pair that a person chose, to come back to where it is offered
         self.flicker = Flicker(changed)
         self.boxes = {
             "pair": self._pair_box(),
@@ -54,20 +55,20 @@ class CompareControls:
         column.setContentsMargins(0, 0, 0, 0)
         for box in self.boxes.values():
             column.addWidget(box)
-        self.show_mode("")
+        self.show_mode("", False)
 
     # Its parts
 
-    def _list(self, name: str, title: str, entries: dict, tip: str = ""):
+    def _list(self, name: str, title: str, entries: dict, tip: str = "", chosen_here=None):
         box, made = qt.QWidget(), combo(name, entries)
         made.toolTip = tip
-        connect(made, "currentIndexChanged(int)", self._chosen)
+        connect(made, "currentIndexChanged(int)", chosen_here or self._chosen)
         add_row(new_form(box), title, made)
         return box, made
 
     def _pair_box(self):
         tip = _("The second is shown over the first; the difference is second less first.")
-        box, self.pair_combo = self._list("pair", _("Of"), {}, tip)
+        box, self.pair_combo = self._list("pair", _("Of"), {}, tip, self._pair_chosen)
         return box
 
     def _side_box(self):
@@ -122,6 +123,11 @@ class CompareControls:
             self._again()
             self._changed()
 
+    def _pair_chosen(self, *_signal) -> None:
+        if not self._echo:
+            self._wanted = chosen(self.pair_combo)
+            self._chosen()
+
     def _opacity_moved(self, *_signal) -> None:
         if not self._echo:
             self._opacities[self._mode] = value_of(self.opacity)
@@ -158,24 +164,23 @@ class CompareControls:
 
     # What is shown
 
-    def show_mode(self, mode: str) -> None:
-        """Show what can be set of a way to compare."""
+    def show_mode(self, mode: str, computed: bool) -> None:
+        """Show what can be set of a way to compare, and of a difference once it is computed."""
         self._mode = mode
         for key, box in self.boxes.items():
-            box.visible = key in SHOWN[mode]
+            box.visible = key in SHOWN[mode] and (computed or key != "difference")
         if mode in self._opacities:
             with self._echo:
                 self.opacity.value = self._opacities[mode]
 
     def offer(self, pairs) -> None:
-        """Offer these pairs of roles."""
+        """Offer these pairs of roles, the first one if none of them was chosen."""
         with self._echo:
-            before = chosen(self.pair_combo)
             self.pair_combo.clear()
             for first, second in pairs:
                 title = _("{a} and {b}").format(a=TITLES[first], b=TITLES[second])
                 self.pair_combo.addItem(title, f"{first} {second}")
-            choose(self.pair_combo, before)
+            choose(self.pair_combo, self._wanted)
 
     def fit_range(self, found) -> float:
         """Fit the slider of the colours to a Difference; return where they end."""
@@ -198,7 +203,7 @@ class CompareControls:
     def state(self) -> dict:
         """Return all that was set."""
         return {
-            "pair": chosen(self.pair_combo),
+            "pair": self._wanted,
             "orientation": self.orientation,
             "opacities": dict(self._opacities),
             "rate_hz": value_of(self.flicker.rate),
@@ -208,8 +213,9 @@ class CompareControls:
 
     def restore(self, state: dict) -> None:
         """Show a saved state; what this version does not know is left as it is."""
+        self._wanted = state.get("pair") or ""
         with self._echo:
-            choose(self.pair_combo, state.get("pair"))
+            choose(self.pair_combo, self._wanted)
             choose(self.orientation_combo, state.get("orientation"))
             choose(self.normalise_combo, state.get("normalise"))
         self._opacities = OPACITIES | state.get("opacities", {})

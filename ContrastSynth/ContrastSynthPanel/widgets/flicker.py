@@ -17,7 +17,7 @@ class Flicker:
     """Shows the foreground of the slice views and hides it, by turns."""
 
     def __init__(self, changed):
-        """Make its controls; ``changed`` is called when a person set another rate."""
+        """Make its controls; ``changed`` is called when it flips, or a person set another rate."""
         self._changed, self._echo, self._keeper = changed, Echo(), None
         self._names, self._second_shown = ("", ""), False
         self.widget = qt.QWidget()
@@ -68,6 +68,7 @@ class Flicker:
         self._second_shown = not self._second_shown
         views.set_foreground_opacity(1.0 if self._second_shown else 0.0, self._keeper)
         self._show_name()
+        self._changed()  # a scene that is saved now has to know what the panel made of the views
 
     def _show_name(self) -> None:
         name = self._names[self._second_shown]

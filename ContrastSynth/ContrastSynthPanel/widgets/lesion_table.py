@@ -6,7 +6,9 @@ import qt
 from slicer.i18n import tr as _
 
 from ContrastSynthPanel.scene import colours
+from ContrastSynthPanel.widgets.csv_dialog import ask_where
 from ContrastSynthPanel.widgets.echo import Echo
+from ContrastSynthPanel.widgets.forms import show_text
 from ContrastSynthPanel.widgets.slots import connect
 from ContrastSynthPanel.widgets.value_table import difference, fill, fit_height, new_table, number
 
@@ -36,6 +38,7 @@ TIPS = {
 AXES = ("r_mm", "a_mm", "s_mm")
 LETTERS = ("RL", "AP", "SI")  # of an axis, forwards and backwards
 ROWS_SHOWN = 8
+MOST_ROWS = 300  # that are listed: real scans have thousands of regions of a few voxels
 SWATCH = 12
 SAME_PLACE_MM = 5.0  # so far the middle of a lesion moves with another threshold
 ASCENDING, DESCENDING = 0, 1  # of Qt
@@ -50,7 +53,7 @@ class LesionTable:
     def __init__(self, jump, save):
         """Make it empty."""
         self._jump, self._save, self._echo = jump, save, Echo()
-        self.rows, self._order = [], ("", ASCENDING)  # as they are shown, and sorted by
+        self.rows, self._order = [], ("", ASCENDING)  # as they are sorted, and by what
         self.widget = qt.QWidget()
         column = qt.QVBoxLayout(self.widget)
         column.setContentsMargins(0, 0, 0, 0)
@@ -114,14 +117,14 @@ class LesionTable:
             self.rows.sort(key=lambda row: value(row, key), reverse=order == DESCENDING)
         with self._echo:
             self._show_headings()
-            texts = [[cell(row, one) for one in self.keys] for row in self.rows]
-            words = (0,)
-            fill(self.table, texts, words=words, tips=[place(row) for row in self.rows])
-            for n, row in enumerate(self.rows):
+            listed = self.rows[:MOST_ROWS]
+            texts = [[cell(row, one) for one in self.keys] for row in listed]
+            fill(self.table, texts, tips=[place(row) for row in listed])
+            for n, row in enumerate(listed):
                 if "kind" in row:
                     self.table.item(n, 0).setIcon(swatch(KIND_COLOURS[row["kind"]][1]))
             fit_height(self.table, ROWS_SHOWN)
-            self._mark(nearest(self.rows, chosen))
+            self._mark(nearest(listed, chosen))
         self._show_position()
 
     def _show_headings(self) -> None:
@@ -144,8 +147,11 @@ class LesionTable:
 
     def _show_position(self) -> None:
         number, count = self.table.currentRow() + 1, len(self.rows)
-        text = _("{number} of {count}").format(number=number, count=count) if number else ""
-        self.position.text = text or (_("{count} in all").format(count=count) if count else "")
+        texts = [_("{number} of {count}") if number else _("{count} in all")] if count else []
+        if count > MOST_ROWS:
+            texts.append(_("{most} listed"))
+        text = ", ".join(texts).format(number=number, count=count, most=MOST_ROWS)
+        show_text(self.position, text)
         self.previous_button.enabled = self.next_button.enabled = bool(count)
         self.save_button.enabled = bool(count)
 
@@ -154,7 +160,7 @@ class LesionTable:
     def go(self, step: int) -> None:
         """Go to the next lesion, or to the one before; at the end it stays."""
         number = self.table.currentRow()
-        target = min(max(number + step, 0), len(self.rows) - 1)
+        target = min(max(number + step, 0), self.table.rowCount - 1)
         if target == number:
             self._show(number)
         else:
@@ -178,10 +184,7 @@ class LesionTable:
         self._fill(self.current)
 
     def _save_pressed(self, *_signal) -> None:
-        path = qt.QFileDialog.getSaveFileName(
-            self.widget, _("Save the table"), "lesions.csv", _("Tables") + " (*.csv)"
-        )
-        if path:
+        if path := ask_where(_("Save the table"), _("Lesions")):
             self._save(path)
 
 

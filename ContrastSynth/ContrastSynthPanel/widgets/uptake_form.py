@@ -5,6 +5,7 @@ from slicer.i18n import tr as _
 
 from ContrastSynthLib.analysis.uptake import CONVENTIONS, REFERENCE_LEVELS
 from ContrastSynthPanel.scene import uptake_words
+from ContrastSynthPanel.scene.case import INPUT, RESULT
 from ContrastSynthPanel.scene.uptake_results import MAP_THRESHOLD, SMALLEST_ML, Settings
 from ContrastSynthPanel.scene.uptake_sources import DIFFERENCE, OWN_MAP
 from ContrastSynthPanel.widgets.echo import Echo
@@ -25,14 +26,15 @@ SOURCES = {
     OWN_MAP: _("The method's own map"),
 }
 INPUTS = {"": _("Choose"), "pre": _("The pre-contrast scan"), "post": _("The post-contrast scan")}
+WHO = {INPUT: _("The input is"), RESULT: _("The result is")}
 LARGEST_ML = 5.0
 
 
 class UptakeForm:
     """The rows, and a sentence that says what they mean.
 
-    ``changed`` is called when a person set one, ``told`` with a role when a person said which
-    scan the input is.
+    ``changed`` is called when a person set one, ``told`` with a role when a person said what
+    a scan is.
     """
 
     def __init__(self, changed, told):
@@ -48,15 +50,15 @@ class UptakeForm:
         self.words.wordWrap = True
         form.addRow(self.words)
         self.show_map(False)
-        self.show_input("", False)
+        self.show_input("", "")
 
     def _build_choices(self, form) -> None:
         self.source = combo("measured", SOURCES)
         self.source.toolTip = _("What the result's method itself gave out as uptake, or the scans.")
         self.input_is = combo("input is", INPUTS)
-        self.input_is.toolTip = _("The reference then is the other one.")
+        self.input_is.toolTip = _("Of two scans the reference then is the other one.")
         self._source_label = add_row(form, _("Measured from"), self.source)
-        self._input_label = add_row(form, _("The input is"), self.input_is)
+        self._input_label = add_row(form, WHO[INPUT], self.input_is)
         connect(self.source, "currentIndexChanged(int)", self._source_chosen)
         connect(self.input_is, "activated(int)", lambda _n: self._told(chosen(self.input_is)))
 
@@ -114,9 +116,10 @@ class UptakeForm:
         if self.measured != before or not self.words.text:
             self._show_threshold()
 
-    def show_input(self, role: str, asked: bool) -> None:
-        """Ask which of two scans the input is, where only a person can tell."""
-        self.input_is.visible = self._input_label.visible = asked
+    def show_input(self, role: str, who: str) -> None:
+        """Ask what a scan of the case is, where only a person can tell."""
+        self.input_is.visible = self._input_label.visible = bool(who)
+        self._input_label.text = WHO.get(who, "")
         with self._echo:
             choose(self.input_is, role)
 

@@ -31,7 +31,7 @@ class WorkBox:
         """Whether something is being computed."""
         return self._work.running
 
-    def start(self, task, done, failed) -> None:
+    def start(self, task, done, failed, text: str = "") -> None:
         """Do a task; ``done`` gets its answer, ``failed`` an error that was to be expected."""
 
         def went_wrong(error: Exception) -> None:
@@ -39,8 +39,7 @@ class WorkBox:
                 tell(error)
             failed(error)
 
-        self._work.start(task, done, went_wrong)
-        self.widget.visible = True
+        self._work.start(task, done, went_wrong, text)
 
     def stop(self) -> None:
         """End it without a word."""
