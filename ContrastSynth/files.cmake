@@ -18,12 +18,17 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/scene/chart_view.py
   ContrastSynthPanel/scene/colours.py
   ContrastSynthPanel/scene/comparison.py
+  ContrastSynthPanel/scene/cursor_curve.py
   ContrastSynthPanel/scene/difference.py
   ContrastSynthPanel/scene/foregrounds.py
+  ContrastSynthPanel/scene/kinetic_case.py
+  ContrastSynthPanel/scene/kinetic_maps.py
+  ContrastSynthPanel/scene/kinetic_results.py
   ContrastSynthPanel/scene/levels.py
   ContrastSynthPanel/scene/phases.py
   ContrastSynthPanel/scene/profile_line.py
   ContrastSynthPanel/scene/profile_values.py
+  ContrastSynthPanel/scene/regions.py
   ContrastSynthPanel/scene/relations.py
   ContrastSynthPanel/scene/result_names.py
   ContrastSynthPanel/scene/run_results.py
@@ -59,6 +64,7 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/widgets/case_box.py
   ContrastSynthPanel/widgets/compare_controls.py
   ContrastSynthPanel/widgets/csv_dialog.py
+  ContrastSynthPanel/widgets/cursor_box.py
   ContrastSynthPanel/widgets/curves.py
   ContrastSynthPanel/widgets/dependency_box.py
   ContrastSynthPanel/widgets/device_box.py
@@ -70,6 +76,7 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/widgets/kinetics_results.py
   ContrastSynthPanel/widgets/lesion_table.py
   ContrastSynthPanel/widgets/manners.py
+  ContrastSynthPanel/widgets/map_box.py
   ContrastSynthPanel/widgets/message.py
   ContrastSynthPanel/widgets/method_form.py
   ContrastSynthPanel/widgets/method_list.py

@@ -8,6 +8,7 @@ from slicer.util import VTKObservationMixin
 from ContrastSynthPanel.scene import relations, saved_state
 from ContrastSynthPanel.tabs.compare import CompareTab
 from ContrastSynthPanel.tabs.inversion import InversionTab
+from ContrastSynthPanel.tabs.kinetics import KineticsTab
 from ContrastSynthPanel.tabs.profile import ProfileTab
 from ContrastSynthPanel.tabs.quality import QualityTab
 from ContrastSynthPanel.tabs.synthesise import SynthesiseTab
@@ -28,6 +29,7 @@ TABS = {
     "synthesise": SynthesiseTab,
     "uptake": UptakeTab,
     "compare": CompareTab,
+    "kinetics": KineticsTab,
     "profile": ProfileTab,
     "quality": QualityTab,
     "inversion": InversionTab,

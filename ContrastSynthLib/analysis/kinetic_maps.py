@@ -56,7 +56,7 @@ def kinetic_maps(
     times = times_of(series).tolist()
     inside = _inside(series, mask)
     if timing is None:
-        region = inside if mask is not None else _most_rising(series, inside)
+        region = inside if mask is not None else most_rising(series, inside)
         timing = curve_timing(times, curves_in(series, region).mean(axis=1, dtype=np.float64))
     if timing is None:
         raise RequestError(
@@ -86,7 +86,7 @@ def _inside(series: Sequence[Volume], mask: Volume | BoolArray | None) -> BoolAr
     return mask
 
 
-def _most_rising(series: Sequence[Volume], inside: BoolArray) -> BoolArray:
+def most_rising(series: Sequence[Volume], inside: BoolArray) -> BoolArray:
     """Return the hundredth of the voxels whose signal rises most above that of the first frame."""
     first = series[0].array[inside]
     rise = np.max([volume.array[inside] for volume in series[1:]] or [first], axis=0) - first

@@ -29,7 +29,7 @@ def stamp(node: Node, segment: str = "") -> tuple[Any, ...]:
         frames = [
             (node.GetNthIndexValue(n), *_voxels(node.GetNthDataNode(n))) for n in range(count)
         ]
-        return node.GetID(), node.GetIndexUnit(), *frames
+        return node.GetID(), node.GetIndexUnit(), place(volume_of_sequence(node)), *frames
     content = _segments(node, segment) if node.IsA(SEGMENTATION) else _voxels(node)
     return node.GetID(), node.GetAttribute(SYNTHETIC), content, place(node)
 
@@ -79,6 +79,8 @@ def _voxels(node: Node) -> tuple[Any, ...]:
 
 def place(node: Node) -> tuple[float, ...]:
     """Return where a node lies in the world: its own matrix within those that it hangs under."""
+    if not hasattr(node, "GetParentTransformNode"):  # a series without phases has none
+        return ()
     matrix, parent = vtk.vtkMatrix4x4(), node.GetParentTransformNode()
     if hasattr(node, "GetIJKToRASMatrix"):
         node.GetIJKToRASMatrix(matrix)

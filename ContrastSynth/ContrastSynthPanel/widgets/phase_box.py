@@ -18,6 +18,7 @@ from ContrastSynthPanel.widgets.manners import needs_focus
 from ContrastSynthPanel.widgets.slots import connect
 from ContrastSynthPanel.widgets.value_table import fill, fit_height, new_table, number
 
+MODIFIED = vtk.vtkCommand.ModifiedEvent
 TIME_COLUMN = 1
 UNITS = {"s": _("seconds"), "min": _("minutes"), "ms": _("milliseconds")}
 
@@ -26,13 +27,14 @@ class PhaseBox(VTKObservationMixin):
     """Shows the phases of one series, and those of a second at the same times.
 
     ``corrected`` is called with a text when a time was changed, ``show_message`` with a kind and
-    a text when it was not.
+    a text when it was not, ``shown`` when the slice views were made to show a phase.
     """
 
-    def __init__(self, corrected, show_message):
+    def __init__(self, corrected, show_message, shown):
         """Make the box, without a series."""
         VTKObservationMixin.__init__(self)
         self._corrected, self._show_message, self._echo = corrected, show_message, Echo()
+        self._shown = shown
         self.series, self.second, self._percent = None, None, {}
         self.layers = ViewKeeper()
         self.widget = qt.QWidget()
@@ -80,12 +82,30 @@ class PhaseBox(VTKObservationMixin):
             self._percent = {}
         self.series, self.second = series, second
         self.removeObservers()
+        for node in (series, second):
+            if node is not None and not self.hasObserver(node, MODIFIED, self._follow):
+                self.addObserver(node, MODIFIED, self._follow)
         if series is not None:
-            self.addObserver(series, vtk.vtkCommand.ModifiedEvent, self._follow)
             browser = slicer.modules.sequences.logic().GetFirstBrowserNodeForSequenceNode(series)
             if browser is not None:
-                self.addObserver(browser, vtk.vtkCommand.ModifiedEvent, self._follow_browser)
+                self.addObserver(browser, MODIFIED, self._follow_browser)
         self.show()
+
+    def follow(self, series, second) -> bool:
+        """Show the phases of the nodes that are chosen now; return whether these are others."""
+        others = series is not self.series or second is not self.second
+        if others:
+            self.set_series(series, second)
+        return others
+
+    @property
+    def shows_second(self) -> bool:
+        """Whether the slice views are to show the second series."""
+        return self.second is not None and self.shown_combo.currentIndex == 1
+
+    def show_in_views(self) -> None:
+        """Show the phase of the slider in the slice views."""
+        self._move_to(self.slider.value)
 
     def show_enhancement(self, percent: dict) -> None:
         """Show the enhancement of each phase in percent, by title, of none to two series."""
@@ -177,7 +197,7 @@ class PhaseBox(VTKObservationMixin):
             nearest = self._same_phase(self.times()[row])
             if nearest is not None:
                 phases.show_phase(self.second, nearest)
-            if self.shown_combo.currentIndex == 1:
+            if self.shows_second:
                 shown = self.second
         self._show_volume(bridge.shown_volume(shown))
         self._show_phase()
@@ -186,6 +206,7 @@ class PhaseBox(VTKObservationMixin):
         """Show a volume in all slice views; in views that showed nothing, it stays for good."""
         empty = all(views.is_empty(composite) for _view, composite in views.slice_views())
         views.show_layers(volume, None, keeper=None if empty else self.layers)
+        self._shown()
 
     def _same_phase(self, time_s, within_s: float = math.inf):
         """Return the phase of the second series nearest to a time; None if there is none."""
