@@ -17,6 +17,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
 from host import can_render, pick, press, pump, render_slices, type_text
+from scans import open_sections, settled
 
 from ContrastSynthLib.analysis.profiles import line_profile, profile_error
 from ContrastSynthLib.files.images import read_volume, write_volume
@@ -29,8 +30,8 @@ LONGEST_BLOCK_S = 0.1
 DOSE = "0.25"
 ASIDE_MM = np.array([60.0, 0.0, 0.0])
 NAMES = {"pre": "T1 pre", "post": "T1 post Gd"}
-LOW, PRE = "T1 pre low SYNTHETIC", "T1 post Gd pre SYNTHETIC"
-UPTAKE = "T1 post Gd uptake SYNTHETIC"
+LOW = f"SYNTHETIC low, dose {DOSE}, physics_dose: T1 pre"
+PRE, UPTAKE = (f"SYNTHETIC {what}, fast, sphere: T1 post Gd" for what in ("pre", "uptake"))
 
 OPEN_AGAIN = """
 import json, sys
@@ -162,7 +163,9 @@ def test_two_scans_become_a_scene_that_holds_everything(
     pytest.importorskip("torch")
     pytest.importorskip("monai")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    tab = host.open_module().panel.synthesise
+    panel = host.open_module().panel
+    tab = panel.synthesise
+    open_sections(tab)
     nodes = {role: load(path, NAMES[role]) for role, path in scans.items()}
     settled(panel)
     assert longest_block_of_both_runs(tab, nodes, monkeypatch) < LONGEST_BLOCK_S

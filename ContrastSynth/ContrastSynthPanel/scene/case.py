@@ -112,12 +112,13 @@ class Case:
     # What follows from what
 
     def _propose_result(self) -> None:
-        made = relations.result_images()
+        made, kept = relations.result_images(), self.node(RESULT)
+        if kept is not None and kept not in made:  # labels or a map, which a run was about
+            made.insert(0, kept)
         if INPUT in self.chosen:
             scan = self.node(INPUT)
             made = [one for one in made if scan in relations.inputs_of(one).values()]
-        kept = self.node(RESULT)
-        if kept is None or kept not in made:
+        if kept not in made:
             self._set(RESULT, made[-1] if made else None)
 
     def _propose_input(self) -> None:

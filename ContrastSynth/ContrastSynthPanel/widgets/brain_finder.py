@@ -39,6 +39,9 @@ class BrainFinder:
             _("Makes a mask of the brain in a T1 scan of a whole head, by the package deepbet."),
         )
         self.widget = self.run.widget
+        # In the case box there is no room for a log; without an owner it would never be gone.
+        self.widget.layout().addWidget(self.run.log_section)
+        self.run.log_section.visible = False
         self._work = Background(once_after, lambda _text: None)
         self._judged = (), False  # the stamp of a scan, and whether it is a whole head
 
