@@ -808,7 +808,7 @@ def shown_text(widget):
     said = []
     for one in find_children(widget):
         said += [getattr(one, name, "") for name in ("text", "plainText", "title")]
-        if hasattr(one, "itemData"):  # a list of choices, and none of paragraphs
+        if one.inherits("QComboBox"):
             said += [f"{one.itemText(i)} {one.itemData(i)}" for i in range(one.count)]
     return "\n".join(str(one) for one in said)
 

@@ -84,6 +84,8 @@ def test_all_goes_back_that_nobody_changed(keeper, volumes):
 
     first, second, _far = volumes
     view, composite = pairs()[1]
+    drawn = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    drawn.CreateDefaultDisplayNodes()
     given = {
         (composite, "background"): second,
         (composite, "foreground"): first,
@@ -97,6 +99,7 @@ def test_all_goes_back_that_nobody_changed(keeper, volumes):
         (view, "size"): [[100, 100, 1], [50.0, 50.0, 1.0]],
         (first.GetDisplayNode(), "window"): [30.0, 20.0, 0.0],
         (layout(), "layout"): FOUR_UP,
+        (drawn.GetDisplayNode(), "fill"): 0,
     }
     assert {name for _node, name in given} == set(PROPERTIES)
     before = {key: PROPERTIES[key[1]][0](key[0]) for key in given}
@@ -318,7 +321,7 @@ def test_phases_are_shown_for_a_while_and_in_empty_views_for_good(scene, volumes
         Volume(volume.array + n, volume.grid, acquisition=of_time(60.0 * n)) for n in range(3)
     ]
     series = bridge.sequence_from_series(scene, frames, "DCE")
-    box = PhaseBox(lambda _text: None, lambda _kind, _text: None)
+    box = PhaseBox(lambda _text: None, lambda _kind, _text: None, lambda: None)
     box.set_series(series, None)
     box.slider.value = 1
     phase = bridge.shown_volume(series)

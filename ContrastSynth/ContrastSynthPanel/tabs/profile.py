@@ -15,7 +15,14 @@ from ContrastSynthPanel.scene.profile_values import VolumeCache, images, told_ap
 from ContrastSynthPanel.tabs.tab import Tab
 from ContrastSynthPanel.widgets.case_box import unsettled
 from ContrastSynthPanel.widgets.echo import Echo
-from ContrastSynthPanel.widgets.forms import add_row, let_shrink, new_form, new_section, show_text
+from ContrastSynthPanel.widgets.forms import (
+    add_row,
+    let_shrink,
+    long_text,
+    new_form,
+    new_section,
+    show_text,
+)
 from ContrastSynthPanel.widgets.message import Message
 from ContrastSynthPanel.widgets.node_selector import NodeSelector
 from ContrastSynthPanel.widgets.profile_results import ProfileResults, outside
@@ -68,8 +75,7 @@ class ProfileTab(Tab, VTKObservationMixin):
         self.place_button.objectName = "place"
         self.place_button.toolTip = _("Then click the two ends of the line in a slice view.")
         connect(self.place_button, "clicked(bool)", self._place)
-        self.reference_label = qt.QLabel()
-        self.reference_label.wordWrap = True
+        self.reference_label = long_text()
         self.volume_list = let_shrink(qt.QListWidget())
         self.volume_list.objectName = "volumes"
         self.volume_list.toolTip = _("Check the volumes to compare with the reference.")
