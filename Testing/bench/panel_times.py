@@ -104,7 +104,7 @@ def _profile(panel: Any, watch: Watch) -> None:
     tab = show(panel, "profile")
     press(tab.place_button)
     line = tab.line_selector.node
-    idle = lambda: not tab._timer.active and not tab._work.running  # noqa: E731
+    idle = lambda: not tab._timer.active and not tab.work.running  # noqa: E731
 
     def place() -> None:
         for point in ((-40, -10, 0), (60, 10, 5)):

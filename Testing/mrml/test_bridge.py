@@ -21,7 +21,14 @@ from scipy.spatial.transform import Rotation
 pytest.importorskip("vtk", reason="slicer-core is not installed")
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 import vtk
-from ContrastSynthPanel.scene import bridge, run_results, saved_state, series_names, tables
+from ContrastSynthPanel.scene import (
+    bridge,
+    result_names,
+    run_results,
+    saved_state,
+    series_names,
+    tables,
+)
 from vtk.util.numpy_support import numpy_to_vtk
 
 from ContrastSynthLib.acquisition import Acquisition
@@ -523,9 +530,9 @@ def test_a_label_map_and_its_colours_are_in_a_saved_scene(scene, tmp_path):
 
 
 def test_what_comes_from_a_synthetic_volume_is_named_so_once():
-    assert bridge.synthetic_name("a", True) == "a SYNTHETIC"
-    assert bridge.synthetic_name("a SYNTHETIC mask", True) == "a SYNTHETIC mask"
-    assert bridge.synthetic_name("a", False) == "a"
+    assert result_names.synthetic_name("a", True) == "a SYNTHETIC"
+    assert result_names.synthetic_name("a SYNTHETIC mask", True) == "a SYNTHETIC mask"
+    assert result_names.synthetic_name("a", False) == "a"
 
 
 def test_100_random_masks_become_segments_and_masks_again(scene):

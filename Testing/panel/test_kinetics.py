@@ -160,7 +160,7 @@ def test_one_of_several_segments_is_measured(tab, series, patient):
     segmentation.CopySegmentFromSegmentation(other, other.GetNthSegmentID(0))
     assert entries(tab.box.segments["region"])[0] == "lesion"
     pump(lambda: len(entries(tab.box.segments["region"])) == 3)
-    assert entries(tab.box.segments["region"])[-1] == "All that are visible, together"
+    assert entries(tab.box.segments["region"])[-1] == "All that are visible"
     segmentation.GetNthSegment(1).SetName("the whole brain")
     pump(lambda: "the whole brain" in entries(tab.box.segments["region"]))
     pick(tab.box.segments["region"], "the whole brain")

@@ -221,3 +221,16 @@ def test_colours_can_be_told_apart_without_green_cones():
         seen = np.array(found[::step]) ** 2.2 @ DEUTERANOPIA.T
         apart = np.linalg.norm(np.diff(np.clip(seen, 0, 1) ** (1 / 2.2), axis=0), axis=1)
         assert apart.min() > 0.12, (kind, apart)
+
+
+def test_the_region_is_outlined_while_a_map_is_shown(panel, tab, series):
+    """Filled, the segmentation would hide the map of its voxels."""
+    display = named("vtkMRMLSegmentationNode", "lesion").GetDisplayNode()
+    choose_map(tab, SER)
+    assert not display.GetVisibility2DFill()
+    show_tab(panel, "compare")
+    assert display.GetVisibility2DFill()
+    show_tab(panel, "kinetics")
+    assert not display.GetVisibility2DFill()
+    pick(tab.maps.kind_combo, "None")
+    assert display.GetVisibility2DFill()

@@ -12,7 +12,6 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
 from dynamic import (
-    MARK,
     TIMES,
     WASHOUT,
     add_label_map,
@@ -174,7 +173,6 @@ def test_a_virtual_patient_is_the_truth(panel, tab, patient):
     settled(panel)
     assert measure(tab) == ""
     assert tab.results.type_label.text == "Real: type III, washout"
-    assert MARK != BREAST
 
 
 def test_what_is_no_series_is_left_out_in_words(panel, tab, series, patient):

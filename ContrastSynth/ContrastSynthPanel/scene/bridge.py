@@ -226,12 +226,6 @@ def colour_table(scene: Any, name: str, entries: list[tuple]) -> Node:
     return node
 
 
-def synthetic_name(name: str, synthetic: bool) -> str:
-    """Return the name of what was computed, marked where it comes from a synthetic volume."""
-    marked = not synthetic or images.SYNTHETIC_KEY in name
-    return name if marked else f"{name} {images.SYNTHETIC_KEY}"
-
-
 def mask_to_segmentation(
     scene: Any, mask: Node | Volume, reference_node: Node, name: str, threshold: float = 0.5
 ) -> Node:
@@ -282,6 +276,12 @@ def mask_from_segmentation(node: Node, reference_node: Node, segment_id: str = "
 
 def mask_from_segments(node: Node, reference_node: Node, ids: list[str]) -> Volume:
     """Return segments as one mask, 0 or 1, on the reference's grid. RequestError if one is gone."""
+    voxels, grid = voxels_of_segments(node, reference_node, ids)
+    return Volume(voxels > 0, grid)
+
+
+def voxels_of_segments(node: Node, reference_node: Node, ids: list[str]) -> tuple[Any, Grid]:
+    """Return segments as mask_from_segments does, above 0 where they are, and their grid."""
     world_grid(reference_node)  # Raises where it is no grid for a scan.
     if any(node.GetSegmentation().GetSegment(one) is None for one in ids):
         raise RequestError(f"{node.GetName()}: the chosen segment is gone. Choose another one.")
@@ -289,7 +289,7 @@ def mask_from_segments(node: Node, reference_node: Node, ids: list[str]) -> Volu
     try:
         logic = slicer.vtkSlicerSegmentationsModuleLogic
         logic.ExportSegmentsToLabelmapNode(node, ids, labels, reference_node)
-        return volume_from_node(labels, mask=True)
+        return slicer.util.arrayFromVolume(labels), world_grid(labels, mask=True)
     finally:
         node.GetScene().RemoveNode(labels)
 

@@ -15,6 +15,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ContrastSynthLib.analysis.kinetic_maps import (
+    MARK,
     TYPE,
     TYPE_COLOURS,
     TYPE_TITLES,
@@ -38,6 +39,9 @@ from ContrastSynthPanel.scene.view_keeper import ViewKeeper
 Node = Any  # of MRML
 NO_MAP = "none"
 REGION, WHOLE = "region", "whole"  # over what a map is computed
+# Before the agent, air and suppressed fat are below this share of the bright tissue.
+AIR_SHARE, BRIGHT_PERCENT = 0.2, 95
+OF_ENHANCING = ("signal_enhancement_ratio", "delayed_change")  # elsewhere they are noise
 
 
 class Kind(NamedTuple):
@@ -96,6 +100,7 @@ class Maps:
     kind: str
     nodes: Mapping[str, Node] = field(default_factory=dict)
     over: str = ""
+    over_whole: bool = False
 
 
 def making_maps(asked: Asked, kind: str, whole: bool) -> Generator[Any, Any, Maps]:
@@ -109,7 +114,8 @@ def making_maps(asked: Asked, kind: str, whole: bool) -> Generator[Any, Any, Map
     yield _("Computing the map")
     if whole:
         found = yield Elsewhere(brain_of, several[0])
-        mask, over = found.mask, _("all tissue")
+        mask = yield Elsewhere(without_air, several[0], found.mask)
+        over = _("all tissue")
     else:
         mask = np.logical_or.reduce([region.mask.array > 0 for region in regions])
         names = ", ".join(f"'{region.name}'" for region in regions)
@@ -118,12 +124,27 @@ def making_maps(asked: Asked, kind: str, whole: bool) -> Generator[Any, Any, Map
     nodes = {}
     for role, series in zip((SERIES, SYNTHETIC), several, strict=False):
         full = several[0] if role == SERIES else completed(several[0], series)
-        map_ = yield Elsewhere(lambda full=full: kinetic_maps(full, mask, timing=timing)[kind])
-        mark = marked(str(map_.synthetic), series[0].synthetic)
-        map_ = map_.with_array(map_.array, mark)
+        map_ = yield Elsewhere(map_of, kind, full, mask, timing, whole)
+        map_ = map_.with_array(map_.array, marked(MARK, series[0].synthetic))
         nodes[role] = add_map(kind, asked.nodes[role], map_, is_made(series))
         yield
-    return Maps(kind, nodes, over)
+    return Maps(kind, nodes, over, whole)
+
+
+def without_air(series: Sequence[Volume], mask: BoolArray) -> BoolArray:
+    """Return a mask without what has hardly a signal: ratios of noise are no kinetics."""
+    before = series[0].array
+    return mask & (before >= AIR_SHARE * np.percentile(before[mask], BRIGHT_PERCENT))
+
+
+def map_of(
+    kind: str, series: Sequence[Volume], mask: BoolArray, timing: Timing, whole: bool
+) -> Volume:
+    """Return a map; of the whole patient, ratios only where there is enhancement to speak of."""
+    maps = kinetic_maps(series, mask, timing=timing)
+    if not whole or kind not in OF_ENHANCING:
+        return maps[kind]
+    return maps[kind].with_array(np.where(maps[TYPE].array > 0, maps[kind].array, 0.0))
 
 
 def timing_in(series: Sequence[Volume], mask: BoolArray, whole: bool) -> Timing:
@@ -203,8 +224,17 @@ def ends_of(kind: str) -> Sequence[tuple[float, float, float]]:
     return colours.WASHOUT[::-1] if KINDS[kind].turned else colours.WASHOUT
 
 
-def show_map(node: Node | None, share: float, keeper: ViewKeeper) -> None:
-    """Show a map over what the slice views show, as opaque as ``share``; None shows none."""
+def show_map(node: Node | None, share: float, keeper: ViewKeeper, region: Node = None) -> None:
+    """Show a map over what the slice views show, as opaque as ``share``; None shows none.
+
+    Of a segmentation only the outlines are seen meanwhile: filled, it would hide the map.
+    """
+    display = region.GetDisplayNode() if region is not None else None
+    if display is not None and display.IsA("vtkMRMLSegmentationDisplayNode"):
+        if node is None:
+            keeper.put_back([display])
+        else:
+            keeper.set(display, "fill", False)
     label = node is not None and node.IsA(LABEL_MAP)
     for _view, composite in views.slice_views():
         keeper.set(composite, "foreground", None if label else node)

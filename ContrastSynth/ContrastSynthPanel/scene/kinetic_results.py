@@ -20,7 +20,7 @@ from ContrastSynthLib.geometry import Grid, grid_table
 from ContrastSynthLib.phantom.marks import is_virtual_patient
 from ContrastSynthLib.volumes import Volume, times_of
 from ContrastSynthPanel.background import Elsewhere
-from ContrastSynthPanel.scene import bridge, tables
+from ContrastSynthPanel.scene import bridge, result_names, tables
 from ContrastSynthPanel.scene.kinetic_case import REGION, SERIES, Asked
 from ContrastSynthPanel.scene.regions import PLAIN, Region, reading_regions
 
@@ -114,7 +114,7 @@ def measured(
     found = {
         "schema_version": SCHEMA_VERSION,
         "titles": [SYNTHETIC_KEY if mark else words[n] for n, mark in enumerate(marked)],
-        "labels": [bridge.synthetic_name(*one) for one in zip(names, marked, strict=True)],
+        "labels": [result_names.synthetic_name(*one) for one in zip(names, marked, strict=True)],
         "region": asked.nodes[REGION].GetName(),
         "regions": dict(reports),
         "colours": dict(colours),

@@ -17,7 +17,7 @@ from ContrastSynthLib.phantom.marks import is_virtual_patient
 from ContrastSynthLib.registry import IMAGE
 from ContrastSynthLib.volumes import Volume
 from ContrastSynthPanel.background import Task
-from ContrastSynthPanel.scene import bridge, relations
+from ContrastSynthPanel.scene import bridge, relations, result_names
 from ContrastSynthPanel.scene.bridge import VOLUME
 
 Node = Any  # of MRML
@@ -127,7 +127,7 @@ def values_along(
             found.append(Along(label, problem=str(error)))
             continue
         made = bool(volume.synthetic) and not is_virtual_patient(volume.synthetic)
-        along = Along(bridge.synthetic_name(label, made))
+        along = Along(result_names.synthetic_name(label, made))
         found.append(along)
         if reference is None:
             along.profile = reference = line_profile(volume, *ends)

@@ -68,11 +68,11 @@ def _segments(
         raise RequestError(text.format(name=node.GetName()))
     made = []
     for group in [[one] for one in ids] if each else [ids]:
-        mask = bridge.mask_from_segments(node, scan, group)
+        voxels, grid = bridge.voxels_of_segments(node, scan, group)
+        mask = yield Elsewhere(lambda voxels=voxels, grid=grid: Volume(voxels > 0, grid))
         first = node.GetSegmentation().GetSegment(group[0])
         name = first.GetName() if len(group) == 1 else node.GetName()
         made.append(Region(name, tuple(first.GetColor()), mask))
-        yield
     return made
 
 

@@ -146,9 +146,14 @@ def scans() -> list[Node]:
 
 
 def all_series() -> list[Node]:
-    """Return the dynamic series that were acquired, oldest first."""
-    found = slicer.util.getNodesByClass(SEQUENCE)
+    """Return the dynamic series of volumes that were acquired, oldest first."""
+    found = [one for one in slicer.util.getNodesByClass(SEQUENCE) if _holds_volumes(one)]
     return [one for one in found if not is_computed(one) and not is_synthetic(one)]
+
+
+def _holds_volumes(sequence: Node) -> bool:
+    first = sequence.GetNthDataNode(0) if sequence.GetNumberOfDataNodes() else None
+    return first is None or bool(first.IsA(VOLUME))
 
 
 def only_series(like: Node | None) -> Node | None:

@@ -111,3 +111,9 @@ def give_name(node: Node, name: str) -> None:
     if own in (None, node.GetName()):
         node.SetName(free_name(name, but=node))
         node.SetAttribute(OWN_NAME, node.GetName())
+
+
+def synthetic_name(name: str, synthetic: bool) -> str:
+    """Return the name of what was computed, marked where it comes from a synthetic volume."""
+    marked = not synthetic or SYNTHETIC_KEY in name
+    return name if marked else f"{name} {SYNTHETIC_KEY}"

@@ -45,6 +45,10 @@ class Asked:
         """Return whether something else is asked of the same scans, or whichever is measured."""
         return self.settings.measured != other.settings.measured or self.stamps == other.stamps
 
+    def is_there(self) -> bool:
+        """Return whether all sources are in the scene."""
+        return all(is_there(source.node) for source in self.sources.values())
+
     # What a saved scene keeps
 
     def state(self) -> dict[str, Any]:

@@ -95,6 +95,7 @@ PROPERTIES: dict[str, tuple[Callable, Callable]] = {
     "orientation": (_read_orientation, _write_orientation),
     "centre": (_read_centre, _write_centre),
     SIZE: (_read_size, _write_size),
+    "fill": _plain("Visibility2DFill"),  # of a segmentation: else only its outlines are seen
     "window": (_read_window, _write_window),
 }
 """What is kept of layout, composite, slice and display nodes: how it is read and written.

@@ -8,7 +8,7 @@ from slicer.util import VTKObservationMixin
 
 from ContrastSynthLib.errors import ContrastSynthError
 from ContrastSynthPanel.scene import bridge, profile_line, relations, tables
-from ContrastSynthPanel.scene.bridge import OWN_NAME
+from ContrastSynthPanel.scene.bridge import OWN_NAME, VOLUME
 from ContrastSynthPanel.scene.case import INPUT, RESULT, TRUTH
 from ContrastSynthPanel.scene.chart_view import ChartView
 from ContrastSynthPanel.scene.profile_values import VolumeCache, images, told_apart, values_along
@@ -165,7 +165,8 @@ class ProfileTab(Tab, VTKObservationMixin):
 
     def _reference(self):
         """Return the volume that the others are compared with; None without one."""
-        return bridge.volume_of_sequence(self.case.node(TRUTH) or self.case.node(INPUT))
+        node = bridge.volume_of_sequence(self.case.node(TRUTH) or self.case.node(INPUT))
+        return node if node is not None and node.IsA(VOLUME) else None  # a sequence of others
 
     def _is_compared(self, node) -> bool:
         proposed = [bridge.volume_of_sequence(self.case.node(role)) for role in (INPUT, RESULT)]

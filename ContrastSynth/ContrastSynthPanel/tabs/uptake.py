@@ -76,7 +76,10 @@ class UptakeTab(Tab):
         self._check()
 
     def node_removed(self) -> None:
-        """A node is gone: what is being computed may be of no use."""
+        """A node is gone: what is computed of it is of no use."""
+        if self.work.running and not self._asking.is_there():
+            self._stop()
+            self.notice.show("warning", _("It was stopped: one of its scans was deleted."))
         self._check()
 
     def look(self) -> None:
@@ -197,6 +200,7 @@ class UptakeTab(Tab):
 
     def _start(self, asked: Asked, lay_out: bool) -> None:
         self._timer.stop()
+        self._asking = asked
         self.notice.show("info", "")
         self.lesions_section.enabled = False
         self.work.start(
@@ -213,6 +217,9 @@ class UptakeTab(Tab):
         scans = self._scans[1]
         measured = yield from uptake_results.measuring(scans, asked.settings)
         made = yield from uptake_results.showing(measured, scans, asked.sources)
+        self.table.show(uptake_words.rows_of(measured))
+        yield
+        UptakeNodes(asked.sources, scans.names, scans.synthetic).add_table(self.table.rows)
         return scans, measured, made
 
     def _done(self, asked: Asked, found, lay_out: bool) -> None:
@@ -222,11 +229,7 @@ class UptakeTab(Tab):
         self._summary = uptake_words.summary(measured, scans, asked.settings)
         self._about = uptake_words.about_rows(scans, asked.settings)
         self.form.show_region(scans.region.name if scans.region is not None else "")
-        rows = uptake_words.rows_of(measured)
-        self.table.show(rows)
         self._show_title()
-        nodes = UptakeNodes(asked.sources, scans.names, scans.synthetic)
-        nodes.add_table(rows)
         self.display.offer_lesions(COMPARISON in self.made)
         if lay_out or another:
             self._lay_out()

@@ -108,6 +108,7 @@ class BrainFinder:
         """End what runs: the panel is being taken down."""
         self._work.cancel()
         self.run.close()
+        self.run.log_section.deleteLater()  # it stands nowhere, so nothing else takes it down
 
 
 def judging(node):

@@ -163,7 +163,7 @@ class CaseBox:
 
     def _entries(self, role: str) -> dict:
         found = self.case.segment_choices(role)
-        together = {ALL_SEGMENTS: _("All that are visible, together")} if len(found) > 1 else {}
+        together = {ALL_SEGMENTS: _("All that are visible")} if len(found) > 1 else {}
         return {**found, **together} if len(found) > 1 else found
 
     @staticmethod

@@ -173,7 +173,9 @@ class InputSelectors:
         return _("'{name}' is chosen twice.").format(name=twice.GetName()) if twice else ""
 
     def moves(self) -> str:
-        """Return, as a sentence, that a run would move or resample inputs; nothing if not."""
+        """Return, as a sentence, why there is no preview of a run; nothing if there could be."""
+        if any(node.IsA(SEQUENCE) for node in self.nodes().values()):
+            return _("an input is a series.")
         return self.alignment.moves(len(self.method.inputs))
 
     # What a person, and the scene, do

@@ -118,6 +118,7 @@ class LesionTable:
         with self._echo:
             self._show_headings()
             listed = self.rows[:MOST_ROWS]
+            self.table.setRowCount(0)  # with new rows Qt measures the columns once, not at each
             texts = [[cell(row, one) for one in self.keys] for row in listed]
             fill(self.table, texts, tips=[place(row) for row in listed])
             for n, row in enumerate(listed):

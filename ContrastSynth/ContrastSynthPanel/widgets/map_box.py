@@ -152,7 +152,8 @@ class MapBox:
 
     def _done(self, maps: Maps) -> None:
         self._maps = maps
-        self.legend.show(maps.kind, maps.over)
+        whole = maps.over_whole and maps.kind in kinetic_maps.OF_ENHANCING
+        self.legend.show(maps.kind, maps.over, whole)
         self.show_again()
         self._check()
         self._changed()
@@ -176,7 +177,8 @@ class MapBox:
     def put_over(self) -> None:
         """The views show a phase: put the map of its series over it."""
         if self._maps.nodes:
-            kinetic_maps.show_map(self.shown, value_of(self.opacity) / 100.0, self._phases.layers)
+            share, region = value_of(self.opacity) / 100.0, self._asked.nodes.get(REGION)
+            kinetic_maps.show_map(self.shown, share, self._phases.layers, region)
 
     def _set_opacity(self) -> None:
         if not self._echo:
@@ -187,7 +189,8 @@ class MapBox:
         self.work.stop()
         there, self._maps = bool(self._maps.nodes), Maps(NO_MAP)
         if there:
-            kinetic_maps.show_map(None, 0.0, self._phases.layers)
+            region = self._asked.nodes.get(REGION)
+            kinetic_maps.show_map(None, 0.0, self._phases.layers, region)
 
     def forget(self) -> None:
         """The scene is another one: there is no map."""
@@ -235,7 +238,7 @@ class MapLegend:
         column.addWidget(self.types)
         column.addWidget(self.text)
 
-    def show(self, kind: str, over: str) -> None:
+    def show(self, kind: str, over: str, only_enhancing: bool = False) -> None:
         """Show the colours of a kind of map, computed over something."""
         of, of_types = KINDS[kind], kind == TYPE
         self.types.visible = of_types
@@ -249,4 +252,5 @@ class MapLegend:
         for label, value in zip(self.ends, (of.low, (of.low + of.high) / 2, of.high), strict=True):
             label.text = f"{of.factor * value:g}{of.unit}".replace("-", "\N{MINUS SIGN}")
         text = _("Over {over}. {says}").format(over=over, says=of.says)
-        show_text(self.text, text)
+        only = _("Only where the signal rises by half at least.") if only_enhancing else ""
+        show_text(self.text, f"{text} {only}".strip())
