@@ -99,8 +99,8 @@ FAULTS = {
     "computed of nodes of equal names": Fault(
         f"{PANEL}/scene/relations.py",
         "and sources_of(node) == dict(sources)",
-        "and [n.GetName() for n in sources_of(node).values()]"
-        " == [n.GetName() for n in sources.values()]",
+        "and {n.GetName() for n in sources_of(node).values()}"
+        " == {n.GetName() for n in sources.values()}",
         f"{UPTAKE}::test_patients_of_equal_names_have_results_of_their_own",
     ),
     "neighbour of a deleted node taken": Fault(
