@@ -10,7 +10,7 @@ from ContrastSynthPanel.scene.view_keeper import ViewKeeper, is_there
 from ContrastSynthPanel.tabs.tab import Tab
 from ContrastSynthPanel.widgets.compare_controls import CompareControls
 from ContrastSynthPanel.widgets.dependency_box import DependencyBox
-from ContrastSynthPanel.widgets.forms import new_section, show_text
+from ContrastSynthPanel.widgets.forms import long_text, new_section, show_text
 from ContrastSynthPanel.widgets.notice import Notice
 from ContrastSynthPanel.widgets.slots import connect
 from ContrastSynthPanel.widgets.work_box import WorkBox
@@ -55,7 +55,7 @@ class CompareTab(Tab):
         for number, button in enumerate(self.buttons.values()):
             grid.addWidget(button, number // 2, number % 2)
         column.addLayout(grid)
-        self.reason = qt.QLabel()
+        self.reason = long_text()
         self.reason.wordWrap = True
         self.end_button = qt.QPushButton(_("End the comparison"))
         self.end_button.objectName = "end"

@@ -12,7 +12,7 @@ from ContrastSynthPanel.scene.run_results import provenance_of
 from ContrastSynthPanel.tabs.tab import Tab
 from ContrastSynthPanel.widgets.action import Action
 from ContrastSynthPanel.widgets.echo import Echo
-from ContrastSynthPanel.widgets.forms import add_row, new_form, show_text, slider
+from ContrastSynthPanel.widgets.forms import add_row, long_text, new_form, show_text, slider
 from ContrastSynthPanel.widgets.history_view import (
     ITERATION,
     HistoryPlots,
@@ -67,7 +67,7 @@ class InversionTab(Tab):
 
     def _build(self) -> None:
         self.intro, self.status, self.facts, self.iterate_label = (
-            qt.QLabel() for _number in range(4)
+            long_text() for _number in range(4)
         )
         for label in (self.intro, self.status, self.facts, self.iterate_label):
             label.wordWrap = True

@@ -17,7 +17,7 @@ from ContrastSynthPanel.widgets.action import Action
 from ContrastSynthPanel.widgets.csv_dialog import ask_where
 from ContrastSynthPanel.widgets.cursor_box import CursorBox
 from ContrastSynthPanel.widgets.echo import Echo
-from ContrastSynthPanel.widgets.forms import new_section, show_text
+from ContrastSynthPanel.widgets.forms import long_text, new_section, show_text
 from ContrastSynthPanel.widgets.kinetics_results import KineticsResults
 from ContrastSynthPanel.widgets.map_box import MapBox
 from ContrastSynthPanel.widgets.message import Message
@@ -56,7 +56,7 @@ class KineticsTab(Tab):
         self._check()
 
     def _build(self) -> None:
-        self.hint_label = qt.QLabel()
+        self.hint_label = long_text()
         self.hint_label.wordWrap = True
         self.each_box = qt.QCheckBox(_("Each region by itself"))
         self.each_box.objectName = "each"

@@ -17,7 +17,15 @@ from ContrastSynthPanel.widgets.align_box import AlignBox, grid_of
 from ContrastSynthPanel.widgets.csv_dialog import ask_where
 from ContrastSynthPanel.widgets.dependency_box import DependencyBox
 from ContrastSynthPanel.widgets.echo import Echo
-from ContrastSynthPanel.widgets.forms import add_row, choose, chosen, combo, new_form, show_text
+from ContrastSynthPanel.widgets.forms import (
+    add_row,
+    choose,
+    chosen,
+    combo,
+    long_text,
+    new_form,
+    show_text,
+)
 from ContrastSynthPanel.widgets.message import Message
 from ContrastSynthPanel.widgets.run_section import RunSection
 from ContrastSynthPanel.widgets.slots import connect
@@ -66,7 +74,7 @@ class QualityTab(Tab):
         form = qt.QWidget()
         add_row(new_form(form), INTENSITIES, self.normalise_combo)
         about, self.hint_label, self.title_label, self.notes_label = (
-            qt.QLabel() for _number in range(4)
+            long_text() for _number in range(4)
         )
         for label in (about, self.hint_label, self.title_label, self.notes_label):
             label.wordWrap = True

@@ -2,7 +2,7 @@
 
 import qt
 
-from ContrastSynthPanel.widgets.forms import show_text
+from ContrastSynthPanel.widgets.forms import long_text, show_text
 from ContrastSynthPanel.widgets.slots import connect
 
 
@@ -12,7 +12,7 @@ class Action:
     def __init__(self, name: str, title: str, ready: str, pressed):
         """Make the button; ``ready`` is its tooltip where nothing is missing."""
         self._ready, self._blocked, self._busy = ready, "", ""
-        self.widget, self.button, self.reason = qt.QWidget(), qt.QPushButton(title), qt.QLabel()
+        self.widget, self.button, self.reason = qt.QWidget(), qt.QPushButton(title), long_text()
         self.button.objectName = name
         self.reason.objectName, self.reason.wordWrap = f"{name} reason", True
         column = qt.QVBoxLayout(self.widget)

@@ -8,6 +8,7 @@ from ContrastSynthPanel.scene import bridge
 from ContrastSynthPanel.scene.bridge import SEGMENTATION, SEQUENCE
 from ContrastSynthPanel.widgets import forms
 from ContrastSynthPanel.widgets.echo import Echo
+from ContrastSynthPanel.widgets.forms import long_text
 from ContrastSynthPanel.widgets.slots import connect
 
 ALIGN = {
@@ -26,7 +27,7 @@ class AlignBox:
         """Make the box."""
         self._changed, self._echo = changed, Echo()
         self._differ = False  # whether the grids do, at the last look
-        self.widget, self.label = qt.QWidget(), qt.QLabel()
+        self.widget, self.label = qt.QWidget(), long_text()
         self.combo = forms.combo("align", ALIGN)
         self.combo.toolTip = _(
             "How the scans are brought onto one grid. Registering also corrects for a patient "

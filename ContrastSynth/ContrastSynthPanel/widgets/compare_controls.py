@@ -12,6 +12,7 @@ from ContrastSynthPanel.widgets.forms import (
     choose,
     chosen,
     combo,
+    long_text,
     new_form,
     slider,
     value_of,
@@ -109,7 +110,7 @@ class CompareControls:
         scale = qt.QLabel()
         scale.setFixedHeight(SCALE_HEIGHT)
         scale.setStyleSheet(colours.scale_style())
-        self.scale_label = qt.QLabel()
+        self.scale_label = long_text()
         self.scale_label.wordWrap = True
         add_row(form, _("Colours end at \N{PLUS-MINUS SIGN}"), self.range)
         form.addRow(scale)

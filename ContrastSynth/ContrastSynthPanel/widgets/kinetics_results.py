@@ -5,7 +5,7 @@ from slicer.i18n import tr as _
 
 from ContrastSynthPanel.scene import kinetic_results as results
 from ContrastSynthPanel.widgets.echo import Echo
-from ContrastSynthPanel.widgets.forms import show_text
+from ContrastSynthPanel.widgets.forms import long_text, show_text
 from ContrastSynthPanel.widgets.lesion_table import swatch
 from ContrastSynthPanel.widgets.slots import connect
 from ContrastSynthPanel.widgets.value_table import (
@@ -34,7 +34,7 @@ class KineticsResults:
         column = qt.QVBoxLayout(self.widget)
         column.setContentsMargins(0, 0, 0, 0)
         self.about_label, self.type_label, self.region_label, self.notes = (
-            qt.QLabel() for _n in range(4)
+            long_text() for _n in range(4)
         )
         self.type_label.setFont(bold())
         self.regions = new_table([_("Region"), "", ""])

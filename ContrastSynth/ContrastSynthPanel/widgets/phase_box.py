@@ -13,7 +13,7 @@ from ContrastSynthLib.errors import RequestError
 from ContrastSynthPanel.scene import bridge, phases, views
 from ContrastSynthPanel.scene.view_keeper import ViewKeeper
 from ContrastSynthPanel.widgets.echo import Echo
-from ContrastSynthPanel.widgets.forms import add_row, combo, new_form
+from ContrastSynthPanel.widgets.forms import add_row, combo, long_text, new_form
 from ContrastSynthPanel.widgets.manners import needs_focus
 from ContrastSynthPanel.widgets.slots import connect
 from ContrastSynthPanel.widgets.value_table import fill, fit_height, new_table, number
@@ -51,13 +51,13 @@ class PhaseBox(VTKObservationMixin):
         connect(self.table, "cellChanged(int,int)", self._typed)
         connect(self.table, "cellClicked(int,int)", lambda row, _column: self._move_to(row))
         column.addWidget(self.table)
-        self.hint = qt.QLabel()
+        self.hint = long_text()
         self.hint.wordWrap = True
         column.addWidget(self.hint)
         self.show()
 
     def _build_slider(self, column) -> None:
-        self.label, self.slider = qt.QLabel(), needs_focus(qt.QSlider(qt.Qt.Horizontal))
+        self.label, self.slider = long_text(), needs_focus(qt.QSlider(qt.Qt.Horizontal))
         self.label.wordWrap = True
         self.slider.pageStep = 1
         self.slider.toolTip = _("Shows a phase in all slice views.")

@@ -17,6 +17,7 @@ from ContrastSynthPanel.environment_report import EnvironmentReport
 from ContrastSynthPanel.job import Event, Job
 from ContrastSynthPanel.scene import bridge
 from ContrastSynthPanel.widgets.action import Action
+from ContrastSynthPanel.widgets.forms import long_text
 from ContrastSynthPanel.widgets.message import Message, text_box
 from ContrastSynthPanel.widgets.slots import connect, every, once_after
 
@@ -56,7 +57,7 @@ class RunSection:
         self.cancel_button.toolTip = _("Stop the run. Nothing of it is kept.")
         self.action.row.addWidget(self.cancel_button, 1)
         column.addWidget(self.action.widget)
-        self.progress_bar, self.progress_label = qt.QProgressBar(), qt.QLabel()
+        self.progress_bar, self.progress_label = qt.QProgressBar(), long_text()
         self.progress_bar.maximum = 100
         self.progress_label.wordWrap = True
         self._message = Message()

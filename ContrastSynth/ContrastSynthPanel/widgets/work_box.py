@@ -5,6 +5,7 @@ from slicer.i18n import tr as _
 
 from ContrastSynthLib.errors import ContrastSynthError
 from ContrastSynthPanel.background import Background
+from ContrastSynthPanel.widgets.forms import long_text
 from ContrastSynthPanel.widgets.slots import connect, once_after, tell
 
 
@@ -14,7 +15,7 @@ class WorkBox:
     def __init__(self, cancelled):
         """Make it idle."""
         self._cancelled = cancelled
-        self.widget, self.label = qt.QWidget(), qt.QLabel()
+        self.widget, self.label = qt.QWidget(), long_text()
         self.label.wordWrap = True
         self.cancel_button = qt.QPushButton(_("Cancel"))
         self.cancel_button.objectName = "cancel"
