@@ -237,7 +237,7 @@ def test_uptake(panel, folder, never_done, state):
     if state == RUNNING:
         never_done()
     press(tab.action.button)
-    pump(timeout_s=0.2) if state == RUNNING else pump(lambda: not tab._work.running, 30.0)
+    pump(timeout_s=0.2) if state == RUNNING else pump(lambda: not tab.work.running, 30.0)
     take(panel, folder, f"uptake_{state}")
     tab._stop()
 
