@@ -153,9 +153,14 @@ def test_cancelled_at_any_time(panel, tab, nodes, after_s):
     assert apply(tab).startswith("Done: ")
 
 
-def test_cancelled_while_the_result_is_taken_in(panel, tab, nodes):
+@pytest.mark.parametrize("whole", [False, True])
+def test_cancelled_while_the_result_is_taken_in(panel, tab, nodes, whole):
+    from ContrastSynthPanel.scene.relations import RUN
+
     press(tab.run.apply_button)
     pump(lambda: tab.run._text == "Taking the result into the scene", RUN_S)
+    if whole:  # it is there, and about to be shown
+        pump(lambda: any(node.GetAttribute(RUN) for node in results()), RUN_S)
     tab.run.cancel()
     assert not tab.run.running
     assert results() == []

@@ -260,15 +260,22 @@ class SynthesiseTab(Tab):
         there = {role: node for role, node in inputs.items() if scene.IsNodePresent(node)}
         if reference.IsA(SEQUENCE):  # the result lies where the series is shown
             reference = bridge.shown_volume(reference)
+        before = relations.volumes_and_series()
         nodes = yield from run_results.adding_result(
             scene, results, reference, there, self.form.into(method)
         )
         provenance = run_results.provenance_of(next(iter(nodes.values())))
         timings.remember(method, provenance)
         self.form.seed.show_used(method, provenance)
-        yield
-        run_results.show_nodes(nodes, method.outputs, reference, there)
-        yield
+        try:
+            yield
+            run_results.show_nodes(nodes, method.outputs, reference, there)
+            yield
+        except BaseException:  # cancelled: then nothing is kept
+            for node in nodes.values():
+                if node not in before:
+                    scene.RemoveNode(node)
+            raise
         run_results.add_uptake_mask(nodes, reference)
         self.box.look_at(run_results.main_result(nodes))
         self._changed()
