@@ -960,3 +960,15 @@ def test_nothing_is_cut_off_in_a_narrow_panel(tab, nodes, mode):
     for combo in (set_.pair_combo, set_.orientation_combo, set_.normalise_combo):
         widest = max(combo.fontMetrics().horizontalAdvance(text) for text in entries(combo))
         assert not combo.isVisible() or widest <= combo.width - ARROW
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_labels_of_another_tab_are_off_the_views_meanwhile(tab, nodes, mode):
+    labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "missed")
+    slicer.util.updateVolumeFromArray(labels, np.ones((40, 56, 48), np.uint8))
+    slicer.util.setSliceViewerLayers(label=labels)
+    shown = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    compare(tab, mode)
+    assert {one.GetLabelVolumeID() for one in shown} == {None}
+    press(tab.end_button)
+    assert {one.GetLabelVolumeID() for one in shown} == {labels.GetID()}

@@ -66,8 +66,10 @@ def views():
     for name in manager.sliceViewNames():
         one = manager.sliceWidget(name)
         was = one.mrmlSliceNode().GetDimensions()
+        centre = [one.mrmlSliceNode().GetSliceToRAS().GetElement(row, 3) for row in range(3)]
         one.mrmlSliceNode().SetDimensions(VIEW, VIEW, 1)
         one.sliceLogic().FitSliceToBackground()
+        one.mrmlSliceNode().JumpSliceByOffsetting(*centre)
         drawn.append(slices.render(one.sliceLogic(), one.mrmlSliceNode(), VIEW))
         one.mrmlSliceNode().SetDimensions(*was)
     return np.vstack(drawn)

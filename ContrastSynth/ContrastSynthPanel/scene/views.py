@@ -57,6 +57,13 @@ def set_foreground_opacity(opacity: float, keeper: ViewKeeper | None = None) -> 
         keeper.set(composite, "foreground_opacity", opacity)
 
 
+def hide_labels(keeper: ViewKeeper) -> None:
+    """Take what is drawn over the volumes, such as missed and invented lesions, off the views."""
+    for _view, composite in slice_views():
+        if composite.GetLabelVolumeID():
+            keeper.set(composite, "label", None)
+
+
 def show_labels(label_map: Node, opacity: float, outline: bool) -> None:
     """Show a label map, filled or as outlines, in all slice views; None shows none."""
     slicer.util.setSliceViewerLayers(label=label_map, labelOpacity=opacity)

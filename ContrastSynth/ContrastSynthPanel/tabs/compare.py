@@ -200,6 +200,7 @@ class CompareTab(Tab):
         self.mode, self._compared, self._seen = mode, nodes, difference.seen(nodes)
         left = [node for node in before.values() if node not in self._seen.values()]
         self.keeper.put_back([node.GetDisplayNode() for node in left])
+        views.hide_labels(self.keeper)
         self._difference, self._old = None, ""
         self.notice.show("info", "")
         self.dependencies.widget.visible = False
