@@ -297,6 +297,7 @@ def test_profile(panel, folder, never_done, state):
 @pytest.mark.parametrize("tab", TABS)
 def test_sheet(folder, tab):
     """One sheet for each tab: a row for each width and theme, a column for each state."""
+    from PySide6.QtCore import Qt
     from PySide6.QtGui import QColor, QImage, QPainter
 
     rows = []
@@ -321,4 +322,28 @@ def test_sheet(folder, tab):
             left += one.width() + gap
         top += max(one.height() for one in row) + gap
     painter.end()
-    assert sheet.save(str(folder / f"sheet_{tab}.png"))
+    half = sheet.scaledToWidth(width // 2, Qt.TransformationMode.SmoothTransformation)
+    assert half.save(str(folder / f"sheet_{tab}.png"))
+
+
+def test_picture_of_the_readme(folder):
+    """Four tabs beside one another: docs/pictures/panel.png."""
+    from PySide6.QtGui import QColor, QImage, QPainter
+
+    names = [
+        f"{tab}_{DONE}_400_light.png" for tab in ("synthesise", "uptake", "compare", "inversion")
+    ]
+    pictures = [QImage(str(folder / name)) for name in names if (folder / name).is_file()]
+    if not pictures:
+        pytest.skip("the other tests keep pictures only where CONTRASTSYNTH_SCREENSHOTS is set")
+    gap, height = 12, max(one.height() for one in pictures)
+    width = sum(one.width() + gap for one in pictures) - gap
+    whole = QImage(width, height, QImage.Format.Format_RGB32)
+    whole.fill(QColor("#ffffff"))
+    painter, left = QPainter(), 0
+    painter.begin(whole)
+    for one in pictures:
+        painter.drawImage(left, 0, one)
+        left += one.width() + gap
+    painter.end()
+    assert whole.save(str(folder / "panel.png"))
