@@ -121,16 +121,16 @@ from pathlib import Path
 from host import pick, press, pump, start
 made = start()
 sys.path.remove(sys.argv[2])  # of the checkout; the host's scene asked for it
-tab = made.open_module(Path(sys.argv[1]) / "ContrastSynth.py").panel.synthesise
+panel = made.open_module(Path(sys.argv[1]) / "ContrastSynth.py").panel
+tab = panel.synthesise
 from ContrastSynthLib.registry import METHODS
 from ContrastSynthPanel.scene import bridge, sample_data
-nodes = sample_data.load_brain(("pre", "post"), size=(24, 28, 20))
-pick(tab.method_combo, METHODS["physics_dose"].title)
+sample_data.load_brain(("pre", "post"), size=(24, 28, 20))
+pick(tab.form.method_combo, METHODS["physics_dose"].title)
 pump(lambda: tab.run.apply_button.enabled)
 press(tab.run.apply_button)
 pump(lambda: not tab.run.running, 90.0)
-import slicer
-result = slicer.mrmlScene.GetFirstNodeByName(f"{nodes['pre'].GetName()} low SYNTHETIC")
+result = panel.box.case.node("result")
 ours = [m for n, m in sys.modules.items() if n.startswith("ContrastSynth")]
 told = {
     "files": sorted({m.__file__ for m in ours}),

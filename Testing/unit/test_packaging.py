@@ -174,7 +174,7 @@ def third_party(folder: Path) -> set[str]:
             elif is_call_of(node, "importorskip") and isinstance(node.args[0], ast.Constant):
                 modules.add(str(node.args[0].value).split(".")[0])
     ours = {"ContrastSynthLib", "ContrastSynth", "ContrastSynthBatch", "ContrastSynthPanel"}
-    ours |= {"host", "scans", "uptakes"} | beside
+    ours |= {"dynamic", "host", "scans", "uptakes"} | beside
     outside = modules - ours - OF_SLICER - OF_PYSIDE6 - set(sys.stdlib_module_names)
     known = importlib.metadata.packages_distributions()
     found = {name for module in outside for name in known.get(module, [module])}

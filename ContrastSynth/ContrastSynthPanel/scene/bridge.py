@@ -289,7 +289,8 @@ def voxels_of_segments(node: Node, reference_node: Node, ids: list[str]) -> tupl
     try:
         logic = slicer.vtkSlicerSegmentationsModuleLogic
         logic.ExportSegmentsToLabelmapNode(node, ids, labels, reference_node)
-        return slicer.util.arrayFromVolume(labels), world_grid(labels, mask=True)
+        grid = world_grid(labels, mask=True)  # raises where there are no voxels
+        return slicer.util.arrayFromVolume(labels), grid
     finally:
         node.GetScene().RemoveNode(labels)
 

@@ -92,6 +92,8 @@ def _add_lesions(lesions: Any, reference: Node, folder: int) -> Node:
     from ContrastSynthPanel.scene import bridge
 
     node = slicer.mrmlScene.AddNewNodeByClass(bridge.SEGMENTATION, LESIONS)
+    node.CreateDefaultDisplayNodes()
+    node.GetDisplayNode().SetVisibility2DFill(False)  # what is below is looked at
     numbers = [n for n in np.unique(lesions.array).tolist() if n]
     for n, colour in zip(numbers, LESION_COLOURS * len(numbers), strict=False):
         title = _("Lesion {number}").format(number=int(n))
