@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 python := .venv/bin/python
 
-.PHONY: help setup demo test check bench stage wheel refresh screenshots clean
+.PHONY: help setup demo test check bench stage wheel refresh screenshots tutorial panel-times clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -30,6 +30,7 @@ stage: setup ## the extension as Slicer would package it, in build/stage
 	rm -rf build/stage build/stage-build
 	.venv/bin/cmake -S . -B build/stage-build --log-level=WARNING \
 		--toolchain Testing/cmake/no-compiler.cmake -D "Slicer_DIR=$(CURDIR)/Testing/cmake"
+	.venv/bin/cmake --build build/stage-build
 	.venv/bin/cmake --install build/stage-build --prefix build/stage
 
 wheel: setup ## a wheel in dist
@@ -39,7 +40,13 @@ refresh: setup ## after a new file or method: lists of packaged files, table of 
 	$(python) tools/refresh.py
 
 screenshots: setup ## pictures of the panel's tabs, as its test host draws them, in screenshots-output
-	QT_QPA_PLATFORM=offscreen CONTRASTSYNTH_SCREENSHOTS=screenshots-output $(python) -m pytest -q --slow Testing/panel/test_screenshots.py
+	QT_QPA_PLATFORM=offscreen CONTRASTSYNTH_SCREENSHOTS=screenshots-output $(python) -m pytest -q --slow Testing/panel/test_pictures.py
+
+tutorial: setup ## go through docs/tutorial.md in the panel's test host, and draw its pictures anew
+	QT_QPA_PLATFORM=offscreen CONTRASTSYNTH_TUTORIAL=docs/pictures/tutorial $(python) -m pytest -q Testing/panel/test_tutorial.py
+
+panel-times: setup ## how long each action keeps Slicer's thread busy, as a table
+	$(python) Testing/bench/panel_times.py
 
 clean: ## remove what the commands made, .venv included
 	rm -rf .venv build dist demo-output bench-output screenshots-output .mypy_cache .pytest_cache .ruff_cache .hypothesis

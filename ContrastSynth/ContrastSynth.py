@@ -65,7 +65,7 @@ class ContrastSynthWidget(ScriptedLoadableModuleWidget):
     """What Slicer shows: the panel, made when the module is first opened."""
 
     def setup(self):
-        """Build the panel."""
+        """Build the panel, as it was before where the scene keeps that: a reload enters nothing."""
         from ContrastSynthPanel.panel import Panel
 
         ScriptedLoadableModuleWidget.setup(self)
@@ -112,13 +112,14 @@ class ContrastSynthTest(ScriptedLoadableModuleTest):
         self.delayDisplay(_("Making a virtual patient"))
         nodes = sample_data.load_brain(("pre", "post"))
         slicer.util.selectModule("ContrastSynth")
-        tab = slicer.modules.ContrastSynthWidget.panel.synthesise
-        tab.method_combo.setCurrentIndex(tab.method_combo.findData("physics_dose"))
+        panel = slicer.modules.ContrastSynthWidget.panel
+        tab, methods = panel.synthesise, panel.synthesise.form.method_combo
+        methods.setCurrentIndex(methods.findData("physics_dose"))
         wait_until(lambda: tab.run.apply_button.enabled)
         self.delayDisplay(_("Running {method}").format(method="physics_dose"))
         tab.run.apply_button.click()
         wait_until(lambda: not tab.run.running)
-        result = slicer.util.getNode(f"{nodes['pre'].GetName()} low SYNTHETIC")
+        result = panel.box.case.node("result")
         pre, post, low = (bridge.volume_from_node(n) for n in (*nodes.values(), result))
         self.assertTrue(low.grid.is_same(pre.grid))
         self.assertIn("physics_dose", low.synthetic)

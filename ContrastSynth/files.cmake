@@ -6,6 +6,7 @@ set(MODULE_SCRIPTS
   ContrastSynthBatch/run_in_slicer.py
   ContrastSynthBatch/scenes.py
   ContrastSynthPanel/__init__.py
+  ContrastSynthPanel/background.py
   ContrastSynthPanel/citations.py
   ContrastSynthPanel/dependencies.py
   ContrastSynthPanel/environment_report.py
@@ -13,22 +14,39 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/panel.py
   ContrastSynthPanel/scene/__init__.py
   ContrastSynthPanel/scene/bridge.py
+  ContrastSynthPanel/scene/case.py
   ContrastSynthPanel/scene/chart_view.py
   ContrastSynthPanel/scene/colours.py
+  ContrastSynthPanel/scene/comparison.py
+  ContrastSynthPanel/scene/cursor_curve.py
   ContrastSynthPanel/scene/difference.py
-  ContrastSynthPanel/scene/flicker.py
+  ContrastSynthPanel/scene/foregrounds.py
+  ContrastSynthPanel/scene/kinetic_case.py
+  ContrastSynthPanel/scene/kinetic_maps.py
+  ContrastSynthPanel/scene/kinetic_results.py
   ContrastSynthPanel/scene/levels.py
   ContrastSynthPanel/scene/phases.py
   ContrastSynthPanel/scene/profile_line.py
   ContrastSynthPanel/scene/profile_values.py
+  ContrastSynthPanel/scene/regions.py
+  ContrastSynthPanel/scene/relations.py
+  ContrastSynthPanel/scene/result_names.py
   ContrastSynthPanel/scene/run_results.py
   ContrastSynthPanel/scene/sample_data.py
   ContrastSynthPanel/scene/saved_state.py
   ContrastSynthPanel/scene/series_names.py
   ContrastSynthPanel/scene/slice_preview.py
+  ContrastSynthPanel/scene/stamps.py
   ContrastSynthPanel/scene/tables.py
+  ContrastSynthPanel/scene/uptake_asked.py
+  ContrastSynthPanel/scene/uptake_nodes.py
   ContrastSynthPanel/scene/uptake_results.py
+  ContrastSynthPanel/scene/uptake_sources.py
+  ContrastSynthPanel/scene/uptake_views.py
+  ContrastSynthPanel/scene/uptake_words.py
+  ContrastSynthPanel/scene/view_keeper.py
   ContrastSynthPanel/scene/views.py
+  ContrastSynthPanel/scene/views_saved_before.py
   ContrastSynthPanel/tabs/__init__.py
   ContrastSynthPanel/tabs/compare.py
   ContrastSynthPanel/tabs/inversion.py
@@ -40,25 +58,44 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/tabs/uptake.py
   ContrastSynthPanel/timings.py
   ContrastSynthPanel/widgets/__init__.py
+  ContrastSynthPanel/widgets/action.py
+  ContrastSynthPanel/widgets/align_box.py
+  ContrastSynthPanel/widgets/brain_finder.py
+  ContrastSynthPanel/widgets/case_box.py
+  ContrastSynthPanel/widgets/compare_controls.py
+  ContrastSynthPanel/widgets/csv_dialog.py
+  ContrastSynthPanel/widgets/cursor_box.py
   ContrastSynthPanel/widgets/curves.py
   ContrastSynthPanel/widgets/dependency_box.py
   ContrastSynthPanel/widgets/device_box.py
+  ContrastSynthPanel/widgets/echo.py
+  ContrastSynthPanel/widgets/flicker.py
   ContrastSynthPanel/widgets/forms.py
   ContrastSynthPanel/widgets/history_view.py
   ContrastSynthPanel/widgets/input_selectors.py
   ContrastSynthPanel/widgets/kinetics_results.py
   ContrastSynthPanel/widgets/lesion_table.py
+  ContrastSynthPanel/widgets/manners.py
+  ContrastSynthPanel/widgets/map_box.py
   ContrastSynthPanel/widgets/message.py
+  ContrastSynthPanel/widgets/method_form.py
   ContrastSynthPanel/widgets/method_list.py
-  ContrastSynthPanel/widgets/node_selectors.py
+  ContrastSynthPanel/widgets/node_selector.py
   ContrastSynthPanel/widgets/notice.py
+  ContrastSynthPanel/widgets/output_box.py
   ContrastSynthPanel/widgets/parameter_widgets.py
   ContrastSynthPanel/widgets/phase_box.py
+  ContrastSynthPanel/widgets/preview_box.py
+  ContrastSynthPanel/widgets/profile_results.py
   ContrastSynthPanel/widgets/run_section.py
   ContrastSynthPanel/widgets/seed_box.py
+  ContrastSynthPanel/widgets/slots.py
   ContrastSynthPanel/widgets/tab_buttons.py
+  ContrastSynthPanel/widgets/uptake_display.py
+  ContrastSynthPanel/widgets/uptake_form.py
   ContrastSynthPanel/widgets/value_table.py
   ContrastSynthPanel/widgets/weights_box.py
+  ContrastSynthPanel/widgets/work_box.py
   )
 set(MODULE_RESOURCES
   Resources/Icons/ContrastSynth.png

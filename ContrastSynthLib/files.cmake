@@ -7,15 +7,20 @@ set(LIBRARY_SCRIPTS
   analysis/enhancement.py
   analysis/evaluation.py
   analysis/evaluation_rows.py
+  analysis/kinetic_maps.py
+  analysis/kinetic_rows.py
   analysis/kinetics.py
   analysis/kinetics_report.py
   analysis/measures.py
   analysis/profiles.py
+  analysis/regions.py
   analysis/uptake.py
   cli.py
   commands/__init__.py
+  commands/brains.py
   commands/choices.py
   commands/histories.py
+  commands/kinetics.py
   commands/measures.py
   commands/parser.py
   commands/phantoms.py
@@ -48,6 +53,7 @@ set(LIBRARY_SCRIPTS
   files/headers/nifti.py
   files/headers/nrrd.py
   files/images.py
+  files/labels.py
   files/locks.py
   files/replacing.py
   files/selection.py
@@ -122,6 +128,7 @@ set(LIBRARY_SCRIPTS
   phantom/breast/space.py
   phantom/corruption.py
   phantom/images.py
+  phantom/marks.py
   phantom/sample.py
   phantom/tissue.py
   physics/__init__.py
@@ -137,6 +144,7 @@ set(LIBRARY_SCRIPTS
   plots/kinetics.py
   preprocessing/__init__.py
   preprocessing/alignment.py
+  preprocessing/brain_mask.py
   preprocessing/denoising.py
   preprocessing/foreground.py
   preprocessing/input_checks.py
@@ -173,7 +181,9 @@ set(LIBRARY_SCRIPTS
   running/inputs.py
   running/jobs.py
   running/memory.py
+  running/once.py
   running/outputs.py
+  running/phases.py
   running/preview.py
   running/provenance.py
   running/request.py
@@ -189,4 +199,29 @@ set(LIBRARY_SCRIPTS
   )
 set(LIBRARY_RESOURCES
   py.typed
+  )
+set(SHARED_RESOURCES
+  Citations.json
+  ContrastSynth.svg
+  DemoPage.html
+  Timings.json
+  Weights.json
+  weights/h2l/LICENSE
+  weights/h2l/metadata.json
+  weights/h2l/model.safetensors
+  weights/l2h/LICENSE
+  weights/l2h/metadata.json
+  weights/l2h/model.safetensors
+  weights/ph2l/LICENSE
+  weights/ph2l/metadata.json
+  weights/ph2l/model.safetensors
+  weights/pl2h/LICENSE
+  weights/pl2h/metadata.json
+  weights/pl2h/model.safetensors
+  weights/sphere/LICENSE
+  weights/sphere/metadata.json
+  weights/sphere/model.safetensors
+  weights/sphere_art/LICENSE
+  weights/sphere_art/metadata.json
+  weights/sphere_art/model.safetensors
   )

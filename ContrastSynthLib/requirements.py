@@ -13,9 +13,11 @@ REQUIREMENTS = {
     "torch": ("torch>=2.4",),
     "networks": ("torch>=2.4", "monai>=1.4", "safetensors>=0.4"),
     "plot": ("matplotlib>=3.9",),
+    "brain_mask": ("torch>=2.4", "deepbet>=1.0.2", "nibabel>=5.2"),
     "cluster": ("distributed>=2024.8",),
 }
-"""Groups of packages: for some scans and measures, tensors, networks, plots, parallel batches."""
+"""Groups of packages: for some scans and measures, tensors, networks, plots, a mask of the brain,
+parallel batches."""
 DISTRIBUTIONS = {"skimage": "scikit-image"}
 """Module name to package name, where the two differ."""
 

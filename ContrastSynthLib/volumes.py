@@ -47,7 +47,7 @@ class Volume:
 
     def sha256(self) -> str:
         """Return the SHA-256 of voxels and grid: the same however the scan was stored."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.array).tobytes())
+        digest = hashlib.sha256(np.ascontiguousarray(self.array).ravel().data)
         # Adding zero makes one zero of 0 and -0, which differ in their bytes.
         digest.update((np.round(self.grid.index_to_lps, 6) + 0.0).tobytes())
         return digest.hexdigest()

@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "ContrastSynthLib"
 MODULE = ROOT / "ContrastSynth"
+RESOURCES = ROOT / "Resources"
 README = ROOT / "README.md"
 BEGIN = "<!-- methods: made by make refresh from the declarations -->"
 END = "<!-- end of methods -->"
@@ -34,13 +35,18 @@ def packaged_files(folder: Path) -> list[str]:
     )
 
 
-def as_cmake(prefix: str, files: Iterable[str]) -> str:
-    """Return two lists, ``<prefix>_SCRIPTS`` and ``<prefix>_RESOURCES``, in CMake's words."""
-    listed = list(files)
+def as_cmake(prefix: str, files: Iterable[str], shared: Iterable[str] = ()) -> str:
+    """Return two lists, ``<prefix>_SCRIPTS`` and ``<prefix>_RESOURCES``, in CMake's words.
+
+    ``shared`` are files of another folder: a third list, ``SHARED_RESOURCES``.
+    """
+    listed, beside = list(files), list(shared)
     scripts = [name for name in listed if name.endswith(".py")]
     others = [name for name in listed if not name.endswith(".py")]
     lines = ["# Made by tools/refresh.py (make refresh). Do not edit."]
-    for variable, names in ((f"{prefix}_SCRIPTS", scripts), (f"{prefix}_RESOURCES", others)):
+    lists = [(f"{prefix}_SCRIPTS", scripts), (f"{prefix}_RESOURCES", others)]
+    lists += [("SHARED_RESOURCES", beside)] if beside else []
+    for variable, names in lists:
         lines += [f"set({variable}", *(f"  {name}" for name in names), "  )"]
     return "\n".join(lines) + "\n"
 
@@ -61,7 +67,9 @@ def wanted() -> Mapping[Path, str]:
     from ContrastSynthLib.registry.describe import methods_as_markdown
 
     return {
-        LIBRARY / "files.cmake": as_cmake("LIBRARY", packaged_files(LIBRARY)),
+        LIBRARY / "files.cmake": as_cmake(
+            "LIBRARY", packaged_files(LIBRARY), packaged_files(RESOURCES)
+        ),
         MODULE / "files.cmake": as_cmake("MODULE", packaged_files(MODULE)),
         README: between_marks(
             README.read_text(encoding="utf-8"), methods_as_markdown(METHODS.values())

@@ -15,8 +15,8 @@ from ContrastSynthPanel.scene import bridge, run_results
 from ContrastSynthLib import cli
 from ContrastSynthLib.commands.parser import build_parser
 from ContrastSynthLib.errors import ContrastSynthError, RequestError
-from ContrastSynthLib.files.images import read_mask, read_volume
-from ContrastSynthLib.files.series import holds_series, read_series
+from ContrastSynthLib.files.images import read_mask
+from ContrastSynthLib.files.series import holds_series, read_one, read_series
 from ContrastSynthLib.registry import MASK_ROLE, find_method
 from ContrastSynthLib.running.batch import CASE, RECORD, case_inputs, read_cases, read_record
 
@@ -78,7 +78,7 @@ def fill(scene, case: str, method_key: str, inputs: dict, results: Path) -> None
         added = [_add_input(scene, f"{case} {role}", role, path) for path in paths]
         nodes[role] = added[0]
     reference = bridge.volume_of_sequence(nodes[method.reference])
-    added = run_results.add_result(scene, results, reference)
+    added = run_results.add_result(scene, results, reference, nodes)
     # PythonSlicer may come without the Segmentations module; the map itself is there then.
     if hasattr(slicer, "vtkSlicerSegmentationsModuleLogic"):
         run_results.add_uptake_mask(added, reference)
@@ -93,7 +93,7 @@ def _add_input(scene, name: str, role: str, path: Path):
     if holds_series(path):
         return bridge.sequence_from_series(scene, read_series(path), name)
     node = scene.AddNewNodeByClass(bridge.VOLUME, scene.GenerateUniqueName(name))
-    volume = (read_mask if role == MASK_ROLE else read_volume)(path)
+    volume = (read_mask if role == MASK_ROLE else read_one)(path)
     bridge.fill_node(node, volume, volume.grid.index_to_ras, None)
     node.CreateDefaultDisplayNodes()
     return node

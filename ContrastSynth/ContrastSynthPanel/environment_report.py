@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 
 import ContrastSynthLib
 from ContrastSynthPanel.job import find_python, worker_environment
+from ContrastSynthPanel.widgets.slots import connect, every
 
 POLL_MS = 100
 PATIENCE_S = 120
@@ -30,10 +31,8 @@ class EnvironmentReport:
             "For a bug report: puts the versions of Slicer and of what computes, and the devices, "
             "on the clipboard. No names, no paths, nothing of the scans."
         )
-        self.button.connect("clicked(bool)", self._start)
-        self._timer = qt.QTimer()
-        self._timer.setInterval(POLL_MS)
-        self._timer.connect("timeout()", self._poll)
+        connect(self.button, "clicked(bool)", self._start)
+        self._timer = every(POLL_MS, self._poll)
 
     def close(self) -> None:
         """End it, without a word."""

@@ -81,6 +81,7 @@ class Job:
         self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
         self.results = self.folder / "results"
         self.over = False
+        self.held = False  # set while the last event is handled: whoever did closes the job
         self._python, self._worker = python, worker
         self._process: subprocess.Popen[bytes] | None = None
         self._threads: list[threading.Thread] = []
@@ -130,7 +131,8 @@ class Job:
     def poll(self, handle: Callable[[Event], None]) -> bool:
         """Hand on what happened since the last call, at once; True while there is more to come.
 
-        The final event comes once and last. When it was handled, well or not, the job is closed.
+        The final event comes once and last. When it was handled, well or not, the job is closed,
+        unless its handler holds it.
         """
         if not self.running:
             return False
@@ -150,7 +152,8 @@ class Job:
             try:
                 handle(event)
             finally:
-                self.close()
+                if not self.held:
+                    self.close()
         return self.running
 
     def cancel(self) -> None:
@@ -285,6 +288,8 @@ def run_arguments(request: Request, results: Path) -> list[str]:
     by_network = weights.items() if isinstance(weights, Mapping) else ()
     given += [f"--weights={network}={wanted}" for network, wanted in by_network]
     given += [f"--weights={weights}"] if isinstance(weights, str) else []
+    phases = ",".join(map(str, request.phases))
+    given += [f"--phases={phases}"] if phases else []
     given += [f"--seed={request.seed}"] if request.seed is not None else []
     chosen = {name: getattr(request, name) for name in ("preset", "align", "device")}
     return given + [f"--{name}={value}" for name, value in chosen.items() if value]

@@ -1,18 +1,23 @@
 """What a run is expected to take, and what the last runs took, which Slicer's settings keep."""
 
+from __future__ import annotations
+
 import json
+from typing import Any
 
 import qt
 from slicer.i18n import tr as _
 
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.registry import Method
 from ContrastSynthLib.running.estimate import estimate, remembered
 from ContrastSynthPanel.scene import bridge
 
+Node = Any  # of MRML
 SETTING = "ContrastSynth/Timings"  # users' settings hold this name: it is never changed
 
 
-def expected(method, values, reference, device: str) -> str:
+def expected(method: Method, values: Any, reference: Node, device: str) -> str:
     """Return how long a run with this reference node takes, as far as it is known."""
     try:
         voxels = voxels_of(reference)
@@ -38,7 +43,7 @@ def expected(method, values, reference, device: str) -> str:
     return _("A run takes about {parts} ({where}).").format(parts=parts, where=where)
 
 
-def remember(method, provenance: dict) -> None:
+def remember(method: Method, provenance: dict) -> None:
     """Keep how long a run took, from its provenance."""
     try:
         kept = remembered(known_timings(), method, provenance)
@@ -56,7 +61,7 @@ def known_timings() -> list:
         return []
 
 
-def voxels_of(node) -> int:
+def voxels_of(node: Node) -> int:
     """Return how many voxels a volume, or the first of a series, has. Raises RequestError."""
     columns, rows, slices = bridge.world_grid(bridge.volume_of_sequence(node)).size
     return columns * rows * slices

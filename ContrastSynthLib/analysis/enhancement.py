@@ -27,8 +27,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import find_objects, generate_binary_structure, label
 
+from ContrastSynthLib.analysis.regions import (
+    DEFAULT_MINIMUM_VOLUME_MM3,
+    Box,
+    check_limits,
+    connected,
+    places_of,
+)
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
@@ -36,8 +42,6 @@ from ContrastSynthLib.volumes import BoolArray
 
 SCHEMA_VERSION = 1
 
-# Without these limits, the uptake of real scans has thousands of regions of a few voxels.
-DEFAULT_MINIMUM_VOLUME_MM3 = 30.0
 DEFAULT_MINIMUM_OVERLAP = 0.1
 
 NONE, FOUND, MISSED, INVENTED, LOST_PART, ADDED_PART = range(6)
@@ -45,12 +49,6 @@ NONE, FOUND, MISSED, INVENTED, LOST_PART, ADDED_PART = range(6)
 
 KINDS = {FOUND: "found", MISSED: "missed", INVENTED: "invented"}
 """Values of the map that are lesions, with their names in the table."""
-
-CONNECTIVITIES = {6: 1, 18: 2, 26: 3}
-"""Number of neighbours of a voxel (with a common face, edge, corner) to scipy's connectivity."""
-
-# Tolerance for spacings stored in single precision: 30 voxels of 0.9 mm3 must be 27 mm3.
-ROUNDING_VOXELS = 1e-3
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,7 @@ class _Region:
     """A region: its value in the map, its box, its voxels within the box, and its overlap."""
 
     value: int
-    box: tuple[slice, ...]
+    box: Box
     voxels: BoolArray
     overlap: float
 
@@ -198,15 +196,11 @@ def _regions(
     connectivity: int,
 ) -> list[_Region]:
     """Return the regions of ``agent`` that are large enough, by their overlap with ``other``."""
-    labels, count = label(agent, generate_binary_structure(3, CONNECTIVITIES[connectivity]))
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
     regions = []
-    for number, box in enumerate(find_objects(labels), start=1):
-        if sizes[number] >= minimum_voxels - ROUNDING_VOXELS:
-            voxels = labels[box] == number
-            overlap = float(other[box][voxels].mean())
-            value = matched if overlap >= minimum_overlap else unmatched
-            regions.append(_Region(value, box, voxels, overlap))
+    for box, voxels in connected(agent, minimum_voxels, connectivity)[0]:
+        overlap = float(other[box][voxels].mean())
+        value = matched if overlap >= minimum_overlap else unmatched
+        regions.append(_Region(value, box, voxels, overlap))
     return regions
 
 
@@ -215,10 +209,7 @@ def _lesion(
 ) -> Lesion:
     box, voxels = region.box, region.voxels
     error = made[box][voxels].astype(np.float64) - real[box][voxels]
-    places_kji = np.argwhere(voxels) + [axis.start for axis in box]
-    centre_kji = places_kji.mean(axis=0)
-    away_mm = np.linalg.norm((places_kji - centre_kji) * grid.spacing_mm[::-1], axis=1)
-    nearest_kji = places_kji[away_mm.argmin()]
+    centre, inside = places_of(box, voxels, grid)
     k, j, i = ((int(axis.start), int(axis.stop)) for axis in box)
     return Lesion(
         id=number,
@@ -226,15 +217,10 @@ def _lesion(
         volume_ml=int(voxels.sum()) * grid.voxel_volume_ml,
         overlap=region.overlap,
         mean_error=float(error.mean()),
-        centre_ras_mm=_ras_mm(grid, centre_kji),
-        inside_ras_mm=_ras_mm(grid, nearest_kji),
+        centre_ras_mm=centre,
+        inside_ras_mm=inside,
         bounds_kji=(k, j, i),
     )
-
-
-def _ras_mm(grid: Grid, place_kji: NDArray[Any]) -> tuple[float, float, float]:
-    right, anterior, superior = grid.ras_from_index(place_kji).tolist()
-    return right, anterior, superior
 
 
 def _check(
@@ -244,20 +230,12 @@ def _check(
         raise RequestError(
             f"The threshold of enhancement is {threshold:g}. It must be above 0, for example 0.1."
         )
-    if not (math.isfinite(minimum_volume_mm3) and minimum_volume_mm3 >= 0):
-        raise RequestError(
-            f"The minimum volume of a lesion is {minimum_volume_mm3:g} mm3. It must be 0 or more, "
-            f"for example {DEFAULT_MINIMUM_VOLUME_MM3:g}."
-        )
     if not 0 < minimum_overlap <= 1:
         raise RequestError(
             f"The minimum overlap is {minimum_overlap:g}. It must be a share above 0 and up to 1, "
             f"for example {DEFAULT_MINIMUM_OVERLAP:g}."
         )
-    if connectivity not in CONNECTIVITIES:
-        raise RequestError(
-            f"A connectivity of {connectivity} neighbours is not possible: give 6, 18 or 26."
-        )
+    check_limits(minimum_volume_mm3, connectivity)
 
 
 def _on_grid(

@@ -13,22 +13,31 @@ from typing import Any
 
 import numpy as np
 
-from ContrastSynthLib.analysis.enhancement import EnhancementReport
+from ContrastSynthLib.analysis.enhancement import EnhancementReport, missed_and_invented
 from ContrastSynthLib.analysis.measures import compare_enhancement, measure_contrast, measure_region
-from ContrastSynthLib.analysis.uptake import UptakeResult, uptake
+from ContrastSynthLib.analysis.regions import DEFAULT_MINIMUM_VOLUME_MM3
+from ContrastSynthLib.analysis.uptake import UptakeResult, difference_of, uptake
 from ContrastSynthLib.errors import RequestError, unknown_name
 from ContrastSynthLib.metrics import mae, nps, psnr
 from ContrastSynthLib.physics.constants import ROBUST_MAXIMUM_PERCENTILE, UPTAKE_THRESHOLD
 from ContrastSynthLib.preprocessing.alignment import align
+from ContrastSynthLib.preprocessing.foreground import Foreground, looks_stripped
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume, check_same_grid
 
 SCHEMA_VERSION = 1
 
 NORMALISATIONS = {
-    "median": "median of the brain: each volume divided by its own and clipped at 0",
+    "median": "median of the {region}: each volume divided by its own and clipped at 0",
     "none": "as in the files",
 }
-"""Normalisations by name, with the resulting unit of intensities and errors."""
+"""Normalisations by name, with the resulting unit of intensities and errors in a ``region``."""
+
+BRAIN, ABOVE_ZERO = "brain", "voxels above 0"
+"""What the default region is called: in scans of a whole head it is no brain."""
+NOT_A_BRAIN = (
+    "The scans do not look like a skull-stripped brain: all voxels above 0 were measured, with "
+    "fat, bone and air. In a head have the brain found (--mask auto)."
+)
 
 # Where the synthetic volume is 0 and the real one is not, voxels are outside of the default brain.
 # A note is added when they are more than this share.
@@ -54,7 +63,7 @@ def evaluate(
     pre: Volume | None = None,
     post: Volume | None = None,
     mask: Volume | BoolArray | None = None,
-    brain: Volume | BoolArray | None = None,
+    brain: Volume | BoolArray | Foreground | None = None,
     normalise: str = "median",
     threshold: float = UPTAKE_THRESHOLD,
     convention: str = "real_scans",
@@ -64,7 +73,8 @@ def evaluate(
 
     Regions are the brain, the uptake (when ``pre`` and ``post`` are given) and ``mask`` (when
     given). ``brain`` defaults to the voxels above 0 in pre and post, or else in reference and
-    synthetic: right for skull-stripped scans, a guess for whole heads. The data range is the 99.9th
+    synthetic: right for skull-stripped scans. In whole heads it is no brain, and the report calls
+    it "voxels above 0"; ``brain_of`` of preprocessing finds the brain. The data range is the 99.9th
     percentile, in the brain, of the reference, or of pre when it is given and ``normalise`` is
     "median". ``noise`` is the radial noise power spectrum of the residual.
 
@@ -77,15 +87,15 @@ def evaluate(
     post.
     """
     _check(normalise, reference=reference, synthetic=synthetic, pre=pre, post=post)
-    inside, brain_from, notes = _brain(brain, reference, synthetic, pre, post)
+    inside, brain_from, region, notes = _brain(brain, reference, synthetic, pre, post)
     lesions = None
     if pre is not None and post is not None:  # first, while little else is held in memory
         progress(0.0, "Looking for missed and invented enhancement")
         lesions = enhancement_of(
             reference, synthetic, pre=pre, post=post, brain=inside, threshold=threshold
         )
-    images = _pair(reference, synthetic, pre, inside, normalise)
-    progress(0.3, "Measuring in the brain")
+    images = _pair(reference, synthetic, pre, inside, region, normalise)
+    progress(0.3, f"Measuring in the {region}")
     regions = {"brain": _measured(images, inside)}
     spectrum = nps(
         images.synthetic - images.reference, spacing_mm=reference.grid.spacing_mm, mask=inside
@@ -93,10 +103,11 @@ def evaluate(
     report: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "normalisation": normalise,
-        "unit": NORMALISATIONS[normalise],
+        "unit": NORMALISATIONS[normalise].format(region=region),
         "data_range": images.data_range,
         "data_range_from": images.data_range_from,
         "brain_from": brain_from,
+        "brain_is": region,
         "regions": regions,
         "noise": spectrum.as_dict(),
     }
@@ -118,18 +129,35 @@ def enhancement_of(
     *,
     pre: Volume,
     post: Volume,
-    brain: BoolArray | None = None,
+    brain: BoolArray | Foreground | None = None,
     threshold: float = UPTAKE_THRESHOLD,
+    convention: str | None = None,
+    minimum_volume_mm3: float = DEFAULT_MINIMUM_VOLUME_MM3,
 ) -> EnhancementReport:
-    """Return missed and invented enhancement, in medians of the brain, with its map (k, j, i).
+    """Return missed and invented enhancement, with its map (k, j, i).
 
-    ``brain`` defaults to that of :func:`evaluate`. ``threshold`` is a share of the pre scan's
-    99.9th percentile in the brain, as in the uptake convention ``real_scans``.
+    ``brain`` defaults to that of :func:`evaluate`. Intensities are in medians of the brain, and
+    ``threshold`` is a share of the pre scan's 99.9th percentile in the brain. With a
+    ``convention`` of :func:`uptake` both differences are its own, in the unit of its threshold:
+    then found and missed lesions together are the uptake of the scans.
     """
     brain = _brain(brain, reference, synthetic, pre, post)[0]
+    of_pre = is_pre(reference, pre)
+    if convention is not None:
+        real, made = (
+            difference_of(*((one, post) if of_pre else (pre, one)), brain, convention)
+            for one in (reference, synthetic)
+        )
+        return missed_and_invented(
+            real,
+            made,
+            brain,
+            reference.grid,
+            threshold=threshold,
+            minimum_volume_mm3=minimum_volume_mm3,
+        )
     scans = [_comparable(v, brain, "median", "scan") for v in (reference, synthetic, pre, post)]
     real, made, before, after = scans
-    of_pre = is_pre(reference, pre)
     return compare_enhancement(
         real,
         made,
@@ -138,6 +166,7 @@ def enhancement_of(
         brain=brain,
         grid=reference.grid,
         threshold=threshold * float(np.percentile(before[brain], ROBUST_MAXIMUM_PERCENTILE)),
+        minimum_volume_mm3=minimum_volume_mm3,
     )
 
 
@@ -203,15 +232,18 @@ def _check(normalise: str, **volumes: Volume | None) -> None:
 
 
 def _brain(
-    brain: Volume | BoolArray | None,
+    brain: Volume | BoolArray | Foreground | None,
     reference: Volume,
     synthetic: Volume,
     pre: Volume | None,
     post: Volume | None,
-) -> tuple[BoolArray, str, list[str]]:
-    """Return the brain, its source, and notes about it."""
+) -> tuple[BoolArray, str, str, list[str]]:
+    """Return the brain, its source, what it is called, and notes about it."""
+    if isinstance(brain, Foreground):
+        found_by = "found in '{scan}' by {package} {version}".format_map(brain.found_by)
+        return _region(brain.mask, "brain mask", reference), found_by, BRAIN, [brain.message or ""]
     if brain is not None:
-        return _region(brain, "brain mask", reference), "given", []
+        return _region(brain, "brain mask", reference), "given", BRAIN, []
     if pre is not None and post is not None:
         inside, source = (pre.array > 0) & (post.array > 0), "voxels above 0 in pre and post"
     else:
@@ -226,7 +258,10 @@ def _brain(
             f"{left_out:.1%} of the voxels above 0 in the reference are outside of the estimated "
             "brain and were not measured. Give a brain mask to measure them."
         )
-    return inside, source, notes
+    scans = (reference, synthetic) if pre is None or post is None else (pre, post)
+    if looks_stripped(inside, scans):
+        return inside, source, BRAIN, notes
+    return inside, source, ABOVE_ZERO, [*notes, NOT_A_BRAIN]
 
 
 def _region(region: Volume | BoolArray, name: str, reference: Volume) -> BoolArray:
@@ -245,7 +280,12 @@ def _region(region: Volume | BoolArray, name: str, reference: Volume) -> BoolArr
 
 
 def _pair(
-    reference: Volume, synthetic: Volume, pre: Volume | None, inside: BoolArray, normalise: str
+    reference: Volume,
+    synthetic: Volume,
+    pre: Volume | None,
+    inside: BoolArray,
+    region: str,
+    normalise: str,
 ) -> _Pair:
     real = _comparable(reference, inside, normalise, "reference")
     made = _comparable(synthetic, inside, normalise, "synthetic volume")
@@ -257,7 +297,7 @@ def _pair(
         synthetic=made,
         brain=inside,
         data_range=float(np.percentile(spanned[inside], ROBUST_MAXIMUM_PERCENTILE)),
-        data_range_from=f"{ROBUST_MAXIMUM_PERCENTILE}th percentile of the {name} in the brain",
+        data_range_from=f"{ROBUST_MAXIMUM_PERCENTILE}th percentile of the {name} in the {region}",
         voxel_ml=reference.grid.voxel_volume_ml,
     )
 
@@ -268,7 +308,7 @@ def _comparable(volume: Volume, inside: BoolArray, normalise: str, name: str) ->
     median = float(np.median(volume.array[inside]))
     if not median > 0:
         raise RequestError(
-            f"The median of the {name} inside the brain is {median:g}, so it cannot be "
+            f"The median of the {name} in the region is {median:g}, so it cannot be "
             "normalised by it. Check that it is an image of the head, or compare the values as "
             "they are (normalisation 'none')."
         )

@@ -69,7 +69,7 @@ ENHANCEMENT = {
     "threshold": Meaning("Threshold", IMAGES, "", "Differences above it are enhancement."),
 }
 UPTAKE = {
-    "share_of_brain": Meaning("Share of brain", about="Size of the uptake."),
+    "share_of_brain": Meaning("Share", about="Size of the uptake, as a share of the region."),
     "threshold": Meaning("Threshold", about="As a share of the convention's reference level."),
 }
 SCALE = {
@@ -119,7 +119,8 @@ def measured_by(report: Mapping[str, Any]) -> str:
     """Return, as sentences, the settings that all numbers of a report depend on."""
     return (
         f"Intensities: {report['unit']}. Data range: {report['data_range']:.4g}, the "
-        f"{report['data_range_from']}. Brain: {report['brain_from']}."
+        f"{report['data_range_from']}. "
+        f"{str(report.get('brain_is', 'brain')).capitalize()}: {report['brain_from']}."
     )
 
 
@@ -137,7 +138,9 @@ def _groups(
 ) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Meaning]]]:
     """Yield title, numbers and their descriptions for each part of a report."""
     regions = report["regions"]
-    titles = {"brain": "Brain", "mask": "Mask", "uptake": "Uptake"}
+    # In a whole head it is no brain; reports of older versions do not say so.
+    brain = str(report.get("brain_is", "brain")).capitalize()
+    titles = {"brain": brain, "mask": "Mask", "uptake": "Uptake"}
     for key, title in titles.items():
         if key in regions:
             yield title, regions[key], IN_A_REGION

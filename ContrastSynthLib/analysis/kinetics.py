@@ -219,7 +219,7 @@ def measure_curve(
     )
 
 
-def kinetic_maps(
+def measure_voxels(
     values: ArrayLike, timing: Timing, minimum_enhancement: float = MINIMUM_OF_VOXEL
 ) -> dict[str, NDArray[Any]]:
     """Return the measures of every voxel of signals (n, ...), as maps of shape (...).

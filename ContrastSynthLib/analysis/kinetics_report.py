@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,8 +17,8 @@ from ContrastSynthLib.analysis.kinetics import (
     TYPES,
     KineticCurve,
     curves_in,
-    kinetic_maps,
     measure_curve,
+    measure_voxels,
 )
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.volumes import FloatArray, Volume, check_same_grid, checked_times, times_of
@@ -158,6 +158,27 @@ def kinetics_report(
     return report
 
 
+def kinetics_reports(
+    series: Sequence[Volume],
+    times_s: Sequence[float] | None,
+    regions: Mapping[str, Volume],
+    compare: Sequence[Volume] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Return the report of :func:`kinetics_report` for each of several masks, by their names.
+
+    Raises RequestError, with the name where there are several, as that function does.
+    """
+    found = {}
+    for name, mask in regions.items():
+        try:
+            found[name] = kinetics_report(series, times_s, mask, compare)
+        except RequestError as error:
+            if len(regions) == 1:
+                raise
+            raise RequestError(f"'{name}': {error}") from None
+    return found
+
+
 def _compared(
     curve: KineticCurve, real: FloatArray, synthetic: FloatArray, frames: list[int]
 ) -> dict[str, Any]:
@@ -197,7 +218,7 @@ def _voxel_summary(voxels: FloatArray, curve: KineticCurve) -> dict[str, Any] | 
     """Return the medians of the measures over the mask, and the share of each type."""
     if curve.timing is None:
         return None
-    maps = kinetic_maps(voxels, curve.timing)
+    maps = measure_voxels(voxels, curve.timing)
     types = maps.pop("type")
     return {
         "minimum_enhancement": MINIMUM_OF_VOXEL,
@@ -213,7 +234,7 @@ def _by_voxel(real: FloatArray, synthetic: FloatArray, curve: KineticCurve) -> d
     """Return the voxelwise agreement of delayed change and type; None without agent."""
     if curve.timing is None or curve.delayed_change is None:
         return {"delayed_change_by_voxel": None, "type_kappa_by_voxel": None}
-    first, second = (kinetic_maps(values, curve.timing) for values in (real, synthetic))
+    first, second = (measure_voxels(values, curve.timing) for values in (real, synthetic))
     agreement = bland_altman(first["delayed_change"], second["delayed_change"])
     kappa = cohens_kappa(first["type"], second["type"])
     return {

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ContrastSynthLib.analysis.enhancement import EnhancementReport, missed_and_invented
+from ContrastSynthLib.analysis.regions import DEFAULT_MINIMUM_VOLUME_MM3
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.metrics import (
     cfs,
@@ -102,6 +103,7 @@ def compare_enhancement(
     brain: BoolArray,
     grid: Grid,
     threshold: float,
+    minimum_volume_mm3: float = DEFAULT_MINIMUM_VOLUME_MM3,
 ) -> EnhancementReport:
     """Return missed and invented enhancement of the synthetic image ``made``.
 
@@ -111,5 +113,10 @@ def compare_enhancement(
     """
     sign = -1.0 if real_is_pre else 1.0
     return missed_and_invented(
-        sign * (real - other), sign * (made - other), brain, grid, threshold=threshold
+        sign * (real - other),
+        sign * (made - other),
+        brain,
+        grid,
+        threshold=threshold,
+        minimum_volume_mm3=minimum_volume_mm3,
     )

@@ -7,7 +7,7 @@ way is a named convention, which is part of the result.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import expit
@@ -122,16 +122,12 @@ def uptake(
         if reference_level not in REFERENCE_LEVELS:
             raise unknown_name("reference level", reference_level, REFERENCE_LEVELS)
         convention = REFERENCE_LEVELS[reference_level]
-    if convention not in CONVENTIONS:
-        raise unknown_name("uptake convention", convention, CONVENTIONS)
     if not (np.isfinite(threshold) and threshold > 0):
         raise RequestError(
             f"The uptake threshold is {threshold:g}. It must be above 0, for example 0.1."
         )
-    check_same_grid({"pre": pre, "post": post})
-    inside = _brain_of(brain, pre)
-    chosen = CONVENTIONS[convention]
-    difference = np.where(inside, chosen.difference(pre.array, post.array, inside), np.float32(0))
+    difference = difference_of(pre, post, brain, convention)
+    inside = np.asarray(brain, dtype=bool)
     binary = difference > np.float32(threshold)
     return UptakeResult(
         binary=binary,
@@ -139,9 +135,38 @@ def uptake(
         difference=difference,
         threshold=float(threshold),
         convention=convention,
-        reference_level=chosen.reference_level,
+        reference_level=CONVENTIONS[convention].reference_level,
         volume_ml=float(binary.sum()) * pre.grid.voxel_volume_ml,
         share_of_brain=float(binary.sum() / inside.sum()),
+    )
+
+
+def difference_of(pre: Volume, post: Volume, brain: BoolArray, convention: str) -> FloatArray:
+    """Return post - pre in the unit of a key of CONVENTIONS, 0 outside of the brain, (k, j, i).
+
+    Raises RequestError as :func:`uptake` does.
+    """
+    if convention not in CONVENTIONS:
+        raise unknown_name("uptake convention", convention, CONVENTIONS)
+    check_same_grid({"pre": pre, "post": post})
+    inside = _brain_of(brain, pre)
+    difference = CONVENTIONS[convention].difference(pre.array, post.array, inside)
+    return np.where(inside, difference, np.float32(0))
+
+
+def limited_to(found: UptakeResult, kept: BoolArray) -> UptakeResult:
+    """Return an uptake of which only the voxels of ``kept`` count, such as large regions.
+
+    The soft mask is below 0.5 in the others.
+    """
+    binary = found.binary & kept
+    share = float(binary.sum()) / max(int(found.binary.sum()), 1)
+    return replace(
+        found,
+        binary=binary,
+        soft=np.where(binary, found.soft, np.minimum(found.soft, BELOW_HALF)),
+        volume_ml=found.volume_ml * share,
+        share_of_brain=found.share_of_brain * share,
     )
 
 

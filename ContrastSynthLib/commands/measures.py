@@ -1,4 +1,4 @@
-"""The commands that measure volumes: ``evaluate``, ``uptake``, ``profile`` and ``kinetics``."""
+"""The commands that measure volumes: ``evaluate``, ``uptake`` and ``profile``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ContrastSynthLib.commands.printing import print_json, print_nested, print_warnings
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.dicom.segmentation import fitted
@@ -17,11 +15,12 @@ from ContrastSynthLib.files.images import (
     SYNTHETIC_KEY,
     file_suffix,
     read_mask,
-    read_volume,
     write_volume,
 )
 from ContrastSynthLib.files.replacing import PNG_MARK, refuse_to_replace
 from ContrastSynthLib.files.selection import split_selection
+from ContrastSynthLib.files.series import read_one
+from ContrastSynthLib.registry.volumes import AUTO_MASK, MASK_ROLE
 from ContrastSynthLib.running.jobs import JsonLines, progress_for
 from ContrastSynthLib.running.memory import EVALUATION_BYTES_PER_VOXEL, refuse_too_large
 from ContrastSynthLib.volumes import Volume
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 MAP_MARK = "map of missed and invented enhancement by ContrastSynth, for research only"
 UPTAKE_MARK = "uptake mask by ContrastSynth, for research only"
-KINETIC_MARK = "kinetic map by ContrastSynth, for research only"
 INPUTS = ("reference", "synthetic", "pre", "post", "mask", "series", "compare", "volume")
 """Options that name files which a command reads."""
 
@@ -43,7 +41,7 @@ def inputs_in(options: Namespace) -> dict[str, list[str]]:
     listed = {
         name: [value] if isinstance(value, str) else list(value)
         for name, value in given.items()
-        if value
+        if value and not (name == MASK_ROLE and value == AUTO_MASK)
     }
     return {name: [str(split_selection(v)[0]) for v in values] for name, values in listed.items()}
 
@@ -52,32 +50,32 @@ def evaluate(options: Namespace, lines: JsonLines | None) -> None:
     """Print the metrics of a synthetic volume; with ``--map`` write a map of the enhancement."""
     from ContrastSynthLib.analysis.evaluation import enhancement_of, onto_reference
     from ContrastSynthLib.analysis.evaluation import evaluate as measure
+    from ContrastSynthLib.phantom.marks import is_virtual_patient
+    from ContrastSynthLib.preprocessing.brain_mask import brain_of
 
     progress = progress_for(options.progress, lines)
+    find = _finds_brain(options)
     if options.map:
         refuse_to_replace([options.map], MAP_MARK, inputs_in(options))
     progress(0.0, "Reading")
-    roles = ("reference", "synthetic", "pre", "post", "mask")
-    given = {role: path for role in roles if (path := getattr(options, role))}
-    read = {role: _read(role, path) for role, path in given.items()}
-    read = {role: fitted(volume, read["reference"].grid) for role, volume in read.items()}
-    size = read["reference"].grid.size
-    refuse_too_large(math.prod(size) * EVALUATION_BYTES_PER_VOXEL, "evaluate", size)
+    read = _read_for_evaluation(options, find)
     progress(0.1, "Bringing the volumes onto one grid")
     volumes, alignment = onto_reference(read, options.align)
     reference, synthetic = volumes["reference"], volumes["synthetic"]
     pre, post = volumes.get("pre"), volumes.get("post")
+    brain = brain_of(volumes) if find else None
     report = measure(
         reference,
         synthetic,
         pre=pre,
         post=post,
         mask=volumes.get("mask"),
+        brain=brain,
         normalise=options.normalise,
         progress=lambda share, said: progress(0.3 + 0.6 * share, said),
     )
     report["marked_synthetic"] = [role for role, one in read.items() if one.synthetic]
-    if reference.synthetic:
+    if reference.synthetic and not is_virtual_patient(reference.synthetic):
         report["notes"].append(
             f"The reference is no scan: it is marked as synthetic ({_by_whom(reference)})."
         )
@@ -86,7 +84,7 @@ def evaluate(options: Namespace, lines: JsonLines | None) -> None:
     if options.map:
         if pre is None or post is None:
             raise RequestError("The map of missed and invented enhancement needs --pre and --post.")
-        found = enhancement_of(reference, synthetic, pre=pre, post=post)
+        found = enhancement_of(reference, synthetic, pre=pre, post=post, brain=brain)
         write_volume(reference.with_array(found.map, MAP_MARK), options.map)
     progress(1.0, "Done")
     if lines:
@@ -97,19 +95,33 @@ def evaluate(options: Namespace, lines: JsonLines | None) -> None:
         print_nested(report)
 
 
+def _read_for_evaluation(options: Namespace, find: bool) -> dict[str, Volume]:
+    """Return the volumes of an evaluation by role; no mask where the brain is to be found."""
+    roles = ("reference", "synthetic", "pre", "post", *(() if find else (MASK_ROLE,)))
+    given = {role: path for role in roles if (path := getattr(options, role))}
+    read = {role: read_input(role, path) for role, path in given.items()}
+    size = read["reference"].grid.size
+    refuse_too_large(math.prod(size) * EVALUATION_BYTES_PER_VOXEL, "evaluate", size)
+    return {role: fitted(volume, read["reference"].grid) for role, volume in read.items()}
+
+
 def uptake(options: Namespace, lines: JsonLines | None) -> None:
     """Write the uptake mask of a pre and a post scan, and print its volume in ml."""
     from ContrastSynthLib.analysis.uptake import uptake as find_uptake
+    from ContrastSynthLib.preprocessing.brain_mask import brain_of
     from ContrastSynthLib.preprocessing.foreground import foreground
     from ContrastSynthLib.preprocessing.input_checks import warnings_for_pair
 
+    find = _finds_brain(options)
     refuse_to_replace([options.out], UPTAKE_MARK, inputs_in(options))
-    pre, post = _read("pre", options.pre), _read("post", options.post)
-    mask = fitted(_read("mask", options.mask), pre.grid) if options.mask else None
+    pre, post = read_input("pre", options.pre), read_input("post", options.post)
+    given_mask = bool(options.mask) and not find
+    mask = fitted(read_input("mask", options.mask), pre.grid) if given_mask else None
     given = {"pre": pre, "post": post} | ({"mask": mask} if mask else {})
-    volumes, alignment, warnings = _aligned(given, "pre", options.align)
+    volumes, alignment, warnings = aligned_onto(given, "pre", options.align)
     pre, post, mask = volumes["pre"], volumes["post"], volumes.get("mask")
-    region = foreground([pre, post], mask)
+    pair = {"pre": pre, "post": post}
+    region = brain_of(pair) if find else foreground([pre, post], mask)
     warnings += [region.message] if region.message else []
     warnings += warnings_for_pair(pre, post, region.mask)
     found = find_uptake(
@@ -132,6 +144,8 @@ def uptake(options: Namespace, lines: JsonLines | None) -> None:
         "volume_ml": found.volume_ml,
         "share_of_brain": found.share_of_brain,
         "mask": region.source,
+        "region": region.name,
+        **({"found_by": dict(region.found_by)} if region.found_by else {}),
         "warnings": warnings,
     } | alignment
     if options.json:
@@ -145,10 +159,12 @@ def profile(options: Namespace, lines: JsonLines | None) -> None:
     from ContrastSynthLib.analysis.profiles import line_profile
 
     names = _distinct_names(options.volume)
-    volumes = {name: _read(name, path) for name, path in zip(names, options.volume, strict=True)}
+    volumes = {
+        name: read_input(name, path) for name, path in zip(names, options.volume, strict=True)
+    }
     alignment: dict[str, Any] = {}
     if options.align != "none":  # a line passes through volumes on any grids
-        volumes, alignment, warnings = _aligned(volumes, names[0], options.align)
+        volumes, alignment, warnings = aligned_onto(volumes, names[0], options.align)
         print_warnings(warnings)
     profiles = {
         name: line_profile(volume, options.start, options.end) for name, volume in volumes.items()
@@ -179,28 +195,39 @@ def profile(options: Namespace, lines: JsonLines | None) -> None:
             print(f"{distance:.3f} {value:.6g}")
 
 
+def _finds_brain(options: Namespace) -> bool:
+    """Return whether the brain is to be found; MissingError where what finds it is missing."""
+    from ContrastSynthLib.preprocessing.brain_mask import refuse_without_package
+
+    if options.mask != AUTO_MASK:
+        return False
+    refuse_without_package()
+    return True
+
+
 def _by_whom(volume: Volume) -> str:
     """Return what made a synthetic volume; of a mark that is not ours, only that it is one."""
     mark = volume.synthetic or ""
     return mark if "ContrastSynth" in mark or "virtual" in mark else "by another program"
 
 
-def _read(role: str, path: str) -> Volume:
+def read_input(role: str, path: str) -> Volume:
     """Read a volume, or a mask for the role ``mask``, and print the warnings of the reader."""
     try:
-        volume = read_mask(path) if role == "mask" else read_volume(path)
+        volume = read_mask(path) if role == "mask" else read_one(path)
     except RequestError as error:
         raise RequestError(f"'{role}': {error}") from None
-    _print_notes(role, volume)
+    print_notes(role, volume)
     return volume
 
 
-def _print_notes(role: str, volume: Volume) -> None:
+def print_notes(role: str, volume: Volume) -> None:
+    """Print the warnings of the reader of a volume."""
     print_warnings([f"'{role}': {note}" for note in volume.notes])
 
 
-def _aligned(
-    volumes: Mapping[str, Volume], reference: str, mode: str
+def aligned_onto(
+    volumes: Mapping[str, Volume], reference: str, mode: str, masks: Sequence[str] = ("mask",)
 ) -> tuple[dict[str, Volume], dict[str, Any], list[str]]:
     """Return the volumes on the grid of the reference, an entry for the report, and warnings.
 
@@ -209,7 +236,7 @@ def _aligned(
     """
     from ContrastSynthLib.preprocessing.alignment import align
 
-    aligned, done = align(volumes, reference, mode, masks=("mask",))
+    aligned, done = align(volumes, reference, mode, masks=masks)
     warnings = [str(one["note"]) for one in done.values() if "note" in one]
     return aligned, {} if mode == "none" else {"alignment": done}, warnings
 
@@ -220,109 +247,6 @@ def _distinct_names(paths: Sequence[str]) -> list[str]:
     if len(set(names)) == len(names):
         return names
     return [f"{name} ({index + 1})" for index, name in enumerate(names)]
-
-
-def kinetics(options: Namespace, lines: JsonLines | None) -> None:
-    """Print the kinetic curve of a region, and its agreement with that of a synthetic series."""
-    from ContrastSynthLib.analysis.kinetics_report import kinetics_report
-    from ContrastSynthLib.files.series import read_series
-
-    given = _seconds(options.times)
-    series = read_series(options.series, given)
-    _print_notes("series", series[0])
-    mask = fitted(_read("mask", options.mask), series[0].grid)
-    compare = _read_compare(options.compare, given) if options.compare else []
-    series, compare, mask, alignment = _aligned_series(series, compare, mask, options.align)
-    report = kinetics_report(series, given, mask, compare or None) | alignment
-    report["marked_synthetic"] = bool(series[0].synthetic)
-    if options.maps:
-        _write_kinetic_maps(series, mask, options.maps, inputs_in(options))
-    if options.plot:
-        from ContrastSynthLib.analysis.kinetics import mean_curve, measure_curve
-        from ContrastSynthLib.plots.kinetics import plot_curves
-        from ContrastSynthLib.volumes import times_of
-
-        first = f"series {SYNTHETIC_KEY}" if series[0].synthetic else "real"
-        shown = {first: series} | ({SYNTHETIC_KEY: compare} if compare else {})
-        curves = {
-            name: measure_curve(times_of(volumes).tolist(), mean_curve(volumes, mask))
-            for name, volumes in shown.items()
-        }
-        write_plot(options.plot, plot_curves(curves))
-    if options.json:
-        print_json(report)
-    else:
-        print_nested(report)
-
-
-def _read_compare(path: str, given: list[float] | None) -> list[Volume]:
-    """Read the synthetic series, with the times that were given if it has as many volumes."""
-    from ContrastSynthLib.files.series import read_series
-
-    try:
-        volumes = read_series(path, given)
-    except RequestError:
-        if given is None:
-            raise
-        volumes = read_series(path)
-    _print_notes("compare", volumes[0])
-    return volumes
-
-
-def _aligned_series(
-    series: list[Volume], compare: list[Volume], mask: Volume, mode: str
-) -> tuple[list[Volume], list[Volume], Volume, dict[str, Any]]:
-    """Bring the mask and every volume of two series onto the grid of the first volume.
-
-    The mode ``none`` changes nothing; differing grids are refused later, by the report.
-    """
-    if mode == "none":
-        return series, compare, mask, {}
-    numbered = [("series", series), ("compare", compare)]
-    given = {
-        f"{name} {n + 1}": volume for name, volumes in numbered for n, volume in enumerate(volumes)
-    }
-    aligned, alignment, warnings = _aligned(given | {"mask": mask}, "series 1", mode)
-    print_warnings(warnings)
-    mask = aligned.pop("mask")
-    found = list(aligned.values())
-    return found[: len(series)], found[len(series) :], mask, alignment
-
-
-def _write_kinetic_maps(
-    series: Sequence[Volume], mask: Volume, folder: Path, inputs: Mapping[str, Sequence[str]]
-) -> None:
-    """Write a map of each kinetic measure, 0 where it is not defined in a voxel.
-
-    Arrival of the agent and the phases to compare are those of the mean curve of the mask.
-    """
-    from ContrastSynthLib.analysis.kinetics import curve_timing, kinetic_maps, mean_curve
-    from ContrastSynthLib.files.writing import whole_or_nothing
-    from ContrastSynthLib.volumes import times_of
-
-    timing = curve_timing(times_of(series).tolist(), mean_curve(series, mask))
-    if timing is None:
-        raise RequestError(
-            "No agent arrives in the mask (its curve does not rise): no map was made. Check it."
-        )
-    maps = kinetic_maps(np.stack([volume.array for volume in series]), timing)
-    places = [folder / f"{name}.nrrd" for name in maps]
-    refuse_to_replace(places, KINETIC_MARK, inputs)
-    with whole_or_nothing(folder) as part:
-        for name, array in maps.items():
-            clean = np.nan_to_num(array.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-            write_volume(series[0].with_array(clean, KINETIC_MARK), part / f"{name}.nrrd")
-
-
-def _seconds(text: str | None) -> list[float] | None:
-    if text is None:
-        return None
-    try:
-        return [float(number) for number in text.split(",")]
-    except ValueError:
-        raise RequestError(
-            f"--times '{text}' is not a list of seconds, such as -20,60,120,180."
-        ) from None
 
 
 def write_plot(path: Path, figure: Figure) -> None:

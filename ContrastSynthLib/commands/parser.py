@@ -7,12 +7,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ContrastSynthLib import __version__
-from ContrastSynthLib.commands import choices, histories, measures, phantoms, runs, weights
+from ContrastSynthLib.commands import (
+    brains,
+    choices,
+    histories,
+    kinetics,
+    measures,
+    phantoms,
+    runs,
+    weights,
+)
+from ContrastSynthLib.files.selection import numbers_in
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from ContrastSynthLib.running.devices import DEVICES
 from ContrastSynthLib.running.jobs import PROGRESS_CHOICES
 
 RESEARCH_ONLY = "For research only: not a medical device."
+FINDS_BRAIN = "auto: find the brain, also in a whole head (pip install contrastsynth[brain-mask])"
 RAS_OPTIONS = ("--from", "--to")
 MAY_BEGIN_WITH_MINUS = (*RAS_OPTIONS, "--times")
 
@@ -36,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     _run(add("run", help="run a method on the scans of one patient"))
     _batch(add("batch", help="run a method on a table of patients"))
     _evaluate(add("evaluate", help="compare a synthetic volume with the true one"))
+    _brain(add("brain", help="find the brain in a T1 scan of a head"))
     _uptake(add("uptake", help="segment contrast uptake, from a pre and a post scan"))
     _profile(add("profile", help="values along a line through one or more volumes"))
     _kinetics(add("kinetics", help="the kinetic curve of a region in a dynamic series"))
@@ -77,6 +89,14 @@ def _how_to_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, metavar="N", help="seed of random numbers (default: drawn at random)"
     )
+    parser.add_argument(
+        "--phases",
+        default=(),
+        type=_phases,
+        metavar="N,N-N",
+        help="of a series that is given to a method of single volumes, only these phases, such as "
+        "1,3-5 (default: all)",
+    )
     parser.add_argument("--device", default="auto", help=f"one of {', '.join(DEVICES)}")
 
 
@@ -89,8 +109,9 @@ def _run(parser: argparse.ArgumentParser) -> None:
         dest="inputs",
         type=_pair("ROLE=FILE"),
         metavar="ROLE=FILE",
-        help="an input, a file or a DICOM folder; repeatable",
+        help="an input, a file or a DICOM folder; FILE#3 is phase 3 of a series; repeatable",
     )
+    parser.add_argument("--mask", metavar="FILE|auto", help=f"the brain or breast; {FINDS_BRAIN}")
     parser.add_argument(
         "--time",
         action="append",
@@ -113,6 +134,9 @@ def _batch(parser: argparse.ArgumentParser) -> None:
         metavar="CASES.csv",
         help="a column 'case', and one for each role or parameter",
     )
+    parser.add_argument(
+        "--mask", choices=("auto",), help=f"of patients without a mask in the table: {FINDS_BRAIN}"
+    )
     parallel = parser.add_mutually_exclusive_group()
     parallel.add_argument(
         "--workers", type=_positive, default=1, metavar="N", help="cases run in parallel here"
@@ -132,7 +156,12 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--synthetic", required=True, metavar="FILE")
     parser.add_argument("--pre", metavar="FILE", help="with --post: also measure inside the uptake")
     parser.add_argument("--post", metavar="FILE")
-    parser.add_argument("--mask", metavar="FILE", help="also measure inside this region")
+    parser.add_argument(
+        "--mask",
+        metavar="FILE|auto",
+        help="also measure inside this region; auto: find the brain, and measure in it instead of "
+        "in all voxels above 0",
+    )
     _align_option(parser)
     parser.add_argument(
         "--normalise",
@@ -154,10 +183,18 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=measures.evaluate)
 
 
+def _brain(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--volume", required=True, metavar="FILE", help="a T1 scan of a head")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the mask")
+    _progress_option(parser)
+    _json_option(parser)
+    parser.set_defaults(command=brains.brain)
+
+
 def _uptake(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pre", required=True, metavar="FILE")
     parser.add_argument("--post", required=True, metavar="FILE")
-    parser.add_argument("--mask", metavar="FILE", help="the brain or breast")
+    parser.add_argument("--mask", metavar="FILE|auto", help=f"the brain or breast; {FINDS_BRAIN}")
     _align_option(parser)
     parser.add_argument(
         "--convention",
@@ -200,12 +237,21 @@ def _kinetics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--series", required=True, metavar="FILE", help="a 4D file or DICOM folder")
     parser.add_argument("--times", metavar="S,S,...", help="seconds; default: those of the file")
     parser.add_argument("--mask", required=True, metavar="FILE", help="the region to measure")
+    parser.add_argument(
+        "--each-label", action="store_true", help="measure each label of the mask as a region"
+    )
     _align_option(parser)
     parser.add_argument("--compare", metavar="FILE", help="a synthetic series of the same patient")
+    parser.add_argument(
+        "--csv",
+        type=Path,
+        metavar="FILE",
+        help="write a table of the curves, and beside it FILE-measures.csv",
+    )
     parser.add_argument("--maps", type=Path, metavar="DIR", help="write a map of each measure")
     parser.add_argument("--plot", type=Path, metavar="PNG")
     _json_option(parser)
-    parser.set_defaults(command=measures.kinetics)
+    parser.set_defaults(command=kinetics.kinetics)
 
 
 def _history(parser: argparse.ArgumentParser) -> None:
@@ -306,6 +352,15 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
     return value
+
+
+def _phases(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(numbers_in(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not numbers of phases from 1 in their order, such as 1,3-5"
+        ) from None
 
 
 def _ras(text: str) -> tuple[float, ...]:

@@ -15,6 +15,7 @@ from ContrastSynthLib.running.jobs import JsonLines, progress_for
 
 if TYPE_CHECKING:
     from ContrastSynthLib.running.estimate import Estimate
+    from ContrastSynthLib.running.request import Request
     from ContrastSynthLib.running.result import Result
 
 SCHEMA_VERSION = 1
@@ -41,14 +42,15 @@ def methods(options: Namespace, lines: JsonLines | None) -> None:
 def run(options: Namespace, lines: JsonLines | None) -> None:
     """Run one method and write its results."""
     from ContrastSynthLib.files.writing import check_writable
-    from ContrastSynthLib.registry import find_method
-    from ContrastSynthLib.running.request import Request, files_of
-    from ContrastSynthLib.running.result import refuse_to_replace_results
+    from ContrastSynthLib.registry import MASK_ROLE
+    from ContrastSynthLib.running.request import Request
     from ContrastSynthLib.running.run import run as run_method
 
     inputs: dict[str, list[str]] = {}
     for role, path in options.inputs:
         inputs.setdefault(role, []).append(path)
+    if options.mask:
+        inputs.setdefault(MASK_ROLE, []).append(options.mask)
     request = Request(
         method=options.method,
         inputs=inputs,
@@ -59,9 +61,10 @@ def run(options: Namespace, lines: JsonLines | None) -> None:
         device=options.device,
         times_s=options.time,
         seed=options.seed,
+        phases=options.phases,
     )
     check_writable(options.out)
-    refuse_to_replace_results(options.out, find_method(options.method).outputs, files_of(request))
+    _refuse_to_replace(options.out, request)
     progress = progress_for(options.progress, lines)
     result = run_method(
         request,
@@ -80,6 +83,21 @@ def run(options: Namespace, lines: JsonLines | None) -> None:
         print_json({"schema_version": SCHEMA_VERSION, **report})
     else:
         _print_run(report, written)
+
+
+def _refuse_to_replace(folder: Path, request: Request) -> None:
+    """Raise RequestError, before the run, where its results would replace other files."""
+    from ContrastSynthLib.registry import check_roles, find_method
+    from ContrastSynthLib.running.phases import roles_by_phase
+    from ContrastSynthLib.running.request import files_of
+    from ContrastSynthLib.running.result import refuse_to_replace_results
+
+    if not folder.exists():
+        return
+    method = find_method(request.method)
+    check_roles(method, request.inputs)
+    by_phase = bool(roles_by_phase(method, request))
+    refuse_to_replace_results(folder, method.outputs, files_of(request), by_phase)
 
 
 def announce(expected: Estimate | None, progress: str, lines: JsonLines | None) -> None:
@@ -118,7 +136,9 @@ def batch(options: Namespace, lines: JsonLines | None) -> None:
                 "weights": wanted_weights(options),
                 "device": options.device,
                 "seed": options.seed,
+                "phases": options.phases,
             },
+            mask=options.mask,
             workers=options.workers,
             scheduler=options.scheduler,
             resume=options.resume,

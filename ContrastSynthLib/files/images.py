@@ -63,12 +63,17 @@ def read_volume(path: str | Path) -> Volume:
     cannot be.
     """
     volume = read_any_volume(path)
+    refuse_constant(path, volume)
+    return volume
+
+
+def refuse_constant(path: str | Path, volume: Volume) -> None:
+    """Raise RequestError for a scan of one value throughout."""
     low, high = float(volume.array.min()), float(volume.array.max())
     if low == high:
         raise RequestError(
             f"{path}: every voxel is {low:g}. A scan has contrast; was the right file exported?"
         )
-    return volume
 
 
 def read_mask(path: str | Path) -> Volume:
@@ -241,7 +246,7 @@ def _refuse_wrong_kind(path: Path, header: ImageHeader) -> None:
         shown = " x ".join(str(n) for n in (*size[:3], *times))
         raise RequestError(
             f"{path}: a series of {shown} with more than one time point. Expected one 3D volume; "
-            "extract the time point first."
+            f"choose a time point by its number, as in {path.name}#1."
         )
     if header.values != 1:
         raise RequestError(

@@ -27,11 +27,13 @@ from ContrastSynthLib.files.images import (
     file_suffix,
     is_dicom,
     read_header,
+    read_volume,
     refuse_absent,
+    refuse_constant,
     refuse_not_finite,
     synthetic_in_file,
 )
-from ContrastSynthLib.files.selection import refuse_selection, split_selection
+from ContrastSynthLib.files.selection import are_several, numbers_in, split_selection
 from ContrastSynthLib.files.series_times import SECONDS_PER, times_in_file
 from ContrastSynthLib.files.stored_voxels import read_voxels
 from ContrastSynthLib.files.writing import partial_folder
@@ -41,7 +43,9 @@ __all__ = [
     "ACCEPTED_SERIES",
     "SECONDS_PER",
     "SEQUENCE_SUFFIX",
+    "holds_phases",
     "holds_series",
+    "read_one",
     "read_series",
     "write_series",
 ]
@@ -52,6 +56,8 @@ ACCEPTED_SERIES = "a series of 3D volumes in one file: .seq.nrrd, .nrrd, .nii, .
 
 def read_series(path: str | Path, times_s: Sequence[float] | None = None) -> list[Volume]:
     """Read the volumes of a 4D file in their order, each with its ``acquisition.time_s``.
+
+    ``FILE#2-4`` or ``FILE@1,3`` chooses some of them; ``times_s`` are then theirs.
 
     DICOM is read too, a folder with all phases or a multi-frame file: see
     :func:`ContrastSynthLib.files.dicom.reader.read_dicom_series`.
@@ -68,29 +74,84 @@ def read_series(path: str | Path, times_s: Sequence[float] | None = None) -> lis
         from ContrastSynthLib.files.dicom.reader import read_dicom_series
 
         return read_dicom_series(path, selection, times_s)
-    refuse_selection(path, selection)
+    return _frames(path, selection, times_s)
+
+
+def read_one(path: str | Path) -> Volume:
+    """Read a 3D image, or one phase of a series: ``FILE#3``.
+
+    A phase has the time that its file tells, and none where the file tells none. Raises
+    RequestError as :func:`read_volume` and :func:`read_series` do, and for several phases.
+    """
+    plain, selection = split_selection(path)
+    if selection is None or is_dicom(plain) or not holds_series(plain):
+        return read_volume(path)
+    if are_several(selection):
+        raise RequestError(f"{plain}: '{selection}' chooses several phases; expected one volume.")
+    (volume,) = _frames(plain, selection, None, timed=False)
+    refuse_constant(plain, volume)
+    return volume
+
+
+def _frames(
+    path: Path, selection: str | None, times_s: Sequence[float] | None, *, timed: bool = True
+) -> list[Volume]:
+    """Return the chosen volumes of a file that is not DICOM; without ``timed`` times may lack."""
     header = _read_header(path)
     count = _frame_count(path, header)
+    chosen = _chosen_frames(path, selection, count)
     grid, grid_notes = header.grid()
     acquisition, acquisition_notes = acquisition_and_notes(path, header.keys)
-    found, time_notes = (
-        (list(times_s), ())
-        if times_s is not None
-        else times_in_file(header, count, acquisition.repetition_time_s)
-    )
-    times = checked_times(found, count, str(path))
+    times: list[float] | list[None] = [None] * len(chosen)
+    time_notes: tuple[str, ...] = ()
+    try:
+        times, time_notes = _times(header, count, chosen, times_s, acquisition)
+    except RequestError:
+        if timed:
+            raise
     voxels, voxel_notes = read_voxels(header)
     if header.is_list:
         # The axis of the frames to the front; of the last axis of the file it is already there.
         voxels = np.moveaxis(voxels, voxels.ndim - 1 - (header.value_axis or 0), 0)
-    array = np.ascontiguousarray(voxels).reshape(count, *grid.shape)
+    frames = voxels.reshape(count, *grid.shape)
+    array = np.ascontiguousarray(frames if len(chosen) == count else frames[chosen])
     refuse_not_finite(path, int((~np.isfinite(array)).sum()))
     notes = (*header.notes, *grid_notes, *voxel_notes, *acquisition_notes, *time_notes)
     synthetic = synthetic_in_file(header.keys)
     return [
         Volume(frame, grid, replace(acquisition, time_s=time), synthetic, notes)
-        for frame, time in zip(array, times.tolist(), strict=True)
+        for frame, time in zip(array, times, strict=True)
     ]
+
+
+def _chosen_frames(path: Path, selection: str | None, count: int) -> list[int]:
+    """Return the indices of the frames of a file that a selection such as 1,3-5 chooses."""
+    if selection is None:
+        return list(range(count))
+    try:
+        numbers = numbers_in(selection)
+    except ValueError:
+        numbers = []
+    if not numbers or numbers[-1] > count:
+        raise RequestError(
+            f"{path}: there is no phase '{selection}'; expected numbers from 1 to {count} in their "
+            "order, as in 1,3-5."
+        )
+    return [number - 1 for number in numbers]
+
+
+def _times(
+    header: ImageHeader,
+    count: int,
+    chosen: list[int],
+    times_s: Sequence[float] | None,
+    acquisition: Acquisition,
+) -> tuple[list[float], tuple[str, ...]]:
+    """Return the seconds of the chosen frames, as given or as the file has them, and notes."""
+    if times_s is not None:
+        return checked_times(times_s, len(chosen), str(header.path)).tolist(), ()
+    found, notes = times_in_file(header, count, acquisition.repetition_time_s)
+    return checked_times(found, count, str(header.path))[chosen].tolist(), notes
 
 
 def write_series(volumes: Iterable[Volume], path: str | Path) -> None:
@@ -137,13 +198,26 @@ def holds_series(path: str | Path) -> bool:
         from ContrastSynthLib.files.dicom.reader import holds_dicom_series
 
         return holds_dicom_series(path, selection)
-    if selection or file_suffix(path) not in READERS or not _is_file(path):
+    if file_suffix(path) not in READERS or not _is_file(path):
+        return False
+    if selection is not None and not are_several(selection):
         return False
     try:
         header = read_header(path)
     except RequestError:
         return False
     return header.is_list or (len(header.size) > 3 and header.size[3] > 1)
+
+
+def holds_phases(path: str | Path) -> bool:
+    """Return whether a source holds several phases: a series, but not one of a single volume."""
+    if not holds_series(path):
+        return False
+    plain, selection = split_selection(path)
+    if selection is not None or is_dicom(plain):
+        return True
+    header = read_header(plain)
+    return _frame_count(plain, header) > 1
 
 
 def _is_plain(path: Path) -> bool:

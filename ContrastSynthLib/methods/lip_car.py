@@ -140,6 +140,7 @@ class LipCarParameters:
             0.02,
             1.0,
             from_acquisition=("low", "dose_fraction"),
+            main=True,
         ),
     ] = 0.25
     repetition_time_s: Annotated[float, repetition_time("low")] = DEFAULT_REPETITION_TIME_S
@@ -165,6 +166,7 @@ PAPER = {"solver": "adam", "iterations": 150, "tolerance": 0.0, "start": "low"}
     key="lip_car",
     title="LIP-CAR: full dose from low dose as an inverse problem",
     task="full",
+    recommended=True,
     inputs={
         "low": Input("After a low dose"),
         "pre": Input("Pre-contrast", optional=True),

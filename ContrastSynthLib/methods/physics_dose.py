@@ -32,7 +32,13 @@ class PhysicsDoseParameters:
 
     dose: Annotated[
         float,
-        Param("Dose", "of the full dose", *DOSE_RANGE, help="0 is the pre scan, 1 the post scan."),
+        Param(
+            "Dose",
+            "of the full dose",
+            *DOSE_RANGE,
+            help="0 is the pre scan, 1 the post scan.",
+            main=True,
+        ),
     ] = 0.33
     repetition_time_s: Annotated[float, repetition_time("post")] = DEFAULT_REPETITION_TIME_S
     flip_angle_deg: Annotated[float, flip_angle("post")] = DEFAULT_FLIP_ANGLE_DEG
@@ -66,6 +72,7 @@ def measure(pre: Volume, post: Volume, *, context: Context) -> Measured:
     reference="pre",
     measure=measure,
     signal_model="spgr",
+    recommended=True,
     citation="sphere2025",
     intended_use="Research. Assumes a spoiled gradient echo and a relaxation rate that changes "
     "in proportion to the dose. A dose above 1 is an extrapolation.",

@@ -48,7 +48,7 @@ class PhysicsPreParameters:
         float,
         Param(
             "Brightness threshold",
-            "of the brain's median, above it",
+            "of the median in the mask, above it",
             0.05,
             2.0,
             help="beta_0 of SPHERE: tissue brighter than the median by more than this is taken "

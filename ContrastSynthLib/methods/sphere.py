@@ -29,7 +29,7 @@ class SphereParameters(SliceParameters):
             "Least change",
             low=0.0,
             high=0.2,
-            unit="means of the brain",
+            unit="means in the mask",
             help="Changes smaller than this, which the network makes everywhere, are mostly "
             "suppressed. 0: all changes are applied, as in the paper.",
         ),
@@ -40,6 +40,7 @@ class SphereParameters(SliceParameters):
     key="sphere",
     title="SPHERE: pre-contrast from post-contrast",
     task="pre",
+    recommended=True,
     inputs={"post": Input("Post-contrast")},
     outputs={
         "pre": Output("Synthetic pre-contrast", units_of="post", dose=0),

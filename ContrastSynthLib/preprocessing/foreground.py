@@ -8,8 +8,8 @@ intensities like those of the tissue further in; in a head it is bright fat and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.ndimage as ndi
@@ -50,22 +50,38 @@ CLOSING_MM = 8.0
 GUESS_MESSAGE = (
     "No mask was given and the scans do not look skull-stripped. As a guess, the outline of the "
     "whole head or body is taken, not the brain: what is measured inside it (gain, normalisation, "
-    "metrics) includes fat, bone and muscle. Choose a mask of the brain or breast "
-    "(--in mask=FILE)."
+    "metrics) includes fat, bone and muscle. Have the brain found (--mask auto), or choose a mask "
+    "of the brain or breast (--in mask=FILE)."
 )
+
+
+REGION_NAMES = {
+    "given": "the mask",
+    "found": "the brain",
+    "skull-stripped": "the brain",
+    "guess": "the outline of the head",
+}
+"""What a region is called, by its source."""
 
 
 @dataclass(frozen=True)
 class Foreground:
     """The mask of the patient's voxels, shape (k, j, i), and how it was found.
 
-    ``source`` is ``given``, ``skull-stripped`` or ``guess``; ``message`` is a warning for the
-    user about a guess, else None.
+    ``source`` is ``given``, ``found`` (:mod:`brain_mask`), ``skull-stripped`` or ``guess``;
+    ``message`` is a warning for the user about a brain that was found and about a guess, else
+    None. ``found_by`` tells the scan, package and version of a brain that was found.
     """
 
     mask: BoolArray
     source: str
     message: str | None = None
+    found_by: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What the region is called in sentences: "of the brain", "of the outline of the head"."""
+        return REGION_NAMES[self.source]
 
 
 def foreground(volumes: Sequence[Volume], mask: Volume | None = None) -> Foreground:
@@ -93,13 +109,19 @@ def foreground(volumes: Sequence[Volume], mask: Volume | None = None) -> Foregro
             "scaled to mean 0 have to be given in their original intensities."
         )
     brain = _without_strays(positive)
-    if _is_stripped(brain, volumes):
+    if looks_stripped(brain, volumes):
         return Foreground(brain, "skull-stripped")
     return _guess(volumes)
 
 
-def _is_stripped(brain: BoolArray, volumes: Sequence[Volume]) -> bool:
-    """Return whether ``brain`` looks like a skull-stripped brain in at least one scan.
+def is_whole_head(volume: Volume) -> bool:
+    """Return whether a scan looks like a whole head or body rather than a stripped brain."""
+    positive = volume.array > 0
+    return bool(positive.any()) and not looks_stripped(_without_strays(positive), [volume])
+
+
+def looks_stripped(brain: BoolArray, volumes: Sequence[Volume]) -> bool:
+    """Return whether the voxels above 0 look like a skull-stripped brain in at least one scan.
 
     One scan is enough: T2 and ADC are less uniform than T1, and a head is not uniform in any.
     """

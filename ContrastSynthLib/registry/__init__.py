@@ -19,9 +19,19 @@ from ContrastSynthLib.registry.parameters import (
     declared_parameters,
     resolve_parameters,
 )
-from ContrastSynthLib.registry.volumes import IMAGE, LABELS, MAP, MASK_ROLE, ROLES, Input, Output
+from ContrastSynthLib.registry.volumes import (
+    AUTO_MASK,
+    IMAGE,
+    LABELS,
+    MAP,
+    MASK_ROLE,
+    ROLES,
+    Input,
+    Output,
+)
 
 __all__ = [
+    "AUTO_MASK",
     "IMAGE",
     "LABELS",
     "MAP",

@@ -43,6 +43,8 @@ class Param:
       understandable by itself.
     - ``step``: the smallest difference that matters; default: about a hundredth of the range.
     - ``lowest_means``: what the value ``low`` means where it is special, such as "from the noise".
+    - ``main``: whether the parameter says what the result is, as a dose does: it stands in the
+      panel's short form and in the names of results.
     - ``from_acquisition``: ``(role, name)`` of the acquisition parameter in the file of that input
       which is the default.
 
@@ -59,6 +61,7 @@ class Param:
     titles: Mapping[str, str] = field(default_factory=dict)
     step: float | None = None
     lowest_means: str = ""
+    main: bool = False
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.titles) - set(self.choices)):
@@ -120,6 +123,7 @@ class Method:
     - ``reference``: the input role whose grid all inputs are brought onto and all outputs have.
     - ``presets``: parameter values by preset; ``preset_titles``: titles of those that are not in
       PRESET_TITLES.
+    - ``recommended``: whether it is the method of its task to begin with; it is listed first.
     - ``part_voxels``: how many voxels are computed at once, where the method computes a large
       volume in parts; its memory hardly grows beyond that.
     - ``networks``: the networks that the function gets by ``context.network(name)``.
@@ -153,6 +157,7 @@ class Method:
     history: Mapping[str, Column] = field(default_factory=dict)
     signal_model: str | None = None
     part_voxels: int | None = None
+    recommended: bool = False
 
     @property
     def required(self) -> list[str]:

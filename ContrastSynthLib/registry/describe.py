@@ -28,6 +28,7 @@ def method_as_dict(method: Method) -> dict[str, Any]:
         "presets": {name: dict(values) for name, values in method.presets.items()},
         "preset_titles": {name: method.preset_title(name) for name in method.presets},
         "can_preview": method.can_preview,
+        "recommended": method.recommended,
         "networks": {
             name: {
                 "weights": network.weights or name,
@@ -81,7 +82,8 @@ def method_as_text(method: Method) -> str:
     lines = [f"{method.key}: {method.title}", method.intended_use, "", "Inputs"]
     for role, given in method.inputs.items():
         lines.append(f"  {_role(role, given.optional, given.series):<22} {given.title}")
-    lines.append("  [mask]                 The brain or breast; estimated when it is not given")
+    lines.append("  [mask]                 The brain or breast, or auto: the brain is found;")
+    lines.append(f"  {'':<22} estimated when it is not given")
     lines.append("Outputs")
     lines += [
         f"  {name:<22} {given.title}{_kind_of(given)}" for name, given in method.outputs.items()

@@ -24,6 +24,8 @@ ROLES = {
     "mask": "the brain or breast, always optional",
 }
 MASK_ROLE = "mask"
+AUTO_MASK = "auto"
+"""In place of the mask's file: the brain is to be found."""
 PHASE_ROLE = "phase"
 
 IMAGE, MAP, LABELS = KINDS = ("image", "map", "labels")

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from ContrastSynthLib.files.selection import split_selection
+from ContrastSynthLib.registry.volumes import AUTO_MASK, MASK_ROLE
 from ContrastSynthLib.volumes import Series, Volume
 
 Source = Volume | Series | str | Path
 """A volume or a series in memory, or the file or DICOM folder that holds it.
 
-``FOLDER@2`` is the second phase of a DICOM series, ``FILE@Tumour`` a segment.
+``FILE#3`` is the third phase of a series, ``FOLDER@2`` the second of a DICOM series,
+``FILE@Tumour`` a segment.
 """
 
 
@@ -21,12 +23,15 @@ Source = Volume | Series | str | Path
 class Request:
     """What a user asks for. ``inputs`` maps a role to its source, or to several of a series.
 
+    As the mask it may be the word ``auto``: the brain is found in the best T1 scan.
     ``times_s`` are seconds after injection: of the volumes of the role ``phase`` or, where the
     method has none, of its series; they replace the times that the files tell.
     ``align`` is ``none``, ``resample``, ``rigid`` or ``affine``.
     ``weights`` are others than the method's own: a name, an id or a folder, or a mapping from
     the networks' names to these.
     ``seed`` is where random numbers start from; without one it is drawn and recorded.
+    ``phases`` are the numbers, from 1, of the phases to compute where a method that takes single
+    volumes is given a series; empty for all of them.
     """
 
     method: str
@@ -38,13 +43,20 @@ class Request:
     device: str = "auto"
     times_s: Sequence[float] = ()
     seed: int | None = None
+    phases: tuple[int, ...] = ()
+
+
+def sources_of(given: Source | Sequence[Source]) -> list[Source]:
+    """Return the sources of a role as a list, also where it has only one."""
+    return [given] if isinstance(given, (Volume, Series, str, Path)) else list(given)
 
 
 def files_of(request: Request) -> dict[str, list[Path]]:
     """Return the files and folders that a request reads, by role."""
     found: dict[str, list[Path]] = {}
     for role, given in request.inputs.items():
-        sources = [given] if isinstance(given, (Volume, Series, str, Path)) else given
-        paths = [source for source in sources if isinstance(source, (str, Path))]
+        paths = [source for source in sources_of(given) if isinstance(source, (str, Path))]
+        if role == MASK_ROLE:
+            paths = [path for path in paths if path != AUTO_MASK]
         found[role] = [split_selection(path)[0] for path in paths]
     return found

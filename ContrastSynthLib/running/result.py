@@ -28,13 +28,17 @@ def result_file(name: str, series: bool) -> str:
 
 
 def refuse_to_replace_results(
-    folder: Path, outputs: Mapping[str, Output], sources: Mapping[str, Sequence[str | Path]]
+    folder: Path,
+    outputs: Mapping[str, Output],
+    sources: Mapping[str, Sequence[str | Path]],
+    by_phase: bool = False,
 ) -> None:
     """Raise RequestError where the outputs of a run would replace what is not theirs to replace.
 
-    ``sources`` are the files that the run reads, by role.
+    ``sources`` are the files that the run reads, by role. With ``by_phase`` each output is a
+    series, whatever is declared.
     """
-    files = {result_file(name, declared.series) for name, declared in outputs.items()}
+    files = {result_file(name, by_phase or declared.series) for name, declared in outputs.items()}
     refuse_to_replace_files(folder, files, sources)
 
 

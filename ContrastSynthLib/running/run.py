@@ -8,25 +8,13 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import ContrastSynthLib.methods  # noqa: F401 - declares the methods
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.preprocessing.foreground import Foreground
-from ContrastSynthLib.preprocessing.input_checks import warnings_for_pair
-from ContrastSynthLib.registry import (
-    MASK_ROLE,
-    Context,
-    Method,
-    Resolved,
-    check_roles,
-    choose_bundles,
-    find_method,
-    resolve_parameters,
-)
+from ContrastSynthLib.registry import check_roles, choose_bundles, find_method, resolve_parameters
 from ContrastSynthLib.registry.context import (
     MeasuresFunction,
     ProgressFunction,
@@ -36,9 +24,11 @@ from ContrastSynthLib.registry.context import (
 from ContrastSynthLib.registry.own_methods import refuse_failures
 from ContrastSynthLib.running.devices import choose_device
 from ContrastSynthLib.running.estimate import Estimate, estimate
-from ContrastSynthLib.running.inputs import Inputs, as_arguments, onto_one_grid, read_inputs, region
+from ContrastSynthLib.running.inputs import Inputs, finds_brain
 from ContrastSynthLib.running.memory import refuse_too_large
-from ContrastSynthLib.running.outputs import as_volumes, describe_outputs
+from ContrastSynthLib.running.once import Made, Plan, run_once, within
+from ContrastSynthLib.running.outputs import describe_outputs
+from ContrastSynthLib.running.phases import Phase, joined, read_used
 from ContrastSynthLib.running.provenance import describe_inputs, describe_run, memory
 from ContrastSynthLib.running.request import Request, files_of
 from ContrastSynthLib.running.result import Result
@@ -53,6 +43,7 @@ def announce_nothing(expected: Estimate | None) -> None:
 
 SEED = "seed"
 SEED_BITS = 32
+BYTES_PER_VALUE = 4
 
 
 def run(
@@ -63,6 +54,9 @@ def run(
 ) -> Result:
     """Check the request, bring the inputs onto one grid, run the method, return the result.
 
+    Where a method that takes single volumes is given a series, it runs once for each phase, with
+    the same seed, and each output is a series.
+
     Nothing is written; see :meth:`Result.write`. Raises RequestError when the request or an
     input is wrong, MissingError when something has to be installed, MethodError when the method
     returns what it does not declare, and whatever ``progress`` raises, which is how a run is
@@ -71,71 +65,80 @@ def run(
     a run that cannot fit into memory is refused then.
     """
     started = time.monotonic()
+    plan = _plan(request)
+    progress(0.0, "Reading")
+    sources, phases = read_used(plan.method, request)
+    expected = _expected(plan, phases[0].inputs if phases else sources, len(phases))
+    announce(expected)
+    if expected is not None:
+        size = sources[plan.method.reference][0].grid.size
+        refuse_too_large(expected.bytes, plan.method.key, size)
+    if phases:
+        made = joined(phases, _each(plan, phases, progress, measured))
+    else:
+        made = run_once(plan, sources, progress, measured)
+    provenance = _provenance(plan, sources, made)
+    provenance["seconds"] = round(time.monotonic() - started, 2)
+    progress(0.95, "Done computing")
+    return Result(made.outputs, provenance, made.warnings, plan.method.outputs, files_of(request))
+
+
+def _plan(request: Request) -> Plan:
+    """Check what can be checked before any file is read: a typo should not cost that time."""
     refuse_failures()
     method = find_method(request.method)
     check_roles(method, request.inputs)
     given, seed = seed_of(request)
-    # Before any file is read: a typo should not cost the time of loading.
     early = resolve_parameters(method, given, request.preset)
     bundles = choose_bundles(method, early.values, request.weights)
     device = choose_device(request.device, needs_network=method.needs_torch)
+    find = finds_brain(method, request)
+    return Plan(method, request, given, seed, bundles, device, find)
 
-    progress(0.0, "Reading")
-    sources = read_inputs(method, request)
-    acquisitions = {role: volumes[0].acquisition for role, volumes in sources.items()}
-    resolved = resolve_parameters(method, given, request.preset, acquisitions)
-    size = sources[method.reference][0].grid.size
-    expected = estimate(method, resolved.values, math.prod(size), device)
-    announce(expected)
-    if expected is not None:
-        refuse_too_large(expected.bytes, method.key, size)
-    progress(0.1, "Bringing the inputs onto one grid")
-    inputs, alignment = onto_one_grid(method, sources, request.align)
-    found = region(method, inputs)
-    context = Context(
-        found.mask,
-        device,
-        _within(progress, 0.3, 0.95),
-        measured,
-        bundles,
-        seed if method.random else None,
-        {name: network.build for name, network in method.networks.items()},
-    )
-    notes = [
-        *_without_names(sources, files_of(request)),
-        *(done["note"] for done in alignment.values() if "note" in done),
-    ]
-    _warn(context, method, inputs, found, [*resolved.stated, *notes])
 
-    outputs = as_volumes(
-        method, resolved.values, _compute(method, inputs, resolved, context), inputs
-    )
-    provenance = describe_run(method, resolved, bundles, device, seed) | {
+def _expected(plan: Plan, sources: Inputs, phases: int) -> Estimate | None:
+    """Return the estimate for a run, or for one run for each phase and their outputs together."""
+    voxels = math.prod(sources[plan.method.reference][0].grid.size)
+    one = estimate(plan.method, plan.resolved(sources).values, voxels, plan.device)
+    if one is None or phases < 2:
+        return one
+    volumes = len(plan.method.outputs) + len(plan.method.inputs)
+    more = (phases - 1) * volumes * voxels * BYTES_PER_VALUE
+    taken = None if one.bytes is None else one.bytes + more
+    return replace(one, seconds=one.seconds * phases, bytes=taken)
+
+
+def _each(
+    plan: Plan, phases: list[Phase], progress: ProgressFunction, measured: MeasuresFunction
+) -> list[Made]:
+    """Run the method on each phase, under one progress from 5 to 95 %."""
+    made = []
+    for done, phase in enumerate(phases):
+
+        def report(fraction: float, message: str, done: int = done, phase: Phase = phase) -> None:
+            where = f"Phase {phase.number}, {done + 1} of {len(phases)}"
+            progress((done + fraction) / len(phases), f"{where}: {message}")
+
+        made.append(run_once(plan, phase.inputs, within(report, 0.0, 0.95), measured))
+    return made
+
+
+def _provenance(plan: Plan, sources: Inputs, made: Made) -> dict[str, Any]:
+    method = plan.method
+    described = describe_run(method, made.resolved, plan.bundles, plan.device, plan.seed)
+    return described | {
         "inputs": describe_inputs(sources),
         "alignment": {
-            "mode": request.align,
+            "mode": plan.request.align,
             "reference": method.reference,
-            "roles": alignment,
+            "roles": made.alignment,
         },
-        "mask": {"source": found.source, "voxels": int(found.mask.sum())},
-        "record": context.record,
-        "warnings": context.warnings,
-        "outputs": describe_outputs(method, outputs),
+        "mask": made.mask,
+        "record": made.record,
+        "warnings": made.warnings,
+        "outputs": describe_outputs(method, made.outputs),
         "memory": memory(),
-        "seconds": round(time.monotonic() - started, 2),
     }
-    progress(0.95, "Done computing")
-    return Result(outputs, provenance, context.warnings, method.outputs, files_of(request))
-
-
-def _without_names(sources: Inputs, files: Mapping[str, Sequence[Path]]) -> Iterator[str]:
-    """Yield the warnings of the readers, with the role in place of a file's or folder's name."""
-    for role, volumes in sources.items():
-        for note in dict.fromkeys(note for volume in volumes for note in volume.notes):
-            for path in files.get(role, ()):
-                for name in (str(path), path.name):
-                    note = note.replace(name, f"'{role}'")
-            yield note if f"'{role}'" in note else f"'{role}': {note}"
 
 
 def seed_of(request: Request) -> tuple[dict[str, Any], int]:
@@ -159,66 +162,3 @@ def seed_of(request: Request) -> tuple[dict[str, Any], int]:
             f"The seed {shown} is not one whole number from 0 to {2**SEED_BITS - 1}."
         )
     return parameters, seed
-
-
-def _warn(
-    context: Context,
-    method: Method,
-    inputs: Inputs,
-    region: Foreground,
-    assumed: list[str],
-) -> None:
-    """Warn of what was assumed and of what looks wrong, before anything is computed."""
-    for sentence in assumed:
-        context.warn(sentence)
-    for weights in context.bundles.values():
-        if weights.trained_on_virtual_patients:
-            context.warn(
-                f"The weights {weights.id} were trained on virtual patients; how well they do on "
-                "real ones is not known."
-            )
-    if region.message:
-        context.warn(region.message)
-    if "pre" in inputs and "post" in inputs:
-        for sentence in warnings_for_pair(inputs["pre"][0], inputs["post"][0], region.mask):
-            context.warn(sentence)
-    for role in inputs:
-        inversion_time_s = inputs[role][0].acquisition.inversion_time_s
-        if method.signal_model == "spgr" and inversion_time_s and role != MASK_ROLE:
-            context.warn(
-                f"'{role}' was made with an inversion pulse (TI {inversion_time_s:g} s, MPRAGE); "
-                f"{method.key} assumes a spoiled gradient echo, so eq. 1 of SPHERE does not hold."
-            )
-
-
-def _compute(
-    method: Method, inputs: Inputs, resolved: Resolved, context: Context
-) -> Mapping[str, Any]:
-    """Return what the method returns; one with a network may use torch's own random numbers."""
-    volumes = as_arguments(method, inputs)
-    extra = {}
-    with _torch_seeded(context.seed if method.needs_torch else None):
-        if method.measure is not None:
-            extra["measured"] = method.measure(**volumes, context=context)
-        returned: Mapping[str, Any] = method.function(
-            **volumes, parameters=resolved.values, context=context, **extra
-        )
-    return returned
-
-
-@contextmanager
-def _torch_seeded(seed: int | None) -> Iterator[None]:
-    """Start torch's random numbers, such as those of dropout, from the seed of the run."""
-    if seed is None:
-        yield
-        return
-    import torch
-
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
-
-
-def _within(progress: ProgressFunction, start: float, end: float) -> ProgressFunction:
-    """Return a progress function that maps 0 to 1 onto a part of the whole run."""
-    return lambda fraction, message: progress(start + fraction * (end - start), message)

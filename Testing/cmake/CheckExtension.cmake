@@ -1,5 +1,6 @@
 # What Slicer wants to know before it packages an extension.
-foreach(name HOMEPAGE CATEGORY CONTRIBUTORS DESCRIPTION ICONURL SCREENSHOTURLS DEPENDS)
+foreach(name HOMEPAGE CATEGORY CONTRIBUTORS DESCRIPTION ICONURL SCREENSHOTURLS DEPENDS
+    RECOMMENDS)
   if("${EXTENSION_${name}}" STREQUAL "")
     message(FATAL_ERROR "EXTENSION_${name} is empty")
   endif()

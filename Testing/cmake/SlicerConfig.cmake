@@ -3,6 +3,7 @@
 #
 #   cmake -S . -B build/stage-build --toolchain Testing/cmake/no-compiler.cmake \
 #         -D Slicer_DIR=<full path of Testing/cmake>
+#   cmake --build build/stage-build
 #   cmake --install build/stage-build --prefix build/stage
 
 set(Slicer_VERSION "5.12")

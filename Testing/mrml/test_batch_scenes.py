@@ -109,7 +109,7 @@ def test_pythonslicer_saves_a_scene_for_each_case_that_is_done(table, suffix):
     assert path.stem == CASE
     text = read_again(path, folder)
     names = {f"{CASE} pre": "pre.nrrd", f"{CASE} post": "post.nrrd"}
-    names[f"{CASE} pre low SYNTHETIC"] = f"out/{CASE}/low.nrrd"
+    names[f"SYNTHETIC low, dose 0.25, physics_dose: {CASE} pre"] = f"out/{CASE}/low.nrrd"
     assert set(text) == {*names, "masks"}
     for name, file in names.items():
         volume = read_volume(folder / file)
@@ -133,8 +133,13 @@ def test_slicer_without_a_window_does_the_same_and_ends_with_the_exit_code(table
     done = python(IN_THE_HOST, script, *given, cwd=table.parent, paths=host)
     assert json.loads(done.stdout.splitlines()[-1]) == [0], done.stderr
     text = read_again(table.parent / "out" / CASE / f"{CASE}.mrb", table.parent)
-    uptake = f"{CASE} post uptake SYNTHETIC"
-    assert set(text) == {f"{CASE} post", f"{CASE} post pre SYNTHETIC", uptake, "masks"}
+    uptake = f"SYNTHETIC uptake, physics_pre: {CASE} post"
+    assert set(text) == {
+        f"{CASE} post",
+        f"SYNTHETIC pre, physics_pre: {CASE} post",
+        uptake,
+        "masks",
+    }
     assert text["masks"] == [f"{uptake} mask"]
     assert "physics_pre" in text[uptake]["synthetic"]
 
@@ -149,7 +154,11 @@ def test_without_slicers_segmentations_the_map_is_there(scene, table, monkeypatc
     monkeypatch.delattr(slicer, "vtkSlicerSegmentationsModuleLogic")
     scenes.fill(scene, "a", "physics_pre", inputs, results)
     names = [n.GetName() for n in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode", scene)]
-    assert names == ["a post", "a post pre SYNTHETIC", "a post uptake SYNTHETIC"]
+    assert names == [
+        "a post",
+        "SYNTHETIC pre, physics_pre: a post",
+        "SYNTHETIC uptake, physics_pre: a post",
+    ]
     assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode", scene) == []
     monkeypatch.undo()
     scenes.fill(scene, "b", "physics_pre", inputs, results)

@@ -21,7 +21,14 @@ from scipy.spatial.transform import Rotation
 pytest.importorskip("vtk", reason="slicer-core is not installed")
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 import vtk
-from ContrastSynthPanel.scene import bridge, run_results, saved_state, series_names, tables
+from ContrastSynthPanel.scene import (
+    bridge,
+    result_names,
+    run_results,
+    saved_state,
+    series_names,
+    tables,
+)
 from vtk.util.numpy_support import numpy_to_vtk
 
 from ContrastSynthLib.acquisition import Acquisition
@@ -370,15 +377,18 @@ def test_a_result_says_what_it_is(scene):
     like = replace(bridge.volume_from_node(reference), acquisition=Acquisition(flip_angle_deg=9.0))
     result = result_of(like=like, pre=voxels())
     node = run_results.add_result(scene, result, reference)["pre"]
-    assert node.GetName() == f"{PATIENT} pre SYNTHETIC"
+    assert node.GetName() == f"SYNTHETIC pre, sphere: {PATIENT}"
     assert node.GetAttribute("ContrastSynth.Synthetic") == MARK
     assert node.GetAttribute("ContrastSynth.Method") == "sphere"
     assert json.loads(node.GetAttribute("ContrastSynth.Provenance")) == result.provenance
     assert bridge.volume_from_node(node).synthetic == MARK
     assert bridge.volume_from_node(node).acquisition.flip_angle_deg == 9.0
-    second = run_results.add_result(scene, result, reference)["pre"]
+    again = run_results.add_result(scene, result, reference)["pre"]
+    assert again is node
+    elsewhere = add_volume(scene, name=PATIENT)  # of another patient, with the same name
+    second = run_results.add_result(scene, result, elsewhere)["pre"]
     assert second is not node
-    assert second.GetName() == f"{PATIENT} pre SYNTHETIC_1"
+    assert second.GetName().startswith(f"SYNTHETIC pre, sphere: {PATIENT}, ")
 
 
 def test_a_result_is_shown_as_its_reference_and_maps_from_0_to_1(scene):
@@ -474,27 +484,35 @@ def test_a_real_run_goes_there_and_back(scene, tmp_path):
 # Segments
 
 
+def own_volume(scene, volume, reference, name, class_name=bridge.VOLUME):
+    node = bridge.own_node(scene, class_name, name)
+    bridge.fill_node(node, volume, *bridge.place_of(volume.grid, reference))
+    if node.GetDisplayNode() is None:
+        node.CreateDefaultDisplayNodes()
+    return node
+
+
 def test_a_volume_of_ones_own_is_changed_in_place(scene):
     reference = add_volume(scene)
     reference.SetAndObserveTransformNodeID(add_transform(scene, FIRST).GetID())
     like = bridge.volume_from_node(reference)
-    node = bridge.own_volume(scene, like.with_array(voxels(seed=5), MARK), reference, "own")
+    node = own_volume(scene, like.with_array(voxels(seed=5), MARK), reference, "own")
     count = scene.GetNumberOfNodes()
     made = like.with_array(voxels(seed=6), MARK)
-    assert bridge.own_volume(scene, made, reference, "own") is node
+    assert own_volume(scene, made, reference, "own") is node
     assert scene.GetNumberOfNodes() == count
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(node), voxels(seed=6))
     assert_close(matrix_of(node), OBLIQUE)
     assert node.GetParentTransformNode() is reference.GetParentTransformNode()
     assert node.GetAttribute(bridge.SYNTHETIC) == MARK
-    assert bridge.own_volume(scene, made, reference, "other") is not node
+    assert own_volume(scene, made, reference, "other") is not node
 
 
 def test_a_label_map_and_its_colours_are_in_a_saved_scene(scene, tmp_path):
     reference = add_volume(scene)
     labels = (voxels() > 10).astype(np.float32) * 2
     made = bridge.volume_from_node(reference).with_array(labels, MARK)
-    node = bridge.own_volume(scene, made, reference, "labels", bridge.LABEL_MAP)
+    node = own_volume(scene, made, reference, "labels", bridge.LABEL_MAP)
     assert slicer.util.arrayFromVolume(node).dtype == np.uint8
     entries = [("none", None), ("found", (0, 1, 0)), ("missed", (1, 0, 0))]
     table = bridge.colour_table(scene, "kinds", entries)
@@ -512,9 +530,9 @@ def test_a_label_map_and_its_colours_are_in_a_saved_scene(scene, tmp_path):
 
 
 def test_what_comes_from_a_synthetic_volume_is_named_so_once():
-    assert bridge.synthetic_name("a", True) == "a SYNTHETIC"
-    assert bridge.synthetic_name("a SYNTHETIC mask", True) == "a SYNTHETIC mask"
-    assert bridge.synthetic_name("a", False) == "a"
+    assert result_names.synthetic_name("a", True) == "a SYNTHETIC"
+    assert result_names.synthetic_name("a SYNTHETIC mask", True) == "a SYNTHETIC mask"
+    assert result_names.synthetic_name("a", False) == "a"
 
 
 def test_100_random_masks_become_segments_and_masks_again(scene):
@@ -891,7 +909,7 @@ else:
     assert scene.Connect()
 parameters = scene.GetFirstNodeByClass("vtkMRMLScriptedModuleNode")
 state = saved_state.load_state(parameters)
-pre, low = state["inputs"]["pre"], scene.GetFirstNodeByName("scan low SYNTHETIC")
+pre, low = state["inputs"]["pre"], scene.GetFirstNodeByName("SYNTHETIC low, sphere: scan")
 found = {
     "state": state | {"inputs": {role: node.GetName() for role, node in state["inputs"].items()}},
     "attributes": {name: low.GetAttribute(name) for name in low.GetAttributeNames()},
@@ -946,7 +964,9 @@ def test_a_scene_is_saved_and_read_in_another_process(scene, tmp_path, suffix):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     message = json.loads(done.stdout.splitlines()[-1])
-    assert message["state"] == state | {"inputs": {"pre": "scan", "low": "scan low SYNTHETIC"}}
+    assert message["state"] == state | {
+        "inputs": {"pre": "scan", "low": "SYNTHETIC low, sphere: scan"}
+    }
     expected = {name: low.GetAttribute(name) for name in low.GetAttributeNames()}
     assert expected == {name: message["attributes"][name] for name in expected}
     np.testing.assert_array_equal(message["array"], voxels())

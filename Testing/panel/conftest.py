@@ -13,13 +13,8 @@ from ContrastSynthLib.running.request import Request
 from ContrastSynthLib.running.run import run
 
 QUICKER_MS = {
-    "widgets.node_selectors": {"PICK_AFTER_MS": 10},
+    "panel": {"SETTLE_MS": 10, "LOOK_MS": 50},
     "widgets.run_section": {"POLL_MS": 20},
-    "tabs.synthesise": {"PICK_AFTER_MS": 10},
-    "tabs.kinetics": {"PICK_AFTER_MS": 10},
-    "tabs.quality": {"PICK_AFTER_MS": 10},
-    "tabs.uptake": {"UPDATE_AFTER_MS": 20},
-    "tabs.profile": {"VALUES_AFTER_MS": 60},
 }
 """Waits of the panel for a person's sake, by module; hundreds of tests need not wait as long."""
 
@@ -90,3 +85,37 @@ def panel(host):
 def scene(host):
     """The host's scene, empty."""
     return host.scene
+
+
+@pytest.fixture
+def qt(host):
+    """The module ``qt`` of the host."""
+    return host.qt
+
+
+@pytest.fixture
+def ctk(host):
+    """The module ``ctk`` of the host."""
+    return host.ctk
+
+
+@pytest.fixture
+def slicer(host):
+    """The module ``slicer``, completed by the host."""
+    import slicer
+
+    return slicer
+
+
+@pytest.fixture
+def selector(slicer):
+    """A node selector as a panel has it."""
+    made = slicer.qMRMLNodeComboBox()
+    made.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+    made.addEnabled = False
+    made.noneEnabled = True
+    made.setMRMLScene(slicer.mrmlScene)
+    made.show()
+    yield made
+    made.setMRMLScene(None)
+    made.delete()

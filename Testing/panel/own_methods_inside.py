@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import slicer
 from host import cut_off, entries, fit_height, pick, press, pump, read_table, type_text
-from scans import add_volume, show_tab
+from scans import add_volume, open_sections, settled, show_tab
 
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.registry import METHODS
@@ -18,6 +18,7 @@ from ContrastSynthLib.volumes import Volume
 SIZE = (24, 28, 20)
 TIMES_S = (0.0, 60.0, 120.0)
 WIDTH = 400
+CLASSES, DISTANCE = (f"SYNTHETIC {n}, toy_labels_map: T1 post Gd" for n in ("classes", "distance"))
 
 
 @pytest.fixture(scope="module")
@@ -27,20 +28,20 @@ def small():
 
 @pytest.fixture
 def tab(panel):
+    open_sections(panel.synthesise)
     return panel.synthesise
 
 
 @pytest.fixture
-def nodes(tab, small):
+def nodes(panel, tab, small):
     names = {"pre": "T1 pre", "post": "T1 post Gd"}
     found = {role: add_volume(name, small[role]) for role, name in names.items()}
-    pump(lambda: not tab._pick_timer.active)
+    settled(panel)
     return found
 
 
 def show(tab, key):
-    pick(tab.method_combo, METHODS[key].title)
-    pump(lambda: not tab._pick_timer.active)
+    pick(tab.form.method_combo, METHODS[key].title)
 
 
 def apply(tab):
@@ -85,13 +86,13 @@ def series(tab, small):
     return node
 
 
-def test_a_series_becomes_a_series(tab, series, small):
+def test_a_series_becomes_a_series(panel, tab, series, small):
     from ContrastSynthPanel.scene import bridge
 
     type_text(tab.parameters.fields["times"].widget, "30, 75")
-    assert apply(tab) == "Done: dynamic phases SYNTHETIC."
+    assert apply(tab) == "Done: SYNTHETIC phases, times 30 75, toy_series_times: dynamic."
     (node,) = [n for n in slicer.util.getNodesByClass(bridge.SEQUENCE) if n is not series]
-    assert node.GetName() == "dynamic phases SYNTHETIC"
+    assert node.GetName() == "SYNTHETIC phases, times 30 75, toy_series_times: dynamic"
     assert node.GetIndexUnit() == "s"
     assert bridge.times_of_sequence_node(node) == [30.0, 75.0]
     key, role, mark = marks(node)
@@ -109,12 +110,8 @@ def test_a_series_becomes_a_series(tab, series, small):
     np.testing.assert_allclose(made[0].array, (pre + post) / 2, rtol=1e-5)
     np.testing.assert_allclose(made[1].array, 0.75 * post + 0.25 * pre, rtol=1e-5)
     assert made[0].grid.is_same(small["pre"].grid)
-    kinetics = show_tab_of(tab).tabs["kinetics"]
-    pump(lambda: kinetics.node("synthetic") is node, 5.0)
-
-
-def show_tab_of(tab):
-    return slicer.modules.ContrastSynthWidget.panel
+    show_tab(panel, "kinetics")
+    assert panel.box.selectors["result"].currentNode() is node
 
 
 def test_a_result_moves_with_the_series_that_it_was_made_from(tab, series):
@@ -126,7 +123,7 @@ def test_a_result_moves_with_the_series_that_it_was_made_from(tab, series):
     move.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
     bridge.shown_volume(series).SetAndObserveTransformNodeID(move.GetID())
     assert apply(tab).startswith("Done")
-    node = result("dynamic phases SYNTHETIC")
+    node = result("SYNTHETIC phases, toy_series_times: dynamic")
     assert bridge.shown_volume(node).GetParentTransformNode() is move
     browser = bridge.browser_of(node)
     browser.SetSelectedItemNumber(1)
@@ -159,7 +156,7 @@ def test_a_sequence_without_times_is_refused_before_a_run(tab, series):
 
 
 def test_a_series_alone_has_no_preview(tab, series):
-    assert not tab.preview_box.isVisible()
+    assert not tab.preview.box.isVisible()
 
 
 # Random numbers and two networks
@@ -167,48 +164,52 @@ def test_a_series_alone_has_no_preview(tab, series):
 
 def test_random_pair_shows_and_takes_a_seed(host, tab, nodes):
     show(tab, "physics_pre")
-    assert not tab.seed.widget.isVisible()
+    assert not tab.form.seed.widget.isVisible()
     show(tab, "toy_random_pair")
-    assert tab.seed.widget.isVisible()
-    assert not tab.seed.label.isVisible()
+    assert tab.form.seed.widget.isVisible()
+    assert not tab.form.seed.label.isVisible()
     first = apply(tab)
-    used = tab.seed.state()["toy_random_pair"]["used"]
+    used = tab.form.seed.state()["toy_random_pair"]["used"]
     assert f"Seed: {used}." in first
-    assert tab.seed.label.text == f"The last run used {used}."
-    type_text(tab.seed.edit, str(used))
+    assert tab.form.seed.label.text == f"The last run used {used}."
+    type_text(tab.form.seed.edit, str(used))
+    name = f"SYNTHETIC low, seed {used}, toy_random_pair: T1 post Gd"
+    drawn = np.array(slicer.util.arrayFromVolume(result(name)))
+    slicer.util.arrayFromVolume(result(name))[:] = 0.0
+    count = len(slicer.util.getNodesByClass("vtkMRMLVolumeNode"))
     apply(tab)
-    one, two = (result(f"T1 post Gd low SYNTHETIC{n}") for n in ("", "_1"))
-    np.testing.assert_array_equal(*map(slicer.util.arrayFromVolume, (one, two)))
-    type_text(tab.seed.edit, "-3")
+    assert len(slicer.util.getNodesByClass("vtkMRMLVolumeNode")) == count
+    np.testing.assert_array_equal(slicer.util.arrayFromVolume(result(name)), drawn)
+    type_text(tab.form.seed.edit, "-3")
     assert not tab.run.apply_button.enabled
     assert "is not one whole number from 0" in tab.run.apply_button.toolTip
-    type_text(tab.seed.edit, "7")
+    type_text(tab.form.seed.edit, "7")
     assert tab.run.apply_button.enabled
     host.app.moduleManager().reload("ContrastSynth")
     again = host.open_module().panel.synthesise
-    assert again.seed.edit.text == "7"
-    assert again.seed.label.text == f"The last run used {used}."
+    assert again.form.seed.edit.text == "7"
+    assert again.form.seed.label.text == f"The last run used {used}."
 
 
 def test_random_pair_has_weights_for_each_network(tab, nodes):
     show(tab, "toy_random_pair")
-    assert list(tab.weights.combos) == ["smoother", "dropper"]
-    assert entries(tab.weights.combos["smoother"])[1:] == ["toy_smoother 1.0"]
-    assert entries(tab.weights.combos["dropper"])[1:] == ["toy_dropper 1.0"]
-    assert tab.weights.label.text == "Used: toy_smoother 1.0; toy_dropper 1.0."
-    pick(tab.weights.combos["dropper"], "toy_dropper 1.0")
-    (chosen,) = tab.weights.chosen.items()
+    assert list(tab.form.weights.combos) == ["smoother", "dropper"]
+    assert entries(tab.form.weights.combos["smoother"])[1:] == ["toy_smoother 1.0"]
+    assert entries(tab.form.weights.combos["dropper"])[1:] == ["toy_dropper 1.0"]
+    assert tab.form.weights.label.text == "Used: toy_smoother 1.0; toy_dropper 1.0."
+    pick(tab.form.weights.combos["dropper"], "toy_dropper 1.0")
+    (chosen,) = tab.form.weights.chosen.items()
     assert chosen[0] == "dropper"
     assert chosen[1].startswith("toy_dropper-1.0-")
     fit_height(tab.widget.window(), WIDTH)
     assert cut_off(tab.widget) == []
     pick(tab.parameters.fields["dropout"].widget, "Off")
-    assert list(tab.weights.combos) == ["smoother"]
-    assert tab.weights.chosen is None
+    assert list(tab.form.weights.combos) == ["smoother"]
+    assert tab.form.weights.chosen is None
     assert tab.run.apply_button.enabled
     pick(tab.parameters.fields["dropout"].widget, "On")
-    assert tab.weights.chosen == dict([chosen])
-    combo = tab.weights.combos["dropper"]
+    assert tab.form.weights.chosen == dict([chosen])
+    combo = tab.form.weights.combos["dropper"]
     assert combo.itemData(combo.currentIndex) == chosen[1]
 
 
@@ -223,10 +224,10 @@ def test_slab_runs_with_its_optional_input(tab, nodes, small):
     assert tab.run.apply_button.enabled
     t2 = add_volume("T2", small["post"])
     pump(lambda: tab.inputs.nodes().get("t2") is t2)
-    assert apply(tab).startswith("Done: T1 pre post SYNTHETIC.")
-    node = result("T1 pre post SYNTHETIC")
+    assert apply(tab).startswith("Done: SYNTHETIC post, toy_slab: T1 pre.")
+    node = result("SYNTHETIC post, toy_slab: T1 pre")
     assert set(provenance_of(node)["inputs"]) == {"pre", "t2"}
-    assert not tab.seed.widget.isVisible()
+    assert not tab.form.seed.widget.isVisible()
 
 
 # Labels and a map, by iterations
@@ -238,7 +239,7 @@ def classes(panel, tab, nodes):
     press(tab.run.apply_button)
     show_tab(panel, "inversion")
     pump(lambda: not tab.run.running, 60.0)
-    return result("T1 post Gd classes SYNTHETIC")
+    return result(CLASSES)
 
 
 def test_labels_are_a_label_map_with_named_colours(tab, classes):
@@ -252,14 +253,14 @@ def test_labels_are_a_label_map_with_named_colours(tab, classes):
     views = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
     assert {view.GetLabelVolumeID() for view in views} == {classes.GetID()}
     text = tab.run.message.plainText
-    assert "'T1 post Gd classes SYNTHETIC': Labels: 1 dark, 2 medium, 3 bright." in text
-    assert "'T1 post Gd distance SYNTHETIC': Map, from 0 medians." in text
+    assert f"'{CLASSES}': Labels: 1 dark, 2 medium, 3 bright." in text
+    assert f"'{DISTANCE}': Map, from 0 medians." in text
 
 
 def test_a_map_has_its_range_and_unit(tab, classes):
     from ContrastSynthPanel.scene import bridge, run_results
 
-    distance = result("T1 post Gd distance SYNTHETIC")
+    distance = result(DISTANCE)
     assert distance.GetClassName() == bridge.VOLUME
     assert distance.GetAttribute(bridge.UNIT) == "medians"
     display = distance.GetDisplayNode()
@@ -273,16 +274,15 @@ def test_a_map_has_its_range_and_unit(tab, classes):
 
 def test_a_map_and_labels_are_no_image_to_measure(panel, tab, classes):
     quality = show_tab(panel, "quality")
-    pump(lambda: not quality._pick_timer.active)
-    assert "synthetic" not in quality.inputs.nodes()
+    settled(panel)
+    for made in (classes, result(DISTANCE)):
+        pick(panel.box.selectors["result"], made)
+        assert "not an image of the patient" in quality.run.action.blocked
 
 
 def test_the_iterations_are_shown_as_declared(panel, tab, classes):
     inversion = panel.tabs["inversion"]
-    assert inversion.selector.currentNode() in (
-        classes,
-        result("T1 post Gd distance SYNTHETIC"),
-    )
+    assert panel.box.selectors["result"].currentNode() in (classes, result(DISTANCE))
     rows = read_table(inversion.table)
     assert [row[0] for row in rows] == ["Iteration", "Mean distance (medians)"]
     assert rows[0][1:] == ["1", "8"]

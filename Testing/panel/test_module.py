@@ -11,7 +11,8 @@ pytest.importorskip("PySide6", reason="PySide6-Essentials is not installed")
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
-from host import pump, settle
+from host import settle
+from scans import settled
 
 from ContrastSynthLib.registry import METHODS
 from ContrastSynthLib.running.run import run  # noqa: F401 - declares the methods
@@ -50,7 +51,8 @@ def test_the_help_names_every_tab(host):
 def test_sample_data_fills_the_inputs_of_each_task(host, small):
     from ContrastSynthPanel.scene import bridge, sample_data
 
-    tab = host.open_module().panel.synthesise
+    panel = host.open_module().panel
+    tab = panel.synthesise
     assert {method.task for method in METHODS.values()} == set(sample_data.BRAINS)
     for task, (title, roles) in sample_data.BRAINS.items():
         slicer.mrmlScene.Clear(0)
@@ -63,10 +65,11 @@ def test_sample_data_fills_the_inputs_of_each_task(host, small):
         for method in METHODS.values():
             if method.task == task:
                 assert set(method.required) <= set(roles)
-                tab.method_combo.setCurrentIndex(tab.method_combo.findData(method.key))
-                pump(lambda: not tab._pick_timer.active)
+                methods = tab.form.method_combo
+                methods.setCurrentIndex(methods.findData(method.key))
+                settled(panel)
                 picked = tab.inputs.nodes()
-                for role in set(method.required) - {"corrupted"}:  # that no name implies
+                for role in method.required:
                     assert picked[role].GetName() == sample_data.BRAIN_NAMES[role]
 
 
@@ -112,7 +115,7 @@ def own_modules():
 
 def test_a_reload_reads_the_panel_and_the_library_again(host, own_modules):
     widget = host.open_module()
-    old_panel, old_timer = type(widget.panel), widget.panel.synthesise._pick_timer
+    old_panel, old_timer = type(widget.panel), widget.panel._look_timer
     old_library = sys.modules["ContrastSynthLib.registry"]
     widget.onReload()
     settle()
@@ -122,7 +125,7 @@ def test_a_reload_reads_the_panel_and_the_library_again(host, own_modules):
     assert type(again.panel) is sys.modules["ContrastSynthPanel.panel"].Panel
     assert sys.modules["ContrastSynthLib.registry"] is not old_library
     assert not old_timer.active
-    assert again.panel.synthesise.method_combo.isVisible()
+    assert again.panel.synthesise.form.method_combo.isVisible()
     host.app.moduleManager()._close_all()
 
 
@@ -131,4 +134,4 @@ def test_the_self_test_runs_in_the_host(host, small):
     host.load_module()
     sys.modules["ContrastSynth"].ContrastSynthTest().runTest()
     names = [node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")]
-    assert "Virtual T1 pre low SYNTHETIC" in names
+    assert "SYNTHETIC low, dose 0.33, physics_dose: Virtual T1 pre" in names

@@ -15,6 +15,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 COPIED = ("ContrastSynth", "ContrastSynthLib", "Resources", "Testing", "pyproject.toml")
 PANEL = "ContrastSynth/ContrastSynthPanel"
 SYNTHESISE, BRIDGE = "Testing/panel/test_synthesise.py", "Testing/mrml/test_bridge.py"
+UPTAKE = "Testing/panel/test_uptake.py"
+HABITS = "Testing/panel/test_workflow_habits.py"
 FAILED = 1  # pytest's exit code when a test failed, not when there was none
 
 
@@ -29,15 +31,15 @@ class Fault(NamedTuple):
 
 FAULTS = {
     "Apply not connected": Fault(
-        f"{PANEL}/widgets/run_section.py",
-        'self.apply_button.connect("clicked(bool)", apply)',
+        f"{PANEL}/widgets/action.py",
+        'connect(self.button, "clicked(bool)", lambda *_signal: pressed())',
         "pass",
         f"{SYNTHESISE}::test_a_dose_is_what_the_library_makes_of_it",
     ),
     "mask inverted": Fault(
         f"{PANEL}/scene/bridge.py",
-        "inside = (volume.array > threshold)",
-        "inside = (volume.array <= threshold)",
+        "volume.with_array((volume.array > threshold)",
+        "volume.with_array((volume.array <= threshold)",
         f"{SYNTHESISE}::test_uptake_becomes_a_segmentation",
     ),
     "LPS not flipped": Fault(
@@ -60,27 +62,71 @@ FAULTS = {
     ),
     "cancel not wired": Fault(
         f"{PANEL}/widgets/run_section.py",
-        'self.cancel_button.connect("clicked(bool)", self.cancel)',
+        'connect(self.cancel_button, "clicked(bool)", self.cancel)',
         "pass",
         f"{SYNTHESISE}::test_cancel_leaves_nothing_and_another_run_is_possible",
     ),
     "result in the wrong node": Fault(
         f"{PANEL}/scene/run_results.py",
-        "bridge.fill_node(node, volume, *bridge.place_of(volume.grid, reference))",
-        "bridge.fill_node(reference, volume, *bridge.place_of(volume.grid, reference))",
+        "bridge.fill_node(node, output, *bridge.place_of(output.grid, reference))",
+        "bridge.fill_node(reference, output, *bridge.place_of(output.grid, reference))",
         f"{SYNTHESISE}::test_a_dose_is_what_the_library_makes_of_it",
     ),
     "threshold ignored": Fault(
         f"{PANEL}/scene/uptake_results.py",
-        "uptake(pre, post, scans.brain, threshold=threshold,",
-        "uptake(pre, post, scans.brain, threshold=0.1,",
-        "Testing/panel/test_uptake.py::test_moving_the_threshold_changes_both_in_place",
+        "Elsewhere(uptake, pre, post, brain, threshold=settings.threshold,",
+        "Elsewhere(uptake, pre, post, brain, threshold=0.1,",
+        f"{UPTAKE}::test_moving_the_threshold_changes_both_in_place",
     ),
     "parameters not saved": Fault(
         f"{PANEL}/tabs/synthesise.py",
         '"parameters": by_hand,',
         '"parameters": {},',
         f"{SYNTHESISE}::test_the_state_is_saved_and_restored_with_the_scene",
+    ),
+    "stale number not marked": Fault(
+        f"{PANEL}/tabs/uptake.py",
+        '"""Say so at once when a number is out of date."""\n        self._check()',
+        '"""Say nothing."""',
+        f"{UPTAKE}::test_a_number_is_out_of_date_once_half_the_mask_is_erased",
+    ),
+    "case known by names": Fault(
+        f"{PANEL}/scene/relations.py",
+        "return inputs[method.reference]",
+        "return slicer.mrmlScene.GetFirstNodeByName(inputs[method.reference].GetName())",
+        "Testing/panel/test_case.py::test_three_patients_of_equal_names",
+    ),
+    "computed of nodes of equal names": Fault(
+        f"{PANEL}/scene/relations.py",
+        "and sources_of(node) == dict(sources)",
+        "and {n.GetName() for n in sources_of(node).values()}"
+        " == {n.GetName() for n in sources.values()}",
+        f"{UPTAKE}::test_patients_of_equal_names_have_results_of_their_own",
+    ),
+    "neighbour of a deleted node taken": Fault(
+        f"{PANEL}/widgets/node_selector.py",
+        'connect(made, "currentNodeChanged(vtkMRMLNode*)", lambda _node: self._timer.start())',
+        'connect(made, "currentNodeChanged(vtkMRMLNode*)", lambda _node: self._picked())',
+        "Testing/panel/test_workflow_runs.py"
+        "::test_the_neighbour_of_a_deleted_scan_is_not_taken_for_it",
+    ),
+    "wheel without focus": Fault(
+        f"{PANEL}/widgets/manners.py",
+        "kind == qt.QEvent.Wheel and not widget.focus",
+        "False",
+        f"{HABITS}::test_the_wheel_over_a_list_without_focus_changes_nothing",
+    ),
+    "comma not taken": Fault(
+        f"{PANEL}/widgets/manners.py",
+        'if event.text() not in (".", ",") or event.text() == point:',
+        "if True:",
+        f"{HABITS}::test_decimals_in_any_locale",
+    ),
+    "views of a person put back": Fault(
+        f"{PANEL}/scene/view_keeper.py",
+        "mine = [one for one in ended if self._is_mine(one)]",
+        "mine = list(ended)",
+        "Testing/panel/test_view_keeper.py::test_what_a_person_changed_since_stays",
     ),
 }
 

@@ -15,7 +15,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
 from host import pick, press, pump, read_table
-from scans import show_tab
+from scans import settled, show_tab
 
 from ContrastSynthLib.registry import METHODS
 from ContrastSynthLib.weights.bundles import shipped_and_imported
@@ -37,7 +37,7 @@ def opened(panel):
     """The panel once the scene is opened in it."""
     assert slicer.mrmlScene.ReadFromMRB(str(SCENE))
     pump(lambda: panel.synthesise.method.key == "sphere")
-    pump(lambda: not panel.synthesise._pick_timer.active)
+    settled(panel)
     return panel
 
 
@@ -70,14 +70,14 @@ def test_the_results_are_there_with_their_provenance(opened):
 
 def test_synthesise_is_set_as_it_was(opened):
     tab = opened.synthesise
-    assert tab.inputs.nodes() == {"post": named("T1 post Gd"), "mask": named("brain")}
-    assert tab.inputs.chosen == {"mask"}
+    assert tab.inputs.nodes() == {"post": named("T1 post Gd")}
+    assert opened.box.case.node("mask") is named("brain")
     assert tab.parameters.preset == "fast"
-    assert tab.weights.chosen == ({"sphere": WEIGHTS} if THERE else None)
-    combo = tab.weights.combos["sphere"]
+    assert tab.form.weights.chosen == ({"sphere": WEIGHTS} if THERE else None)
+    combo = tab.form.weights.combos["sphere"]
     assert combo.itemData(combo.currentIndex) == (WEIGHTS if THERE else "")
-    assert tab.weights.label.text.startswith("Used: sphere 1.")
-    assert tab.device.chosen == "cpu"
+    assert tab.form.weights.label.text.startswith("Used: sphere 1.")
+    assert tab.form.device.chosen == "cpu"
     assert tab.run.apply_button.enabled
     assert tab._given["physics_dose"] == (None, {"dose": 0.25})
     assert tab._given["lip_car"] == ("physics", {"iterations": 6})
@@ -95,7 +95,8 @@ def test_the_other_tabs_are_set_as_they_were(opened):
 
 def test_an_inversion_is_shown_and_an_iterate_chosen(opened):
     tab = opened.tabs["inversion"]
-    assert tab.selector.currentNode() is named("T1 low dose post SYNTHETIC")
+    assert opened.box.case.node("result") is named("T1 low dose post SYNTHETIC")
+    assert opened.box.case.node("input") is named("T1 low dose")
     assert tab.kept == 3
     assert len(tab.history["iteration"]) == 6
     rows = {row[0]: row[1:] for row in read_table(tab.table)}
@@ -105,14 +106,15 @@ def test_an_inversion_is_shown_and_an_iterate_chosen(opened):
 
 def test_it_can_be_run_on_and_is_saved_in_the_present_form(opened):
     tab = show_tab(opened, "synthesise")
-    pick(tab.inputs.selectors["mask"], named("brain"))
+    pick(opened.box.selectors["mask"], named("brain"))
     assert tab.state()["weights"] == ({"sphere": WEIGHTS} if THERE else {})
-    pick(tab.method_combo, METHODS["physics_dose"].title)
+    pick(tab.form.method_combo, METHODS["physics_dose"].title)
     assert tab.parameters.fields["dose"].value() == 0.25
     press(tab.run.apply_button)
     pump(lambda: not tab.run.running, 90.0)
     assert tab.run.message.plainText.startswith("Done"), tab.run.message.plainText
-    again, before = (named(f"T1 pre low SYNTHETIC{n}") for n in ("_1", ""))
+    again, before = opened.box.case.node("result"), named("T1 pre low SYNTHETIC")
+    assert again is not before
     np.testing.assert_allclose(
         *map(slicer.util.arrayFromVolume, (again, before)), rtol=1e-3, atol=0.1
     )

@@ -13,7 +13,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
 from host import cut_off, entries, fit_height, pick, press, pump, type_text
-from scans import add_volume
+from scans import add_volume, settled
 
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.registry import METHODS, declared_parameters
@@ -34,11 +34,12 @@ def own_weights(monkeypatch, tmp_path):
 
 @pytest.fixture
 def tab(panel):
+    panel.synthesise.form.advanced.collapsed = False
     return panel.synthesise
 
 
 @pytest.fixture
-def nodes(tab, patient):
+def nodes(panel, tab, patient):
     from ContrastSynthPanel.scene import bridge
 
     names, found = {"pre": "T1 pre", "post": "T1 post Gd", "low": "T1 low dose"}, {}
@@ -46,12 +47,12 @@ def nodes(tab, patient):
         found[role] = slicer.mrmlScene.AddNewNodeByClass(VOLUME, name)
         scan = patient.scans[role]
         bridge.fill_node(found[role], scan, scan.grid.index_to_ras, None)
-    pump(lambda: not tab._pick_timer.active)
+    settled(panel)
     return found
 
 
 def show(tab, key):
-    pick(tab.method_combo, METHODS[key].title)
+    pick(tab.form.method_combo, METHODS[key].title)
 
 
 def apply(tab):
@@ -108,13 +109,13 @@ def test_the_arrows_step_by_the_size_of_the_number(tab):
 @pytest.mark.parametrize("key", list(METHODS))
 def test_the_paper_is_cited_with_its_link(tab, key):
     show(tab, key)
-    paper, text = citation(METHODS[key].citation), tab.citation_label.text
+    paper, text = citation(METHODS[key].citation), tab.form.citation_label.text
     assert paper["authors"][0] in text
     assert str(paper["year"]) in text
     assert paper["title"] in text
     assert ("<a href" in text) == ("url" in paper or "doi" in paper)
     assert paper.get("url", "") in text
-    assert tab.citation_label.openExternalLinks
+    assert tab.form.citation_label.openExternalLinks
 
 
 def test_a_doi_becomes_a_link_and_signs_are_no_markup(host, monkeypatch):
@@ -151,34 +152,34 @@ def zipped(folder):
 @pytest.mark.parametrize("kind", ["zip", "folder"])
 def test_imported_weights_are_listed_and_chosen(host, tab, tmp_path, kind):
     show(tab, "sphere")
-    before = entries(tab.weights.combos["sphere"])
+    before = entries(tab.form.weights.combos["sphere"])
     folder = bundle(tmp_path / "given")
     given = zipped(folder) if kind == "zip" else folder / "metadata.json"
     host.record.answer(str(given))
-    press(tab.weights.import_button)
+    press(tab.form.weights.import_button)
     added = "sphere 9.9, trained on virtual patients"
-    assert entries(tab.weights.combos["sphere"]) == [*before, added]
-    assert tab.weights.chosen["sphere"].startswith("sphere-9.9-")
+    assert entries(tab.form.weights.combos["sphere"]) == [*before, added]
+    assert tab.form.weights.chosen["sphere"].startswith("sphere-9.9-")
     assert tab.run.message.plainText == f"Imported: {added}."
-    assert tab.weights.label.text == f"Used: {added}."
-    assert tab.state()["weights"] == tab.weights.chosen
+    assert tab.form.weights.label.text == f"Used: {added}."
+    assert tab.state()["weights"] == tab.form.weights.chosen
     host.record.answer(str(given))
-    press(tab.weights.import_button)
+    press(tab.form.weights.import_button)
     assert "are there already" in tab.run.message.plainText
-    assert entries(tab.weights.combos["sphere"]) == [*before, added]
+    assert entries(tab.form.weights.combos["sphere"]) == [*before, added]
 
 
 def test_weights_of_another_method_are_imported_and_it_is_said_of_which(host, tab, tmp_path):
     show(tab, "sphere_art")
-    before = entries(tab.weights.combos["sphere_art"])
+    before = entries(tab.form.weights.combos["sphere_art"])
     host.record.answer(str(zipped(bundle(tmp_path / "given"))))
-    press(tab.weights.import_button)
-    assert entries(tab.weights.combos["sphere_art"]) == before
-    assert tab.weights.chosen is None
+    press(tab.form.weights.import_button)
+    assert entries(tab.form.weights.combos["sphere_art"]) == before
+    assert tab.form.weights.chosen is None
     text = tab.run.message.plainText
     assert text.endswith("They belong to the method 'SPHERE: pre-contrast from post-contrast'.")
     show(tab, "sphere")
-    assert "sphere 9.9, trained on virtual patients" in entries(tab.weights.combos["sphere"])
+    assert "sphere 9.9, trained on virtual patients" in entries(tab.form.weights.combos["sphere"])
 
 
 def damaged(folder):
@@ -198,27 +199,28 @@ def no_archive(folder):
 )
 def test_what_is_no_bundle_is_reported_and_changes_nothing(host, tab, tmp_path, make, text):
     show(tab, "sphere")
-    before = entries(tab.weights.combos["sphere"])
+    before = entries(tab.form.weights.combos["sphere"])
     host.record.answer(str(make(bundle(tmp_path / "given"))), "")
-    press(tab.weights.import_button)
+    press(tab.form.weights.import_button)
     assert text in tab.run.message.plainText
-    assert entries(tab.weights.combos["sphere"]) == before
+    assert entries(tab.form.weights.combos["sphere"]) == before
     tab.run.show_message("info", "")
-    press(tab.weights.import_button)  # and then nothing is chosen in the dialog
+    press(tab.form.weights.import_button)  # and then nothing is chosen in the dialog
     assert not tab.run.message.isVisible()
-    assert tab.weights.chosen is None
+    assert tab.form.weights.chosen is None
 
 
 def test_weights_that_vanish_before_a_run_are_reported(host, tab, nodes, tmp_path):
     show(tab, "sphere")
     host.record.answer(str(zipped(bundle(tmp_path / "given"))))
-    press(tab.weights.import_button)
+    press(tab.form.weights.import_button)
     (folder,) = (tmp_path / "imported").iterdir()
     (folder / "model.safetensors").unlink()
-    text = apply(tab)
+    press(tab.run.apply_button)
+    text = tab.run.action.reason.text
     assert "sphere-9.9-" in text
     assert "are not on this machine" in text
-    pick(tab.weights.combos["sphere"], "The method's own")
+    pick(tab.form.weights.combos["sphere"], "The method's own")
     assert tab.run.apply_button.enabled
 
 
@@ -248,7 +250,7 @@ def test_a_network_and_a_gpu_are_estimated(tab, nodes):
     own = tab.estimate_label.text
     assert own.endswith("(measured on one core of a CPU; more cores or a GPU are faster).")
     assert "GPU memory" not in own
-    tab.device.restore("cuda:0")
+    tab.form.device.restore("cuda:0")
     tab._edited()
     assert "at most 70 % of the free GPU memory" in tab.estimate_label.text
     show(tab, "lip_car")
@@ -285,24 +287,24 @@ def test_without_any_volume_it_is_said_what_to_choose(tab):
     assert not tab.run.apply_button.enabled
 
 
-def test_why_a_colour_image_is_not_offered_is_said(tab, nodes):
+def test_why_a_colour_image_is_not_offered_is_said(panel, tab, nodes):
     for node in nodes.values():
         slicer.mrmlScene.RemoveNode(node)
     slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "colours")
-    pump(lambda: not tab._pick_timer.active)
+    settled(panel)
     show(tab, "sphere")
     assert "'colours' has several values a voxel" in tab.run.apply_button.toolTip
     assert "Vector to Scalar Volume" in tab.run.apply_button.toolTip
     assert entries(tab.inputs.selectors["post"]) == ["Choose a volume"]
 
 
-def test_a_package_that_nobody_installed_is_named(tab, monkeypatch):
+def test_a_package_that_nobody_installed_is_named(panel, tab, monkeypatch):
     pytest.importorskip("torch")
     scans = sample_patient(size=(24, 28, 20)).scans
     for role in ("pre", "low"):
         add_volume(f"T1 {role}", scans[role])
     show(tab, "lip_car")
-    pump(lambda: not tab._pick_timer.active)
+    settled(panel)
     pick(tab.parameters.preset_combo, "Signal equation")
     pick(tab.parameters.fields["denoiser"].widget, "BM3D")
     text = apply(tab)
@@ -323,12 +325,12 @@ def test_a_text_that_is_cut_off_would_be_seen(tab, nodes):
 
     show(tab, "sphere_art")
     fit_height(tab.widget.window(), 400)
-    title = "Mask of the brain or breast"
-    labels = [one for one in tab.widget.findChildren(qt.QLabel) if one.isVisible()]
+    title = "Pre-contrast with artefacts"
+    labels = [one for one in tab.above.findChildren(qt.QLabel) if one.isVisible()]
     (label,) = [one for one in labels if one.text == title]
     label.setFixedHeight(label.fontMetrics().height())  # of its two lines, one
     fit_height(tab.widget.window(), 400)
-    assert cut_off(tab.widget) == [title]
+    assert cut_off(tab.above) == [title]
 
 
 def test_a_lowest_value_that_stands_for_something_says_so(tab):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ContrastSynthLib.analysis.kinetics import kinetic_maps, mean_curve, measure_curve
+from ContrastSynthLib.analysis.kinetics import mean_curve, measure_curve, measure_voxels
 from ContrastSynthLib.analysis.kinetics_report import kinetics_report
 from ContrastSynthLib.files.images import read_mask
 from ContrastSynthLib.files.series import read_series, write_series
@@ -40,7 +40,7 @@ def test_the_tumour_is_a_plateau_that_rises_at_frame_4(breast):
 def test_the_tumour_stands_out_in_the_maps(breast):
     series, mask = breast
     curve = measure_curve(times_of(series), mean_curve(series, mask))
-    maps = kinetic_maps(np.stack([volume.array for volume in series]), curve.timing)
+    maps = measure_voxels(np.stack([volume.array for volume in series]), curve.timing)
     inside = mask.array > 0
     assert maps["type"].shape == inside.shape
     assert (maps["type"][inside] > 0).mean() > 0.9

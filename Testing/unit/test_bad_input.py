@@ -118,7 +118,7 @@ def empty_folder(path):
         (not_a_number, "1 voxels are not finite"),
         (infinite, "1 voxels are not finite"),
         (constant, "every voxel is 7"),
-        (time_series, "more than one time point"),
+        (time_series, "Give one time in seconds for each"),
         (empty_folder, "DICOM"),
     ],
 )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio
 
-from ContrastSynthLib.analysis.enhancement import KINDS
+from ContrastSynthLib.analysis.enhancement import ADDED_PART, INVENTED, KINDS
 from ContrastSynthLib.analysis.evaluation import enhancement_of, evaluate, onto_reference
 from ContrastSynthLib.analysis.evaluation_rows import (
     COLUMNS,
@@ -18,6 +18,7 @@ from ContrastSynthLib.analysis.evaluation_rows import (
     measured_by,
     rows_as_csv,
 )
+from ContrastSynthLib.analysis.uptake import REFERENCE_LEVELS, uptake
 from ContrastSynthLib.cli import main
 from ContrastSynthLib.errors import MissingError, RequestError
 from ContrastSynthLib.files.images import read_volume, write_volume
@@ -208,7 +209,7 @@ def test_a_thin_volume_is_compared_slice_by_slice(pre, post):
     narrow = Grid((20, 8, 1), (1.0, 1.5, 2.0))
     report = strict_json(evaluate(*(Volume(v.array[5:6, :8], narrow) for v in (pre, post))))
     assert report["regions"]["brain"]["ssim"] is None
-    assert "too small" in report["notes"][0]
+    assert any("too small" in note for note in report["notes"])
 
 
 def test_wrong_requests_are_named(pre, post):
@@ -284,6 +285,22 @@ def test_enhancement_lost_or_added_in_a_post_scan(pre, post):
     bright = post.array.copy()
     bright[10:13, 4:8, 12:17] *= 1.7
     assert counts(post, post.with_array(bright), pre, post) == [1, 0, 1]
+
+
+@pytest.mark.parametrize("level", REFERENCE_LEVELS)
+def test_by_the_convention_of_the_uptake_found_and_missed_are_the_uptake(pre, post, level):
+    brain, convention = (pre.array > 0) & (post.array > 0), REFERENCE_LEVELS[level]
+    how = {"convention": convention, "minimum_volume_mm3": 0.0}
+    for reference, made in ((pre, post), (pre, pre), (post, pre.with_array(1.2 * pre.array))):
+        found = enhancement_of(reference, made, pre=pre, post=post, **how)
+        expected = uptake(pre, post, brain, reference_level=level)
+        assert expected.volume_ml > 0
+        real = found.as_dict()["found_ml"] + found.missed_ml
+        assert real == pytest.approx(expected.volume_ml)
+        other = (made, post) if reference is pre else (pre, made)
+        synthetic = uptake(*other, brain, reference_level=level).binary
+        invented = np.isin(found.map, (INVENTED, ADDED_PART))
+        assert (synthetic & ~expected.binary == invented & ~expected.binary).all()
 
 
 def test_the_map_is_written_from_the_command_line(pre, post, tmp_path, capsys):

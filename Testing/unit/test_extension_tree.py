@@ -24,6 +24,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 LIBRARY = REPOSITORY / "ContrastSynthLib"
 MODULE = REPOSITORY / "ContrastSynth"
+CMAKE = Path(sysconfig.get_path("scripts")) / "cmake"
 CMAKE_LISTS = (REPOSITORY / "CMakeLists.txt").read_text(encoding="utf-8")
 RAW = "https://raw.githubusercontent.com/ContrastSynth/SlicerContrastSynth/main/"
 
@@ -57,16 +58,16 @@ def staged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stage(source: Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Configure ``source`` with the stand-ins and install it into ``folder``/installed."""
-    cmake = Path(sysconfig.get_path("scripts")) / "cmake"
+    """Configure ``source`` with the stand-ins, build it, install it into ``folder``/installed."""
     build = folder / "build"
     stand_ins = REPOSITORY / "Testing" / "cmake"
-    configure = [cmake, "-S", source, "-B", build, f"-DSlicer_DIR={stand_ins}"]
+    configure = [CMAKE, "-S", source, "-B", build, f"-DSlicer_DIR={stand_ins}"]
     configure += ["--toolchain", stand_ins / "no-compiler.cmake"]
     done = subprocess.run(configure, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         return done
-    install = [cmake, "--install", build, "--prefix", folder / "installed"]
+    subprocess.run([CMAKE, "--build", build], capture_output=True, text=True, check=True)
+    install = [CMAKE, "--install", build, "--prefix", folder / "installed"]
     return subprocess.run(install, capture_output=True, text=True, check=True)
 
 
@@ -76,6 +77,8 @@ def test_every_library_file_is_listed():
     told = "the list is out of date: run make refresh"
     assert cmake_list(LIBRARY / "files.cmake", "LIBRARY_SCRIPTS") == scripts, told
     assert cmake_list(LIBRARY / "files.cmake", "LIBRARY_RESOURCES") == files - scripts, told
+    shared = cmake_list(LIBRARY / "files.cmake", "SHARED_RESOURCES")
+    assert shared == tree(REPOSITORY / "Resources"), told
 
 
 def test_every_module_file_is_listed():
@@ -118,16 +121,16 @@ from pathlib import Path
 from host import pick, press, pump, start
 made = start()
 sys.path.remove(sys.argv[2])  # of the checkout; the host's scene asked for it
-tab = made.open_module(Path(sys.argv[1]) / "ContrastSynth.py").panel.synthesise
+panel = made.open_module(Path(sys.argv[1]) / "ContrastSynth.py").panel
+tab = panel.synthesise
 from ContrastSynthLib.registry import METHODS
 from ContrastSynthPanel.scene import bridge, sample_data
-nodes = sample_data.load_brain(("pre", "post"), size=(24, 28, 20))
-pick(tab.method_combo, METHODS["physics_dose"].title)
+sample_data.load_brain(("pre", "post"), size=(24, 28, 20))
+pick(tab.form.method_combo, METHODS["physics_dose"].title)
 pump(lambda: tab.run.apply_button.enabled)
 press(tab.run.apply_button)
 pump(lambda: not tab.run.running, 90.0)
-import slicer
-result = slicer.mrmlScene.GetFirstNodeByName(f"{nodes['pre'].GetName()} low SYNTHETIC")
+result = panel.box.case.node("result")
 ours = [m for n, m in sys.modules.items() if n.startswith("ContrastSynth")]
 told = {
     "files": sorted({m.__file__ for m in ours}),
@@ -166,13 +169,60 @@ def test_the_staged_panel_runs_a_method_to_the_end(staged, tmp_path):
         assert Path(file).is_relative_to(package)
 
 
-def test_a_listed_file_that_is_missing_stops_the_staging(tmp_path):
-    copy = tmp_path / "copy"
+def test_pictures_of_the_manual_are_not_packaged(staged):
+    pictures = {Path(name) for name in tree(staged) if name.endswith((".png", ".jpg", ".svg"))}
+    assert {path.name for path in pictures} == {"ContrastSynth.png", "ContrastSynth.svg"}
+    assert not [name for name in tree(staged) if "screenshot" in name.lower()]
+
+
+BUNDLING = """
+cmake_minimum_required(VERSION 3.16.3...3.31)
+project(SomeApplication NONE)
+add_subdirectory("{extension}" bundled)
+"""
+
+
+def test_a_custom_application_bundles_it_as_a_folder_of_its_own(staged, tmp_path):
+    application = tmp_path / "application"
+    application.mkdir()
+    lists = BUNDLING.format(extension=REPOSITORY.as_posix())
+    (application / "CMakeLists.txt").write_text(lists, encoding="utf-8")
+    done = stage(application, tmp_path)
+    assert done.returncode == 0, done.stderr
+    (found,) = tmp_path.glob("installed/lib/Slicer-*/qt-scripted-modules")
+    assert tree(found) == tree(staged)
+
+
+def copy_of_the_checkout(folder: Path) -> Path:
+    """Return a copy of what the extension is built from."""
     for name in ("ContrastSynth", "ContrastSynthLib", "Resources"):
         ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(REPOSITORY / name, copy / name, ignore=ignored)
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored)
     for name in ("CMakeLists.txt", "README.md", "LICENSE"):
-        shutil.copy(REPOSITORY / name, copy)
+        shutil.copy(REPOSITORY / name, folder)
+    return folder
+
+
+def test_a_changed_resource_is_copied_at_the_next_build(tmp_path):
+    copy = copy_of_the_checkout(tmp_path / "copy")
+    assert stage(copy, tmp_path).returncode == 0
+    (copy / "Resources" / "Citations.json").write_text("changed", encoding="utf-8")
+    build = [CMAKE, "--build", tmp_path / "build"]
+    subprocess.run(build, capture_output=True, text=True, check=True)
+    (built,) = tmp_path.glob("build/lib/Slicer-*/**/ContrastSynthLib/Resources/Citations.json")
+    assert built.read_text(encoding="utf-8") == "changed"
+
+
+def test_a_listed_resource_that_is_missing_stops_the_staging(tmp_path):
+    copy = copy_of_the_checkout(tmp_path / "copy")
+    (copy / "Resources" / "Citations.json").unlink()
+    done = stage(copy, tmp_path)
+    assert done.returncode != 0
+    assert "lists 'Resources/Citations.json', which does not exist" in " ".join(done.stderr.split())
+
+
+def test_a_listed_file_that_is_missing_stops_the_staging(tmp_path):
+    copy = copy_of_the_checkout(tmp_path / "copy")
     (copy / "ContrastSynthLib" / "errors.py").unlink()
     done = stage(copy, tmp_path)
     assert done.returncode != 0
@@ -185,12 +235,15 @@ def test_metadata_in_the_form_that_the_extensions_index_reads():
     (pictures,) = re.findall(r'set\s*\(EXTENSION_SCREENSHOTURLS\s*"([^"]+)"\)', CMAKE_LISTS)
     (category,) = re.findall(r'set\(EXTENSION_CATEGORY "([^"]+)"\)', CMAKE_LISTS)
     (depends,) = re.findall(r'set\(EXTENSION_DEPENDS "([^"]+)"\)', CMAKE_LISTS)
+    (recommends,) = re.findall(r'set\(EXTENSION_RECOMMENDS "([^"]+)"\)', CMAKE_LISTS)
     for url in (icon, *pictures.split()):
         assert url.startswith(RAW)
         assert (REPOSITORY / url.removeprefix(RAW)).is_file(), f"{url} shows no file of ours"
     entry = json.loads((REPOSITORY / f"{name}.json").read_text(encoding="utf-8"))
     assert entry["category"] == category == "Image Synthesis"
-    assert entry["build_dependencies"] == depends.split()
+    # Obligatory would be for all users what only the networks need.
+    assert (depends, recommends) == ("NA", "PyTorch")
+    assert entry["build_dependencies"] == []
     assert "slicer" in entry["scm_url"].rsplit("/", 1)[1].lower()
     assert set(entry) == {
         "$schema",

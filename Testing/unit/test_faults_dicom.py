@@ -817,7 +817,7 @@ def test_commands_choose_parts_and_print_notes(tmp_path, capsys, segments):
     assert report["curve"]["values"] == pytest.approx(means)
 
     assert main([*run[:3], f"pre={folder}", *run[4:]]) == 2
-    assert "phases@2" in capsys.readouterr().err
+    assert "Choose one phase, as in pre=FILE#1" in capsys.readouterr().err
 
 
 # Faulty files from elsewhere, and seeded ones

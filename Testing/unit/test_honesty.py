@@ -74,7 +74,7 @@ def test_warnings_of_readers_name_the_role_and_not_the_file(scans, monkeypatch, 
     path = tmp_path / "Doe_Jane" / "post.nrrd"
     note = f"{path}: the header of post.nrrd does not contain an orientation."
     monkeypatch.setattr(
-        inputs, "read_volume", lambda given: replace(scans["post"], notes=(note, note))
+        inputs, "read_one", lambda given: replace(scans["post"], notes=(note, note))
     )
     result = run(Request("physics_pre", {"post": path}))
     (warning,) = [text for text in result.warnings if "orientation" in text]

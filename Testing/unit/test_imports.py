@@ -19,7 +19,17 @@ LIBRARY = REPOSITORY / PACKAGE
 FILES = sorted(LIBRARY.rglob("*.py"))
 
 SLICER = {"slicer", "qt", "ctk", "vtk", "mrml", "PythonQt", "PySide6"}
-HEAVY = {"torch", "monai", "torchmetrics", "matplotlib", "skimage", "pydicom", "distributed"}
+HEAVY = {
+    "torch",
+    "monai",
+    "deepbet",
+    "nibabel",
+    "torchmetrics",
+    "matplotlib",
+    "skimage",
+    "pydicom",
+    "distributed",
+}
 TORCH_FROM_THE_TOP = {"networks", "losses"}
 
 MAY_LEAN_ON = {

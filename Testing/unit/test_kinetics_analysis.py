@@ -13,9 +13,9 @@ from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.analysis.kinetics import (
     curve_timing,
     find_arrival,
-    kinetic_maps,
     mean_curve,
     measure_curve,
+    measure_voxels,
 )
 from ContrastSynthLib.analysis.kinetics_report import (
     bland_altman,
@@ -142,7 +142,7 @@ def test_no_agent_and_no_delayed_phase_are_noted():
 
 def test_a_map_of_equal_voxels_is_the_curve():
     curve = measure_curve(PAPER_S, [100, 200, 210, 215, 220, 230])
-    maps = kinetic_maps(np.multiply.outer(curve.values, [1.0, 3.0, 0.01]), curve.timing)
+    maps = measure_voxels(np.multiply.outer(curve.values, [1.0, 3.0, 0.01]), curve.timing)
     for name in ("initial_enhancement", "delayed_change", "signal_enhancement_ratio", "area_s"):
         assert maps[name].dtype == np.float32
         np.testing.assert_allclose(maps[name], getattr(curve, name), rtol=1e-6)
@@ -162,13 +162,13 @@ def test_each_voxel_has_its_own_type():
         ]
     ).T
     timing = curve_timing(PAPER_S, voxels[:, :3].mean(axis=1))
-    maps = kinetic_maps(voxels.reshape(6, 2, 3), timing)
+    maps = measure_voxels(voxels.reshape(6, 2, 3), timing)
     np.testing.assert_array_equal(maps["type"], [[1, 2, 3], [0, 0, 0]])
     assert np.isnan(maps["initial_enhancement"][1, 1:]).all()
-    lenient = kinetic_maps(voxels.reshape(6, 2, 3), timing, minimum_enhancement=0.1)
+    lenient = measure_voxels(voxels.reshape(6, 2, 3), timing, minimum_enhancement=0.1)
     np.testing.assert_array_equal(lenient["type"], [[1, 2, 3], [2, 0, 0]])
     with pytest.raises(RequestError, match="5 frames but 6 times"):
-        kinetic_maps(voxels[:5], timing)
+        measure_voxels(voxels[:5], timing)
 
 
 def test_noise_does_not_make_washout_of_a_plateau():
@@ -177,7 +177,7 @@ def test_noise_does_not_make_washout_of_a_plateau():
     curve = np.where(np.arange(25) < 4, 100.0, 250.0)
     noisy = curve[:, None] + np.random.default_rng(0).normal(0, 20, (25, 4000))
     timing = curve_timing(times, noisy.mean(axis=1))
-    change = kinetic_maps(noisy, timing)["delayed_change"]
+    change = measure_voxels(noisy, timing)["delayed_change"]
     assert abs(np.median(change)) < 0.01
     # Noise of 8 % of the signal, in the mean of three frames against that of four.
     assert change.std() == pytest.approx(0.08 * np.sqrt(1 / 3 + 1 / 4), rel=0.1)

@@ -322,6 +322,22 @@ def test_one_slice_is_a_volume(key, scans):
 
 
 @pytest.mark.parametrize("key", READY)
+def test_a_series_gives_a_series_whose_phases_are_single_runs(key, scans, made_small):
+    method = METHODS[key]
+    declared = (*method.inputs.values(), *method.outputs.values())
+    if any(one.series for one in declared):
+        pytest.skip("it has a series of its own")
+    given = small(key, scans)
+    role = next((role for role in ("post", "low") if role in given), method.reference)
+    series = Series((at(given[role], 60.0), at(given[role], 120.0)))
+    result = run(Request(key, given | {role: series}, preset=fastest(key), seed=SEED))
+    for name, output in result.outputs.items():
+        assert output.times_s.tolist() == [60.0, 120.0]
+        for volume in output:
+            assert volume.array.tobytes() == made_small(key)[name].array.tobytes(), name
+
+
+@pytest.mark.parametrize("key", READY)
 def test_a_given_mask_is_used(key, scans):
     given = inputs_of(key, scans)
     reference = scans[METHODS[key].reference]

@@ -78,6 +78,8 @@ def test_the_wheel_holds_the_library_and_its_resources_and_nothing_else(wheel):
     }
     assert library == {name for name in names if name.endswith(".py")}
     assert not [name for name in names if re.search(r"CMake|\.cmake$", name)]
+    # Nor the manual's pictures, which only the pages on the web show.
+    assert not [name for name in names if name.endswith((".png", ".jpg"))]
 
 
 def test_the_installed_wheel_finds_its_resources_from_another_folder(installed, tmp_path):
@@ -172,7 +174,7 @@ def third_party(folder: Path) -> set[str]:
             elif is_call_of(node, "importorskip") and isinstance(node.args[0], ast.Constant):
                 modules.add(str(node.args[0].value).split(".")[0])
     ours = {"ContrastSynthLib", "ContrastSynth", "ContrastSynthBatch", "ContrastSynthPanel"}
-    ours |= {"host", "scans"} | beside
+    ours |= {"dynamic", "host", "scans", "uptakes"} | beside
     outside = modules - ours - OF_SLICER - OF_PYSIDE6 - set(sys.stdlib_module_names)
     known = importlib.metadata.packages_distributions()
     found = {name for module in outside for name in known.get(module, [module])}

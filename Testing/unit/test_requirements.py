@@ -25,6 +25,7 @@ def test_they_are_what_the_wheel_declares():
     assert list(REQUIREMENTS["scans"]) == always
     for extra in ("networks", "plot", "cluster"):
         assert list(REQUIREMENTS[extra]) == PROJECT["optional-dependencies"][extra]
+    assert list(REQUIREMENTS["brain_mask"]) == PROJECT["optional-dependencies"]["brain-mask"]
 
 
 def test_a_failed_import_names_the_package():

@@ -70,7 +70,7 @@ def test_an_interpreter_that_does_not_work_is_passed_over(project):
     done = set_up(project, python312=working("3.12"))
     assert done.returncode == 0, done.stderr
     assert "Python 3.12" in done.stdout
-    assert pip_calls(project) == ["torch", ".[dev,train]"]
+    assert pip_calls(project) == ["torch", ".[dev,train,brain-mask]"]
 
 
 def test_nothing_is_installed_twice(project):
@@ -88,7 +88,7 @@ def test_what_changed_is_installed_again_into_the_same_place(project, name):
     pip_calls(project)
     (project / name).write_text("2")
     set_up(project, python311=working("3.11"))
-    assert pip_calls(project) == ["torch", ".[dev,train]"]
+    assert pip_calls(project) == ["torch", ".[dev,train,brain-mask]"]
     assert (project / ".venv" / "kept").exists()
 
 
@@ -122,7 +122,7 @@ def test_what_is_broken_half_made_or_moved_is_made_again(project, harm):
     project = harm(project)
     done = set_up(project, python311=working("3.11"))
     assert done.returncode == 0, done.stderr
-    assert pip_calls(project) == ["torch", ".[dev,train]"]
+    assert pip_calls(project) == ["torch", ".[dev,train,brain-mask]"]
     assert not (project / ".venv" / "left over").exists()
 
 

@@ -7,9 +7,14 @@ transform: it lies where the reference lies, and moves with it. If the reference
 changed meanwhile, the result stays where it lay, without a parent.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import slicer
@@ -23,7 +28,10 @@ from ContrastSynthLib.files.series import SECONDS_PER, SEQUENCE_SUFFIX, write_se
 from ContrastSynthLib.geometry import LPS_TO_RAS, Grid
 from ContrastSynthLib.registry import MASK_ROLE
 from ContrastSynthLib.volumes import Volume, checked_times, times_of
+from ContrastSynthPanel.background import Elsewhere, Task, run_through
 
+Node = Any  # of MRML
+Colour = tuple[float, float, float]
 # Saved scenes hold these names: they are never changed.
 SYNTHETIC, METHOD = "ContrastSynth.Synthetic", "ContrastSynth.Method"
 PROVENANCE, OWN_NAME = "ContrastSynth.Provenance", "ContrastSynth.Name"
@@ -34,7 +42,7 @@ SEQUENCE, SEGMENTATION = "vtkMRMLSequenceNode", "vtkMRMLSegmentationNode"
 SEGMENT_ID, SEGMENT_COLOUR = "mask", (1.0, 0.55, 0.26)
 
 
-def volume_from_node(node, mask: bool = False, parent_of=None) -> Volume:
+def volume_from_node(node: Node, mask: bool = False, parent_of: Node | None = None) -> Volume:
     """Return a node's voxels (k, j, i), float32 as stored, on its grid in the world, in LPS.
 
     The acquisition, and whether it is synthetic, come from its attributes, file or name.
@@ -42,49 +50,74 @@ def volume_from_node(node, mask: bool = False, parent_of=None) -> Volume:
     node whose parent transform counts, by default ``node``. Raises RequestError for what is no
     volume, empty, not finite, of several components, sheared or under a non-linear transform.
     """
+    return run_through(reading_volume(node, mask, parent_of))
+
+
+def reading_volume(node: Node, mask: bool = False, parent_of: Node | None = None) -> Task:
+    """Do what volume_from_node does as a task: the voxels are copied in a thread."""
     grid = world_grid(node, mask, parent_of)
-    array = np.array(slicer.util.arrayFromVolume(node), np.float32)  # a copy: the user works on
-    images.refuse_not_finite(node.GetName(), int((~np.isfinite(array)).sum()))
-    return Volume(array > 0 if mask else array, grid, *acquisition_of(node))
+    voxels, name = slicer.util.arrayFromVolume(node), node.GetName()
+    array = yield Elsewhere(copied, voxels, name, mask)
+    return Volume(array, grid, *acquisition_of(node))
+
+
+def copied(voxels: np.ndarray, name: str, mask: bool) -> np.ndarray:
+    """Return a copy of a node's voxels: a person works on with the node."""
+    array = np.array(voxels, np.float32)
+    images.refuse_not_finite(name, int(array.size - np.count_nonzero(np.isfinite(array))))
+    return array > 0 if mask else array
 
 
 def write_inputs(nodes_by_role: dict, folder: str | Path) -> dict[str, list[Path]]:
     """Write the nodes of all roles as NRRD; return the files of each role.
 
     A role has a volume node, a list of them, or a sequence node, which becomes one file that
-    holds all times; ``mask`` may be a segmentation too, taken onto the grid of the first scan.
-    Files are named by role and number only: a node often bears the patient's name. Raises
-    RequestError, naming the role.
+    holds all times; ``mask`` may be a segmentation too, taken onto the grid of the first scan, or
+    a Volume. Files are named by role and number only: a node often bears the patient's name.
+    Raises RequestError, naming the role.
     """
+    return run_through(writing_inputs(nodes_by_role, folder))
+
+
+def writing_inputs(nodes_by_role: dict, folder: str | Path) -> Task:
+    """Do what write_inputs does as a task: read and written in threads."""
     paths = {}
     for role, given in nodes_by_role.items():
+        twin = next((other for other in paths if nodes_by_role[other] is given), None)
+        if twin is not None:  # one series for two roles: that it is one matters to the run
+            paths[role] = paths[twin]
+            continue
         try:
-            found = volumes_of_role(nodes_by_role, role)
+            found = yield from reading_role(nodes_by_role, role)
             if isinstance(given, slicer.vtkMRMLSequenceNode):
                 paths[role] = [Path(folder) / f"{role}{SEQUENCE_SUFFIX}"]
-                write_series(found, paths[role][0])
+                yield Elsewhere(write_series, found, paths[role][0])
                 continue
             paths[role] = [Path(folder) / f"{role}_{n}.nrrd" for n in range(len(found))]
             for volume, path in zip(found, paths[role], strict=True):
-                images.write_volume(volume, path, compress=False)
+                yield Elsewhere(images.write_volume, volume, path, compress=False)
         except RequestError as error:
             raise RequestError(f"Input '{role}': {error}") from None
     return paths
 
 
-def volumes_of_role(nodes_by_role: dict, role: str) -> list[Volume]:
-    """Return the volumes of a role as write_inputs writes them. Raises RequestError."""
+def reading_role(nodes_by_role: dict, role: str) -> Task:
+    """Return, as a task, the volumes of a role as write_inputs writes them."""
     given = nodes_by_role[role]
+    if isinstance(given, Volume):
+        return [given]
     if role == MASK_ROLE and isinstance(given, slicer.vtkMRMLSegmentationNode):
         scan = next((node for other, node in nodes_by_role.items() if other != role), None)
         return [mask_from_segmentation(given, volume_of_sequence(scan))]
     if isinstance(given, slicer.vtkMRMLSequenceNode):
-        return series_from_sequence_node(given)
-    several = given if isinstance(given, (list, tuple)) else [given]
-    return [volume_from_node(node, mask=role == MASK_ROLE) for node in several]
+        return (yield from reading_series(given))
+    volumes = []
+    for node in given if isinstance(given, (list, tuple)) else [given]:
+        volumes.append((yield from reading_volume(node, mask=role == MASK_ROLE)))
+    return volumes
 
 
-def world_grid(node, mask: bool = False, parent_of=None) -> Grid:
+def world_grid(node: Node, mask: bool = False, parent_of: Node | None = None) -> Grid:
     """Return the grid of a volume node in the world, as :func:`volume_from_node` takes it."""
     if node is None:
         raise RequestError("No volume is chosen.")
@@ -106,7 +139,7 @@ def world_grid(node, mask: bool = False, parent_of=None) -> Grid:
     return Grid.from_index_to_lps(image.GetDimensions(), matrix)
 
 
-def _index_to_ras(node) -> np.ndarray:
+def _index_to_ras(node: Node) -> np.ndarray:
     """Return the 4x4 matrix from (i, j, k) of the array to RAS, without parent transforms."""
     ijk_to_ras = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(ijk_to_ras)
@@ -115,21 +148,30 @@ def _index_to_ras(node) -> np.ndarray:
     return matrix
 
 
-def acquisition_of(node) -> tuple[Acquisition, str | None]:
+def acquisition_of(node: Node) -> tuple[Acquisition, str | None]:
     """Return the acquisition, and what made a synthetic volume, from node, file or name."""
     header, in_file = {}, Acquisition()
     path = Path((node.GetStorageNode() and node.GetStorageNode().GetFileName()) or "")
     if images.file_suffix(path) in images.READERS and path.is_file():
-        with suppress(RequestError):  # No image any more: then there is only the node.
-            header = dict(images.read_header(path).keys)
-            in_file = images.acquisition_in_file(path, header)
+        keys, in_file = _said_by_file(path, path.stat().st_mtime_ns)
+        header = dict(keys)
     header |= {name: node.GetAttribute(name) for name in node.GetAttributeNames()}
     synthetic = header.get(SYNTHETIC) or images.synthetic_in_file(header)
     by_name = "as its name says" if images.SYNTHETIC_KEY in str(node.GetName()) else None
     return replace(in_file, **Acquisition.from_header(header).known()), synthetic or by_name
 
 
-def place_of(grid: Grid, reference) -> tuple[np.ndarray, str | None]:
+@lru_cache(maxsize=256)
+def _said_by_file(path: Path, _changed_ns: int) -> tuple[dict, Acquisition]:
+    """Return what the header of a file says; it is asked for several times a second."""
+    try:
+        keys = dict(images.read_header(path).keys)
+        return keys, images.acquisition_in_file(path, keys)
+    except RequestError:  # No image any more: then there is only the node.
+        return {}, Acquisition()
+
+
+def place_of(grid: Grid, reference: Node) -> tuple[np.ndarray, str | None]:
     """Return IJKToRAS and the ID of the parent transform that put a grid into the scene."""
     with suppress(RequestError):  # By now the reference may be what no run would take.
         if world_grid(reference).is_same(grid):
@@ -137,7 +179,7 @@ def place_of(grid: Grid, reference) -> tuple[np.ndarray, str | None]:
     return grid.index_to_ras, None
 
 
-def fill_node(node, volume: Volume, index_to_ras: np.ndarray, parent_id: str | None) -> None:
+def fill_node(node: Node, volume: Volume, index_to_ras: np.ndarray, parent_id: str | None) -> None:
     """Give a volume node the voxels and marks of ``volume``, lying by IJKToRAS in its parent."""
     array = volume.array
     if node.IsA(LABEL_MAP):
@@ -148,14 +190,14 @@ def fill_node(node, volume: Volume, index_to_ras: np.ndarray, parent_id: str | N
     set_attributes(node, volume.acquisition.to_header() | {SYNTHETIC: volume.synthetic})
 
 
-def set_attributes(node, values: dict) -> None:
+def set_attributes(node: Node, values: dict) -> None:
     """Set attributes of a node; None sets nothing."""
     for name, value in values.items():
         if value is not None:
             node.SetAttribute(name, value)
 
 
-def window_like(node, *scans) -> None:
+def window_like(node: Node, *scans: Node) -> None:
     """Show a volume in the window of the first of these nodes that is shown in one."""
     displays = (scan.GetDisplayNode() for scan in scans if scan is not None and scan.GetScene())
     if like := next((d for d in displays if hasattr(d, "GetWindow")), None):
@@ -163,7 +205,7 @@ def window_like(node, *scans) -> None:
         node.GetDisplayNode().SetWindowLevel(like.GetWindow(), like.GetLevel())
 
 
-def own_node(scene, class_name: str, name: str):
+def own_node(scene: Any, class_name: str, name: str) -> Node:
     """Return the node made under this name before, however renamed, or a new one: never a pile."""
     for node in slicer.util.getNodesByClass(class_name, scene):
         if node.GetAttribute(OWN_NAME) == name:
@@ -173,16 +215,7 @@ def own_node(scene, class_name: str, name: str):
     return node
 
 
-def own_volume(scene, volume: Volume, reference_node, name: str, class_name: str = VOLUME):
-    """Return a node of ``volume``, placed as a result is. The same ``name`` changes it in place."""
-    node = own_node(scene, class_name, name)
-    fill_node(node, volume, *place_of(volume.grid, reference_node))
-    if node.GetDisplayNode() is None:
-        node.CreateDefaultDisplayNodes()
-    return node
-
-
-def colour_table(scene, name: str, entries: list[tuple]):
+def colour_table(scene: Any, name: str, entries: list[tuple]) -> Node:
     """Return a colour table of titles and colours (red, green, blue); None is nothing to see."""
     node = own_node(scene, "vtkMRMLColorTableNode", name)
     node.SetTypeToUser()
@@ -193,68 +226,98 @@ def colour_table(scene, name: str, entries: list[tuple]):
     return node
 
 
-def synthetic_name(name: str, synthetic: bool) -> str:
-    """Return the name of what was computed, marked where it comes from a synthetic volume."""
-    marked = not synthetic or images.SYNTHETIC_KEY in name
-    return name if marked else f"{name} {images.SYNTHETIC_KEY}"
-
-
-def mask_to_segmentation(scene, mask, reference_node, name: str, threshold: float = 0.5):
+def mask_to_segmentation(
+    scene: Any, mask: Node | Volume, reference_node: Node, name: str, threshold: float = 0.5
+) -> Node:
     """Return a segmentation node whose one segment is where ``mask`` exceeds ``threshold``.
 
     ``mask`` is a node or a Volume, placed as a result is. The same ``name`` changes it in place.
     """
+    node = own_node(scene, SEGMENTATION, name)
+    return fill_segmentation(node, mask, reference_node, threshold)
+
+
+def fill_segmentation(
+    node: Node, mask: Node | Volume, reference_node: Node, threshold: float = 0.5
+) -> Node:
+    """Give a segmentation one segment, where ``mask`` exceeds ``threshold``, and return it."""
     volume = mask if isinstance(mask, Volume) else volume_from_node(mask, mask.IsA(LABEL_MAP))
-    index_to_ras, parent_id = place_of(volume.grid, reference_node)
-    labels = slicer.vtkOrientedImageData()
-    labels.SetDimensions(volume.grid.size)
-    inside = (volume.array > threshold).astype(np.uint8)
-    labels.GetPointData().SetScalars(numpy_to_vtk(inside.ravel(), deep=True))
-    labels.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(index_to_ras))
-    node = own_node(scene, "vtkMRMLSegmentationNode", name)
-    node.CreateDefaultDisplayNodes()
-    node.SetAndObserveTransformNodeID(parent_id)
-    node.SetReferenceImageGeometryParameterFromVolumeNode(reference_node)
-    if node.GetSegmentation().GetSegment(SEGMENT_ID) is None:
-        node.GetSegmentation().AddEmptySegment(SEGMENT_ID, name, SEGMENT_COLOUR)
-    logic = slicer.vtkSlicerSegmentationsModuleLogic
-    logic.SetBinaryLabelmapToSegment(labels, node, SEGMENT_ID, logic.MODE_REPLACE)
+    inside = volume.with_array((volume.array > threshold).astype(np.uint8))
+    add_segment(node, inside, reference_node, node.GetName(), SEGMENT_COLOUR, SEGMENT_ID)
     return node
 
 
-def mask_from_segmentation(node, reference_node, segment_id: str = "") -> Volume:
+def add_segment(
+    node: Node, mask: Volume, reference_node: Node, title: str, colour: Colour, segment_id: str = ""
+) -> str:
+    """Add a segment to a segmentation, or change it in place, and return its ID."""
+    index_to_ras, parent_id = place_of(mask.grid, reference_node)
+    labels = slicer.vtkOrientedImageData()
+    labels.SetDimensions(mask.grid.size)
+    inside = (mask.array > 0).astype(np.uint8)
+    labels.GetPointData().SetScalars(numpy_to_vtk(inside.ravel(), deep=True))
+    labels.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(index_to_ras))
+    if node.GetDisplayNode() is None:
+        node.CreateDefaultDisplayNodes()
+    node.SetAndObserveTransformNodeID(parent_id)
+    node.SetReferenceImageGeometryParameterFromVolumeNode(reference_node)
+    if not segment_id or node.GetSegmentation().GetSegment(segment_id) is None:
+        segment_id = node.GetSegmentation().AddEmptySegment(segment_id, title, colour)
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    logic.SetBinaryLabelmapToSegment(labels, node, segment_id, logic.MODE_REPLACE)
+    return segment_id
+
+
+def mask_from_segmentation(node: Node, reference_node: Node, segment_id: str = "") -> Volume:
     """Return a segment, or all as one mask, 0 or 1, on the reference's grid."""
-    world_grid(reference_node)  # Raises where it is no grid for a scan.
     ids = [segment_id] if segment_id else list(node.GetSegmentation().GetSegmentIDs())
-    if segment_id and node.GetSegmentation().GetSegment(segment_id) is None:
+    return mask_from_segments(node, reference_node, ids)
+
+
+def mask_from_segments(node: Node, reference_node: Node, ids: list[str]) -> Volume:
+    """Return segments as one mask, 0 or 1, on the reference's grid. RequestError if one is gone."""
+    voxels, grid = voxels_of_segments(node, reference_node, ids)
+    return Volume(voxels > 0, grid)
+
+
+def voxels_of_segments(node: Node, reference_node: Node, ids: list[str]) -> tuple[Any, Grid]:
+    """Return segments as mask_from_segments does, above 0 where they are, and their grid."""
+    world_grid(reference_node)  # Raises where it is no grid for a scan.
+    if any(node.GetSegmentation().GetSegment(one) is None for one in ids):
         raise RequestError(f"{node.GetName()}: the chosen segment is gone. Choose another one.")
     labels = node.GetScene().AddNewNodeByClass(LABEL_MAP, node.GetName())
     try:
         logic = slicer.vtkSlicerSegmentationsModuleLogic
         logic.ExportSegmentsToLabelmapNode(node, ids, labels, reference_node)
-        return volume_from_node(labels, mask=True)
+        grid = world_grid(labels, mask=True)  # raises where there are no voxels
+        return slicer.util.arrayFromVolume(labels), grid
     finally:
         node.GetScene().RemoveNode(labels)
 
 
-def series_from_sequence_node(node) -> list[Volume]:
+def series_from_sequence_node(node: Node) -> list[Volume]:
     """Return the volumes of a sequence, lying where it is shown, each with ``acquisition.time_s``.
 
     Raises RequestError unless its index is an increasing time, and as volume_from_node.
     """
+    return run_through(reading_series(node))
+
+
+def reading_series(node: Node) -> Task:
+    """Do what series_from_sequence_node does as a task."""
     times = times_of_sequence_node(node)
     shown = volume_of_sequence(node)
     # Once a scene is saved, the data nodes have no attributes any more.
     whole, synthetic = acquisition_of(node)
     series = []
     for n, time_s in enumerate(times):
-        frame = volume_from_node(node.GetNthDataNode(n), parent_of=shown)
+        frame = yield from reading_volume(node.GetNthDataNode(n), parent_of=shown)
         known = Acquisition(**whole.known() | frame.acquisition.known() | {"time_s": time_s})
         series.append(Volume(frame.array, frame.grid, known, frame.synthetic or synthetic))
     return series
 
 
-def volume_of_sequence(node):
+def volume_of_sequence(node: Node) -> Node | None:
     """Return the volume through which a sequence is seen, else its first; others as they are."""
     if node is None or not node.IsA(SEQUENCE):
         return node
@@ -263,7 +326,7 @@ def volume_of_sequence(node):
     return shown or node.GetNthDataNode(0)
 
 
-def times_of_sequence_node(node) -> list[float]:
+def times_of_sequence_node(node: Node) -> list[float]:
     """Return the seconds of a sequence's volumes; RequestError unless they increase."""
     name, unit, count = node.GetName(), node.GetIndexUnit(), node.GetNumberOfDataNodes()
     if not count or unit not in SECONDS_PER or node.GetIndexType() != node.NumericIndex:
@@ -273,15 +336,34 @@ def times_of_sequence_node(node) -> list[float]:
     return checked_times(index, count, name).tolist()
 
 
-def sequence_from_series(scene, series, name: str, reference_node=None, marks=None):
+def sequence_from_series(
+    scene: Any,
+    series: Iterable[Volume],
+    name: str,
+    reference_node: Node | None = None,
+    marks: Mapping[str, Any] | None = None,
+) -> Node:
     """Return a new sequence node, with a browser, of volumes whose times are known and increase.
 
     It lies in the frame of the reference, where it lies on its grid. ``marks`` are attributes
     of the sequence and of each volume. Raises RequestError where times are missing.
     """
+    times_of(list(series))  # raises before there is a node
+    node = scene.AddNewNodeByClass(SEQUENCE, scene.GenerateUniqueName(name))
+    run_through(filling_sequence(node, series, reference_node, marks))
+    return node
+
+
+def filling_sequence(
+    node: Node,
+    series: Iterable[Volume],
+    reference_node: Node | None = None,
+    marks: Mapping[str, Any] | None = None,
+) -> Task:
+    """Do what sequence_from_series does to a new, or an old, sequence node, as a task."""
     volumes = list(series)
     times = times_of(volumes).tolist()
-    node = scene.AddNewNodeByClass(SEQUENCE, scene.GenerateUniqueName(name))
+    node.RemoveAllDataNodes()
     node.SetIndexUnit("s")
     marks = {SYNTHETIC: next(filter(None, (v.synthetic for v in volumes)), None), **(marks or {})}
     set_attributes(node, marks)
@@ -291,23 +373,23 @@ def sequence_from_series(scene, series, name: str, reference_node=None, marks=No
         fill_node(frame, volume, index_to_ras, None)
         set_attributes(frame, marks)
         node.SetDataNodeAtValue(frame, repr(time_s))
-    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", f"{name} browser")
-    browser.SetAndObserveMasterSequenceNodeID(node.GetID())
-    return node
+        yield
+    browser_of(node)
 
 
-def browser_of(sequence):
+def browser_of(sequence: Node) -> Node:
     """Return the browser that shows a sequence; a new one where none does."""
-    logic = slicer.modules.sequences.logic()
-    browser = logic.GetFirstBrowserNodeForSequenceNode(sequence)
-    if browser is None:
-        scene, name = sequence.GetScene(), f"{sequence.GetName()} browser"
-        browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", name)
-        browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    scene = sequence.GetScene()
+    for browser in slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode", scene):
+        if browser.IsSynchronizedSequenceNode(sequence, True):
+            return browser
+    name = f"{sequence.GetName()} browser"
+    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", name)
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
     return browser
 
 
-def shown_volume(sequence):
+def shown_volume(sequence: Node) -> Node:
     """Return the volume node of the scene through which a sequence's phases are seen."""
     browser = browser_of(sequence)
     if browser.GetProxyNode(sequence) is None:

@@ -1,26 +1,31 @@
 """A tab's chart beside the slices, in Slicer's plot view."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import slicer
+
+from ContrastSynthPanel.scene import views
+from ContrastSynthPanel.scene.view_keeper import ViewKeeper
 
 
 class ChartView:
     """Shows one chart at a time; ``put_back`` leaves the layout as it was before."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         """Show nothing yet."""
-        self.chart = None
-        self._before, self._made = None, None
+        self.chart: Any = None
+        self._keeper = ViewKeeper()
 
-    def show(self, chart) -> None:
+    def show(self, chart: Any) -> None:
         """Show a chart, in the layout that is most like the present one and has a plot."""
         self.chart = chart
-        manager = slicer.app.layoutManager()
-        if manager is None:  # Slicer without a main window
+        layout = views.layout_node()
+        if layout is None:  # Slicer without a main window
             return
-        before = manager.layout
-        slicer.modules.plots.logic().ShowChartInLayout(chart)
-        if manager.layout != before:
-            self._before, self._made = before, manager.layout
+        with self._keeper.changing(layout, "layout"):
+            slicer.modules.plots.logic().ShowChartInLayout(chart)
         self.fit()
 
     def fit(self) -> None:
@@ -31,7 +36,5 @@ class ChartView:
 
     def put_back(self) -> None:
         """Go back to the layout of before, unless somebody has chosen another one since."""
-        manager, before = slicer.app.layoutManager(), self._before
-        if manager is not None and before is not None and manager.layout == self._made:
-            manager.setLayout(before)
-        self.chart, self._before, self._made = None, None, None
+        self._keeper.put_back()
+        self.chart = None

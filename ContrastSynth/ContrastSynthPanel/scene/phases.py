@@ -11,7 +11,6 @@ from ContrastSynthLib.files.series import SECONDS_PER
 from ContrastSynthPanel.scene import bridge
 
 TIME = f"{HEADER_PREFIX}time_s"
-LAYERS = ("BackgroundVolumeID", "ForegroundVolumeID")
 
 
 def shown_phase(sequence) -> int:
@@ -69,33 +68,3 @@ def set_time(sequence, number: int, time_s: float) -> None:
     if frame.GetAttribute(TIME) is not None:
         frame.SetAttribute(TIME, f"{time_s:.12g}")
     slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(bridge.browser_of(sequence))
-
-
-class SliceLayers:
-    """Shows one volume in all slice views, and puts back what they showed before."""
-
-    def __init__(self):
-        """Change nothing yet."""
-        self._before, self._shown = {}, None
-
-    def show(self, volume) -> None:
-        """Show a volume, with nothing over it."""
-        composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
-        layers = {
-            one.GetID(): [getattr(one, f"Get{layer}")() for layer in LAYERS] for one in composites
-        }
-        if self._shown is None:
-            self._before = layers
-        self._shown = volume.GetID()
-        if any(shown != [self._shown, None] for shown in layers.values()):
-            empty = not any(background for background, _over in layers.values())
-            slicer.util.setSliceViewerLayers(background=volume, foreground=None, fit=empty)
-
-    def put_back(self) -> None:
-        """Show what was there before, where there was something and it is still ours to change."""
-        for identifier, before in self._before.items():
-            composite = slicer.mrmlScene.GetNodeByID(identifier)
-            if composite and before[0] and composite.GetBackgroundVolumeID() == self._shown:
-                for layer, volume_id in zip(LAYERS, before, strict=True):
-                    getattr(composite, f"Set{layer}")(volume_id)
-        self._before, self._shown = {}, None

@@ -1,11 +1,16 @@
 """A markups line: where it runs in the world, and how a person draws one."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import slicer
 
+Node = Any  # of MRML
 LINE = "vtkMRMLMarkupsLineNode"
 
 
-def ends_of(line):
+def ends_of(line: Node) -> list[list[float]] | None:
     """Return both ends of a line in the world, RAS in mm; None while one is not placed yet."""
     placed = [
         n
@@ -20,14 +25,14 @@ def ends_of(line):
     return ends
 
 
-def volume_in_view():
+def volume_in_view() -> Node | None:
     """Return the volume on which a person would draw: that of the first slice view with one."""
     composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
     shown = (slicer.mrmlScene.GetNodeByID(one.GetBackgroundVolumeID() or "") for one in composites)
     return next(filter(None, shown), None)
 
 
-def start_placing(scene):
+def start_placing(scene: Any) -> Node:
     """Return a new line whose ends the next two clicks in a view place."""
     line = scene.AddNewNodeByClass(LINE, scene.GenerateUniqueName("Profile"))
     line.CreateDefaultDisplayNodes()
@@ -39,7 +44,7 @@ def start_placing(scene):
     return line
 
 
-def stop_placing(line) -> None:
+def stop_placing(line: Node) -> None:
     """Give the mouse back if it still places the ends of this line."""
     logic = slicer.app.applicationLogic()
     interaction, selection = logic.GetInteractionNode(), logic.GetSelectionNode()

@@ -1,13 +1,21 @@
 """Virtual patients for Slicer's Sample Data module: made on this machine, nothing is downloaded.
 
-Registering them imports nothing of the library: Slicer does it each time it starts.
+Each is a patient of its own in the subject hierarchy, with scans whose roles are known and a
+segmentation of the lesions. A virtual scan is computed and says so, but it is the truth that
+results are compared with. Registering them imports nothing of the library: Slicer does it each
+time it starts.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
 
+Node = Any  # of MRML
 CATEGORY = "ContrastSynth"
 BRAIN_NAMES = {
     "pre": "Virtual T1 pre",
@@ -16,6 +24,9 @@ BRAIN_NAMES = {
     "corrupted": "Virtual T1, patient moved",
 }
 BREAST_NAME = "Virtual breast phases"
+LESIONS = "Virtual lesions"
+BRAIN_PATIENT, BREAST_PATIENT = "Virtual brain", "Virtual breast"
+LESION_COLOURS = ((0.95, 0.75, 0.10), (0.35, 0.70, 0.90), (0.80, 0.47, 0.65), (0.00, 0.62, 0.45))
 BRAINS = {
     "pre": (_("Virtual brain: post, and a pre with motion"), ("pre", "post", "corrupted")),
     "dose": (_("Virtual brain: pre and post"), ("pre", "post")),
@@ -29,7 +40,9 @@ def register(icon: str) -> None:
     """Offer one sample for each task, with ``icon`` on its button."""
     import SampleData
 
-    samples = {title: partial(load_brain, roles) for title, roles in BRAINS.values()}
+    samples: dict[str, Callable[[], Any]] = {
+        title: partial(load_brain, roles) for title, roles in BRAINS.values()
+    }
     for title, load in (samples | {BREAST_TITLE: load_breast}).items():
         SampleData.SampleDataLogic.registerCustomSampleDataSource(
             category=CATEGORY,
@@ -42,37 +55,87 @@ def register(icon: str) -> None:
         )
 
 
-def load_brain(roles=tuple(BRAIN_NAMES), **options) -> dict:
-    """Add scans of the sample patient to the scene; return their nodes by role."""
-    from ContrastSynthLib.phantom.brain.patient import SYNTHETIC
-    from ContrastSynthLib.phantom.sample import sample_patient
-    from ContrastSynthPanel.scene import bridge
+def load_brain(roles: Sequence[str] = tuple(BRAIN_NAMES), **options: Any) -> dict[str, Node]:
+    """Add scans of a virtual brain to the scene, and its lesions; return scans by role.
+
+    Each time it is another patient.
+    """
+    from ContrastSynthLib.phantom.marks import BRAIN
+    from ContrastSynthLib.phantom.sample import TUMOUR, sample_patient
 
     with slicer.util.WaitCursor():
-        scans = sample_patient(**options).scans
-        nodes = {}
-        for role in roles:
-            name = slicer.mrmlScene.GenerateUniqueName(BRAIN_NAMES[role])
-            node = nodes[role] = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-            marked = scans[role].with_array(scans[role].array, SYNTHETIC)
-            bridge.fill_node(node, marked, marked.grid.index_to_ras, None)
-            node.CreateDefaultDisplayNodes()
-    slicer.util.setSliceViewerLayers(nodes[roles[0]], foreground=None, label=None, fit=True)
+        number, folder = new_patient(BRAIN_PATIENT)
+        patient = sample_patient(**({"seed": number - 1} | options))
+        nodes = {role: _add_scan(patient.scans[role], role, BRAIN, folder) for role in roles}
+        first = nodes[roles[0]]
+        lesions = patient.scans[roles[0]].with_array(patient.tissue == TUMOUR)
+        _add_lesions(lesions, first, folder)
+    slicer.util.setSliceViewerLayers(first, foreground=None, label=None, fit=True)
     return nodes
 
 
-def load_breast(**options):
-    """Add a virtual breast's dynamic series to the scene; return the sequence node."""
+def _add_scan(volume: Any, role: str, mark: str, folder: int) -> Node:
+    from ContrastSynthPanel.scene import bridge, relations
+
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", BRAIN_NAMES[role])
+    bridge.fill_node(node, volume.with_array(volume.array, mark), volume.grid.index_to_ras, None)
+    node.SetAttribute(relations.ROLE, role)
+    node.CreateDefaultDisplayNodes()
+    put_into(folder, node)
+    return node
+
+
+def _add_lesions(lesions: Any, reference: Node, folder: int) -> Node:
+    """Add a segmentation of lesions, a segment for each label; they are regions, not results."""
+    import numpy as np
+
+    from ContrastSynthPanel.scene import bridge
+
+    node = slicer.mrmlScene.AddNewNodeByClass(bridge.SEGMENTATION, LESIONS)
+    node.CreateDefaultDisplayNodes()
+    node.GetDisplayNode().SetVisibility2DFill(False)  # what is below is looked at
+    numbers = [n for n in np.unique(lesions.array).tolist() if n]
+    for n, colour in zip(numbers, LESION_COLOURS * len(numbers), strict=False):
+        title = _("Lesion {number}").format(number=int(n))
+        mask = lesions.with_array((lesions.array == n).astype(np.float32))
+        bridge.add_segment(node, mask, reference, title, colour)
+    put_into(folder, node)
+    return node
+
+
+def load_breast(**options: Any) -> Node:
+    """Add a virtual breast's dynamic series and its lesions to the scene; return the sequence."""
     from ContrastSynthLib.phantom.breast.patient import breast_patient
     from ContrastSynthPanel.scene import bridge
 
     with slicer.util.WaitCursor():
-        phases = breast_patient(0, **options).phases
-        node = bridge.sequence_from_series(slicer.mrmlScene, phases, BREAST_NAME)
-        logic = slicer.modules.sequences.logic()
-        browser = logic.GetFirstBrowserNodeForSequenceNode(node)
-        logic.UpdateProxyNodesFromSequences(browser)
-    shown = browser.GetProxyNode(node)
-    shown.CreateDefaultDisplayNodes()
+        number, folder = new_patient(BREAST_PATIENT)
+        patient = breast_patient(number - 1, **options)
+        node = slicer.mrmlScene.AddNewNodeByClass(bridge.SEQUENCE, BREAST_NAME)
+        bridge.run_through(bridge.filling_sequence(node, patient.phases))
+        shown = bridge.shown_volume(node)
+        shown.CreateDefaultDisplayNodes()
+        put_into(folder, node)
+        put_into(folder, shown)
+        _add_lesions(patient.phases[0].with_array(patient.lesion_labels), shown, folder)
     slicer.util.setSliceViewerLayers(shown, foreground=None, label=None, fit=True)
     return node
+
+
+def new_patient(name: str) -> tuple[int, int]:
+    """Return the number of a new virtual patient, from 1, and its item in the hierarchy."""
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    number, title = 1, name
+    while tree.GetItemByName(title):
+        number += 1
+        title = f"{name} {number}"
+    return number, tree.CreateSubjectItem(tree.GetSceneItemID(), title)
+
+
+def put_into(folder: int, node: Node) -> None:
+    """List a node under a patient."""
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    if item := tree.GetItemByDataNode(node):
+        tree.SetItemParent(item, folder)
+    else:
+        tree.CreateItem(folder, node)

@@ -1,181 +1,184 @@
-"""Uptake, and missed and invented enhancement: the library's, from nodes and into nodes."""
+"""Uptake, and missed and invented enhancement: measured beside Slicer's thread, shown as nodes."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-import slicer
 from slicer.i18n import tr as _
 
 from ContrastSynthLib.analysis.enhancement import EnhancementReport
 from ContrastSynthLib.analysis.evaluation import enhancement_of
-from ContrastSynthLib.analysis.uptake import uptake
-from ContrastSynthLib.errors import MissingError, RequestError
-from ContrastSynthLib.preprocessing.foreground import Foreground, foreground
+from ContrastSynthLib.analysis.regions import Regions, list_regions
+from ContrastSynthLib.analysis.uptake import REFERENCE_LEVELS, limited_to, uptake
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.geometry import Grid
+from ContrastSynthLib.phantom.marks import is_virtual_patient
+from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
+from ContrastSynthLib.preprocessing.foreground import Foreground
 from ContrastSynthLib.preprocessing.input_checks import warnings_for_pair
-from ContrastSynthLib.volumes import Volume
-from ContrastSynthPanel.scene import bridge, colours, run_results, tables
+from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
+from ContrastSynthPanel.background import Elsewhere
+from ContrastSynthPanel.scene import uptake_nodes
+from ContrastSynthPanel.scene.case import MASK, PAIR, TRUTH, Case
+from ContrastSynthPanel.scene.foregrounds import brain_of
+from ContrastSynthPanel.scene.uptake_sources import (
+    DIFFERENCE,
+    OWN_MAP,
+    Sources,
+    names_of,
+    reading_source,
+)
 from ContrastSynthPanel.widgets.notice import on_one_grid
 
-PAIR = ("pre", "post")
-DRAWN_FROM = 0.1  # what a soft overlay has below this lets the scan through
-UPTAKE_MARK = "uptake mask by ContrastSynth, for research only"
-MAP_MARK = "map of missed and invented enhancement by ContrastSynth, for research only"
-KIND_ORDER = ("missed", "invented", "found")
-UNITS = {
-    "mean": _("means of the brain"),
-    "p95": _("95th percentiles of pre"),
-    "p99.9": _("99.9th percentiles of pre"),
-}
+Node = Any  # of MRML
+MAP_THRESHOLD = 0.5
+SMALLEST_ML = 0.03
+MM3_PER_ML = 1000.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What counts as uptake: for the uptake and for lesions alike."""
+
+    measured: str = DIFFERENCE
+    threshold: float = UPTAKE_THRESHOLD
+    level: str = "mean"
+    smallest_ml: float = SMALLEST_ML
+
+    @property
+    def minimum_volume_mm3(self) -> float:
+        """The volume of the smallest region that counts."""
+        return self.smallest_ml * MM3_PER_ML
 
 
 @dataclass(frozen=True, eq=False)
 class Scans:
-    """Volumes by role, the brain (None without a pair), and what looks wrong with them."""
+    """Volumes by role on one grid, where they are measured (None of a map), and what looks wrong.
 
-    volumes: dict[str, Volume]
-    brain: np.ndarray | None
-    warnings: tuple[str, ...]
+    ``names`` are those of the nodes that they were read from.
+    """
 
+    volumes: Mapping[str, Volume]
+    names: Mapping[str, str]
+    region: Foreground | None = None
+    warnings: tuple[str, ...] = ()
 
-@dataclass(frozen=True)
-class ShownUptake:
-    """The nodes of the soft overlay and of its mask, and a summary in words."""
-
-    overlay: object
-    mask: object
-    summary: str
-
-
-def distinct_names(nodes: dict) -> dict[str, str]:
-    """Return a name for each role; the role is added where two nodes have the same name."""
-    names = [node.GetName() for node in nodes.values()]
-    return {
-        role: name if names.count(name) == 1 else f"{name} ({role})"
-        for role, name in zip(nodes, names, strict=True)
-    }
+    @property
+    def synthetic(self) -> str | None:
+        """What made the volume that the uptake is of, if a method did."""
+        made = [self.volumes[role] for role in (*PAIR, OWN_MAP) if role in self.volumes]
+        return next(filter(None, map(made_by, made)), None)
 
 
-def read_scans(nodes: dict, resample: bool) -> Scans:
-    """Read the nodes by role: all but the map onto the grid of the post scan.
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What was found: (k, j, i) on ``grid``, with what it was compared with, and what is wrong.
+
+    ``report`` is there with a reference, ``made`` then is the role that the result has.
+    """
+
+    grid: Grid
+    soft: FloatArray
+    mask: BoolArray
+    regions: Regions
+    share: float | None = None
+    report: EnhancementReport | None = None
+    made: str = ""
+    troubles: tuple[str, ...] = field(default=())
+
+
+def made_by(volume: Volume) -> str | None:
+    """Return which method made a volume; of a scan, also of a virtual patient, nothing."""
+    return None if is_virtual_patient(volume.synthetic) else volume.synthetic
+
+
+def reading_scans(case: Case, sources: Sources, resample: bool) -> Any:
+    """Return the sources as Scans, as a task: all on the grid of the post-contrast scan.
 
     Raises RequestError for what is no scan, and DifferingGrids unless ``resample``.
     """
-    names = distinct_names(nodes)
-    alone = {"map": bridge.volume_from_node(nodes["map"])} if "map" in nodes else {}
-    if not set(PAIR) <= set(nodes):
-        return Scans(alone, None, ())
-    read = {
-        names[role]: mask_volume(node, nodes["post"])
-        if role == "mask"
-        else bridge.volume_from_node(node)
-        for role, node in nodes.items()
-        if role != "map"
-    }
-    masks = {names["mask"]} if "mask" in nodes else ()
-    aligned = on_one_grid(read, names["post"], resample, masks)
-    volumes = {role: aligned[name] for role, name in names.items() if role != "map"}
+    names = names_of(sources)
+    yield _("Reading the scans")
+    read = {}
+    for role, source in sources.items():
+        if role == MASK:
+            read[names[role]] = case.mask_volume(MASK, sources["post"].place)
+        else:
+            read[names[role]] = yield from reading_source(source)
+        yield
+    if OWN_MAP in sources:
+        refuse_other_scale(read[names[OWN_MAP]], names[OWN_MAP])
+        return Scans({OWN_MAP: read[names[OWN_MAP]]}, names)
+    masks = {names[MASK]} if MASK in sources else set()
+    aligned = yield Elsewhere(on_one_grid, read, names["post"], resample, masks)
+    volumes = {role: aligned[name] for role, name in names.items()}
+    yield _("Finding where to measure")
     pair = [volumes[role] for role in PAIR]
-    region = brain_of(pair, volumes.get("mask"))
+    region = yield Elsewhere(brain_of, pair, volumes.get(MASK))
     warnings = [region.message] if region.message else []
-    warnings += warnings_for_pair(*pair, region.mask)
-    return Scans(volumes | alone, region.mask, tuple(warnings))
+    warnings += yield Elsewhere(warnings_for_pair, *pair, region.mask)
+    return Scans(volumes, names, region, tuple(warnings))
 
 
-def state_of(node) -> tuple:
-    """Return what changes when a node's content, place or marks change."""
-    text = node.GetID(), node.GetName(), node.GetAttribute(bridge.SYNTHETIC)
-    image = node.GetImageData() if node.IsA(bridge.VOLUME) else None
-    if image is None:  # a segmentation, or nothing yet
-        return *text, node.GetMTime()
-    return *text, image.GetMTime(), bridge.world_grid(node, mask=node.IsA(bridge.LABEL_MAP))
-
-
-def mask_volume(node, reference_node) -> Volume:
-    """Return a label map, or a segmentation on the grid of a scan, as a mask."""
-    if node.IsA(bridge.SEGMENTATION):
-        return bridge.mask_from_segmentation(node, reference_node)
-    return bridge.volume_from_node(node, mask=True)
-
-
-def brain_of(volumes: list[Volume], mask: Volume | None = None) -> Foreground:
-    """Return the patient's voxels; MissingError where finding a head needs what is not there."""
-    try:
-        return foreground(volumes, mask)
-    except ModuleNotFoundError as error:
-        text = _(
-            "The scans are not skull-stripped, and the outline of a head is found with the Python "
-            "package scikit-image, which is not installed ({error}). Skull-strip the scans, or "
-            "choose a mask of the brain or breast where there is a selector for it."
-        )
-        raise MissingError(text.format(error=error)) from None
-
-
-def show_uptake(scans: Scans, nodes: dict, threshold: float, level: str) -> ShownUptake:
-    """Add, or change in place, the overlay and the mask of a pair or of a ready-made map."""
-    if "map" in nodes:
-        return of_map(scans.volumes["map"], nodes["map"], threshold)
-    pre, post = (scans.volumes[role] for role in PAIR)
-    found = uptake(pre, post, scans.brain, threshold=threshold, reference_level=level)
-    name = "{post} - {pre}".format(**distinct_names(nodes))
-    text = _(
-        "{volume:.2f} ml, {share:.2%} of the brain: '{post}' exceeds '{pre}' by more than "
-        "{threshold:g} {unit}."
-    ).format(
-        volume=found.volume_ml,
-        share=found.share_of_brain,
-        threshold=threshold,
-        unit=UNITS.get(level, level),
-        **distinct_names(nodes),
-    )
-    source = pre.synthetic or post.synthetic
-    return added(found.soft, found.binary, (post, nodes["post"]), name, source, text)
-
-
-def of_map(volume: Volume, node, threshold: float) -> ShownUptake:
-    """Show a ready-made map; RequestError where its values are not from 0 to 1."""
+def refuse_other_scale(volume: Volume, name: str) -> None:
+    """Raise RequestError unless a map has values from 0 to 1."""
     low, high = float(volume.array.min()), float(volume.array.max())
     if low < 0 or high > 1:
         text = _("'{name}' has values from {low:g} to {high:g}. A map of uptake has 0 to 1.")
-        raise RequestError(text.format(name=node.GetName(), low=low, high=high))
-    binary = volume.array > threshold
-    volume_ml = float(binary.sum()) * volume.grid.voxel_volume_ml
-    text = _("{volume:.2f} ml: '{name}' exceeds {threshold:g}.")
-    text = text.format(volume=volume_ml, name=node.GetName(), threshold=threshold)
-    place = (volume, node)
-    return added(volume.array, binary, place, node.GetName(), volume.synthetic, text)
+        raise RequestError(text.format(name=name, low=low, high=high))
 
 
-def added(soft, binary, place, name: str, source: str | None, text: str) -> ShownUptake:
-    """Take a soft mask and a mask into the scene, where a volume and its node lie."""
-    scene, (volume, reference_node) = slicer.mrmlScene, place
-    mark = marked(UPTAKE_MARK, source)
-    name = bridge.synthetic_name(_("Uptake: {name}").format(name=name), bool(source))
-    made = Volume(soft, volume.grid, synthetic=mark)
-    overlay = bridge.own_volume(scene, made, reference_node, name)
-    display = overlay.GetDisplayNode()
-    display.SetAndObserveColorNodeID(run_results.MAP_COLOURS)
-    display.SetAutoWindowLevel(False)
-    display.SetWindowLevel(1.0, 0.5)
-    display.AutoThresholdOff()
-    display.SetThreshold(DRAWN_FROM, 1.0)
-    display.SetApplyThreshold(True)
-    made = Volume(binary, volume.grid)
-    mask = bridge.mask_to_segmentation(scene, made, reference_node, _("{n} mask").format(n=name))
-    mask.SetAttribute(bridge.SYNTHETIC, mark)
-    return ShownUptake(overlay, mask, text)
+def measuring(scans: Scans, settings: Settings) -> Any:
+    """Return what was found as Measured, as a task of short steps: a newer one may take over."""
+    yield _("Measuring the uptake")
+    limit = {"minimum_volume_mm3": settings.minimum_volume_mm3}
+    if OWN_MAP in scans.volumes:
+        image = scans.volumes[OWN_MAP]
+        where = image.array > np.float32(settings.threshold)
+        regions = yield Elsewhere(list_regions, image.array, where, image.grid, **limit)
+        return Measured(image.grid, image.array, regions.mask, regions)
+    pre, post = (scans.volumes[role] for role in PAIR)
+    brain, how = scans.region.mask, {"reference_level": settings.level}
+    found = yield Elsewhere(uptake, pre, post, brain, threshold=settings.threshold, **how)
+    yield _("Listing its regions")
+    regions = yield Elsewhere(list_regions, found.difference, found.binary, pre.grid, **limit)
+    found = yield Elsewhere(limited_to, found, regions.mask)
+    measured = pre.grid, found.soft, found.binary, regions, found.share_of_brain
+    if TRUTH not in scans.volumes:
+        return Measured(*measured)
+    try:
+        made = synthetic_one(scans)
+    except RequestError as error:  # there is the uptake all the same
+        return Measured(*measured, troubles=(str(error),))
+    yield _("Comparing with the reference")
+    report = yield Elsewhere(compared, scans, made, settings)
+    return Measured(*measured, report, made)
 
 
-def marked(mark: str, source: str | None) -> str:
-    """Return the mark of what was computed, with that of the synthetic volume it is from."""
-    return f"{mark}; from a synthetic volume: {source}" if source else mark
+def compared(scans: Scans, made: str, settings: Settings) -> EnhancementReport:
+    """Return missed and invented enhancement by the convention of the uptake itself."""
+    reference = scans.volumes[TRUTH]
+    real = {role: scans.volumes[role] for role in PAIR} | {made: reference}
+    return enhancement_of(
+        reference,
+        scans.volumes[made],
+        **real,
+        brain=scans.region.mask,
+        threshold=settings.threshold,
+        convention=REFERENCE_LEVELS[settings.level],
+        minimum_volume_mm3=settings.minimum_volume_mm3,
+    )
 
 
-def synthetic_one(volumes: dict[str, Volume], names: dict[str, str]) -> str:
+def synthetic_one(scans: Scans) -> str:
     """Return which of pre and post is the synthetic one that a reference is there for."""
-    if volumes["reference"].synthetic:
+    if made_by(scans.volumes[TRUTH]):
         text = _("'{reference}' is synthetic. The reference has to be the scan itself.")
-        raise RequestError(text.format(**names))
-    synthetic = [role for role in PAIR if volumes[role].synthetic]
+        raise RequestError(text.format(**scans.names))
+    synthetic = [role for role in PAIR if made_by(scans.volumes[role])]
     if len(synthetic) == 1:
         return synthetic[0]
     text = (
@@ -186,58 +189,24 @@ def synthetic_one(volumes: dict[str, Volume], names: dict[str, str]) -> str:
             "by '{reference}'. If one of them is, put SYNTHETIC into its name."
         )
     )
-    raise RequestError(text.format(**names))
+    raise RequestError(text.format(**scans.names))
 
 
-def show_enhancement(scans: Scans, nodes: dict, threshold: float) -> tuple:
-    """Add, or change in place, the map of missed and invented enhancement; return it and rows.
-
-    The third is a summary in words. Raises RequestError unless one of the pair is synthetic.
-    """
-    names = distinct_names(nodes)
-    made = synthetic_one(scans.volumes, names)
-    reference, synthetic = scans.volumes["reference"], scans.volumes[made]
-    real = {role: scans.volumes[role] for role in PAIR} | {made: reference}
-    brain = scans.brain if "mask" in nodes else None  # by default as `evaluate` has it
-    report = enhancement_of(reference, synthetic, **real, brain=brain, threshold=threshold)
-    name = _("Missed and invented: {name}").format(name=names[made])
-    name = bridge.synthetic_name(name, True)
-    volume = Volume(report.map, reference.grid, synthetic=marked(MAP_MARK, synthetic.synthetic))
-    node = bridge.own_volume(
-        slicer.mrmlScene, volume, nodes["post"], name, class_name=bridge.LABEL_MAP
-    )
-    colour_node = colours.kind_colours(slicer.mrmlScene)
-    node.GetDisplayNode().SetAndObserveColorNodeID(colour_node.GetID())
-    rows = lesion_rows(report)
-    tables.table_from_rows(slicer.mrmlScene, _("{name} lesions").format(name=name), rows)
-    return node, rows, summary_of(report)
-
-
-def lesion_rows(report: EnhancementReport) -> list[dict]:
-    """Return the lesions as rows of a table, those that matter most first."""
-    lesions = sorted(report.lesions, key=lambda one: KIND_ORDER.index(one.kind))
-    return [
-        {
-            "kind": one.kind,
-            "volume_ml": one.volume_ml,
-            "overlap": one.overlap,
-            "mean_error": one.mean_error,
-            **dict(zip(("r_mm", "a_mm", "s_mm"), one.inside_ras_mm, strict=True)),
-        }
-        for one in lesions
-    ]
-
-
-def summary_of(report: EnhancementReport) -> str:
-    """Return how many lesions of each kind there are, and how large they are together."""
-    counted = report.as_dict()
-    parts = [
-        _("{kind} {count} ({volume:.2f} ml)").format(
-            kind=kind, count=counted[f"{kind}_count"], volume=counted[f"{kind}_ml"]
-        )
-        for kind in KIND_ORDER
-    ]
-    text = _(
-        "Lesions: {parts}. Parts of found lesions: {lost:.2f} ml missing, {added:.2f} ml extra."
-    )
-    return text.format(parts=", ".join(parts), lost=report.lost_part_ml, added=report.added_part_ml)
+def showing(measured: Measured, scans: Scans, sources: Sources) -> Any:
+    """Add, or change in place, the nodes of what was found; return them by name, as a task."""
+    yield _("Showing it")
+    nodes = uptake_nodes.UptakeNodes(sources, scans.names, scans.synthetic)
+    try:
+        nodes.add_overlay(Volume(measured.soft, measured.grid))
+        yield
+        nodes.add_mask(Volume(measured.mask, measured.grid))
+        yield
+        if measured.report is not None:
+            synthetic = scans.volumes[measured.made].synthetic
+            labels = Volume(measured.report.map, measured.grid)
+            nodes.add_comparison(labels, measured.made, synthetic)
+            yield
+    except BaseException:  # it was cancelled half-way
+        nodes.drop_new()
+        raise
+    return nodes.made

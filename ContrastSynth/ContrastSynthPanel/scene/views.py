@@ -1,15 +1,25 @@
-"""The slice views: what lies in them, where they look, and how they were before."""
+"""The slice views: what lies in them, and where they look.
 
-import numpy as np
+A ``keeper`` puts back what is changed; without one, it stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import slicer
 
-LAYERS = ("Background", "Foreground", "Label")
+from ContrastSynthPanel.scene.view_keeper import ViewKeeper
+
+Node = Any  # of MRML
+KEEP = "keep-current"  # a layer that is to stay as it is
 SIDE_BY_SIDE = {2: 56012, 3: 56013}  # IDs of layouts, by the number of views in the row
 VIEW_COLOURS = {"Red": "#F34A33", "Yellow": "#EDD54C", "Green": "#6EB04B"}  # as Slicer's own
 ORIENTATIONS = ("Axial", "Sagittal", "Coronal")
 
 
-def slice_views() -> list[tuple]:
+def slice_views() -> list[tuple[Node, Node]]:
     """Return the slice node and the composite node, which holds the layers, of every slice view."""
     composites = {
         node.GetLayoutName(): node
@@ -19,78 +29,136 @@ def slice_views() -> list[tuple]:
     return [(n, composites[n.GetLayoutName()]) for n in nodes if n.GetLayoutName() in composites]
 
 
-def show_layers(background=None, foreground=None, opacity: float = 1.0) -> None:
-    """Show two volumes over one another in all slice views; None leaves a layer empty."""
-    slicer.util.setSliceViewerLayers(background, foreground, foregroundOpacity=opacity)
+def show_layers(
+    background: Node = None,
+    foreground: Node = None,
+    opacity: float = 1.0,
+    keeper: ViewKeeper | None = None,
+) -> None:
+    """Show two volumes over one another in all slice views; None leaves a layer empty.
+
+    Views that look elsewhere, or at nothing, are turned to the volumes.
+    """
+    keeper = keeper or ViewKeeper()
+    lower = None if background == KEEP else background
+    for view, composite in slice_views():
+        empty = is_empty(composite)
+        if background != KEEP:
+            keeper.set(composite, "background", lower)
+        keeper.set(composite, "foreground", foreground)
+        keeper.set(composite, "foreground_opacity", opacity)
+        look_at(view, lower or foreground, keeper, empty)
 
 
-def set_foreground_opacity(opacity: float) -> None:
+def set_foreground_opacity(opacity: float, keeper: ViewKeeper | None = None) -> None:
     """Let the foreground cover the background by this share."""
-    slicer.util.setSliceViewerLayers(foregroundOpacity=opacity)
+    keeper = keeper or ViewKeeper()
+    for _view, composite in slice_views():
+        keeper.set(composite, "foreground_opacity", opacity)
 
 
-def show_labels(label_map, opacity: float, outline: bool) -> None:
+def hide_labels(keeper: ViewKeeper) -> None:
+    """Take what is drawn over the volumes, such as missed and invented lesions, off the views."""
+    for _view, composite in slice_views():
+        if composite.GetLabelVolumeID():
+            keeper.set(composite, "label", None)
+
+
+def show_labels(label_map: Node, opacity: float, outline: bool) -> None:
     """Show a label map, filled or as outlines, in all slice views; None shows none."""
     slicer.util.setSliceViewerLayers(label=label_map, labelOpacity=opacity)
     for view, _composite in slice_views():
         view.SetUseLabelOutline(outline)
 
 
-def shows(layer: str, volume) -> bool:
+def shows(layer: str, volume: Node) -> bool:
     """Return whether a volume is in this layer of any slice view."""
     shown = [getattr(composite, f"Get{layer}VolumeID")() for _view, composite in slice_views()]
     return volume.GetID() in shown
 
 
-def jump(ras_mm) -> None:
+def is_empty(composite: Node) -> bool:
+    """Return whether nothing lies in a slice view."""
+    return not composite.GetBackgroundVolumeID() and not composite.GetForegroundVolumeID()
+
+
+def jump(ras_mm: Sequence[float]) -> None:
     """Centre all slice views on a point of the world."""
     for view, _composite in slice_views():
         view.JumpSliceByCentering(*ras_mm)
 
 
-def centre() -> tuple[float, float, float]:
-    """Return the point of the world in the middle of the first slice view."""
-    matrix = slice_views()[0][0].GetSliceToRAS()
-    return tuple(matrix.GetElement(row, 3) for row in range(3))
+def look_at(view: Node, volume: Node, keeper: ViewKeeper, always: bool = False) -> None:
+    """Centre a slice view on a volume, and fit it, where it looks past the volume, or always."""
+    logic = slicer.app.applicationLogic().GetSliceLogic(view)
+    bounds = bounds_of(volume)
+    if logic is None or bounds is None:
+        return
+    place = [view.GetSliceToRAS().GetElement(row, 3) for row in range(3)]
+    ends = zip(bounds[::2], place, bounds[1::2], strict=True)
+    if always or not all(low <= here <= high for low, here, high in ends):
+        with keeper.changing(view, "centre", "size"):
+            logic.FitSliceToVolume(volume, *view.GetDimensions()[:2])
 
 
-def link(linked: bool) -> None:
-    """Let all slice views of one orientation move together, or each on its own."""
-    for _view, composite in slice_views():
-        composite.SetLinkedControl(linked)
+def bounds_of(volume: Node) -> list[float] | None:
+    """Return where a volume lies in the world: from and to, of R, A and S; None if nowhere."""
+    bounds = [0.0] * 6
+    if volume is None or volume.GetImageData() is None:
+        return None
+    volume.GetRASBounds(bounds)
+    return bounds if bounds[0] <= bounds[1] else None
 
 
-def show_side_by_side(volumes: list, orientation: str) -> None:
+def show_side_by_side(volumes: list[Node], orientation: str, keeper: ViewKeeper) -> None:
     """Show two or three volumes beside one another, in linked views of one orientation.
 
     All look where the first slice view looked, at its scale.
     """
-    show_row(len(volumes))
+    show_row(len(volumes), keeper)
     pairs = [pair for pair in slice_views() if pair[0].GetLayoutName() in VIEW_COLOURS]
     pairs.sort(key=lambda pair: list(VIEW_COLOURS).index(pair[0].GetLayoutName()))
-    first = pairs[0][0]
-    scale_mm = first.GetFieldOfView()[0] / max(1, first.GetDimensions()[0])
-    first.SetOrientation(orientation)
+    first, first_layers = pairs[0]
+    empty = is_empty(first_layers)
+    with keeper.changing(first, "orientation"):
+        first.SetOrientation(orientation)
+    look_at(first, volumes[0], keeper, empty)
+    field_mm, dimensions = first.GetFieldOfView(), first.GetDimensions()
+    scale_mm = field_mm[0] / max(1, dimensions[0])
     for (view, composite), volume in zip(pairs, volumes, strict=False):
-        composite.SetBackgroundVolumeID(volume.GetID())
-        composite.SetForegroundVolumeID(None)
+        keeper.set(composite, "background", volume)
+        keeper.set(composite, "foreground", None)
         width, height, _one = view.GetDimensions()
-        depth_mm = first.GetFieldOfView()[2]
-        view.SetOrientation(orientation)
-        copy_matrix(view, first.GetSliceToRAS())
-        view.SetFieldOfView(width * scale_mm, height * scale_mm, depth_mm)
-    link(True)
+        with keeper.changing(view, "orientation", "centre", "size"):
+            view.SetOrientation(orientation)
+            view.GetSliceToRAS().DeepCopy(first.GetSliceToRAS())
+            view.UpdateMatrices()
+            view.SetFieldOfView(width * scale_mm, height * scale_mm, field_mm[2])
+    for _view, composite in slice_views():
+        keeper.set(composite, "linked", 1)
 
 
-def show_row(count: int) -> None:
+def show_row(count: int, keeper: ViewKeeper) -> None:
     """Switch to a layout of two or three slice views in a row, where there is a main window."""
-    manager = slicer.app.layoutManager()
-    if manager is None:
+    manager, node = slicer.app.layoutManager(), layout_node()
+    if node is None:
         return
-    node, number = manager.layoutLogic().GetLayoutNode(), SIDE_BY_SIDE[count]
+    number = SIDE_BY_SIDE[count]
     if not node.IsLayoutDescription(number):
         node.AddLayoutDescription(number, row_description(list(VIEW_COLOURS)[:count]))
-    manager.setLayout(number)
+    with keeper.changing(node, "layout"):
+        manager.setLayout(number)
+
+
+def layout_node() -> Node:
+    """Return the node that says which views there are; None without a main window."""
+    manager = slicer.app.layoutManager()
+    return manager.layoutLogic().GetLayoutNode() if manager is not None else None
+
+
+def all_nodes() -> list[Node]:
+    """Return all nodes of layout and slice views."""
+    return [layout_node(), *(node for pair in slice_views() for node in pair)]
 
 
 def row_description(names: list[str]) -> str:
@@ -103,72 +171,3 @@ def row_description(names: list[str]) -> str:
         for name in names
     )
     return f'<layout type="horizontal" split="true">{items}</layout>'
-
-
-def copy_matrix(view, slice_to_ras) -> None:
-    """Let a slice view look where, and in the orientation in which, another one looks."""
-    view.GetSliceToRAS().DeepCopy(slice_to_ras)
-    view.UpdateMatrices()
-
-
-class Before:
-    """How all slice views, and the layout, were: when it was made, or as in ``kept``."""
-
-    def __init__(self, kept: dict | None = None):
-        """Remember them. ``kept`` is that of an earlier one: JSON, with nodes as nodes."""
-        manager = slicer.app.layoutManager()
-        self.kept = kept or {
-            "layout": int(manager.layout) if manager is not None else None,
-            "views": {
-                view.GetLayoutName(): remembered(view, composite)
-                for view, composite in slice_views()
-            },
-        }
-
-    def put_back(self) -> None:
-        """Show the views as they were, but for volumes that are gone."""
-        link(False)
-        other_layout = self._put_layout_back()
-        views = [(*pair, self.kept["views"].get(pair[0].GetLayoutName())) for pair in slice_views()]
-        views = [(view, composite, was) for view, composite, was in views if was]
-        for view, composite, was in views:
-            put_layers_back(composite, was)
-            view.SetUseLabelOutline(was["outline"])
-            copy_matrix(view, slicer.util.vtkMatrixFromArray(np.array(was["slice_to_ras"])))
-            if other_layout:  # the view gets its old size from Qt, but later
-                view.SetDimensions(*was["dimensions"])
-            view.SetFieldOfView(*was["field_mm"])
-        for _view, composite, was in views:
-            composite.SetLinkedControl(was["linked"])
-
-    def _put_layout_back(self) -> bool:
-        manager = slicer.app.layoutManager()
-        if manager is None or self.kept["layout"] in (None, manager.layout):
-            return False
-        manager.setLayout(self.kept["layout"])
-        return True
-
-
-def put_layers_back(composite, was: dict) -> None:
-    """Show the layers of a slice view as they were; one whose volume is gone stays empty."""
-    for layer, node in was["layers"].items():
-        there = node is not None and slicer.mrmlScene.IsNodePresent(node)
-        getattr(composite, f"Set{layer}VolumeID")(node.GetID() if there else None)
-    composite.SetForegroundOpacity(was["foreground_opacity"])
-    composite.SetLabelOpacity(was["label_opacity"])
-
-
-def remembered(view, composite) -> dict:
-    """Return all that a comparison changes in a slice view."""
-    scene = slicer.mrmlScene
-    ids = {layer: getattr(composite, f"Get{layer}VolumeID")() for layer in LAYERS}
-    return {
-        "layers": {layer: scene.GetNodeByID(one) if one else None for layer, one in ids.items()},
-        "foreground_opacity": composite.GetForegroundOpacity(),
-        "label_opacity": composite.GetLabelOpacity(),
-        "linked": composite.GetLinkedControl(),
-        "outline": view.GetUseLabelOutline(),
-        "slice_to_ras": slicer.util.arrayFromVTKMatrix(view.GetSliceToRAS()).tolist(),
-        "dimensions": list(view.GetDimensions()),
-        "field_mm": list(view.GetFieldOfView()),
-    }

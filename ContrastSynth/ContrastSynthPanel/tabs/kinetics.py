@@ -1,358 +1,352 @@
-"""The tab of a dynamic series: its phases, and how a region takes up and loses the agent."""
+"""The tab of a dynamic series: its phases, and how regions take up and lose the agent."""
 
 import qt
-import slicer
 from slicer.i18n import tr as _
-from slicer.util import VTKObservationMixin
 
-from ContrastSynthLib.analysis.kinetics_report import SAME_TIME_S, kinetics_report
-from ContrastSynthLib.errors import ContrastSynthError, RequestError
-from ContrastSynthLib.geometry import grid_table
-from ContrastSynthPanel.scene import bridge, phases
-from ContrastSynthPanel.scene.bridge import SEGMENTATION, SEQUENCE
+from ContrastSynthLib.analysis import kinetic_rows
+from ContrastSynthLib.errors import ContrastSynthError
+from ContrastSynthLib.files.writing import write_text
+from ContrastSynthPanel.scene import kinetic_case
+from ContrastSynthPanel.scene import kinetic_results as results
+from ContrastSynthPanel.scene.case import INPUT, REGION, RESULT
 from ContrastSynthPanel.scene.chart_view import ChartView
+from ContrastSynthPanel.scene.kinetic_case import Asked
+from ContrastSynthPanel.scene.view_keeper import ViewKeeper, is_there
 from ContrastSynthPanel.tabs.tab import Tab
-from ContrastSynthPanel.widgets import kinetics_results as results
-from ContrastSynthPanel.widgets.forms import (
-    add_row,
-    combo,
-    new_form,
-    new_section,
-    node_selector,
-    once_after,
-)
+from ContrastSynthPanel.widgets.action import Action
+from ContrastSynthPanel.widgets.csv_dialog import ask_where
+from ContrastSynthPanel.widgets.cursor_box import CursorBox
+from ContrastSynthPanel.widgets.echo import Echo
+from ContrastSynthPanel.widgets.forms import long_text, new_section, show_text
+from ContrastSynthPanel.widgets.kinetics_results import KineticsResults
+from ContrastSynthPanel.widgets.map_box import MapBox
 from ContrastSynthPanel.widgets.message import Message
-from ContrastSynthPanel.widgets.node_selectors import MASKS, PICK_AFTER_MS, unsettled
 from ContrastSynthPanel.widgets.phase_box import PhaseBox
+from ContrastSynthPanel.widgets.slots import connect
+from ContrastSynthPanel.widgets.work_box import WorkBox
+
+# What is written as CSV: a row for each phase, or for each region.
+CURVES = (kinetic_rows.curve_rows, kinetic_rows.CURVE_COLUMNS)
+MEASURES = (kinetic_rows.measure_rows, kinetic_rows.MEASURE_COLUMNS)
 
 
-class KineticsTab(Tab, VTKObservationMixin):
-    """A series, a region, a synthetic series; phases; curves, type, measures and agreement."""
+class KineticsTab(Tab):
+    """Phases of a series and of the synthetic one, regions measured, maps, curves at the cursor."""
 
     title = _("Kinetics")
+    uses = (INPUT, RESULT, REGION)
 
-    def __init__(self, changed):
+    def __init__(self, box, changed):
         """Make the tab."""
-        Tab.__init__(self, changed)
-        VTKObservationMixin.__init__(self)
-        self._restoring, self._found, self._in_view = False, None, False
-        self._by_hand, self._watched, self._prompt = set(), None, ""
-        self.chart = ChartView()
-        self.message, self.results = Message(), results.KineticsResults()
-        self.phases = PhaseBox(self._corrected, self.message.show)
-        self._pick_timer = once_after(PICK_AFTER_MS, self._pick)
+        super().__init__(box, changed)
+        self._in_view, self._echo, self._asked, self._chart = False, Echo(), Asked(), None
+        self.found = {}  # what was measured last,
+        self._of, self._stamps = Asked(), {}  # of what, and how it was then
+        self._old = self._old_when_saved = ""  # what was changed since
+        self.chart, self.age, self.message = ChartView(), Message(), Message()
+        self.work = WorkBox(self._cancelled)
+        self.results = KineticsResults(self._show_region)
+        self.phases = PhaseBox(self._corrected, self.message.show, self._put_map_over)
+        self.maps = MapBox(self.phases, changed)
+        self.cursor = CursorBox(self._measured_chart, self._show_in_plot)
+        self.action = Action(
+            "measure", _("Measure"), _("Measure the mean curve of each region."), self._measure
+        )
         self._build()
-        self._edited()
+        self._check()
 
     def _build(self) -> None:
-        inputs = qt.QWidget()
-        form = new_form(inputs)
-        self.selectors = {
-            "series": node_selector(
-                "series",
-                [SEQUENCE],
-                _("Choose a series"),
-                _("A dynamic series: a sequence of volumes with the time of each."),
-            ),
-            "region": node_selector(
-                "region",
-                MASKS,
-                _("Choose a segmentation"),
-                _("A segmentation or a label map that marks the lesion."),
-            ),
-            "synthetic": node_selector(
-                "synthetic",
-                [SEQUENCE],
-                _("None: no comparison"),
-                _("A synthetic series of the same patient, on the same grid. Optional."),
-            ),
-        }
-        for role, selector in self.selectors.items():
-            self._follow(role, selector)
-        add_row(form, _("Series"), self.selectors["series"])
-        add_row(form, _("Region"), self.selectors["region"])
-        self.segment_combo = combo("segment", {})
-        self.segment_combo.connect("activated(int)", lambda _n: self._edited())
-        self.segment_label = add_row(form, _("Segment"), self.segment_combo)
-        add_row(form, _("Synthetic series"), self.selectors["synthetic"])
-        self.column.addWidget(new_section(_("Inputs"), inputs))
+        self.hint_label = long_text()
+        self.hint_label.wordWrap = True
+        self.each_box = qt.QCheckBox(_("Each region by itself"))
+        self.each_box.objectName = "each"
+        self.each_box.toolTip = _(
+            "Each visible segment of the segmentation, or each label of the label map, gets its "
+            "own curve, type and measures. Otherwise all are one region."
+        )
+        connect(self.each_box, "toggled(bool)", lambda _on: self._edited())
         self.phase_section = new_section(_("Phases"), self.phases.widget)
-        self.column.addWidget(self.phase_section)
-        self.measure_button = qt.QPushButton(_("Measure"))
-        self.measure_button.objectName = "measure"
-        self.measure_button.connect("clicked(bool)", self._measure)
-        for widget in (self.measure_button, self.message.widget, self.results.widget):
+        self.map_section = new_section(_("Maps"), self.maps.widget)
+        for widget in (
+            self.hint_label,
+            self.phase_section,
+            self.each_box,
+            self.action.widget,
+            self.work.widget,
+            self.message.widget,
+            self.age.widget,
+            self.results.widget,
+            self._new_buttons(),
+            self.cursor.widget,
+            self.map_section,
+        ):
             self.column.addWidget(widget)
         self.column.addStretch(1)
 
-    def _follow(self, role: str, selector) -> None:
-        selector.connect("currentNodeChanged(vtkMRMLNode*)", lambda _node: self._edited())
-        selector.connect("nodeActivated(vtkMRMLNode*)", lambda _node: self._by_hand.add(role))
+    def _new_buttons(self):
+        """Return the row of buttons below the measures."""
+        self.curves_button = qt.QPushButton(_("Curves as CSV..."))
+        self.measures_button = qt.QPushButton(_("Measures as CSV..."))
+        self._buttons = qt.QWidget()
+        row = qt.QHBoxLayout(self._buttons)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.curves_button)
+        row.addWidget(self.measures_button)
+        name = _("Curves of {region}")
+        connect(self.curves_button, "clicked(bool)", lambda *_s: self._save(name, *CURVES))
+        names = _("Measures of {region}")
+        connect(self.measures_button, "clicked(bool)", lambda *_s: self._save(names, *MEASURES))
+        self._buttons.hide()
+        return self._buttons
 
-    # What the user, and the scene, do
+    @property
+    def measure_button(self):
+        """The button that measures."""
+        return self.action.button
+
+    # What a person, and the scene, do
 
     def scene_changed(self) -> None:
-        """Nodes came or went: pick and check, in a moment."""
-        self._pick_timer.start()
+        """Nodes came or went: check."""
+        self._check()
+
+    def case_changed(self) -> None:
+        """Another series or region is to be measured."""
+        self._check()
+
+    def look(self) -> None:
+        """Voxels, times, places and segments change without a word: check again."""
+        self._check()
+
+    def node_removed(self) -> None:
+        """A node is gone: measures and maps of it are of no use."""
+        gone = [node for node in self._asked.nodes.values() if not is_there(node)]
+        running = self.work.running or self.maps.work.running
+        if gone and running:
+            self.work.stop()
+            self.maps.hide()
+            self.message.show("warning", _("Stopped: what was measured was deleted."))
+        if gone:
+            self._asked = Asked()
+            self.phases.follow(None, None)
+            self.cursor.follow({}, 1)
 
     def scene_closed(self) -> None:
         """The scene is being closed: Slicer keeps the layout that it has now."""
-        self.chart.put_back()
-        self.phases.layers.put_back()
+        self.work.stop()
+        self.left()
 
     def forget_nodes(self) -> None:
         """The scene is an empty one."""
-        self._by_hand = set()
-        self._forget_results()
-        self._edited()
+        self._of, self._stamps, self._chart = Asked(), {}, None
+        self._old = self._old_when_saved = ""
+        self.maps.forget()
+        self.message.show("info", "")
+        self._show({})
+        self._check()
 
     def entered(self) -> None:
-        """Show the curves that were measured."""
+        """Show the curves that were measured, and the map."""
         self._in_view = True
         self._check()
         self._show_chart()
+        self.cursor.enter(True)
+        self.maps.show_again()
 
     def left(self) -> None:
         """Put back the layout and what the slice views showed."""
         self._in_view = False
+        self.cursor.enter(False)
         self.chart.put_back()
         self.phases.layers.put_back()
+        self._changed()
 
     def close(self) -> None:
         """Hear no more of the scene."""
-        self._restoring = True
-        for selector in self.selectors.values():
-            selector.setMRMLScene(None)
-        self._pick_timer.stop()
+        self.work.stop()
+        self.maps.work.stop()
         self.left()
-        self.removeObservers()
+        self.cursor.close()
         self.phases.close()
 
-    def node(self, role: str):
-        """Return the chosen node: "series", "region" or "synthetic"."""
-        return self.selectors[role].currentNode()
-
-    @property
-    def segment(self) -> str:
-        """The ID of the chosen segment; "" for all of them, and for a label map."""
-        region = self.node("region")
-        if region is None or not region.IsA(SEGMENTATION):
-            return ""
-        return self.segment_combo.itemData(self.segment_combo.currentIndex) or ""
-
-    def _pick(self) -> None:
-        """Choose what there is only one of, unless somebody has chosen."""
-        found = {role: [] for role in self.selectors}
-        for node in slicer.util.getNodesByClass(SEQUENCE):
-            marked = "SYNTHETIC" in node.GetName() or node.GetAttribute(bridge.SYNTHETIC)
-            found["synthetic" if marked else "series"].append(node)
-        found["region"] = slicer.util.getNodesByClass(SEGMENTATION)
-        for role, nodes in found.items():
-            if len(nodes) == 1 and role not in self._by_hand and self.node(role) is None:
-                self.selectors[role].setCurrentNode(nodes[0])
-        self._check()
-
     def _edited(self) -> None:
-        """Something else was chosen: what was measured is of no use any more."""
-        if self._restoring or unsettled():
-            return
-        self._show_segments()
-        self.phases.set_series(self.node("series"), self.node("synthetic"))
-        self._forget_results()
-        self._check()
-        self._changed()
+        if not self._echo:
+            self._check()
+            self._changed()
 
     def _corrected(self, text: str) -> None:
-        self._forget_results()
-        self._check()
         self.message.show("done", text)
+        self._edited()
+
+    def _put_map_over(self) -> None:
+        self.maps.put_over()
         self._changed()
 
-    def _forget_results(self) -> None:
-        self._found = None
-        self.results.clear()
-        self.phases.show_enhancement({})
-        self.message.show("info", "")
-
     def _check(self) -> None:
-        """Show the phases, and what is missing for measuring."""
-        self.phases.set_series(self.node("series"), self.node("synthetic"))
-        self.phase_section.visible = self.node("series") is not None
-        missing, problem = self._missing(), self._problem()
-        self.measure_button.enabled = not (missing or problem)
-        text = _("Measure the mean curve of the region.")
-        self.measure_button.toolTip = problem or missing or text
-        if problem or missing or self.message.text == self._prompt:
-            self._prompt = problem or missing
-            self.message.show("warning" if problem else "info", self._prompt)
+        """Show the phases, what is missing for measuring, and what is out of date."""
+        self._asked = found = kinetic_case.asked(self.case, self.each_box.checked)
+        nodes = {} if found.no_series else found.nodes
+        second = found.nodes.get(kinetic_case.SYNTHETIC)
+        others = self.phases.follow(found.nodes.get(kinetic_case.SERIES), second)
+        self.phase_section.visible = kinetic_case.SERIES in found.nodes
+        self.map_section.visible = bool(nodes)
+        self.each_box.visible = found.several
+        show_text(self.hint_label, "\n".join(found.notes))
+        self.action.block(found.problem)
+        self.action.busy(_("Measuring") if self.work.running else "")
+        self._show_age()
+        if others:
+            self._show_region()
+        self.cursor.widget.visible = bool(nodes)
+        self.cursor.follow(nodes, self._baseline_frames())
+        self.maps.check(found)
 
-    def _missing(self) -> str:
-        """Return what is still to be chosen, as a sentence; nothing if nothing."""
-        series, synthetic = self.node("series"), self.node("synthetic")
-        if series is None:
-            return _("Choose a series.")
-        if self.node("region") is None:
-            return _("Choose a segmentation or a label map that marks the region.")
-        if synthetic is series:
-            return _("'{name}' is chosen twice.").format(name=series.GetName())
-        return ""
+    def _baseline_frames(self) -> int:
+        """Return how many phases are before the agent: as it was measured, else the first."""
+        known = None if self._old or not self.results.report else self.results.report["curve"]
+        return (known or {}).get("baseline_frames") or 1
 
-    def _problem(self) -> str:
-        """Return why the times of a series cannot be used; nothing if they can."""
-        for role in ("series", "synthetic"):
-            try:
-                if (node := self.node(role)) is not None:
-                    bridge.times_of_sequence_node(node)
-            except RequestError as error:
-                here = role == "series" and phases.has_no_unit(node)
-                hint = _("Or choose above, under 'Index counts', what it is.") if here else ""
-                return f"{error} {hint}".strip()
-        return ""
+    def _changed_since(self, asked: Asked) -> str:
+        """Return what differs from what was measured; nothing where nothing was."""
+        if not self.found:
+            return ""
+        return kinetic_case.change(self._stamps, asked) or self._old_when_saved
 
-    # Segments
-
-    def _show_segments(self) -> None:
-        """List the segments of the chosen segmentation, and follow what becomes of them."""
-        region, chosen = self.node("region"), self.segment
-        segmentation = region.GetSegmentation() if region and region.IsA(SEGMENTATION) else None
-        if segmentation is not self._watched:
-            self.removeObservers(self._on_segments)
-            self._watched = segmentation
-            events = ("SegmentAdded", "SegmentRemoved", "SegmentModified")
-            for event in events if segmentation is not None else ():
-                self.addObserver(segmentation, getattr(segmentation, event), self._on_segments)
-        self.segment_combo.clear()
-        ids = list(segmentation.GetSegmentIDs()) if segmentation is not None else []
-        for segment_id in ids:
-            self.segment_combo.addItem(segmentation.GetSegment(segment_id).GetName(), segment_id)
-        if len(ids) > 1:
-            self.segment_combo.addItem(_("All of them together"), "")
-        self.segment_combo.setCurrentIndex(max(0, self.segment_combo.findData(chosen)))
-        self.segment_label.visible = self.segment_combo.visible = bool(ids)
-
-    def _on_segments(self, _segmentation, _event) -> None:
-        before = self.segment
-        self._show_segments()
-        if self.segment != before:
-            self._edited()
+    def _show_age(self) -> None:
+        """Say at once where the measures are no longer those of what is chosen."""
+        said = self._changed_since(self._asked)
+        text = _("Out of date: {change}. Press Measure.").format(change=said) if said else ""
+        if text != self.age.text:
+            self._old = said
+            self.age.show("warning", text)
+            self.phases.show_enhancement({} if said else self.results.percent())
+            if self._chart is not None and is_there(self._chart):
+                results.show_age(self._chart, self.found, bool(said))
+            self._changed()
+        for widget in (self.results.widget, self._buttons):
+            widget.enabled = not said
 
     # Measuring
 
     def _measure(self) -> None:
-        self._check()  # A node may have been changed since the last look.
-        if not self.measure_button.enabled:
+        self._check()  # a node may have been changed since the last look
+        if self.action.blocked:
             return
-        self._forget_results()
-        try:
-            with slicer.util.WaitCursor():
-                self._found = self._measured()
-        except ContrastSynthError as error:
-            self._found = None
-            self.message.show("failed", str(error))
-        self._show_found()
+        asked, stamps = self._asked, kinetic_case.stamps_of(self._asked)
+        self.message.show("info", "")
+
+        def done(found: dict) -> None:
+            self._measured(asked, stamps, found)
+
+        self.work.start(results.measuring(asked), done, self._failed)
+        self._check()
+
+    def _measured(self, asked: Asked, stamps: dict, found: dict) -> None:
+        self._of, self._stamps, self._old_when_saved = asked, stamps, ""
+        self._show(found)
         self._show_chart()
+        self._check()
         self._changed()
 
-    def _measured(self) -> dict:
-        """Return the library's report with what it is about."""
-        nodes = [node for node in (self.node("series"), self.node("synthetic")) if node]
-        several = [bridge.series_from_sequence_node(node) for node in nodes]
-        mask, region = self._mask()
-        grids = {node.GetName(): one[0].grid for node, one in zip(nodes, several, strict=True)}
-        refuse_other_grids(grids | {region: mask.grid})
-        if not mask.array.any():
-            text = _("'{region}' holds no voxel of '{series}'. Draw it there, or choose another.")
-            raise RequestError(text.format(region=region, series=nodes[0].GetName()))
-        if len(several) > 1:
-            refuse_other_times(nodes, several)
-        report = kinetics_report(several[0], None, mask, *several[1:])
-        results.enhancements(report)  # raises where there is no baseline
-        marked = [bool(one[0].synthetic) for one in several]
-        return results.measured(report, [node.GetName() for node in nodes], marked, region)
+    def _failed(self, error: Exception) -> None:
+        self.message.show("failed", str(error))
+        self._check()
 
-    def _mask(self) -> tuple:
-        """Return the mask on the grid of the series, and its name."""
-        region = self.node("region")
-        if not region.IsA(SEGMENTATION):
-            return bridge.volume_from_node(region, mask=True), region.GetName()
-        if not region.GetSegmentation().GetNumberOfSegments():
-            text = _("'{name}' has no segment. Draw one in the Segment Editor.")
-            raise RequestError(text.format(name=region.GetName()))
-        name = region.GetName()
-        if self.segment:
-            name = self.segment_combo.itemText(self.segment_combo.currentIndex)
-        scan = bridge.shown_volume(self.node("series"))
-        return bridge.mask_from_segmentation(region, scan, self.segment), name
+    def _cancelled(self) -> None:
+        self.message.show("info", _("Cancelled. Nothing was measured."))
+        self._check()
 
-    def _show_found(self) -> None:
-        if self._found is None:
-            return
-        report = self._found["report"]
-        titles = [f"{title} (%)" for title in self._found["titles"]]
-        percent = dict(zip(titles, results.enhancements(report), strict=True))
-        self.phases.show_enhancement(percent)
-        self.results.show(self._found)
+    def _show(self, found: dict) -> None:
+        """Show what was measured; {} for nothing."""
+        self.found = found
+        self.results.show(found)
+        self._buttons.visible = bool(found)
+        self._show_region()
+
+    def _show_region(self) -> None:
+        self.phases.show_enhancement({} if self._old else self.results.percent())
+
+    # The chart
+
+    def _measured_chart(self):
+        """Return the chart of what was measured; None where there is none."""
+        there = self.found and self._chart is not None and is_there(self._chart)
+        return self._chart if there else None
 
     def _show_chart(self) -> None:
         """Show the chart of the results, made again if somebody deleted it."""
-        if self._found is not None and self._in_view:
-            self.chart.show(results.add_nodes(slicer.mrmlScene, self._found))
+        if not self.found or not self._in_view:
+            return
+        self._chart = results.add_nodes(self._measured_nodes(), self.found)
+        results.show_age(self._chart, self.found, bool(self._old))
+        self._show_in_plot(self._chart)
+        self.cursor.again()
+
+    def _measured_nodes(self) -> dict:
+        return {role: node for role, node in self._of.nodes.items() if is_there(node)}
+
+    def _show_in_plot(self, chart) -> None:
+        if chart is not self.chart.chart:
+            self.chart.show(chart)
+        else:
+            self.chart.fit()
+
+    def _save(self, name: str, rows, columns) -> None:
+        path = ask_where(_("Save as CSV"), name.format(region=self.found["region"]))
+        if path is None:
+            return
+        try:
+            text = kinetic_rows.rows_as_csv(rows(self.found["regions"]), columns)
+            write_text(path, text)
+        except ContrastSynthError as error:
+            self.message.show("failed", str(error))
+        else:
+            self.message.show("done", _("Saved as {path}.").format(path=path))
 
     # What a saved scene keeps
 
     def state(self) -> dict:
-        """Return what was chosen, nodes as nodes, and what was measured."""
-        nodes = {role: self.node(role) for role in self.selectors}
+        """Return what was measured of which nodes, and views as they were before."""
         return {
-            "nodes": {role: node for role, node in nodes.items() if node is not None},
-            "by_hand": sorted(self._by_hand),
-            "segment": self.segment,
-            "found": self._found,
+            "found": self.found,
+            "of": self._measured_nodes(),
+            "segment": self._of.segment,
+            "of_each": self._of.each,
+            "out_of_date": self._changed_since(self._of),
+            "each": self.each_box.checked,
+            "maps": self.maps.state(),
+            "before": self.phases.layers.kept,
         }
 
     def restore(self, state: dict) -> None:
-        """Show a saved state."""
-        nodes = state.get("nodes", {})
-        self._restoring = True
-        for role, selector in self.selectors.items():
-            selector.setCurrentNode(nodes.get(role))
-        self._restoring = False
-        self._by_hand = set(state.get("by_hand", ()))
-        self._show_segments()
-        self.segment_combo.setCurrentIndex(
-            max(0, self.segment_combo.findData(state.get("segment", "")))
-        )
-        self._forget_results()
+        """Show a saved state; a map is not shown again: the views are as they were before it."""
+        self._restore_choices(state.get("nodes", {}), state.get("segment", ""))
+        with self._echo:
+            self.each_box.checked = bool(state.get("each", self.each_box.checked))
+        self.maps.restore(state.get("maps", {}))
+        if not self.phases.layers.active:
+            saved = ViewKeeper()
+            saved.restore(state.get("before", []))
+            saved.put_back()
+        found = results.saved(state.get("found"))
+        if found != self.found:  # else it is shown, and known how old it is
+            of = state.get("of") or state.get("nodes", {})  # the latter before there was a case
+            nodes = {role: node for role, node in of.items() if node is not None}
+            each = bool(state.get("of_each", False))
+            self._of = Asked(nodes, state.get("segment", ""), each)
+            self._stamps = kinetic_case.stamps_of(self._of)
+            self._old_when_saved = state.get("out_of_date", "")
+            self._show(found)
         self._check()
-        found = state.get("found") or {}
-        known = found.get("schema_version") == results.SCHEMA_VERSION
-        self._found = found if known and None not in nodes.values() else None
-        self._show_found()
         self._show_chart()
 
-
-def refuse_other_grids(grids: dict) -> None:
-    """Raise RequestError, naming what differs, unless all grids are the same."""
-    first = next(iter(grids))
-    for name, grid in grids.items():
-        if not grid.is_same(grids[first]):
-            text = _(
-                "'{name}' lies on another grid than '{first}'. Resample it onto the series first, "
-                "for example with the module Resample Scalar/Vector/DWI Volume.\n\n{table}"
-            )
-            table = grid_table({first: grids[first], name: grid})
-            raise RequestError(text.format(name=name, first=first, table=table))
-
-
-def refuse_other_times(nodes, several) -> None:
-    """Raise RequestError where the second series has a phase that the first has not."""
-    times, wanted = ([one.acquisition.time_s for one in series] for series in several)
-    for time_s in wanted:
-        if min(abs(time_s - other) for other in times) > SAME_TIME_S:
-            text = _(
-                "'{second}' has a phase at {time:g} s, '{first}' has none within {within:g} s of "
-                "it. Correct the time in the table, or choose the series that belongs to it."
-            )
-            first, second = (node.GetName() for node in nodes)
-            within = SAME_TIME_S
-            raise RequestError(text.format(first=first, second=second, time=time_s, within=within))
+    def _restore_choices(self, nodes: dict, segment: str) -> None:
+        """Have the case be what was chosen here, in a scene saved before there was a case."""
+        old = (("series", INPUT), ("synthetic", RESULT), ("region", REGION))
+        for role, of_case in old:
+            node = nodes.get(role)
+            if node is not None and of_case not in self.case.chosen:
+                self.case.choose(of_case, node)
+                if of_case == REGION:
+                    self.case.segments[REGION] = segment
+        self.box.show()

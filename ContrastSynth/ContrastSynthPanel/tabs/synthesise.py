@@ -11,22 +11,18 @@ from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.registry import MASK_ROLE, METHODS, find_method, resolve_parameters
 from ContrastSynthLib.running.request import Request
 from ContrastSynthPanel import timings
-from ContrastSynthPanel.citations import citation_html
 from ContrastSynthPanel.job import run_arguments
-from ContrastSynthPanel.scene import bridge, run_results
+from ContrastSynthPanel.scene import bridge, relations, run_results
 from ContrastSynthPanel.scene.bridge import SEQUENCE
-from ContrastSynthPanel.scene.slice_preview import SlicePreview, previewed_output
+from ContrastSynthPanel.scene.case import INPUT, MASK
 from ContrastSynthPanel.tabs.tab import Tab
 from ContrastSynthPanel.widgets.dependency_box import DependencyBox
-from ContrastSynthPanel.widgets.device_box import DeviceBox
-from ContrastSynthPanel.widgets.forms import new_section, once_after
+from ContrastSynthPanel.widgets.echo import Echo
+from ContrastSynthPanel.widgets.forms import show_text
 from ContrastSynthPanel.widgets.input_selectors import InputSelectors
-from ContrastSynthPanel.widgets.method_list import about, method_combo
-from ContrastSynthPanel.widgets.node_selectors import PICK_AFTER_MS
-from ContrastSynthPanel.widgets.parameter_widgets import ParameterWidgets
+from ContrastSynthPanel.widgets.method_form import MethodForm
+from ContrastSynthPanel.widgets.preview_box import PreviewBox
 from ContrastSynthPanel.widgets.run_section import RunSection
-from ContrastSynthPanel.widgets.seed_box import SeedBox
-from ContrastSynthPanel.widgets.weights_box import WeightsBox
 
 OVER = ("finished", "failed", "cancelled")  # the last event of a run
 
@@ -35,78 +31,60 @@ class SynthesiseTab(Tab):
     """A method's inputs, parameters, weights and device, Apply, and how the run goes."""
 
     title = _("Synthesise")
+    uses = (MASK,)
 
-    def __init__(self, changed):
+    def __init__(self, box, changed):
         """Make the tab."""
-        super().__init__(changed)
-        self.method, self._restoring = None, False
+        super().__init__(box, changed)
+        self.method, self._echo = None, Echo()
         self.running_method, self._running_nodes = None, {}
         self._given = {}  # what was set by hand, and the preset, by method
-        self._pick_timer = once_after(PICK_AFTER_MS, self._pick)
-        self.inputs = InputSelectors(self._edited)
+        self.inputs = InputSelectors(self._inputs_chosen)
+        self.above = self.inputs.widget
         self.run = RunSection(self._apply, self._finished)
         self.run.listeners.append(self._heard)
-        self.weights = WeightsBox(self._edited, self.run.show_message)
-        self.device, self.seed = DeviceBox(self._edited), SeedBox(self._edited)
+        self.form = MethodForm(self._method_chosen, self._edited, self.run.show_message)
+        self.preview = PreviewBox(self._show_preview, self._changed)
         self.dependencies = DependencyBox(self._edited, self.run.show_message)
         self.parameters = None
         self._build()
-        self._show_method(self.method_combo.itemData(self.method_combo.currentIndex))
+        self._show_method(self.form.chosen_method)
         self._pick()
 
     def _build(self) -> None:
-        column = self.column
-        self.method_combo, self.about_label = method_combo(), qt.QLabel()
-        self.about_label.wordWrap = True
-        self.about_label.textFormat = qt.Qt.PlainText
-        self.citation_label = qt.QLabel()
-        self.citation_label.wordWrap = True
-        self.citation_label.textFormat = qt.Qt.RichText
-        self.citation_label.openExternalLinks = True
-        self.method_combo.connect("currentIndexChanged(int)", self._method_chosen)
-        column.addWidget(self.method_combo)
-        column.addWidget(self.about_label)
-        column.addWidget(self.citation_label)
-        column.addWidget(self.dependencies.widget)
-        column.addWidget(self.weights.widget)
-        column.addWidget(new_section(_("Inputs"), self.inputs.widget))
-        self._parameter_section = new_section(_("Parameters"))
-        column.addWidget(self._parameter_section)
-        self._build_preview()
-        column.addWidget(self.seed.widget)
-        column.addWidget(self.device.widget)
-        self.estimate_label = qt.QLabel()
-        self.estimate_label.wordWrap = True
-        column.addWidget(self.estimate_label)
-        column.addWidget(self.run.widget)
-        column.addStretch(1)
+        self.estimate_label, self.weights_label = qt.QLabel(), qt.QLabel()
+        self.estimate_label.wordWrap = self.weights_label.wordWrap = True
+        for widget in (
+            self.form.top,
+            self.preview.widget,
+            self.dependencies.widget,
+            self.run.widget,
+            self.weights_label,
+            self.estimate_label,
+            self.form.advanced,
+            self.form.about,
+            self.run.log_section,
+        ):
+            self.column.addWidget(widget)
+        self.column.addStretch(1)
 
-    def _build_preview(self) -> None:
-        self.preview_box, self.preview_label = qt.QCheckBox(), qt.QLabel()
-        self.preview_box.objectName = "preview"
-        self.preview_box.text = _("Preview in the slice views")
-        self.preview_box.toolTip = _(
-            "Shows the result on the slices in view while a parameter is changed. It is computed "
-            "anew each time and never saved."
-        )
-        self.preview_box.checked = True
-        self.preview_box.connect("toggled(bool)", self._preview_wanted)
-        self.preview_label.wordWrap = True
-        self.preview_label.hide()
-        rows = qt.QWidget()  # its own visibility is the section's
-        layout = qt.QVBoxLayout(rows)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.preview_box)
-        layout.addWidget(self.preview_label)
-        self._parameter_section.layout().addWidget(rows)
-        self.preview = SlicePreview(self._show_preview_text)
+    def scans(self) -> list:
+        """Return the scans that are chosen for the method."""
+        return list(self.inputs.nodes().values())
 
     # What the user, and the scene, do
 
     def scene_changed(self) -> None:
-        """Nodes came or went: pick and check, in a moment."""
+        """Nodes came or went: pick and check."""
+        self._pick()
+
+    def node_removed(self) -> None:
+        """A node is gone: a run for it is of no use."""
         self.run.node_removed()
-        self._pick_timer.start()
+
+    def case_changed(self) -> None:
+        """The case is another one: the scans of its patient are picked."""
+        self._pick()
 
     def scene_closed(self) -> None:
         """The scene is being closed: nothing of it is left to run on."""
@@ -119,86 +97,75 @@ class SynthesiseTab(Tab):
         self.inputs.forget()
         self._check()
 
+    def look(self) -> None:
+        """Grids, transforms and headers change without a word: check again."""
+        if not self.run.running:
+            self._check()
+
     def left(self) -> None:
         """Something else is shown: the slice views are no longer this tab's."""
         self.preview.end()
 
     def close(self) -> None:
         """End what runs, without a word: the panel is being taken down."""
-        self._pick_timer.stop()
+        self.inputs.close()
         self.preview.end()
         self.run.close()
 
-    def _method_chosen(self, *_signal) -> None:
-        if not self._restoring:
-            self._show_method(self.method_combo.itemData(self.method_combo.currentIndex))
+    def _method_chosen(self, key: str) -> None:
+        if not self._echo:
+            self._show_method(key)
             self._pick()
             self._changed()
 
+    def _inputs_chosen(self) -> None:
+        """A person chose other scans, or one is gone: the case is that of the same patient."""
+        node = self.inputs.nodes().get(self.method.reference)
+        if node is not None and self.method.reference in self.inputs.chosen:
+            result = self.case.node("result")
+            if node not in relations.inputs_of(result).values():
+                with self._echo:
+                    self.case.choose(INPUT, node)
+                    self.box.show()
+        self._pick()
+
     def _pick(self) -> None:
-        self.inputs.pick()
+        if self._echo:
+            return
+        self.inputs.pick(self.case.node(INPUT))
         self._edited()
 
     def _edited(self) -> None:
         """Something was chosen: check it, and have it saved."""
-        if self._restoring:
+        if self._echo:
             return
         self._given[self.method.key] = (self.parameters.preset, dict(self.parameters.given))
         self._check()
-        if self.inputs.moves():
-            self.preview.end()
-        self.preview.keep_if_of(self.method, self.inputs.nodes())
+        self.preview.keep_if_of(self.method, self._nodes(), self.inputs.moves())
         self._changed()
 
     def _parameter_edited(self) -> None:
         """A parameter was changed: as any other choice, and it is previewed."""
         self._edited()
-        if not self._restoring:
+        if not self._echo:
             self._show_preview()
 
     def _show_preview(self) -> None:
-        wanted = self.preview_box.checked and previewed_output(self.method) is not None
-        if not wanted or self.inputs.missing():
-            return
-        if refused := self.inputs.moves():
-            self.preview.end()
-            self._show_preview_text(_("No preview: {reason}").format(reason=refused))
-            return
-        values = self.parameters.resolved().values
-        self.preview.show(self.method, self.inputs.nodes(), values)
+        if not self.inputs.missing(self.case.node(MASK)):
+            values = self.parameters.resolved().values
+            self.preview.show(self.method, self._nodes(), values, self.inputs.moves())
 
-    def _preview_wanted(self, wanted: bool) -> None:
-        if self._restoring:
-            return
-        if wanted:
-            self._show_preview()
-        else:
-            self.preview.end()
-        self._changed()
-
-    def _show_preview_text(self, text: str) -> None:
-        self.preview_label.text = text
-        self.preview_label.visible = bool(text)
+    def _nodes(self) -> dict:
+        """Return the nodes of a run by role, the mask among them."""
+        mask = self.case.node(MASK)
+        return {**self.inputs.nodes(), **({MASK_ROLE: mask} if mask is not None else {})}
 
     def _show_method(self, key: str) -> None:
         """Build what depends on the method, with what was set for it before."""
         self.method = METHODS[key]
-        self.method_combo.toolTip = self.method.title
-        self.about_label.text = about(self.method)
-        self.citation_label.text = citation_html(self.method.citation)
-        self.preview.end()
-        self._show_preview_text("")
-        self.preview_box.visible = previewed_output(self.method) is not None
         self.inputs.set_method(self.method)
-        self.weights.set_method(self.method)
-        self.seed.set_method(self.method)
-        if self.parameters is not None:
-            self.parameters.widget.hide()
-            self.parameters.widget.deleteLater()
-        self.parameters = ParameterWidgets(self.method, self._parameter_edited)
-        self._parameter_section.layout().insertWidget(0, self.parameters.widget)
-        if not self._parameter_section.collapsed:
-            self.parameters.widget.show()  # the layout would do so too, but later
+        self.preview.set_method(self.method)
+        self.parameters = self.form.show_method(self.method, self._parameter_edited)
         try:
             self.parameters.restore(*self._given.get(key, (None, {})))
         except RequestError as error:  # a scene that another version saved
@@ -206,33 +173,34 @@ class SynthesiseTab(Tab):
 
     def _check(self) -> None:
         """Show the settings of the scans, and what is missing for a run."""
-        settings = {role: bridge.acquisition_of(node)[0] for role, node in self._scans().items()}
+        scans = self.inputs.nodes()
+        settings = {role: bridge.acquisition_of(node)[0] for role, node in scans.items()}
         if settings != self.parameters.acquisitions:
             self.parameters.show_scans(settings)
         values = self.parameters.resolved().values
         packages = self.dependencies.show(self.method.packages_for(values))
-        weights = self.weights.missing(values) if self.method.networks else ""
-        wrong = next(iter(self.parameters.problems.values()), "") or self.seed.problem()
-        self.run.block(self.inputs.missing() or wrong or packages or weights)
-        reference = self.inputs.nodes().get(self.method.reference)
-        expected = timings.expected(self.method, values, reference, self.device.chosen)
-        self.estimate_label.text = expected
-        self.estimate_label.visible = bool(expected)
-
-    def _scans(self) -> dict:
-        nodes = self.inputs.nodes()
-        return {role: node for role, node in nodes.items() if role != MASK_ROLE}
+        reason = self.inputs.missing(self.case.node(MASK)) or packages
+        self.run.block(self.form.problem(values, scans.values()) or reason)
+        expected = timings.expected(
+            self.method, values, scans.get(self.method.reference), self.form.device.chosen
+        )
+        show_text(self.estimate_label, expected)
+        show_text(self.weights_label, self.form.weights.label.text if self.method.networks else "")
 
     # Runs
 
     def _apply(self) -> None:
         self._check()  # A node may have been changed since the last look.
-        if self.run.running:
+        if self.run.running or self.run.action.blocked:
             return
-        if not self.run.apply_button.enabled:
-            self.run.show_message("warning", self.run.apply_button.toolTip)
+        nodes, method = self._nodes(), self.method
+        try:
+            given = dict(nodes)
+            if MASK_ROLE in nodes:
+                given[MASK_ROLE] = self.case.mask_volume(MASK, nodes[method.reference])
+        except RequestError as error:
+            self.run.show_message("failed", str(error))
             return
-        nodes, method = self.inputs.nodes(), self.method
 
         def arguments(paths: dict, results) -> list[str]:
             request = Request(
@@ -241,23 +209,21 @@ class SynthesiseTab(Tab):
                 dict(self.parameters.given),
                 preset=self.parameters.preset,
                 align=self.inputs.align,
-                weights=self.weights.chosen,
-                device=self.device.chosen,
-                seed=self.seed.chosen,
+                **self.form.asked(),
             )
             return run_arguments(request, results)
 
         self.running_method, self._running_nodes = method, nodes
         self.preview.end()
-        self.run.start(nodes, nodes[method.reference], arguments)
+        self.run.start(given, nodes[method.reference], arguments)
 
     def _heard(self, event) -> None:
         """A run is over, whatever became of it: its time is known now."""
         if event.kind in OVER:
             self._check()
 
-    def run_again(self, key: str, preset: str | None, given: dict) -> str:
-        """Run a method on the chosen volumes with these parameters, and show them here.
+    def run_again(self, key: str, preset: str | None, given: dict, nodes: dict, align: str) -> str:
+        """Run a method on these nodes, by role, with these parameters, and show them here.
 
         Returns why it does not run; nothing where it does.
         """
@@ -267,45 +233,54 @@ class SynthesiseTab(Tab):
             resolve_parameters(find_method(key), given, preset)
         except RequestError as error:
             return str(error)
-        self._restoring = True
-        self.method_combo.setCurrentIndex(self.method_combo.findData(key))
-        self._restoring = False
+        with self._echo:
+            self.form.choose_method(key)
         self._given[key] = (preset, dict(given))
         self._show_method(key)
-        self._pick()
+        if self.case.node(MASK) is not nodes.get(MASK_ROLE):
+            self.case.choose(MASK, nodes.get(MASK_ROLE))
+            self.box.show()
+        self.inputs.alignment.restore(align)
+        same = {one for one, node in self.inputs.nodes().items() if node is nodes.get(one)}
+        by_hand, self.inputs.chosen = self.inputs.chosen, set(self.inputs.selectors)
+        self.inputs.show_nodes({role: nodes.get(role) for role in self.inputs.selectors})
+        self._edited()
         self._apply()
+        self.inputs.chosen = by_hand & same  # nobody chose the others by hand
         if self.run.running:
             return ""
-        button = self.run.apply_button
-        return self.run.message.plainText if button.enabled else button.toolTip
+        return self.run.action.blocked or self.run.message.plainText
 
-    def _finished(self, event, results, reference) -> tuple[str, str]:
-        """Take the result into the scene and show it; return a kind of message and its text."""
-        scene = slicer.mrmlScene
+    def _finished(self, event, results, reference):
+        """Take the result into the scene and show it, as a task: a kind of message and its text."""
+        scene, inputs, method = slicer.mrmlScene, self._running_nodes, self.running_method
         self.preview.end()
         if reference is None or not scene.IsNodePresent(reference):
             return "warning", _("The result was dropped: its input is gone.")
+        there = {role: node for role, node in inputs.items() if scene.IsNodePresent(node)}
         if reference.IsA(SEQUENCE):  # the result lies where the series is shown
             reference = bridge.shown_volume(reference)
-        nodes = run_results.add_result(scene, results, reference)
-        method = self.running_method
+        before = relations.volumes_and_series()
+        nodes = yield from run_results.adding_result(
+            scene, results, reference, there, self.form.into(method)
+        )
         provenance = run_results.provenance_of(next(iter(nodes.values())))
         timings.remember(method, provenance)
-        self.seed.show_used(method, provenance)
-        run_results.show_nodes(nodes, method.outputs, reference, self._running_nodes)
+        self.form.seed.show_used(method, provenance)
+        try:
+            yield
+            run_results.show_nodes(nodes, method.outputs, reference, there)
+            yield
+        except BaseException:  # cancelled: then nothing is kept
+            for node in nodes.values():
+                if node not in before:
+                    scene.RemoveNode(node)
+            raise
         run_results.add_uptake_mask(nodes, reference)
-        lines = [_("Done: {names}.").format(names=", ".join(n.GetName() for n in nodes.values()))]
-        lines += [
-            f"'{node.GetName()}': {node.GetDescription()}"
-            for node in nodes.values()
-            if node.GetDescription()
-        ]
-        if method.random:
-            lines.append(_("Seed: {number}.").format(number=provenance.get("seed")))
-        warnings = list(event.report.get("warnings", ()))
-        lines += [f"\N{BULLET} {warning}" for warning in warnings]
+        self.box.look_at(run_results.main_result(nodes))
         self._changed()
-        return "warning" if warnings else "done", "\n".join(lines)
+        warnings = list(event.report.get("warnings", ()))
+        return "warning" if warnings else "done", done_text(method, nodes, provenance, warnings)
 
     # What a saved scene keeps
 
@@ -316,35 +291,37 @@ class SynthesiseTab(Tab):
         }
         return {
             "method": self.method.key,
-            "nodes": self.inputs.nodes(),
-            "chosen": sorted(self.inputs.chosen),
-            "align": self.inputs.align,
+            **self.inputs.state(),
             "parameters": by_hand,
-            "weights": dict(self.weights.wanted),
-            "seeds": self.seed.state(),
-            "device": self.device.chosen,
-            "preview": bool(self.preview_box.checked),
+            **self.form.state(),
+            "preview": self.preview.wanted,
         }
 
     def restore(self, state: dict) -> None:
         """Show a saved state; what this version does not know is left as it is."""
-        self._restoring = True
-        try:
-            self._restore(state)
-        except RequestError as error:
-            self.run.show_message("warning", str(error))
-        finally:
-            self._restoring = False
+        with self._echo:
+            try:
+                self._restore(state)
+            except RequestError as error:
+                self.run.show_message("warning", str(error))
         self._pick()
 
     def _restore(self, state: dict) -> None:
         saved = state.get("parameters", {})
         self._given = {key: (one["preset"], one["given"]) for key, one in saved.items()}
         method = find_method(state.get("method", self.method.key))
-        self.method_combo.setCurrentIndex(self.method_combo.findData(method.key))
+        self.form.choose_method(method.key)
         self._show_method(method.key)
         self.inputs.restore(state)
-        self.weights.restore(state.get("weights"))
-        self.seed.restore(state.get("seeds", {}))
-        self.device.restore(state.get("device", "auto"))
-        self.preview_box.checked = bool(state.get("preview", True))
+        self.form.restore(state)
+        self.preview.wanted = bool(state.get("preview", True))
+
+
+def done_text(method, nodes: dict, provenance: dict, warnings: list[str]) -> str:
+    """Return what a run made, and what it has to say."""
+    lines = [_("Done: {names}.").format(names="; ".join(n.GetName() for n in nodes.values()))]
+    described = [node for node in nodes.values() if node.GetDescription()]
+    lines += [f"'{node.GetName()}': {node.GetDescription()}" for node in described]
+    if method.random:
+        lines.append(_("Seed: {number}.").format(number=provenance.get("seed")))
+    return "\n".join([*lines, *(f"\N{BULLET} {warning}" for warning in warnings)])

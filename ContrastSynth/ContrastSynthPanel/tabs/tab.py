@@ -6,23 +6,39 @@ import qt
 class Tab:
     """A tab is ``widget``; what it does not care about, it leaves as it is here.
 
-    ``title`` stands on the tab. ``changed`` is called, with nothing, whenever ``state()`` is
+    ``title`` stands on the tab. ``uses`` names the roles of the case that the tab looks at: the
+    case box above shows these. ``changed`` is called, with nothing, whenever ``state()`` is
     another one.
     """
 
     title = ""
+    uses = ()
+    above = None  # a widget of the tab's own that stands in the case box while the tab is shown
 
-    def __init__(self, changed):
-        """Make an empty tab whose rows go into ``column``."""
-        self._changed = changed
+    def __init__(self, box, changed):
+        """Make an empty tab, about the case of a CaseBox, whose rows go into ``column``."""
+        self.box, self.case, self._changed = box, box.case, changed
         self.widget = qt.QWidget()
         self.column = qt.QVBoxLayout(self.widget)
 
     def meet(self, tabs: dict) -> None:
         """All tabs are made: here they are by their keys, to listen to those that matter."""
 
+    def scans(self) -> list:
+        """Return the scans that the tab has beside those of the case."""
+        return []
+
     def scene_changed(self) -> None:
-        """Nodes came or went."""
+        """Nodes came or went, some moments ago."""
+
+    def node_removed(self) -> None:
+        """A node has just left the scene."""
+
+    def case_changed(self) -> None:
+        """The case, or a segment of it, is another one."""
+
+    def look(self) -> None:
+        """The tab is in view; asked several times a second whether what it shows is still true."""
 
     def scene_closed(self) -> None:
         """The scene is about to be closed: whatever works on it ends."""

@@ -5,14 +5,19 @@ from slicer.i18n import tr as _
 
 from ContrastSynthLib.errors import MissingError
 from ContrastSynthPanel import dependencies
+from ContrastSynthPanel.widgets.slots import connect
 
 
 class DependencyBox:
     """A line and a button, seen only while something is missing."""
 
-    def __init__(self, changed, show_message):
-        """Make the box; after an installation ``changed`` is called, and ``show_message``."""
+    def __init__(self, changed, show_message, needed=""):
+        """Make the box; ``needed`` says for what, by default for the method.
+
+        After an installation ``changed`` is called, and ``show_message``.
+        """
         self._changed, self._show_message, self._missing = changed, show_message, []
+        self._needed = needed or _("Needed for this method.")
         self.widget, self.label = qt.QWidget(), qt.QLabel()
         self.label.wordWrap = True
         self.button = qt.QPushButton(_("Install..."))
@@ -21,7 +26,7 @@ class DependencyBox:
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.label, 1)
         row.addWidget(self.button)
-        self.button.connect("clicked(bool)", self._install)
+        connect(self.button, "clicked(bool)", self._install)
         self.widget.hide()
 
     def show(self, groups: list[str]) -> str:
@@ -30,7 +35,7 @@ class DependencyBox:
         useful = [one for one in dependencies.lacking("scans") if one not in needed]
         self._missing = [*needed, *useful]
         text = _("Not installed: {names}.").format(names=dependencies.names(needed or useful))
-        hint = _("Needed for this method.") if needed else _("Some scans and measures need it.")
+        hint = self._needed if needed else _("Some scans and measures need it.")
         self.label.text = f"{text} {hint}"
         self.button.toolTip = _("Installs {names}, after asking.").format(
             names=", ".join(self._missing)

@@ -1,11 +1,12 @@
 """What a method computes on. Which devices there are is looked up only when one opens the box."""
 
-import ctk
 import qt
 from slicer.i18n import tr as _
 
 from ContrastSynthLib.running import devices
-from ContrastSynthPanel.widgets.forms import let_shrink
+from ContrastSynthPanel.widgets.echo import Echo
+from ContrastSynthPanel.widgets.forms import add_choice, chosen, combo, new_section
+from ContrastSynthPanel.widgets.slots import connect
 
 TITLES = {
     "auto": _("Automatic: a GPU if there is one"),
@@ -21,33 +22,27 @@ class DeviceBox:
 
     def __init__(self, changed):
         """Make the section; ``changed`` is called when the user chooses another device."""
-        self._changed, self._setting, self._listed = changed, False, False
-        self.widget, self.combo = ctk.ctkCollapsibleButton(), let_shrink(qt.QComboBox())
-        self.widget.text = _("Device")
-        self.widget.objectName, self.combo.objectName = "device section", "device"
-        column = qt.QVBoxLayout(self.widget)
-        for device in ("auto", "cpu"):
-            self.combo.addItem(TITLES[device], device)
-        column.addWidget(self.combo)
-        self.label = qt.QLabel()
+        self._changed, self._echo, self._listed = changed, Echo(), False
+        self.combo = combo("device", {device: TITLES[device] for device in ("auto", "cpu")})
+        self.widget, self.label = new_section(_("Device"), self.combo), qt.QLabel()
+        self.widget.objectName = "device section"
         self.label.wordWrap = True
-        column.addWidget(self.label)
+        self.widget.layout().addWidget(self.label)
         self.widget.collapsed = True
-        self.combo.connect("currentIndexChanged(int)", self._chosen)
-        self.widget.connect("contentsCollapsed(bool)", self._opened)
+        connect(self.combo, "currentIndexChanged(int)", self._chosen)
+        connect(self.widget, "contentsCollapsed(bool)", self._opened)
 
     @property
     def chosen(self) -> str:
         """The chosen device, as a request names it."""
-        return self.combo.itemData(self.combo.currentIndex)
+        return chosen(self.combo)
 
     def restore(self, device: str) -> None:
         """Choose a saved device; whether it can be used here is seen when the box is opened."""
-        self._setting = True
-        if self.combo.findData(device) < 0:
-            self.combo.addItem(device_title(device), device)
-        self.combo.setCurrentIndex(self.combo.findData(device))
-        self._setting = False
+        with self._echo:
+            if self.combo.findData(device) < 0:
+                add_choice(self.combo, device_title(device), device)
+            self.combo.setCurrentIndex(self.combo.findData(device))
 
     def _opened(self, collapsed: bool) -> None:
         if collapsed or self._listed:
@@ -61,10 +56,9 @@ class DeviceBox:
             return
         finally:
             qt.QApplication.restoreOverrideCursor()
-        self._setting = True
-        for entry in found:
-            self._offer(entry)
-        self._setting = False
+        with self._echo:
+            for entry in found:
+                self._offer(entry)
         reasons = [
             f"{device_title(entry['device'])}: {entry['reason']}"
             for entry in found
@@ -76,16 +70,17 @@ class DeviceBox:
         device, named = entry["device"], entry.get("name")
         title = f"{device_title(device)}: {named}" if named else device_title(device)
         if self.combo.findData(device) < 0:
-            self.combo.addItem(title, device)
+            add_choice(self.combo, title, device)
         index = self.combo.findData(device)
         self.combo.setItemText(index, title)
+        self.combo.setItemData(index, title, qt.Qt.ToolTipRole)
         if not entry["usable"]:
             self.combo.setItemText(index, _("{title} (cannot be used)").format(title=title))
             self.combo.setItemData(index, str(entry["reason"]), qt.Qt.ToolTipRole)
             self.combo.setItemData(index, 0, ITEM_FLAGS_ROLE)
 
     def _chosen(self, *_signal) -> None:
-        if not self._setting:
+        if not self._echo:
             self._changed()
 
 

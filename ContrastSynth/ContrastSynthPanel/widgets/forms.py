@@ -2,7 +2,8 @@
 
 import ctk
 import qt
-import slicer
+
+from ContrastSynthPanel.widgets.manners import needs_focus
 
 LABEL_LETTERS = 21
 NARROW = 340  # pixels that a narrow panel leaves for its content
@@ -38,6 +39,16 @@ def show_text(label, text: str) -> None:
     label.visible = bool(text)
 
 
+def long_text():
+    """Return a label for paragraphs: it wraps, and asks for no width of its own."""
+    label = qt.QLabel()
+    label.wordWrap = True
+    policy = qt.QSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Preferred)
+    policy.setHeightForWidth(True)
+    label.setSizePolicy(policy)
+    return label
+
+
 def let_shrink(widget):
     """Let a widget get narrower than the longest text in it, and return it."""
     widget.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Fixed)
@@ -48,6 +59,8 @@ def new_section(title: str, content=None):
     """Return a section that can be collapsed, with a widget in it."""
     section = ctk.ctkCollapsibleButton()
     section.text = title
+    # By itself it would never be narrower than its content would like to be.
+    section.setSizePolicy(qt.QSizePolicy.Preferred, qt.QSizePolicy.Preferred)
     layout = qt.QVBoxLayout(section)
     if content is not None:
         layout.addWidget(content)
@@ -56,11 +69,23 @@ def new_section(title: str, content=None):
 
 def combo(name: str, entries: dict):
     """Return a list of choices, key to title."""
-    made = let_shrink(qt.QComboBox())
-    made.objectName = name
+    made = empty_combo(name)
     for key, title in entries.items():
-        made.addItem(title, key)
+        add_choice(made, title, key)
     return made
+
+
+def empty_combo(name: str):
+    """Return a list without choices, which the wheel leaves alone until it has the focus."""
+    made = needs_focus(let_shrink(qt.QComboBox()))
+    made.objectName = name
+    return made
+
+
+def add_choice(box, title: str, key, tip: str = "") -> None:
+    """Add a choice to a list; its tooltip is by default the title, which may be cut off."""
+    box.addItem(title, key)
+    box.setItemData(box.count - 1, tip or title, qt.Qt.ToolTipRole)
 
 
 def chosen(box) -> str:
@@ -81,27 +106,24 @@ def slider(name: str, low: float, high: float, step: float):
     made.decimals = len(f"{step:g}".partition(".")[2])
     made.minimum, made.maximum = low, high
     made.singleStep = made.pageStep = step
+    return take_numbers(made)
+
+
+def take_numbers(made):
+    """Let a slider take a typed number when it is whole, not at each key; return the slider."""
+    for box in made.findChildren("QAbstractSpinBox"):
+        typed_whole(box)
+    for bar in made.findChildren("QSlider"):
+        needs_focus(bar)
     return made
 
 
-def node_selector(name: str, types: list[str], none: str, tip: str = ""):
-    """Return a selector of nodes of exactly these classes, or of none, which it calls ``none``."""
-    made = let_shrink(slicer.qMRMLNodeComboBox())
-    made.objectName = name
-    made.nodeTypes = list(types)
-    made.showChildNodeTypes = False  # label maps and colour images are no scans
-    made.addEnabled = made.removeEnabled = False
-    made.noneEnabled = True
-    made.noneDisplay = none
-    made.toolTip = tip
-    made.setMRMLScene(slicer.mrmlScene)
-    return made
+def typed_whole(box):
+    """Let a box of a number tell it when it is typed, not at each key; return the box."""
+    box.keyboardTracking = False
+    return needs_focus(box)
 
 
-def once_after(delay_ms: int, run):
-    """Return a timer that, each time it is started, runs something once, that much later."""
-    timer = qt.QTimer()
-    timer.setSingleShot(True)
-    timer.setInterval(delay_ms)
-    timer.connect("timeout()", run)
-    return timer
+def value_of(made) -> float:
+    """Return the number that a slider shows, without what is left of its steps: 0.7 is 0.7."""
+    return round(float(made.value), made.decimals)

@@ -1,12 +1,13 @@
-"""What was measured of a region's kinetics: the type, the measures, the agreement of two series."""
+"""What was measured of the kinetics of regions: types, measures, the agreement of two series."""
 
 import qt
 from slicer.i18n import tr as _
 
-from ContrastSynthLib.analysis.kinetics import TYPES as TYPE_NUMBERS
-from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.files.images import SYNTHETIC_KEY
-from ContrastSynthPanel.scene import bridge, tables
+from ContrastSynthPanel.scene import kinetic_results as results
+from ContrastSynthPanel.widgets.echo import Echo
+from ContrastSynthPanel.widgets.forms import long_text, show_text
+from ContrastSynthPanel.widgets.lesion_table import swatch
+from ContrastSynthPanel.widgets.slots import connect
 from ContrastSynthPanel.widgets.value_table import (
     bold,
     difference,
@@ -16,41 +17,38 @@ from ContrastSynthPanel.widgets.value_table import (
     number,
 )
 
-# A saved scene keeps what was made under this name, which is never changed, and of which version.
-NAME, SCHEMA_VERSION = "ContrastSynth kinetics", 1
 TYPES = {"I": _("type I, persistent"), "II": _("type II, plateau"), "III": _("type III, washout")}
-# By the library's names: title with the unit, what the value is multiplied by, digits shown.
-MEASURES = {
-    "initial_enhancement": (_("Initial enhancement (%)"), 100.0, 1),
-    "delayed_change": (_("Delayed change (%)"), 100.0, 1),
-    "signal_enhancement_ratio": (_("Enhancement ratio, SER"), 1.0, 2),
-    "time_to_peak_s": (_("Time to peak (s)"), 1.0, 0),
-    "area_s": (_("Area under the curve (s)"), 1.0, 1),
-}
-SHARES = {
-    "I": _("Voxels of type I (%)"),
-    "II": _("Voxels of type II (%)"),
-    "III": _("Voxels of type III (%)"),
-    "none": _("Voxels without type (%)"),
-}
+SHORT = {"I": _("I, persistent"), "II": _("II, plateau"), "III": _("III, washout")}
 
 
 class KineticsResults:
-    """A heading with the type, a table of the measures, one of the agreement, and remarks."""
+    """The types of all regions, and the measures and the agreement of one of them.
 
-    def __init__(self):
+    ``chosen`` is called when a person chose another region.
+    """
+
+    def __init__(self, chosen):
         """Make the widgets, which show nothing."""
+        self._chosen, self._echo, self._found, self.region = chosen, Echo(), {}, ""
         self.widget = qt.QWidget()
         column = qt.QVBoxLayout(self.widget)
         column.setContentsMargins(0, 0, 0, 0)
-        self.type_label, self.region_label, self.notes = qt.QLabel(), qt.QLabel(), qt.QLabel()
+        self.about_label, self.type_label, self.region_label, self.notes = (
+            long_text() for _n in range(4)
+        )
         self.type_label.setFont(bold())
+        self.regions = new_table([_("Region"), "", ""])
+        self.regions.objectName = "regions"
+        self.regions.toolTip = _("A click on a region shows its measures below.")
+        connect(self.regions, "currentCellChanged(int,int,int,int)", self._picked)
         self.measures = new_table(["", "", "", ""])
         self.agreement = new_table([_("Agreement"), _("Value")])
-        for label in (self.type_label, self.region_label, self.notes):
+        for label in (self.about_label, self.type_label, self.region_label, self.notes):
             label.wordWrap = True
             label.textFormat = qt.Qt.PlainText
         for widget in (
+            self.about_label,
+            self.regions,
             self.type_label,
             self.region_label,
             self.measures,
@@ -58,18 +56,51 @@ class KineticsResults:
             self.notes,
         ):
             column.addWidget(widget)
-        self.clear()
+        self.show({})
 
-    def clear(self) -> None:
-        """Show nothing: what was measured does not belong to what is chosen."""
-        self.widget.hide()
+    @property
+    def report(self):
+        """The report of the region that is shown; None where nothing is."""
+        return self._found.get("regions", {}).get(self.region)
 
     def show(self, found: dict) -> None:
-        """Show what :func:`measured` returned."""
-        report, titles, two = found["report"], found["titles"], "agreement" in found["report"]
-        self.type_label.text = "\n".join(_types(report, titles))
+        """Show what was measured; {} for nothing."""
+        self._found, regions = found, list(found.get("regions", {}))
+        self.widget.visible = bool(regions)
+        self.region = self.region if self.region in regions else next(iter(regions), "")
+        if not regions:
+            return
+        with self._echo:
+            self._show_regions(found, regions)
+        show_text(self.about_label, results.about(found))
+        self._show_region()
+
+    def _show_regions(self, found: dict, regions: list) -> None:
+        titles, reports = found["titles"], found["regions"]
+        self.regions.visible = len(regions) > 1
+        self.regions.setHorizontalHeaderLabels([_("Region"), *titles, ""][:3])
+        self.regions.setColumnHidden(2, len(titles) < 2)
+        rows = [[name, *_types(reports[name], SHORT)] for name in regions]
+        fill(self.regions, rows, words=(0, 1, 2))
+        for n, name in enumerate(regions):
+            self.regions.item(n, 0).setIcon(swatch(found["colours"].get(name, results.PLAIN)))
+        self.regions.setCurrentCell(regions.index(self.region), 0)
+        fit_height(self.regions)
+
+    def _picked(self, row: int, *_signal) -> None:
+        names = list(self._found.get("regions", {}))
+        if not self._echo and 0 <= row < len(names):
+            self.region = names[row]
+            self._show_region()
+            self._chosen()
+
+    def _show_region(self) -> None:
+        report, titles = self.report, self._found["titles"]
+        two = "agreement" in report
+        types = zip(titles, _types(report, TYPES), strict=True)
+        show_text(self.type_label, "\n".join(f"{title}: {text}" for title, text in types))
         text = _("Region '{name}': {voxels} voxels, {ml:.2f} ml")
-        self.region_label.text = text.format(name=found["region"], **report["mask"])
+        show_text(self.region_label, text.format(name=self.region, **report["mask"]))
         heads = [_("Measure"), *titles, _("Difference")]
         self.measures.setHorizontalHeaderLabels(heads[: 4 if two else 2])
         self.measures.setColumnHidden(2, not two)
@@ -79,109 +110,26 @@ class KineticsResults:
         fill(self.agreement, agreement_texts(report["agreement"]) if two else [])
         for table in (self.measures, self.agreement):
             fit_height(table)
-        self.notes.text = "\n".join(report["notes"])
-        self.notes.visible = bool(report["notes"])
-        self.widget.show()
+        show_text(self.notes, "\n".join([*report["notes"], *self._found["notes"]]))
+
+    def percent(self) -> dict:
+        """Return the enhancement of each phase of the shown region, by title with the unit."""
+        if self.report is None:
+            return {}
+        titles = [f"{title} (%)" for title in self._found["titles"]]
+        return dict(zip(titles, results.enhancements(self.report), strict=True))
 
 
-def measured(report: dict, names: list[str], marked: list[bool], region: str) -> dict:
-    """Return a report with what it is about: JSON, as a saved scene keeps it.
-
-    ``names`` are those of the series, ``marked`` whether each is synthetic.
-    """
-    words = [_("Real"), _("Compared")]
-    titles = [SYNTHETIC_KEY if mark else word for mark, word in zip(marked, words, strict=False)]
-    labels = [bridge.synthetic_name(*one) for one in zip(names, marked, strict=True)]
-    text = {"titles": titles, "labels": labels, "region": region}
-    return {"schema_version": SCHEMA_VERSION, "report": report, **text}
-
-
-def curves_of(report: dict) -> list[dict]:
-    """Return the curve, and the synthetic one if there is one."""
-    return [report["curve"], *([report["synthetic"]["curve"]] if "synthetic" in report else [])]
-
-
-def enhancements(report: dict) -> list[list]:
-    """Return each curve in percent of its signal before the agent, None where it has no phase.
-
-    Raises RequestError for a signal before the agent that is not above 0.
-    """
-    percent = []
-    for curve in curves_of(report):
-        baseline = curve["baseline"]
-        if baseline <= 0:
-            text = _(
-                "The mean signal before the agent is {value:g}; enhancement is in percent of it. "
-            )
-            hint = _("Does the region lie in tissue?")
-            raise RequestError(text.format(value=baseline) + hint)
-        percent.append([100.0 * (value / baseline - 1.0) for value in curve["values"]])
-    if len(percent) > 1:  # where it has no phase, the report's curve has the real one
-        own = report["agreement"]["frames"]
-        percent[1] = [value if n in own else None for n, value in enumerate(percent[1])]
-    return percent
-
-
-def add_nodes(scene, found: dict):
-    """Put the measures into the scene as a table, the curves as a chart; return the chart."""
-    report, labels = found["report"], found["labels"]
-    lines = dict(zip(_distinct(labels), enhancements(report), strict=True))
-    columns = _("Measure"), *_distinct(found["titles"]), _("Difference")
-    numbers = {name: number for number, name in TYPE_NUMBERS.items()}
-    types = [numbers.get(curve["type"]) for curve in curves_of(report)]
-    text = [
-        [_("Type (1 persistent, 2 plateau, 3 washout)"), *types],
-        *measure_rows(report),
-        *agreement_rows(report.get("agreement")),
-    ]
-    rows = [dict(zip(columns, row, strict=False)) for row in text]
-    tables.table_from_rows(scene, f"{NAME} measures", rows)
-    times = report["curve"]["times_s"]
-    chart = tables.plot_lines(scene, NAME, times, lines, _("Time (s)"), _("Enhancement (%)"))
-    chart.SetTitle(_("Kinetics of '{region}'").format(region=found["region"]))
-    return chart
-
-
-def _distinct(names: list[str]) -> list[str]:
-    return [name if name not in names[:n] else f"{name} ({n + 1})" for n, name in enumerate(names)]
-
-
-def _types(report: dict, titles: list[str]) -> list[str]:
+def _types(report: dict, words: dict) -> list[str]:
     text = _("no agent arrives"), _("no type")
-    curves = zip(titles, curves_of(report), strict=True)
-    return [
-        f"{title}: {TYPES.get(curve['type'], text[curve['arrival_s'] is not None])}"
-        for title, curve in curves
-    ]
-
-
-def measure_rows(report: dict) -> list[list]:
-    """Return title, value of each series, and difference, of all measures, in their units."""
-    rows = []
-    for key, (title, factor, _digits) in MEASURES.items():
-        values = [curve[key] for curve in curves_of(report)]
-        if "agreement" in report:
-            values.append(report["agreement"]["differences"][key])
-        rows.append([title, *(None if value is None else factor * value for value in values)])
-    return rows + _share_rows(report)
-
-
-def _share_rows(report: dict) -> list[list]:
-    """Return the shares of the types among the voxels, without those that no series has."""
-    text = [report["voxels"], *([report["synthetic"]["voxels"]] if "synthetic" in report else [])]
-    if any(one is None for one in text):
-        return []
-    rows = []
-    for key, title in SHARES.items():
-        values = [100.0 * one["share_of_type"][key] for one in text]
-        rows.append([title, *values, *([values[1] - values[0]] if len(values) > 1 else [])])
-    return rows
+    curves = results.curves_of(report)
+    return [words.get(one["type"], text[one["arrival_s"] is not None]) for one in curves]
 
 
 def measure_texts(report: dict) -> list[list[str]]:
-    """Return the rows as a person reads them."""
-    digits = [digits for _title, _factor, digits in MEASURES.values()]
-    rows = measure_rows(report)
+    """Return the rows of measures as a person reads them."""
+    digits = [digits for _title, _factor, digits in results.MEASURES.values()]
+    rows = results.measure_rows(report)
     digits += [0] * (len(rows) - len(digits))
     return [
         [
@@ -193,30 +141,10 @@ def measure_texts(report: dict) -> list[list[str]]:
     ]
 
 
-def agreement_rows(agreement) -> list[list]:
-    """Return title and value of each measure of how two series agree."""
-    if not agreement:
-        return []
-    rows = [
-        [_("Rank correlation, Spearman's rho"), agreement["spearman_rho"]],
-        [_("Warped distance, DTW (× baseline)"), agreement["dtw"]],
-        [_("Largest squared error (× baseline²)"), max(agreement["enhancement_error"])],
-    ]
-    by_voxel = agreement["delayed_change_by_voxel"] or {}
-    for key, title in (
-        ("bias", _("Delayed change by voxel, bias (%)")),
-        ("lower", _("Delayed change, lower 95 % limit (%)")),
-        ("upper", _("Delayed change, upper 95 % limit (%)")),
-    ):
-        value = by_voxel.get(key)
-        rows.append([title, None if value is None else 100.0 * value])
-    return [*rows, [_("Type by voxel, Cohen's kappa"), agreement["type_kappa_by_voxel"]]]
-
-
 def agreement_texts(agreement: dict) -> list[list[str]]:
-    """Return the rows as a person reads them."""
+    """Return the rows of the agreement as a person reads them."""
     digits = [3, 3, 3, 1, 1, 1, 2]
-    rows = agreement_rows(agreement)
+    rows = results.agreement_rows(agreement)
     return [
         [title, number(value, places)] for (title, value), places in zip(rows, digits, strict=True)
     ]

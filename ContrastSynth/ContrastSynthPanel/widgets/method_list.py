@@ -5,24 +5,24 @@ from slicer.i18n import tr as _
 
 from ContrastSynthLib.registry import METHODS, TASKS
 from ContrastSynthPanel.widgets.device_box import ITEM_FLAGS_ROLE
-from ContrastSynthPanel.widgets.forms import let_shrink
+from ContrastSynthPanel.widgets.forms import add_choice, empty_combo
 
 
 def method_combo():
     """Return a list of all methods by their titles, under the titles of their tasks."""
-    combo = let_shrink(qt.QComboBox())
-    combo.objectName = "method"
+    combo = empty_combo("method")
     bold = qt.QFont()
     bold.setBold(True)
     for task, title in TASKS.items():
         group = [method for method in METHODS.values() if method.task == task]
+        group.sort(key=lambda method: not method.recommended)
         if group:
             combo.addItem(title)
             combo.setItemData(combo.count - 1, bold, qt.Qt.FontRole)
             combo.setItemData(combo.count - 1, 0, ITEM_FLAGS_ROLE)
         for method in group:
-            combo.addItem(method.title, method.key)
-            combo.setItemData(combo.count - 1, method.intended_use, qt.Qt.ToolTipRole)
+            tip = f"{method.title}\n{method.intended_use}"
+            add_choice(combo, method.title, method.key, tip)
     combo.setCurrentIndex(1)
     return combo
 
@@ -31,7 +31,9 @@ def about(method) -> str:
     """Return what a method is meant for, and what it needs."""
     titles = [given.title for given in method.inputs.values() if not given.optional]
     optional = [given.title for given in method.inputs.values() if given.optional]
-    lines = [method.intended_use, _("Needs: {titles}.").format(titles="; ".join(titles))]
+    others = sum(one.task == method.task for one in METHODS.values()) > 1
+    first = [_("Recommended to begin with.")] if method.recommended and others else []
+    lines = [*first, method.intended_use, _("Needs: {titles}.").format(titles="; ".join(titles))]
     if optional:
         lines[-1] += " " + _("Optional: {titles}.").format(titles="; ".join(optional))
     if method.needs_torch:

@@ -39,6 +39,11 @@ class Notice:
         column.addWidget(self.resample_button)
         self.show("info", "")
 
+    @property
+    def text(self) -> str:
+        """What is said at present."""
+        return self._message.text
+
     def show(self, kind: str, text: str) -> None:
         """Say something, as Message does, without an offer."""
         self._message.show(kind, text)

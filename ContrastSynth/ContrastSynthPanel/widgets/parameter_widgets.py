@@ -7,7 +7,19 @@ from slicer.i18n import tr as _
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.registry import Method, declared_parameters, resolve_parameters
 from ContrastSynthLib.registry.parameters import parse
-from ContrastSynthPanel.widgets.forms import add_row, let_shrink, new_form
+from ContrastSynthPanel.widgets.echo import Echo
+from ContrastSynthPanel.widgets.forms import (
+    add_choice,
+    add_row,
+    chosen,
+    combo,
+    empty_combo,
+    new_form,
+    take_numbers,
+    typed_whole,
+    value_of,
+)
+from ContrastSynthPanel.widgets.slots import connect
 
 STEPS = 100  # of a slider, from its lowest value to its highest
 SHORT_UNIT = 7  # letters; a longer unit stands with the title, not with the number
@@ -37,10 +49,11 @@ class Slider:
         self.widget.singleStep = self.widget.pageStep = step
         if unit := short_unit(entry.param):
             self.widget.suffix = " " + unit
+        take_numbers(self.widget)
 
     def value(self):
         """Return the number."""
-        return float(self.widget.value)
+        return value_of(self.widget)
 
     def show(self, value):
         """Show a number."""
@@ -61,6 +74,7 @@ class Decimal(Slider):
         if unit := short_unit(entry.param):
             self.widget.suffix = " " + unit
         self.widget.specialValueText = entry.param.lowest_means
+        typed_whole(self.widget)
 
 
 class Whole:
@@ -77,6 +91,7 @@ class Whole:
         if unit := short_unit(entry.param):
             self.widget.suffix = " " + unit
         self.widget.specialValueText = entry.param.lowest_means
+        typed_whole(self.widget)
 
     def value(self):
         """Return the number."""
@@ -112,13 +127,13 @@ class Choice:
 
     def __init__(self, entry, values):
         """Make the list."""
-        self.widget = let_shrink(qt.QComboBox())
+        self.widget = empty_combo("")
         for choice in entry.param.choices:
-            self.widget.addItem(entry.param.choice_title(choice), str(choice))
+            add_choice(self.widget, entry.param.choice_title(choice), str(choice))
 
     def value(self):
         """Return the chosen word."""
-        return str(self.widget.itemData(self.widget.currentIndex))
+        return str(chosen(self.widget))
 
     def show(self, value):
         """Show a word."""
@@ -158,7 +173,7 @@ class NumberList(Text):
 
 
 class ParameterWidgets:
-    """The form of one method's parameters.
+    """The parameters of one method: ``main`` has those that say what a result is.
 
     ``given`` has what the user set by hand, and nothing else goes into a request: the rest is
     taken from the preset, from ``acquisitions``, the scans' own settings by role, or from the
@@ -170,20 +185,19 @@ class ParameterWidgets:
         """Make the form; ``changed`` is called when the user changed something in it."""
         self.method, self.given, self._changed = method, {}, changed
         self.problems = {}
-        self._showing, self.acquisitions = False, {}
+        self._echo, self.acquisitions = Echo(), {}
         self._declared = declared_parameters(method)
-        self.widget = qt.QWidget()
-        form = new_form(self.widget)
-        self.preset_combo = let_shrink(qt.QComboBox())
-        self.preset_combo.addItem(_("Defaults"), "")
-        for key in method.presets:
-            self.preset_combo.addItem(method.preset_title(key), key)
+        self.main, self.widget = qt.QWidget(), qt.QWidget()
+        main, form = new_form(self.main), new_form(self.widget)
+        presets = {key: method.preset_title(key) for key in method.presets}
+        self.preset_combo = combo("preset", {"": _("Defaults"), **presets})
         self.reset_button = qt.QPushButton(_("Undo changes"))
         self.reset_button.toolTip = _("Go back to the values of the preset and of the scans.")
         self._add_preset_row(form)
         self.fields, self._labels = {}, {}
         for name, entry in self._declared.items():
-            self._add(form, name, entry)
+            self._add(main if entry.param.main else form, name, entry)
+        self.has_main = any(entry.param.main for entry in self._declared.values())
         add_row(form, "", self.reset_button)
         self.refresh()
 
@@ -192,15 +206,15 @@ class ParameterWidgets:
         self.preset_combo.toolTip = _("Sets all parameters below.")
         self.preset_combo.enabled = bool(self.method.presets)
         # The first for another preset, the second for the same one again.
-        self.preset_combo.connect("currentIndexChanged(int)", self._forget_given)
-        self.preset_combo.connect("activated(int)", self._forget_given)
-        self.reset_button.connect("clicked(bool)", self._forget_given)
+        connect(self.preset_combo, "currentIndexChanged(int)", self._forget_given)
+        connect(self.preset_combo, "activated(int)", self._forget_given)
+        connect(self.reset_button, "clicked(bool)", self._forget_given)
 
     def _add(self, form, name: str, entry) -> None:
         presets = [values[name] for values in self.method.presets.values() if name in values]
         field = self.fields[name] = kind_of(entry)(entry, presets)
         field.widget.objectName = name
-        field.widget.connect(field.signal, lambda *_value, name=name: self._set_by_hand(name))
+        connect(field.widget, field.signal, lambda *_value: self._set_by_hand(name))
         unit = "" if short_unit(entry.param) else entry.param.unit
         title = f"{entry.param.title} ({unit})" if unit else entry.param.title
         self._labels[name] = add_row(form, title, field.widget)
@@ -208,7 +222,7 @@ class ParameterWidgets:
     @property
     def preset(self) -> str | None:
         """The chosen preset's key; None for the defaults."""
-        return self.preset_combo.itemData(self.preset_combo.currentIndex) or None
+        return chosen(self.preset_combo) or None
 
     def resolved(self):
         """Return all values and where they come from, as a run would resolve them."""
@@ -222,25 +236,23 @@ class ParameterWidgets:
     def restore(self, preset: str | None, given: dict) -> None:
         """Show a saved state. RequestError where this version's method does not take it."""
         resolve_parameters(self.method, given, preset)
-        self._showing = True
-        self.preset_combo.setCurrentIndex(max(0, self.preset_combo.findData(preset or "")))
-        self._showing = False
+        with self._echo:
+            self.preset_combo.setCurrentIndex(max(0, self.preset_combo.findData(preset or "")))
         self.given, self.problems = dict(given), {}
         self.refresh()
 
     def refresh(self) -> None:
         """Show the values of a run that would start now, and in tooltips where they are from."""
         resolved = self.resolved()
-        self._showing = True
         for name, field in self.fields.items():
             value = getattr(resolved.values, name)
             # What is being dragged or typed must not jump.
             if name not in self.problems and self._parsed(name) != value:
-                field.show(value)
+                with self._echo:
+                    field.show(value)
             tip = tooltip(self._declared[name].param, resolved.sources[name])
             field.widget.toolTip = self._labels[name].toolTip = self.problems.get(name, tip)
             field.widget.setStyleSheet(WRONG if name in self.problems else "")
-        self._showing = False
         self.reset_button.enabled = bool(self.given or self.problems)
 
     def _parsed(self, name: str):
@@ -251,7 +263,7 @@ class ParameterWidgets:
             return None
 
     def _set_by_hand(self, name: str) -> None:
-        if self._showing:
+        if self._echo:
             return
         value = self.fields[name].value()
         self.problems.pop(name, None)
@@ -265,7 +277,7 @@ class ParameterWidgets:
         self._changed()
 
     def _forget_given(self, *_signal) -> None:
-        if not self._showing:
+        if not self._echo:
             self.given, self.problems = {}, {}
             self.refresh()
             self._changed()

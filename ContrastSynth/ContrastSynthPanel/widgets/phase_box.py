@@ -10,10 +10,15 @@ from slicer.util import VTKObservationMixin
 
 from ContrastSynthLib.analysis.kinetics_report import SAME_TIME_S
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthPanel.scene import bridge, phases
-from ContrastSynthPanel.widgets.forms import add_row, combo, new_form
+from ContrastSynthPanel.scene import bridge, phases, views
+from ContrastSynthPanel.scene.view_keeper import ViewKeeper
+from ContrastSynthPanel.widgets.echo import Echo
+from ContrastSynthPanel.widgets.forms import add_row, combo, long_text, new_form
+from ContrastSynthPanel.widgets.manners import needs_focus
+from ContrastSynthPanel.widgets.slots import connect
 from ContrastSynthPanel.widgets.value_table import fill, fit_height, new_table, number
 
+MODIFIED = vtk.vtkCommand.ModifiedEvent
 TIME_COLUMN = 1
 UNITS = {"s": _("seconds"), "min": _("minutes"), "ms": _("milliseconds")}
 
@@ -22,15 +27,16 @@ class PhaseBox(VTKObservationMixin):
     """Shows the phases of one series, and those of a second at the same times.
 
     ``corrected`` is called with a text when a time was changed, ``show_message`` with a kind and
-    a text when it was not.
+    a text when it was not, ``shown`` when the slice views were made to show a phase.
     """
 
-    def __init__(self, corrected, show_message):
+    def __init__(self, corrected, show_message, shown):
         """Make the box, without a series."""
         VTKObservationMixin.__init__(self)
-        self._corrected, self._show_message, self._setting = corrected, show_message, False
+        self._corrected, self._show_message, self._echo = corrected, show_message, Echo()
+        self._shown = shown
         self.series, self.second, self._percent = None, None, {}
-        self.layers = phases.SliceLayers()
+        self.layers = ViewKeeper()
         self.widget = qt.QWidget()
         column = qt.QVBoxLayout(self.widget)
         column.setContentsMargins(0, 0, 0, 0)
@@ -42,20 +48,20 @@ class PhaseBox(VTKObservationMixin):
         self.table.toolTip = _(
             "Double-click a time to correct it. A click on a row shows the phase."
         )
-        self.table.connect("cellChanged(int,int)", self._typed)
-        self.table.connect("cellClicked(int,int)", lambda row, _column: self._move_to(row))
+        connect(self.table, "cellChanged(int,int)", self._typed)
+        connect(self.table, "cellClicked(int,int)", lambda row, _column: self._move_to(row))
         column.addWidget(self.table)
-        self.hint = qt.QLabel()
+        self.hint = long_text()
         self.hint.wordWrap = True
         column.addWidget(self.hint)
         self.show()
 
     def _build_slider(self, column) -> None:
-        self.label, self.slider = qt.QLabel(), qt.QSlider(qt.Qt.Horizontal)
+        self.label, self.slider = long_text(), needs_focus(qt.QSlider(qt.Qt.Horizontal))
         self.label.wordWrap = True
         self.slider.pageStep = 1
         self.slider.toolTip = _("Shows a phase in all slice views.")
-        self.slider.connect("valueChanged(int)", self._move_to)
+        connect(self.slider, "valueChanged(int)", self._move_to)
         column.addWidget(self.label)
         column.addWidget(self.slider)
         self._choices = qt.QWidget()
@@ -63,10 +69,10 @@ class PhaseBox(VTKObservationMixin):
         self.shown_combo = combo("shown", {0: "", 1: ""})
         self.unit_combo = combo("unit", {"": _("Choose a unit"), **UNITS})
         self.shown_combo.toolTip = _("The series whose phase the slice views show.")
-        self.shown_combo.connect("activated(int)", lambda _n: self._move_to(self.slider.value))
+        connect(self.shown_combo, "activated(int)", lambda _n: self._move_to(self.slider.value))
         self.shown_label = add_row(form, _("Views show"), self.shown_combo)
         self.unit_combo.toolTip = _("The file does not say what the index of the series counts.")
-        self.unit_combo.connect("activated(int)", self._unit_chosen)
+        connect(self.unit_combo, "activated(int)", self._unit_chosen)
         self.unit_label = add_row(form, _("Index counts"), self.unit_combo)
         column.addWidget(self._choices)
 
@@ -76,12 +82,30 @@ class PhaseBox(VTKObservationMixin):
             self._percent = {}
         self.series, self.second = series, second
         self.removeObservers()
+        for node in (series, second):
+            if node is not None and not self.hasObserver(node, MODIFIED, self._follow):
+                self.addObserver(node, MODIFIED, self._follow)
         if series is not None:
-            self.addObserver(series, vtk.vtkCommand.ModifiedEvent, self._follow)
             browser = slicer.modules.sequences.logic().GetFirstBrowserNodeForSequenceNode(series)
             if browser is not None:
-                self.addObserver(browser, vtk.vtkCommand.ModifiedEvent, self._follow_browser)
+                self.addObserver(browser, MODIFIED, self._follow_browser)
         self.show()
+
+    def follow(self, series, second) -> bool:
+        """Show the phases of the nodes that are chosen now; return whether these are others."""
+        others = series is not self.series or second is not self.second
+        if others:
+            self.set_series(series, second)
+        return others
+
+    @property
+    def shows_second(self) -> bool:
+        """Whether the slice views are to show the second series."""
+        return self.second is not None and self.shown_combo.currentIndex == 1
+
+    def show_in_views(self) -> None:
+        """Show the phase of the slider in the slice views."""
+        self._move_to(self.slider.value)
 
     def show_enhancement(self, percent: dict) -> None:
         """Show the enhancement of each phase in percent, by title, of none to two series."""
@@ -103,7 +127,11 @@ class PhaseBox(VTKObservationMixin):
 
     def show(self) -> None:
         """Show the series as it is now."""
-        times, self._setting = self.times(), True
+        with self._echo:
+            self._show_rows(self.times())
+        self._show_phase()
+
+    def _show_rows(self, times: list) -> None:
         known = bool(times) and times[0] is not None
         self.widget.visible = bool(times)
         unit, second = bool(times) and phases.has_no_unit(self.series), self.second is not None
@@ -118,8 +146,6 @@ class PhaseBox(VTKObservationMixin):
         self.hint.visible = known
         self.slider.maximum = max(0, len(times) - 1)
         self._fill(times, known)
-        self._setting = False
-        self._show_phase()
 
     def _fill(self, times: list, known: bool) -> None:
         heads = [_("Phase"), _("Time (s)") if known else _("Index"), *self._percent]
@@ -135,11 +161,11 @@ class PhaseBox(VTKObservationMixin):
         fit_height(self.table)
 
     def _follow(self, _node, _event) -> None:
-        if not self._setting and self.series.GetScene() is not None:
+        if not self._echo and self.series.GetScene() is not None:
             self.show()
 
     def _follow_browser(self, _node, _event) -> None:
-        if not self._setting and self.series.GetScene() is not None:
+        if not self._echo and self.series.GetScene() is not None:
             self._show_phase()
 
     def _show_phase(self) -> None:
@@ -151,17 +177,16 @@ class PhaseBox(VTKObservationMixin):
         times = self.times()
         shown = phases.shown_phase(self.series) if browser is not None else 0
         shown = min(max(0, shown), len(times) - 1)
-        self._setting = True
-        self.slider.value = shown
-        self.table.selectRow(shown)
-        self._setting = False
+        with self._echo:
+            self.slider.value = shown
+            self.table.selectRow(shown)
         text = _("Phase {number} of {count}").format(number=shown + 1, count=len(times))
         if times[shown] is not None:
             text = _("{text}: {time:g} s").format(text=text, time=times[shown])
         self.label.text = text
 
     def _move_to(self, row: int) -> None:
-        if self._setting or self.series is None:
+        if self._echo or self.series is None:
             return
         without = slicer.modules.sequences.logic().GetFirstBrowserNodeForSequenceNode(self.series)
         phases.show_phase(self.series, row)
@@ -172,10 +197,16 @@ class PhaseBox(VTKObservationMixin):
             nearest = self._same_phase(self.times()[row])
             if nearest is not None:
                 phases.show_phase(self.second, nearest)
-            if self.shown_combo.currentIndex == 1:
+            if self.shows_second:
                 shown = self.second
-        self.layers.show(bridge.shown_volume(shown))
+        self._show_volume(bridge.shown_volume(shown))
         self._show_phase()
+
+    def _show_volume(self, volume) -> None:
+        """Show a volume in all slice views; in views that showed nothing, it stays for good."""
+        empty = all(views.is_empty(composite) for _view, composite in views.slice_views())
+        views.show_layers(volume, None, keeper=None if empty else self.layers)
+        self._shown()
 
     def _same_phase(self, time_s, within_s: float = math.inf):
         """Return the phase of the second series nearest to a time; None if there is none."""
@@ -198,7 +229,7 @@ class PhaseBox(VTKObservationMixin):
             self.show()
 
     def _typed(self, row: int, column: int) -> None:
-        if self._setting or column != TIME_COLUMN:
+        if self._echo or column != TIME_COLUMN:
             return
         text, before = self.table.item(row, column).text(), self.times()[row]
         try:
@@ -216,13 +247,10 @@ class PhaseBox(VTKObservationMixin):
             return ""
         same = self._same_phase(before, SAME_TIME_S) if self.second is not None else None
         phases.check_time(self.series, row, after)
-        self._setting = True  # to be shown once it is whole
-        try:
+        with self._echo:  # to be shown once it is whole
             if same is not None:
                 phases.set_time(self.second, same, after)
             phases.set_time(self.series, row, after)
-        finally:
-            self._setting = False
         text = _("Phase {number}: {after:g} s instead of {before:g} s.")
         if same is not None:
             text = _("Phase {number}: {after:g} s instead of {before:g} s, in both series.")

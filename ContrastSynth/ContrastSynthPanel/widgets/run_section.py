@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +12,18 @@ import slicer
 from slicer.i18n import tr as _
 
 from ContrastSynthLib.errors import ContrastSynthError
+from ContrastSynthPanel.background import Background
 from ContrastSynthPanel.environment_report import EnvironmentReport
 from ContrastSynthPanel.job import Event, Job
 from ContrastSynthPanel.scene import bridge
+from ContrastSynthPanel.widgets.action import Action
+from ContrastSynthPanel.widgets.forms import long_text
 from ContrastSynthPanel.widgets.message import Message, text_box
+from ContrastSynthPanel.widgets.slots import connect, every, once_after
 
 POLL_MS = 100
 LOG_LINES = 2000
+TOLD_FROM = 0.05  # of a run: before, nobody knows how long the rest will take
 
 
 class RunSection:
@@ -25,8 +31,8 @@ class RunSection:
 
     ``apply`` is called when the button, named ``title``, is pressed; it calls ``start``.
     ``finished`` is called with the final event, the folder of the results and the node they
-    belong to, and returns a kind and a text, as Message has them. Whatever fails
-    is shown in ``message``. ``listeners`` are called with each event, the last one once it is
+    belong to, and returns a task, whose answer is a kind and a text, as Message has them. Whatever
+    fails is shown in ``message``. ``listeners`` are called with each event, the last one once it is
     dealt with; the first of a run is ``started``.
     """
 
@@ -34,27 +40,33 @@ class RunSection:
         """Make the section; ``ready`` is the button's tooltip where nothing is missing."""
         self._finished, self._job, self._reference = finished, None, None
         self._names = {}  # of nodes, by the temporary files that the worker reads
-        self._blocked, self._ready = "", ready or _("Run the method.")
+        self._began_s, self._fraction, self._text = 0.0, 0.0, ""
         self.listeners = []
+        self.action = Action("apply", title or _("Apply"), ready or _("Run the method."), apply)
+        self.apply_button, self.cancel_button = self.action.button, qt.QPushButton(_("Cancel"))
+        self._build()
+        self._timer = every(POLL_MS, self._poll)
+        self._work = Background(once_after, self._tell)
+        self._show_state()
+
+    def _build(self) -> None:
         self.widget = qt.QWidget()
         column = qt.QVBoxLayout(self.widget)
         column.setContentsMargins(0, 0, 0, 0)
-        buttons = qt.QHBoxLayout()
-        self.apply_button, self.cancel_button = qt.QPushButton(), qt.QPushButton()
-        self.apply_button.objectName, self.cancel_button.objectName = "apply", "cancel"
-        self.apply_button.text, self.cancel_button.text = title or _("Apply"), _("Cancel")
+        self.cancel_button.objectName = "cancel"
         self.cancel_button.toolTip = _("Stop the run. Nothing of it is kept.")
-        buttons.addWidget(self.apply_button, 3)
-        buttons.addWidget(self.cancel_button, 1)
-        column.addLayout(buttons)
-        self.progress_bar, self.progress_label = qt.QProgressBar(), qt.QLabel()
+        self.action.row.addWidget(self.cancel_button, 1)
+        column.addWidget(self.action.widget)
+        self.progress_bar, self.progress_label = qt.QProgressBar(), long_text()
         self.progress_bar.maximum = 100
         self.progress_label.wordWrap = True
         self._message = Message()
         self.message = self._message.widget
         for widget in (self.progress_bar, self.progress_label, self.message):
             column.addWidget(widget)
+        # Apart from the rest: a tab puts it where it is not in the way.
         self.log_section, self.log = ctk.ctkCollapsibleButton(), text_box()
+        self.log_section.setSizePolicy(qt.QSizePolicy.Preferred, qt.QSizePolicy.Preferred)
         self.log_section.text = _("Log")
         self.log.setMaximumBlockCount(LOG_LINES)
         log_column = qt.QVBoxLayout(self.log_section)
@@ -62,22 +74,16 @@ class RunSection:
         self.environment = EnvironmentReport(self.show_message)
         log_column.addWidget(self.environment.button)
         self.log_section.collapsed = True
-        column.addWidget(self.log_section)
-        self.apply_button.connect("clicked(bool)", apply)
-        self.cancel_button.connect("clicked(bool)", self.cancel)
-        self._timer = qt.QTimer()
-        self._timer.setInterval(POLL_MS)
-        self._timer.connect("timeout()", self._poll)
-        self._show_state()
+        connect(self.cancel_button, "clicked(bool)", self.cancel)
 
     @property
     def running(self) -> bool:
-        """Whether a run is under way."""
+        """Whether a run is under way, from reading the inputs to showing the result."""
         return self._job is not None
 
     def block(self, reason: str) -> None:
-        """Grey Apply out for a reason, which is its tooltip; no reason sets it free."""
-        self._blocked = reason
+        """Grey Apply out for a reason, which stands below it; no reason sets it free."""
+        self.action.block(reason)
         self._show_state()
 
     def start(self, nodes: dict, reference_node, arguments) -> None:
@@ -89,32 +95,48 @@ class RunSection:
             return
         self.log.setPlainText("")
         self.show_message("info", "")
-        # First: writing a segmentation adds a node to the scene and removes it again.
-        self._reference = reference_node
+        self._reference, self._began_s, self._fraction = reference_node, time.monotonic(), 0.0
         try:
-            job = self._job = Job(parent=Path(slicer.app.temporaryPath))
-            files = bridge.write_inputs(nodes, job.folder)
-            self._names = names_of_files(files, nodes) | {f"{job.folder}{os.sep}": ""}
-            job.start(arguments(files, job.results))
-        except (ContrastSynthError, OSError, RuntimeError) as error:
+            self._job = Job(parent=Path(slicer.app.temporaryPath))
+        except (OSError, RuntimeError) as error:
             self._drop("failed", str(error))
             return
         self.progress_bar.value = 0
-        self.progress_label.text = _("Starting")
-        self._timer.start()
+        self._tell(_("Reading the scans"))
         self._show_state()
         self._notify(Event("started"))
+        self._work.start(
+            self._begin(nodes, arguments), lambda _done: self._timer.start(), self._could_not
+        )
 
-    def cancel(self) -> None:
+    def _begin(self, nodes: dict, arguments):
+        """Write the inputs and start the worker, as a task."""
+        job = self._job
+        files = yield from bridge.writing_inputs(nodes, job.folder)
+        self._names = names_of_files(files, nodes) | {f"{job.folder}{os.sep}": ""}
+        job.start(arguments(files, job.results))
+        self._tell(_("Starting"))
+
+    def _could_not(self, error: Exception) -> None:
+        if not isinstance(error, (ContrastSynthError, OSError, RuntimeError)):
+            logging.error("A run could not be started", exc_info=error)
+        self._drop("failed", str(error))
+
+    def cancel(self, *_signal) -> None:
         """Ask the run to stop; its last event says that it did."""
-        if self.running:
-            self._job.cancel()
-            self.cancel_button.enabled = False
-            self.progress_label.text = _("Cancelling")
+        if not self.running:
+            return
+        if self._work.cancel():  # it is not started yet, or the result is being taken in
+            self._drop("info", _("Cancelled. Nothing was kept."), "cancelled")
+            return
+        self._job.cancel()
+        self.cancel_button.enabled = False
+        self._tell(_("Cancelling"))
 
     def close(self, why: str = "") -> None:
         """Stop at once what runs, and say why, if there is someone to read it."""
         self.environment.close()
+        self._work.cancel()
         if self.running:
             self._drop("warning", why)
 
@@ -127,50 +149,63 @@ class RunSection:
         """Say something in the one place for it, until the next run."""
         self._message.show(kind, text)
 
-    def _drop(self, kind: str, text: str) -> None:
+    def _drop(self, kind: str, text: str, event: str = "failed") -> None:
         self._timer.stop()
         job, self._job, self._reference = self._job, None, None
         if job is not None:
             job.close()
         self.show_message(kind, text)
         self._show_state()
-        self._notify(Event("failed", text))
+        self._notify(Event(event, text))
+
+    # How it goes
 
     def _poll(self) -> None:
         if self._job is None or not self._job.poll(self._handle):
             self._timer.stop()
+        else:
+            self._show_times()
 
     def _handle(self, event) -> None:
         if self._job is None:  # dropped by what handled the event before
             return
         event = replace(event, text=with_names(event.text, self._names))
+        if event.kind == "finished":
+            self._take(event)
+            return
         if event.kind == "progress":
+            self._fraction = event.fraction
             self.progress_bar.value = round(100 * event.fraction)
-            self.progress_label.text = event.text
+            self._tell(event.text)
         elif event.kind == "log":
             self.log.appendPlainText(event.text)
-        elif event.kind == "finished":
-            self._end(*self._result_of(event))
         elif event.kind == "failed":
             self._end("failed", event.text)
         else:
             self._end("info", _("Cancelled. Nothing was kept."))
         self._notify(event)
 
-    def _result_of(self, event) -> tuple:
-        """Return the kind and text to show, once the result is in the scene. Never raises."""
-        try:
-            return self._finished(event, self._job.results, self._reference)
-        except ContrastSynthError as error:
-            return "failed", str(error)
-        except Exception as error:
-            logging.exception("The result of a run could not be taken into the scene")
-            text = _("The result could not be taken into the scene: {error}")
-            return "failed", text.format(error=error)
+    def _take(self, event) -> None:
+        """Take the result into the scene, in steps; the job keeps its files as long as that."""
+        job = self._job
+        job.held = True
+
+        def ended(kind: str, text: str) -> None:
+            job.close()
+            self._end(kind, text)
+            self._notify(event)
+
+        self._fraction = 1.0
+        self._tell(_("Taking the result into the scene"))
+        self._work.start(
+            self._finished(event, job.results, self._reference),
+            lambda told: ended(*told),
+            lambda error: ended("failed", not_taken(error)),
+        )
 
     def _end(self, kind: str, text: str) -> None:
         self._timer.stop()
-        self._job, self._reference = None, None  # poll() closes the job
+        self._job, self._reference = None, None
         self.show_message(kind, text)
         self._show_state()
 
@@ -178,14 +213,39 @@ class RunSection:
         for listener in self.listeners:
             listener(event)
 
+    def _tell(self, text: str) -> None:
+        if text:
+            self._text = text
+            self._show_times()
+
+    def _show_times(self) -> None:
+        """Show what is done, since when, and how long it will still take."""
+        spent = time.monotonic() - self._began_s
+        times = _("{time} so far").format(time=clock(spent))
+        if TOLD_FROM < self._fraction < 1.0:
+            left = clock(spent * (1.0 - self._fraction) / self._fraction)
+            times = _("{times}, about {left} left").format(times=times, left=left)
+        self.progress_label.text = f"{self._text} ({times})"
+
     def _show_state(self) -> None:
         running = self.running
-        self.apply_button.enabled = not running and not self._blocked
-        self.apply_button.toolTip = (
-            _("A run is under way.") if running else self._blocked or self._ready
-        )
-        self.cancel_button.enabled = running
+        self.action.busy(_("A run is under way.") if running else "")
+        self.cancel_button.enabled = self.cancel_button.visible = running
         self.progress_bar.visible = self.progress_label.visible = running
+
+
+def clock(seconds: float) -> str:
+    """Return a duration in minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+def not_taken(error: Exception) -> str:
+    """Return why a result is not in the scene."""
+    if isinstance(error, ContrastSynthError):
+        return str(error)
+    logging.error("The result of a run could not be taken into the scene", exc_info=error)
+    return _("The result could not be taken into the scene: {error}").format(error=error)
 
 
 def names_of_files(files: dict, nodes: dict) -> dict:
@@ -195,7 +255,8 @@ def names_of_files(files: dict, nodes: dict) -> dict:
         given = nodes[role]
         several = list(given) if isinstance(given, (list, tuple)) else [given]
         for path, node in zip(paths, several, strict=False):
-            names[str(path)] = f"'{node.GetName()}'"
+            name = node.GetName() if hasattr(node, "GetName") else role
+            names[str(path)] = f"'{name}'"
     return names
 
 

@@ -7,7 +7,9 @@ from ContrastSynthLib.errors import RequestError, without_options
 from ContrastSynthLib.registry import Method
 from ContrastSynthLib.running.request import Request
 from ContrastSynthLib.running.run import seed_of
+from ContrastSynthPanel.widgets.echo import Echo
 from ContrastSynthPanel.widgets.forms import add_row, new_form
+from ContrastSynthPanel.widgets.slots import connect
 
 
 class SeedBox:
@@ -19,7 +21,7 @@ class SeedBox:
 
     def __init__(self, changed):
         """Make the box; ``changed`` is called when another seed is typed."""
-        self._changed, self._setting, self._method, self._seeds = changed, False, None, {}
+        self._changed, self._echo, self._method, self._seeds = changed, Echo(), None, {}
         self.widget, self.edit, self.label = qt.QWidget(), qt.QLineEdit(), qt.QLabel()
         self.edit.objectName = "seed"
         self.edit.placeholderText = _("a new one each run")
@@ -31,7 +33,7 @@ class SeedBox:
         form = new_form(self.widget)
         add_row(form, _("Seed"), self.edit)
         form.addRow(self.label)
-        self.edit.connect("textChanged(QString)", self._typed)
+        connect(self.edit, "textChanged(QString)", self._typed)
 
     def set_method(self, method: Method) -> None:
         """Show the seed of another method."""
@@ -76,14 +78,13 @@ class SeedBox:
         return self._seeds.get(self._method.key, {})
 
     def _show(self) -> None:
-        self._setting = True
-        self.edit.text = self._own.get("given", "")
-        self._setting = False
+        with self._echo:
+            self.edit.text = self._own.get("given", "")
         used = self._own.get("used")
         self.label.text = "" if used is None else _("The last run used {n}.").format(n=used)
         self.label.visible = used is not None
 
     def _typed(self, *_signal) -> None:
-        if not self._setting:
+        if not self._echo:
             self._seeds.setdefault(self._method.key, {})["given"] = str(self.edit.text).strip()
             self._changed()

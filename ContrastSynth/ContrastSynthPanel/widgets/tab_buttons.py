@@ -2,6 +2,8 @@
 
 import qt
 
+from ContrastSynthPanel.widgets.slots import connect
+
 IN_A_ROW = 4
 # The theme's own colours: those of a selection mark the shown tab, in light and dark themes.
 STYLE = """
@@ -25,8 +27,8 @@ class TabButtons:
         """Make the buttons of the tabs that there are."""
         self._tab_widget = tab_widget
         tab_widget.tabBar().hide()
-        self.widget = qt.QWidget()
-        self.take_theme()
+        self.widget, self._theme = qt.QWidget(), ""
+        self.follow_theme()
         column = qt.QVBoxLayout(self.widget)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
@@ -37,17 +39,23 @@ class TabButtons:
             for button in self.buttons[start : start + IN_A_ROW]:
                 row.addWidget(button, 1)
             column.addLayout(row)
-        tab_widget.connect("currentChanged(int)", self._show)
+        connect(tab_widget, "currentChanged(int)", self._show)
         self._show(tab_widget.currentIndex)
 
-    def take_theme(self) -> None:
+    def follow_theme(self) -> None:
         """Take the colours of the theme as it is now: a style sheet does not follow it."""
-        self.widget.setStyleSheet(STYLE)
+        palette = qt.QApplication.palette()
+        roles = (qt.QPalette.Window, qt.QPalette.Button, qt.QPalette.Highlight, qt.QPalette.Text)
+        theme = " ".join(palette.color(role).name() for role in roles)
+        if theme != self._theme:
+            self._theme = theme
+            self.widget.setStyleSheet("")
+            self.widget.setStyleSheet(STYLE)
 
     def _button(self, number: int):
         button = qt.QPushButton(self._tab_widget.tabText(number))
         button.checkable = button.autoExclusive = True
-        button.connect("clicked(bool)", lambda *_signal: self._tab_widget.setCurrentIndex(number))
+        connect(button, "clicked(bool)", lambda *_s: self._tab_widget.setCurrentIndex(number))
         return button
 
     def _show(self, number: int) -> None:

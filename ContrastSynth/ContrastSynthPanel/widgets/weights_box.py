@@ -12,7 +12,8 @@ from ContrastSynthLib.registry import METHODS, Method, choose_bundles
 from ContrastSynthLib.registry.bundles import fits
 from ContrastSynthLib.weights.bundles import METADATA, shipped_and_imported
 from ContrastSynthLib.weights.storage import import_bundle
-from ContrastSynthPanel.widgets.forms import let_shrink
+from ContrastSynthPanel.widgets.forms import add_choice, chosen, empty_combo
+from ContrastSynthPanel.widgets.slots import connect
 
 CARD_HEIGHT = 220
 # Of a model card, what a user asks about it; the rest is for those who train.
@@ -40,7 +41,7 @@ class WeightsBox:
         """
         self._show_message = show_message
         self.widget = qt.QWidget()
-        self._changed, self._setting, self._method = changed, False, None
+        self._changed, self._method = changed, None
         self.wanted, self._saved, self._needed = {}, None, {}
         column = qt.QVBoxLayout(self.widget)
         column.setContentsMargins(0, 0, 0, 0)
@@ -55,7 +56,7 @@ class WeightsBox:
             "Copy weights that you were given, a .zip or the folder with a metadata.json, to the "
             "others on this machine."
         )
-        self.import_button.connect("clicked(bool)", self._import)
+        connect(self.import_button, "clicked(bool)", self._import)
         row.addWidget(self.import_button)
         row.addWidget(self.card_button)
         column.addLayout(row)
@@ -68,7 +69,7 @@ class WeightsBox:
         self.card.setFixedHeight(CARD_HEIGHT)
         self.card.hide()
         column.addWidget(self.card)
-        self.card_button.connect("toggled(bool)", self.card.setVisible)
+        connect(self.card_button, "toggled(bool)", self.card.setVisible)
 
     def set_method(self, method: Method) -> None:
         """Offer the weights of another method."""
@@ -135,7 +136,7 @@ class WeightsBox:
 
     def _offer(self, needed: dict) -> None:
         """List the weights of each network, each list in a row of its own: nothing is cut off."""
-        self._setting, self._needed = True, dict(needed)
+        self._needed = dict(needed)
         old, self._lists, self.combos = self._lists, qt.QWidget(), {}
         column = qt.QVBoxLayout(self._lists)
         column.setContentsMargins(0, 0, 0, 0)
@@ -143,22 +144,24 @@ class WeightsBox:
         for network in needed:
             if len(needed) > 1:
                 column.addWidget(qt.QLabel(_("Network {name}").format(name=network)))
-            combo = self.combos[network] = let_shrink(qt.QComboBox())
-            combo.objectName = f"weights {network}"
-            combo.addItem(_("The method's own"), "")
-            for bundle in bundles:
-                if self._is_for(bundle, network):
-                    combo.addItem(bundle_title(bundle), bundle.id)
-                    combo.setItemData(combo.count - 1, bundle.id, qt.Qt.ToolTipRole)
-            combo.setCurrentIndex(max(0, combo.findData(self.wanted.get(network, ""))))
-            combo.connect("currentIndexChanged(int)", lambda _n, one=network: self._chosen(one))
-            column.addWidget(combo)
+            column.addWidget(self._list(network, bundles))
         self.widget.layout().replaceWidget(old, self._lists)
         old.hide()
         old.deleteLater()
         if self.widget.visible:
             self._lists.show()
-        self._setting = False
+
+    def _list(self, network: str, bundles):
+        """Return a list of the weights of a network."""
+        made = self.combos[network] = empty_combo(f"weights {network}")
+        add_choice(made, _("The method's own"), "")
+        for bundle in bundles:
+            if self._is_for(bundle, network):
+                title = bundle_title(bundle)
+                add_choice(made, title, bundle.id, f"{title}\n{bundle.id}")
+        made.setCurrentIndex(max(0, made.findData(self.wanted.get(network, ""))))
+        connect(made, "currentIndexChanged(int)", lambda _n: self._chosen(network))
+        return made
 
     def _is_for(self, bundle, network: str) -> bool:
         """Return whether weights may be those of a network, rather than those of another one."""
@@ -194,10 +197,7 @@ class WeightsBox:
         self._changed()
 
     def _chosen(self, network: str) -> None:
-        if self._setting:
-            return
-        combo = self.combos[network]
-        self.wanted[network] = combo.itemData(combo.currentIndex)
+        self.wanted[network] = chosen(self.combos[network])
         if not self.wanted[network]:
             del self.wanted[network]
         self._changed()

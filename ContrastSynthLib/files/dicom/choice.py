@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.dicom.phases import ORDERS, Part, shown_value
+from ContrastSynthLib.files.selection import numbers_in
 
 MOST_SHOWN = 12
 
@@ -49,14 +50,11 @@ def choose_several(path: Path, parts: list[Part], selection: str | None) -> list
 
 
 def _numbers(path: Path, parts: list[Part], selection: str) -> list[int]:
-    found: list[int] = []
-    for piece in selection.split(","):
-        first, dash, last = (text.strip() for text in piece.partition("-"))
-        ends = [first, last] if dash else [first, first]
-        if not all(end.isascii() and end.isdigit() and len(end) < 6 for end in ends):
-            ends = ["0", "0"]
-        found += range(int(ends[0]), min(int(ends[1]), len(parts) + 1) + 1) or [0]
-    if found != sorted(set(found)) or found[0] < 1 or found[-1] > len(parts):
+    try:
+        found = numbers_in(selection)
+    except ValueError:
+        found = []
+    if not found or found[-1] > len(parts):
         raise RequestError(
             f"{path}: '{selection}' chooses no parts; expected numbers from 1 to {len(parts)} in "
             "their order, as in 1,3-5.\n" + _how_to_choose(path, parts)

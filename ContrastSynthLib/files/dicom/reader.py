@@ -31,6 +31,7 @@ from ContrastSynthLib.files.dicom.pixels import voxels
 from ContrastSynthLib.files.dicom.segmentation import Segmentation, is_segmentation, segmentation_of
 from ContrastSynthLib.files.dicom.stack import stack
 from ContrastSynthLib.files.dicom.times import starts_at_injection
+from ContrastSynthLib.files.selection import are_several
 from ContrastSynthLib.volumes import Volume, checked_times
 
 
@@ -119,7 +120,7 @@ def holds_dicom_series(path: Path, selection: str | None = None) -> bool:
     With a ``selection``: whether it chooses several phases.
     """
     if selection is not None:
-        return any(sign in selection for sign in ",-")
+        return are_several(selection)
     try:
         with _quietly():
             frames, _ = _frames_of_one_series(path)

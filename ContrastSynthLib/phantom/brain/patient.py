@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.phantom import marks
 from ContrastSynthLib.phantom.brain.anatomy import Anatomy, make_anatomy, prepare_patient
 from ContrastSynthLib.phantom.brain.fields import Box
 from ContrastSynthLib.phantom.brain.parameters import SCHEMA_VERSION, draw_parameters
@@ -20,7 +21,7 @@ from ContrastSynthLib.volumes import Volume
 BRAIN_SIZE_MM, BRAIN_CENTRE_MM = (176, 208, 168), (0.0, -18.0, 8.0)
 HEAD_SIZE_MM, HEAD_CENTRE_MM = (200, 248, 200), (0.0, -16.0, 6.0)
 SPACING_RANGE_MM = (0.5, 8.0)
-SYNTHETIC = "virtual brain patient, research only"
+SYNTHETIC = marks.BRAIN
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.errors import RequestError, unknown_name
+from ContrastSynthLib.phantom import marks
 from ContrastSynthLib.phantom.breast.anatomy import (
     DENSITIES,
     Shape,
@@ -57,7 +58,7 @@ from ContrastSynthLib.physics.constants import (
 from ContrastSynthLib.volumes import FloatArray, Volume, checked_times
 
 SCHEMA_VERSION = 1
-SYNTHETIC = "a virtual patient by ContrastSynth, for research only"
+SYNTHETIC = marks.BREAST
 
 # T1 and T2 in s at 1.5 and 3 T. Gland and fat: Rakow-Penner et al., J Magn Reson Imaging
 # 2006;23:87-91. Muscle and blood: Stanisz et al., Magn Reson Med 2005;54:507-512. Marrow: de

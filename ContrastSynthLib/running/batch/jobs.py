@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ContrastSynthLib.registry import declared_parameters, find_method
+from ContrastSynthLib.registry import AUTO_MASK, MASK_ROLE, declared_parameters, find_method
 from ContrastSynthLib.running.batch.table import CASE, case_inputs, is_choice, seed_in, times_in
 from ContrastSynthLib.running.request import Request
 
@@ -44,6 +44,8 @@ def make_job(
         role: [os.path.abspath(path) for path in paths]
         for role, paths in case_inputs(method_key, row, folder).items()
     }
+    if row.get(MASK_ROLE) == AUTO_MASK:
+        inputs[MASK_ROLE] = [AUTO_MASK]
     fields = dict(common)
     if (seed := seed_in(row)) is not None:
         fields["seed"] = seed
@@ -65,6 +67,7 @@ def paths_of(job: Job) -> dict[str, str]:
     """Return the paths that messages about a job may hold, and what each of them is."""
     inputs: Mapping[str, Sequence[str]] = job["request"]["inputs"]
     known = {path: f"the file of '{role}'" for role, paths in inputs.items() for path in paths}
+    known.pop(AUTO_MASK, None)  # a word, which messages may well hold
     weights = job["request"]["weights"] or {}
     for path in [weights] if isinstance(weights, str) else weights.values():
         if os.sep in path:

@@ -17,7 +17,8 @@ from ContrastSynthLib.registry import (
     find_method,
     resolve_parameters,
 )
-from ContrastSynthLib.running.inputs import read_inputs
+from ContrastSynthLib.running.inputs import finds_brain
+from ContrastSynthLib.running.phases import read_used
 from ContrastSynthLib.running.provenance import describe_inputs
 from ContrastSynthLib.running.request import Request
 from ContrastSynthLib.running.result import PROVENANCE, result_file
@@ -52,6 +53,8 @@ def _difference(request: Request, recorded: dict[str, Any], folder: Path) -> str
     method = find_method(request.method)
     if recorded["method"]["key"] != method.key:
         return f"it was made by {recorded['method']['key']}"
+    if finds_brain(method, request) != (recorded["mask"]["source"] == "found"):
+        return "it was made with another mask"
     if recorded["alignment"]["mode"] != request.align:
         return f"it was made with --align {recorded['alignment']['mode']}"
     given, seed = seed_of(request)
@@ -78,7 +81,7 @@ def _difference_of_voxels(
     folder: Path,
 ) -> str:
     """Return what differs in the inputs, in parameters that come from them, and in the outputs."""
-    sources = read_inputs(method, request)
+    sources, _ = read_used(method, request)
     if _inputs(_as_json(describe_inputs(sources))) != _inputs(recorded["inputs"]):
         return "it was made from other inputs"
     acquisitions = {role: volumes[0].acquisition for role, volumes in sources.items()}

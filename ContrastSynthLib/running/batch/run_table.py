@@ -11,6 +11,8 @@ from typing import Any
 
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.writing import check_writable, remove_stale_partials
+from ContrastSynthLib.preprocessing.brain_mask import refuse_without_package
+from ContrastSynthLib.registry import AUTO_MASK, MASK_ROLE
 from ContrastSynthLib.running.batch.case import failed
 from ContrastSynthLib.running.batch.engines import Engine, engine
 from ContrastSynthLib.running.batch.jobs import Job, Outcome, make_job
@@ -51,6 +53,7 @@ def run_batch(
     *,
     parameters: Mapping[str, Any],
     common: Mapping[str, Any],
+    mask: str | None = None,
     workers: int = 1,
     scheduler: str | None = None,
     resume: bool = False,
@@ -60,7 +63,8 @@ def run_batch(
     """Run the method on each row of ``table``; write ``out/<case>/``, ``out/batch.csv`` and a log.
 
     ``common`` holds the fields of Request that all cases share; a parameter in the table
-    comes before the same one in ``parameters``. ``workers`` cases run at the same time, each in a
+    comes before the same one in ``parameters``. ``mask`` is that of the rows without one: the word
+    ``auto``. ``workers`` cases run at the same time, each in a
     process with its share of the processors, or those of a Dask ``scheduler`` by its address.
     ``resume`` keeps the results that are those of the request. One case that fails, crashes or
     is killed does not stop the others.
@@ -73,6 +77,10 @@ def run_batch(
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_signals())
         rows = read_cases(table, method_key, say)
+        if mask:
+            rows = [row if row.get(MASK_ROLE) else row | {MASK_ROLE: mask} for row in rows]
+        if scheduler is None and any(row.get(MASK_ROLE) == AUTO_MASK for row in rows):
+            refuse_without_package()
         check_writable(out)
         _refuse_own_table(table, out)
         out.mkdir(parents=True, exist_ok=True)

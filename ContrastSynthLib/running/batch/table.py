@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ContrastSynthLib.errors import RequestError, unknown_name
-from ContrastSynthLib.registry import MASK_ROLE, Method, declared_parameters, find_method
+from ContrastSynthLib.registry import AUTO_MASK, MASK_ROLE, Method, declared_parameters, find_method
 from ContrastSynthLib.running.batch.cells import one_line
 from ContrastSynthLib.running.batch.grid import CsvGrid, read_grid
 from ContrastSynthLib.running.batch.names import same_folder, why_no_folder
@@ -60,12 +60,17 @@ def read_cases(
 
 
 def case_inputs(method_key: str, row: Mapping[str, str], folder: Path) -> dict[str, list[Path]]:
-    """Return the files of a row by role; the mask's too. ``folder`` is the table's."""
+    """Return the files of a row by role; the mask's too, unless the brain is to be found.
+
+    ``folder`` is the table's.
+    """
     chosen = find_method(method_key)
     return {
         role: [_as_path(folder, name) for name in row[role].split(SERIES_SEPARATOR)]
         for role in [*chosen.inputs, MASK_ROLE]
-        if row.get(role) and not is_choice(chosen, role, row[role])
+        if row.get(role)
+        and not is_choice(chosen, role, row[role])
+        and not (role == MASK_ROLE and row[role] == AUTO_MASK)
     }
 
 

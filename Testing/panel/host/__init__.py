@@ -19,12 +19,16 @@ the test has no answer raises. What slots and observers raise fails the test at 
 that wants it empties ``host.record.errors``.
 """
 
+from .looks import colour_blind, set_locale, set_theme
 from .loop import Pumped, pump
 from .person import (
     close_scene,
     cut_off,
+    drag,
     entries,
+    erase_half,
     fit_height,
+    hover,
     key,
     pick,
     press,
@@ -34,6 +38,7 @@ from .person import (
     tick,
     type_cell,
     type_text,
+    wheel,
 )
 from .session import Host, start
 from .slices import can_render, render_slices
@@ -43,9 +48,13 @@ __all__ = [
     "Pumped",
     "can_render",
     "close_scene",
+    "colour_blind",
     "cut_off",
+    "drag",
     "entries",
+    "erase_half",
     "fit_height",
+    "hover",
     "key",
     "pick",
     "press",
@@ -53,9 +62,12 @@ __all__ = [
     "read_table",
     "render_slices",
     "screenshot",
+    "set_locale",
+    "set_theme",
     "settle",
     "start",
     "tick",
     "type_cell",
     "type_text",
+    "wheel",
 ]

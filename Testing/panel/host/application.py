@@ -134,9 +134,9 @@ class qSlicerScriptedLoadableModule(QObject):
     def logic(self) -> None:
         return None  # A scripted module's logic is its widget's.
 
-    def _close(self) -> None:
+    def _close(self, say_exit: bool = True) -> None:
         if self._widget is not None:
-            self._widget._close()
+            self._widget._close(say_exit)
             self._widget = None
 
 
@@ -170,8 +170,10 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
             self._python.exit()
             self.hide()
 
-    def _close(self) -> None:
-        self.exit()
+    def _close(self, say_exit: bool) -> None:
+        if say_exit:
+            self.exit()
+        self.hide()
         self._python.cleanup()
         self.setMRMLScene(None)
         self.deleteLater()
@@ -213,12 +215,17 @@ class ModuleManager(QObject):
             self._shown.widgetRepresentation().enter()
 
     def reload(self, name: str) -> None:
+        """Make the panel anew: the old one is told cleanup() and not exit(), the new one setup().
+
+        The new one is not told enter(), though it is shown; when it is left, it is told exit().
+        """
         module = self._modules[name]
         module._run_file()  # before the old panel ends, as in Slicer
-        self.moduleAboutToBeUnloaded.emit(name)
-        module._close()
-        self._shown = None
-        self.selectModule(name)
+        was_open = module._widget is not None and module._widget._entered
+        module._close(say_exit=False)
+        widget = module.widgetRepresentation()
+        widget._entered = was_open
+        widget.setVisible(was_open)
 
     def _close_all(self) -> None:
         self._shown = None

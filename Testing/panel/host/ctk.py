@@ -6,46 +6,22 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from PySide6.QtCore import Property, Qt, Signal, Slot
+from PySide6.QtCore import Property, QSize, Signal
 from PySide6.QtWidgets import (
     QAbstractButton,
     QComboBox,
-    QDoubleSpinBox,
     QGroupBox,
     QHBoxLayout,
     QLineEdit,
     QPushButton,
-    QSlider,
+    QSizePolicy,
     QTextBrowser,
     QWidget,
 )
 
+from .ctk_numbers import ctkDoubleSpinBox, ctkSliderWidget  # noqa: F401 (part of the module ctk)
+from .ctk_properties import forward, stored
 from .record import record
-
-
-def forward(type_name: Any, inner: str, name: str) -> Property:
-    """Return a property that is a property of the widget inside."""
-
-    def read(self: Any) -> Any:
-        return getattr(getattr(self, inner), name)
-
-    def write(self: Any, value: Any) -> None:
-        setattr(getattr(self, inner), name, value)
-
-    return Property(type_name, read, write)
-
-
-def stored(type_name: Any, name: str, default: Any) -> Property:
-    """Return a property that is only kept: the stand-in does nothing with it."""
-    key = f"_{name}"
-
-    def read(self: Any) -> Any:
-        return self.__dict__.get(key, default)
-
-    def write(self: Any, value: Any) -> None:
-        self.__dict__[key] = value
-
-    return Property(type_name, read, write)
 
 
 class ctkCollapsibleButton(QAbstractButton):
@@ -64,15 +40,17 @@ class ctkCollapsibleButton(QAbstractButton):
         self._collapsed = False
         self.text = text
         self.checkable, self.checked = True, True
+        # As in ctk: its size hint is its least width, unless the panel sets Preferred.
+        self.setSizePolicy(QSizePolicy.Minimum, QSizePolicy.Preferred)
         self.connect("toggled(bool)", self._follow)
 
     def _is_collapsed(self) -> bool:
         return self._collapsed
 
-    def setCollapsed(self, collapsed: bool) -> None:
+    def _set_collapsed(self, collapsed: bool) -> None:
         self.checked = not collapsed
 
-    collapsed = Property(bool, _is_collapsed, setCollapsed)
+    collapsed = Property(bool, _is_collapsed, _set_collapsed)
 
     def _follow(self, shown: bool) -> None:
         self._collapsed = not shown
@@ -91,16 +69,17 @@ class ctkCollapsibleButton(QAbstractButton):
         return self.fontMetrics().height() + 8
 
     def sizeHint(self) -> Any:
-        layout = self.layout()
-        if layout is None or self._collapsed:
-            from PySide6.QtCore import QSize
-
-            return QSize(120, self._heading_height())
-        layout.setContentsMargins(6, self._heading_height() + 4, 6, 6)
-        return layout.sizeHint()
+        return self._size(lambda layout: layout.sizeHint())
 
     def minimumSizeHint(self) -> Any:
-        return self.sizeHint()
+        return self._size(lambda layout: layout.minimumSize())
+
+    def _size(self, of_layout: Any) -> Any:
+        layout = self.layout()
+        if layout is None or self._collapsed:
+            return QSize(120, self._heading_height())
+        layout.setContentsMargins(6, self._heading_height() + 4, 6, 6)
+        return of_layout(layout)
 
     def hitButton(self, position: Any) -> bool:
         return position.y() <= self._heading_height()
@@ -130,156 +109,15 @@ class ctkCollapsibleGroupBox(QGroupBox):
     def _is_collapsed(self) -> bool:
         return not self.checked
 
-    def setCollapsed(self, collapsed: bool) -> None:
+    def _set_collapsed(self, collapsed: bool) -> None:
         self.checked = not collapsed
 
-    collapsed = Property(bool, _is_collapsed, setCollapsed)
+    collapsed = Property(bool, _is_collapsed, _set_collapsed)
 
     def _follow(self, shown: bool) -> None:
         for child in self.children():
             if child.inherits("QWidget"):
                 child.setVisible(shown)
-
-
-class ctkDoubleSpinBox(QWidget):
-    """A spin box of decimals; in ctk too, it is a widget that holds one."""
-
-    _stands_in = True
-    valueChanged = Signal(float)
-    editingFinished = Signal()
-    decimalsChanged = Signal(int)
-    value = forward(float, "_box", "value")
-    minimum = forward(float, "_box", "minimum")
-    maximum = forward(float, "_box", "maximum")
-    singleStep = forward(float, "_box", "singleStep")
-    decimals = forward(int, "_box", "decimals")
-    prefix = forward("QString", "_box", "prefix")
-    suffix = forward("QString", "_box", "suffix")
-    readOnly = forward(bool, "_box", "readOnly")
-    specialValueText = forward("QString", "_box", "specialValueText")
-    decimalsOption = stored(int, "decimalsOption", 0)
-    setMode = stored(int, "setMode", 0)
-    sizeHintPolicy = stored(int, "sizeHintPolicy", 0)
-
-    def __init__(self, parent: Any = None) -> None:
-        QWidget.__init__(self, parent)
-        self._box = QDoubleSpinBox()
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self._box)
-        self._box.connect("valueChanged(double)", self.valueChanged.emit)
-        self._box.connect("editingFinished()", self.editingFinished.emit)
-
-    @Slot(float)
-    def setValue(self, value: float) -> None:
-        self._box.setValue(value)
-
-    def setRange(self, low: float, high: float) -> None:
-        self._box.setRange(low, high)
-
-    def setMinimum(self, low: float) -> None:
-        self._box.setMinimum(low)
-
-    def setMaximum(self, high: float) -> None:
-        self._box.setMaximum(high)
-
-    def setSingleStep(self, step: float) -> None:
-        self._box.setSingleStep(step)
-
-    def setDecimals(self, decimals: int) -> None:
-        self._box.setDecimals(decimals)
-
-    def setSuffix(self, suffix: str) -> None:
-        self._box.setSuffix(suffix)
-
-
-class ctkSliderWidget(QWidget):
-    """A slider with a spin box, of decimals."""
-
-    _stands_in = True
-    valueChanged = Signal(float)
-    valueIsChanging = Signal(float)
-    value = forward(float, "_box", "value")
-    singleStep = forward(float, "_box", "singleStep")
-    prefix = forward("QString", "_box", "prefix")
-    suffix = forward("QString", "_box", "suffix")
-    spinBoxVisible = forward(bool, "_box", "visible")
-    pageStep = stored(float, "pageStep", 10.0)
-    tickInterval = stored(float, "tickInterval", 0.0)
-    tracking = stored(bool, "tracking", True)
-    popupSlider = stored(bool, "popupSlider", False)
-    orientation = stored(int, "orientation", 1)
-
-    def __init__(self, parent: Any = None) -> None:
-        QWidget.__init__(self, parent)
-        self._box, self._slider = QDoubleSpinBox(), QSlider(Qt.Horizontal)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self._slider)
-        row.addWidget(self._box)
-        self._box.setRange(0.0, 99.0)
-        self._box.connect("valueChanged(double)", self._follow_box)
-        self._slider.connect("valueChanged(int)", self._follow_slider)
-        self._fit()
-
-    def _per_step(self) -> float:
-        return 10.0**-self._box.decimals
-
-    def _fit(self) -> None:
-        was = self._slider.blockSignals(True)
-        per_step = self._per_step()
-        self._slider.setRange(round(self._box.minimum / per_step), round(self.maximum / per_step))
-        self._slider.setValue(round(self._box.value / per_step))
-        self._slider.blockSignals(was)
-
-    def _follow_box(self, value: float) -> None:
-        self._fit()
-        self.valueIsChanging.emit(value)
-        self.valueChanged.emit(value)
-
-    def _follow_slider(self, steps: int) -> None:
-        self._box.value = steps * self._per_step()
-
-    def _get_minimum(self) -> float:
-        return self._box.minimum
-
-    def setMinimum(self, low: float) -> None:
-        self._box.setMinimum(low)
-        self._fit()
-
-    minimum = Property(float, _get_minimum, setMinimum)
-
-    def _get_maximum(self) -> float:
-        return self._box.maximum
-
-    def setMaximum(self, high: float) -> None:
-        self._box.setMaximum(high)
-        self._fit()
-
-    maximum = Property(float, _get_maximum, setMaximum)
-
-    def _get_decimals(self) -> int:
-        return self._box.decimals
-
-    def setDecimals(self, decimals: int) -> None:
-        self._box.setDecimals(decimals)
-        self._fit()
-
-    decimals = Property(int, _get_decimals, setDecimals)
-
-    def setRange(self, low: float, high: float) -> None:
-        self._box.setRange(low, high)
-        self._fit()
-
-    @Slot(float)
-    def setValue(self, value: float) -> None:
-        self._box.setValue(value)
-
-    def setSingleStep(self, step: float) -> None:
-        self._box.setSingleStep(step)
-
-    def setSuffix(self, suffix: str) -> None:
-        self._box.setSuffix(suffix)
 
 
 class ctkComboBox(QComboBox):

@@ -30,6 +30,7 @@ def press(button: Any) -> None:
 
 def pick(widget: Any, what: Any) -> None:
     """Choose an entry of a combo box: a node of a node selector (None is "None"), or a text."""
+    widget = getattr(widget, "widget", widget)  # a selector of the panel's own
     reachable(widget)
     box = getattr(widget, "_box", widget)
     if box is widget or isinstance(what, str):
@@ -40,12 +41,18 @@ def pick(widget: Any, what: Any) -> None:
         entries = [box.itemText(i) for i in range(box.count)]
         name = what.GetName() if hasattr(what, "GetName") else what
         raise AssertionError(f"there is no {name!r} among {entries}")
+    data = box.itemData(index)
+    if box is not widget and data.startswith("+"):  # "Create new ...": this entry is never chosen
+        widget._create(data)
+        return
+    # The order of Qt: the index changes, and with it the node, then a person has chosen it.
     box.setCurrentIndex(index)
     box.activated.emit(index)
 
 
 def entries(widget: Any) -> list[str]:
     """Return the texts that a combo box or node selector offers."""
+    widget = getattr(widget, "widget", widget)
     box = getattr(widget, "_box", widget)
     return [box.itemText(i) for i in range(box.count)]
 
@@ -111,6 +118,84 @@ def tick(box: Any, text: str) -> None:
         raise AssertionError(f"no {text!r} in {[box.item(n).text() for n in range(box.count)]}")
     box.setCurrentItem(found[0])
     key(box, Qt.Key_Space)
+
+
+def wheel(widget: Any, steps: int = 1, *, focused: bool = False, inner: str = "") -> None:
+    """Turn the mouse wheel over a widget, down for positive steps; over its list or spin box.
+
+    ``inner`` is the class of another part of it ("QSlider"). Without ``focused`` something else
+    has the focus at first; as in Qt, the wheel itself then gives it to what takes it that way
+    (WheelFocus, which lists and spin boxes have unless a panel changes it).
+    """
+    from PySide6.QtCore import QPoint, QPointF
+    from PySide6.QtTest import QTest
+
+    reachable(widget)
+    target = getattr(widget, "_box", getattr(widget, "viewport", lambda: widget)())
+    if inner:
+        target = widget.findChildren(inner)[0]
+    window = target.window()
+    place = target.mapTo(window, QPoint(target.width // 2, target.height // 2))
+    under = window.childAt(place) or window
+    if under is not target and not target.isAncestorOf(under):
+        raise AssertionError(f"{target.className()} is not in sight: scroll to it first")
+    window.activateWindow()
+    if focused:
+        target.setFocus()
+    elif (other := window.focusWidget()) is not None:
+        other.clearFocus()
+    settle()
+    for _ in range(abs(steps)):
+        turn = QPoint(0, -120 if steps > 0 else 120)
+        QTest.wheelEvent(window.windowHandle(), QPointF(place), turn)
+        settle()
+
+
+def drag(slider: Any, value: float) -> None:
+    """Move the handle of a ctkSliderWidget with the mouse: press, some places between, release."""
+    reachable(slider)
+    handle = slider._slider
+    begin, end = handle.value, slider._steps.steps(value)
+    handle.setSliderDown(True)
+    for part in (1, 2, 3, 4):
+        handle.setSliderPosition(begin + (end - begin) * part // 4)
+        settle(1)
+    handle.setSliderDown(False)
+
+
+def hover(view_name: str, ras: Any = None) -> None:
+    """Move the mouse over a slice view ("Red") to a place in RAS mm; without one, out of it."""
+    import slicer
+    import vtk
+
+    crosshair = slicer.mrmlScene.GetSingletonNode("default", "vtkMRMLCrosshairNode")
+    if ras is None:
+        crosshair.SetCursorPositionInvalid()
+        return
+    view = slicer.app.layoutManager().sliceWidget(view_name).mrmlSliceNode()
+    to_xy = vtk.vtkMatrix4x4()
+    vtk.vtkMatrix4x4.Invert(view.GetXYToRAS(), to_xy)
+    crosshair.SetCursorPositionXYZ(to_xy.MultiplyPoint((*ras, 1.0))[:3], view)
+
+
+def erase_half(segmentation: Any, segment_id: str) -> int:
+    """Erase half of a segment's voxels, and return how many are left.
+
+    As in the Segment Editor, the voxels change in place: the label map says that it was
+    modified, and the segmentation node says nothing and keeps its own time.
+    """
+    import numpy as np
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    segment = segmentation.GetSegmentation().GetSegment(segment_id)
+    image = segment.GetRepresentation("Binary labelmap") if segment else None
+    if image is None:
+        raise ValueError(f"there is no segment {segment_id!r} with a label map")
+    voxels = vtk_to_numpy(image.GetPointData().GetScalars())
+    inside = np.flatnonzero(voxels == segment.GetLabelValue())
+    voxels[inside[: (len(inside) + 1) // 2]] = 0
+    image.Modified()
+    return len(inside) // 2
 
 
 def close_scene() -> None:

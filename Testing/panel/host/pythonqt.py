@@ -141,7 +141,9 @@ def read_property(self: Any, name: str) -> Any:
         return reader(type(self))(self, name)
     _reading.add(key)
     try:
-        return plain(_property(self, properties(type(self))[name].name))
+        known = properties(type(self))[name]
+        value = plain(_property(self, known.name))
+        return tuple(value) if known.type_name == "QStringList" else value
     finally:
         _reading.discard(key)
 
@@ -272,6 +274,8 @@ EXTRA = {
     "inherits": inherits,
     "className": class_name,
     "delete": delete,
+    "installEventFilter": signals.install_event_filter,
+    "removeEventFilter": signals.remove_event_filter,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import shutil
@@ -40,6 +41,7 @@ class Host:
         from .application import new_application
 
         self.app = new_application(self.scene)
+        self.scene.AddNode(slicer.vtkMRMLCrosshairNode())  # one per scene; Slicer has it, too
         self.first_nodes = {node.GetID() for node in self.nodes()}
         self.activate()
 
@@ -77,6 +79,20 @@ class Host:
         self.app.disconnect("startupCompleted()")
         return module
 
+    def alive(self, kind: type | str) -> int:
+        """Return how many objects of a Python class (or a class of that name) there are.
+
+        After ``host.clean()`` none of a panel's should be left. What is connected is kept alive
+        by the object whose signal it is, as in PythonQt: a panel's timer, which no widget owns,
+        keeps the panel for ever unless it is disconnected.
+        """
+        gc.collect()
+        return sum(
+            one is kind or one.__name__ == kind
+            for found in gc.get_objects()
+            for one in type(found).__mro__
+        )
+
     def add_pytorch_extension(self) -> None:
         """Have Slicer's PyTorch extension installed, until the next test; torch is not."""
         from .slicer_parts import PyTorchUtilsLogic
@@ -98,8 +114,10 @@ class Host:
 
     def clean(self) -> None:
         """Take down the panels, empty the scene, and forget the settings."""
+        from . import looks
         from .person import settle
 
+        looks.restore()
         self.app.moduleManager()._close_all()
         self.scene.Clear(0)
         for node in self.nodes():

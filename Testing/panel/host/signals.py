@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import weakref
 from collections.abc import Callable
 from types import FunctionType, MethodType
 from typing import Any
@@ -15,6 +16,8 @@ from .record import record
 from .values import plain
 
 _connect, _disconnect = QtCore.QObject.connect, QtCore.QObject.disconnect
+_install_filter = QtCore.QObject.installEventFilter
+_remove_filter = QtCore.QObject.removeEventFilter
 # C++ address of the sender: (signal, function, what Qt calls)
 _connected: dict[int, list[tuple[str, Any, Callable[..., None]]]] = {}
 
@@ -66,7 +69,8 @@ def real_signal(sender: Any, signal: str) -> str:
         return tidy
     methods = [meta.method(index) for index in range(meta.methodCount())]
     signals = [one for one in methods if plain(one.methodType()) == 1]
-    known = sorted(one.methodSignature().data().decode() for one in signals)
+    names = sorted(one.methodSignature().data().decode() for one in signals)
+    known = [one for one in names if not one.startswith("_")]
     raise ValueError(f"{type(sender).__name__} has no signal {signal!r}, but {', '.join(known)}")
 
 
@@ -110,3 +114,35 @@ def fitting(function: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         len([name for name in one.parameters if name != "self"]) for one in signatures(function)
     ]
     return arguments[: max(rooms, default=len(arguments))]
+
+
+class Filter(QtCore.QObject):
+    """Calls an event filter of Python. What that raises is noted, and the event goes on."""
+
+    def __init__(self, python: Any) -> None:
+        QtCore.QObject.__init__(self)
+        self._python = weakref.ref(python)  # gone with its last reference, as in PythonQt
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        """Ask the filter of Python whether the event ends here."""
+        python = self._python()
+        try:
+            return bool(python is not None and python.eventFilter(watched, event))
+        except Exception as error:
+            record.error(error)
+            return False
+
+
+def install_event_filter(watched: Any, python: Any) -> None:
+    """Let an object see the events of another one first."""
+    remove_event_filter(watched, python)
+    kept = Filter(python)
+    python.__dict__.setdefault("_filters", {})[shiboken6.getCppPointer(watched)[0]] = kept
+    _install_filter(watched, kept)
+
+
+def remove_event_filter(watched: Any, python: Any) -> None:
+    """Undo ``installEventFilter``."""
+    kept = python.__dict__.get("_filters", {}).pop(shiboken6.getCppPointer(watched)[0], None)
+    if kept is not None:
+        _remove_filter(watched, kept)

@@ -163,3 +163,19 @@ def write_png(picture: np.ndarray, path: Path) -> None:
     writer.SetFileName(str(path))
     writer.SetInputData(image)
     writer.Write()
+
+
+def read_png(path: Path) -> np.ndarray:
+    """Read a picture as RGB in uint8, first row on top; what is transparent is left out."""
+    import vtk
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    reader = vtk.vtkPNGReader()
+    if not reader.CanReadFile(str(path)):
+        raise OSError(f"{path} is no PNG file")
+    reader.SetFileName(str(path))
+    reader.Update()
+    image = reader.GetOutput()
+    width, height, _ = image.GetDimensions()
+    pixels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(height, width, -1)
+    return pixels[::-1, :, :3].copy()

@@ -15,7 +15,7 @@ STAND_INS = {
     kind.__name__: kind
     for module in (ctk, qmrml)
     for kind in vars(module).values()
-    if isinstance(kind, type) and kind.__module__ == module.__name__ and "_stands_in" in vars(kind)
+    if isinstance(kind, type) and "_stands_in" in vars(kind)
 }
 
 
@@ -45,7 +45,8 @@ def load_ui(device: Any, parent: Any = None) -> Any:
         raise ValueError(QtUiTools.QUiLoader.errorString(loader))
     by_name = {one.objectName: one for one in (built, *find_children(built))}
     for sender, signal, receiver, slot in later:
-        by_name[sender].connect(signal, by_name[receiver], slot)
+        in_cpp = getattr(type(by_name[sender]), "_ui_signals", {})
+        by_name[sender].connect(in_cpp.get(signal, signal), by_name[receiver], slot)
     return built
 
 

@@ -25,11 +25,11 @@ from ContrastSynthPanel import bridge
 
 brain = patient.scans["pre"].with_array(patient.brain)
 mask = bridge.mask_to_segmentation(made.scene, brain, nodes["pre"], "brain")
-host.pump(lambda: not tab._pick_timer.active)
+host.settled(panel)
 
 
 def show(method, preset=None):
-    host.pick(tab.method_combo, METHODS[method].title)
+    host.pick(tab.form.method_combo, METHODS[method].title)
     if preset:
         host.pick(tab.parameters.preset_combo, preset)
     host.pick(tab.inputs.selectors["mask"], mask)
@@ -48,9 +48,9 @@ show("lip_car", "Signal equation")
 host.type_text(tab.parameters.fields["iterations"].widget, "6")
 apply()
 show("sphere", "Fast")
-host.pick(tab.weights.combo, host.entries(tab.weights.combo)[1])
-tab.device.widget.collapsed = False
-host.pick(tab.device.combo, "CPU")
+host.pick(tab.form.weights.combo, host.entries(tab.form.weights.combo)[1])
+tab.form.device.widget.collapsed = False
+host.pick(tab.form.device.combo, "CPU")
 apply()
 uptake = show_tab(panel, "uptake")
 uptake.threshold.value = 0.2

@@ -1,0 +1,47 @@
+"""A panel that was closed or reloaded is gone: no timer, no signal keeps it."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("PySide6", reason="PySide6-Essentials is not installed")
+pytest.importorskip("slicer", reason="slicer-core is not installed")
+
+from host import press, pump
+from scans import add_volume, settled
+
+from ContrastSynthLib.phantom.sample import sample_patient
+
+KINDS = ("Panel", "CaseBox", "Tab", "RunSection", "NodeSelector", "BrainFinder", "Background")
+
+
+def alive(host):
+    return {kind: host.alive(kind) for kind in KINDS}
+
+
+def test_a_closed_panel_is_gone(host):
+    before = alive(host)  # a test that failed before keeps its own panel
+    panel = host.open_module().panel
+    add_volume("T1 post", sample_patient(size=(24, 28, 20)).scans["post"])
+    settled(panel)
+    for button in panel.tab_buttons.buttons:
+        press(button)
+        pump(timeout_s=0.1)
+    assert alive(host)["Panel"] == before["Panel"] + 1
+    del panel, button
+    host.clean()
+    assert alive(host) == before
+
+
+def test_a_reload_shows_the_panel_as_it_was_though_nobody_enters(host):
+    panel = host.open_module().panel
+    add_volume("T1 post", sample_patient(size=(24, 28, 20)).scans["post"])
+    settled(panel)
+    shown = len(panel.tabs) - 1
+    press(panel.tab_buttons.buttons[shown])
+    del panel
+    host.app.moduleManager().reload("ContrastSynth")
+    again = host.open_module().panel
+    assert again.tab_widget.currentIndex == shown
+    pump(lambda: not again._away)
+    host.leave_module()
