@@ -25,6 +25,7 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/scene/kinetic_maps.py
   ContrastSynthPanel/scene/kinetic_results.py
   ContrastSynthPanel/scene/levels.py
+  ContrastSynthPanel/scene/one_grid.py
   ContrastSynthPanel/scene/phases.py
   ContrastSynthPanel/scene/profile_line.py
   ContrastSynthPanel/scene/profile_values.py

@@ -17,9 +17,9 @@ from ContrastSynthPanel.background import Elsewhere
 from ContrastSynthPanel.scene import bridge, colours, phases, relations
 from ContrastSynthPanel.scene.bridge import SEQUENCE, SYNTHETIC, VOLUME
 from ContrastSynthPanel.scene.foregrounds import brain_of, distinct_names, marked
+from ContrastSynthPanel.scene.one_grid import on_one_grid
 from ContrastSynthPanel.scene.result_names import give_name
 from ContrastSynthPanel.scene.stamps import stamps
-from ContrastSynthPanel.widgets.notice import on_one_grid
 
 Node = Any  # of MRML
 MARK = "difference by ContrastSynth, for research only"

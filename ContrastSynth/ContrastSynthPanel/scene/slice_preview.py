@@ -21,7 +21,6 @@ from ContrastSynthPanel.background import Background, Elsewhere
 from ContrastSynthPanel.scene import bridge, run_results
 from ContrastSynthPanel.scene.view_keeper import ViewKeeper, is_there
 from ContrastSynthPanel.scene.views import slice_views
-from ContrastSynthPanel.widgets.slots import once_after
 
 NOT_COMPUTED = -1e30  # transparent: far below what any scan holds
 LOWEST_SHOWN, HIGHEST_SHOWN = -1e29, 1e30
@@ -31,14 +30,15 @@ GREY = "vtkMRMLColorTableNodeGrey"
 class SlicePreview(VTKObservationMixin):
     """Shows what ``show`` was last asked for as the foreground of the slice views, until ``end``.
 
-    ``show_message`` gets a sentence about how it goes, and nothing when it has ended.
+    ``show_message`` gets a sentence about how it goes, and nothing when it has ended. ``timer``
+    makes a timer that calls something once, later.
     """
 
-    def __init__(self, show_message):
+    def __init__(self, show_message, timer):
         """Make it; nothing is shown yet."""
         VTKObservationMixin.__init__(self)
         self._show_message, self.node, self._keeper = show_message, None, ViewKeeper()
-        self._work = Background(once_after, lambda _text: None)
+        self._work = Background(timer, lambda _text: None)
         self._forget()
 
     def _forget(self) -> None:

@@ -24,6 +24,7 @@ from ContrastSynthPanel.background import Elsewhere
 from ContrastSynthPanel.scene import uptake_nodes
 from ContrastSynthPanel.scene.case import MASK, PAIR, TRUTH, Case
 from ContrastSynthPanel.scene.foregrounds import brain_of
+from ContrastSynthPanel.scene.one_grid import on_one_grid
 from ContrastSynthPanel.scene.uptake_sources import (
     DIFFERENCE,
     OWN_MAP,
@@ -31,7 +32,6 @@ from ContrastSynthPanel.scene.uptake_sources import (
     names_of,
     reading_source,
 )
-from ContrastSynthPanel.widgets.notice import on_one_grid
 
 Node = Any  # of MRML
 MAP_THRESHOLD = 0.5

@@ -5,7 +5,7 @@ from slicer.i18n import tr as _
 
 from ContrastSynthPanel.scene.slice_preview import SlicePreview, previewed_output
 from ContrastSynthPanel.widgets.echo import Echo
-from ContrastSynthPanel.widgets.slots import connect
+from ContrastSynthPanel.widgets.slots import connect, once_after
 
 
 class PreviewBox:
@@ -28,7 +28,7 @@ class PreviewBox:
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.box)
         column.addWidget(self.label)
-        self.shown = SlicePreview(self.show_text)
+        self.shown = SlicePreview(self.show_text, once_after)
         connect(self.box, "toggled(bool)", self._toggled)
 
     @property
