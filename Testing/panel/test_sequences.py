@@ -50,6 +50,7 @@ def test_a_series_is_both_scans_of_a_dose(panel, breast):
     result = panel.box.case.node("result")
     assert result.IsA("vtkMRMLSequenceNode")
     assert panel.box.case.node("input") is breast
+    assert result.GetName() == "SYNTHETIC low, dose 0.33, physics_dose: Virtual breast phases"
     phases = bridge.series_from_sequence_node(breast)
     expected = run(Request("physics_dose", {"pre": phases[0], "post": phases[2]}))
     # The first phase is the scan before the agent; the others have a dose.

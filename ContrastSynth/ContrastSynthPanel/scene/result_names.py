@@ -30,9 +30,19 @@ def result_name(provenance: Mapping[str, Any], role: str, reference: Node) -> st
     parts = [f"{SYNTHETIC_KEY} {role}", *what_matters(provenance), key]
     name = reference.GetName()
     patient = relations.patient_name(reference)
-    if patient and len(slicer.util.getNodes(name, useLists=True).get(name, [])) > 1:
+    if patient and _has_namesake(reference):
         name = f"{patient}, {name}"
     return f"{', '.join(filter(None, parts))}: {name}"
+
+
+def _has_namesake(node: Node) -> bool:
+    """Return whether another scan, not a phase of the same series, has a node's name."""
+    series = relations.series_of(node)
+    return any(
+        one.GetName() == node.GetName()
+        for one in relations.volumes_and_series()
+        if one is not node and (series is None or relations.series_of(one) is not series)
+    )
 
 
 def what_matters(provenance: Mapping[str, Any]) -> list[str]:
