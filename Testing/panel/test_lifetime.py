@@ -12,7 +12,7 @@ from scans import add_volume, settled
 
 from ContrastSynthLib.phantom.sample import sample_patient
 
-KINDS = ("Panel", "CaseBox", "Tab", "RunSection", "NodeSelector", "BrainFinder", "Background")
+KINDS = ("Panel", "Tab", "RunSection", "NodeSelector")
 
 
 def alive(host):
