@@ -21,6 +21,7 @@ check: setup ## lint and types only
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	$(python) -m mypy
+	$(python) -m mypy --config-file tools/mypy-panel.ini
 
 bench: setup ## measured ratios, each against a reference in the same run
 	$(python) Testing/bench/run.py

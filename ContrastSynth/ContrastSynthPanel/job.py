@@ -18,11 +18,11 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, ClassVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
 import ContrastSynthLib
 
@@ -240,10 +240,12 @@ class Job:
 def _end(process: subprocess.Popen[bytes] | None, *, force: bool) -> None:
     """End the whole group of a process, whether or not there is anything left in it."""
     with suppress(OSError):
-        if process and os.name == "nt":  # no signal to catch there: the tree ends at once
+        if process is None:
+            return
+        if sys.platform == "win32":  # no signal to catch there: the tree ends at once
             tree = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
             subprocess.Popen(tree, creationflags=subprocess.CREATE_NO_WINDOW)
-        elif process:
+        else:
             os.killpg(process.pid, signal.SIGKILL if force else signal.SIGTERM)
 
 
@@ -281,7 +283,8 @@ def run_arguments(request: Request, results: Path) -> list[str]:
     given = ["run", request.method, f"--out={results}", "--progress=json"]
     for role, source in request.inputs.items():
         several = [source] if isinstance(source, str | os.PathLike) else source
-        given += [f"--in={role}={os.path.abspath(path)}" for path in several]
+        paths = cast(Iterable[str | Path], several)
+        given += [f"--in={role}={os.path.abspath(path)}" for path in paths]
     given += [f"--set={name}={_as_text(value)}" for name, value in request.parameters.items()]
     given += [f"--time={seconds}" for seconds in request.times_s]
     weights = request.weights or ()

@@ -178,11 +178,11 @@ def file_suffix(path: Path) -> str:
     return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
 
 
-def refuse_not_finite(path: Path, count: int) -> None:
-    """Raise RequestError when a file holds ``count`` voxels that are not finite, if any."""
+def refuse_not_finite(source: Path | str, count: int) -> None:
+    """Raise RequestError if ``count`` voxels of what is named so are NaN or infinite."""
     if count:
         raise RequestError(
-            f"{path}: {count} voxels are not finite numbers (NaN or infinity). Replace them, for "
+            f"{source}: {count} voxels are not finite numbers (NaN or infinity). Replace them, for "
             "example by 0 outside the head."
         )
 

@@ -68,7 +68,7 @@ def copied(voxels: np.ndarray, name: str, mask: bool) -> np.ndarray:
     return array > 0 if mask else array
 
 
-def write_inputs(nodes_by_role: dict, folder: str | Path) -> dict[str, list[Path]]:
+def write_inputs(nodes_by_role: Mapping, folder: str | Path) -> dict[str, list[Path]]:
     """Write the nodes of all roles as NRRD; return the files of each role.
 
     A role has a volume node, a list of them, or a sequence node, which becomes one file that
@@ -79,9 +79,9 @@ def write_inputs(nodes_by_role: dict, folder: str | Path) -> dict[str, list[Path
     return run_through(writing_inputs(nodes_by_role, folder))
 
 
-def writing_inputs(nodes_by_role: dict, folder: str | Path) -> Task:
+def writing_inputs(nodes_by_role: Mapping, folder: str | Path) -> Task:
     """Do what write_inputs does as a task: read and written in threads."""
-    paths = {}
+    paths: dict[str, list[Path]] = {}
     for role, given in nodes_by_role.items():
         twin = next((other for other in paths if nodes_by_role[other] is given), None)
         if twin is not None:  # one series for two roles: that it is one matters to the run
@@ -101,7 +101,7 @@ def writing_inputs(nodes_by_role: dict, folder: str | Path) -> Task:
     return paths
 
 
-def reading_role(nodes_by_role: dict, role: str) -> Task:
+def reading_role(nodes_by_role: Mapping, role: str) -> Task:
     """Return, as a task, the volumes of a role as write_inputs writes them."""
     given = nodes_by_role[role]
     if isinstance(given, Volume):
@@ -158,7 +158,8 @@ def acquisition_of(node: Node) -> tuple[Acquisition, str | None]:
     header |= {name: node.GetAttribute(name) for name in node.GetAttributeNames()}
     synthetic = header.get(SYNTHETIC) or images.synthetic_in_file(header)
     by_name = "as its name says" if images.SYNTHETIC_KEY in str(node.GetName()) else None
-    return replace(in_file, **Acquisition.from_header(header).known()), synthetic or by_name
+    by_header: dict[str, Any] = Acquisition.from_header(header).known()
+    return replace(in_file, **by_header), synthetic or by_name
 
 
 @lru_cache(maxsize=256)

@@ -163,7 +163,7 @@ class Case:
         With a result that imitates one of them, ``of_result`` has that one in its place, else the
         true one. Only what is known is there.
         """
-        result, pair = self.node(RESULT), {}
+        result, pair = self.node(RESULT), dict[str, Node]()
         role = relations.role_of(result) if result is not None else ""
         for one in (self.node(INPUT), self.node(TRUTH)):
             if one is not None:

@@ -70,7 +70,7 @@ def style(colour: Colour) -> str:
     return f"rgb({red}, {green}, {blue})"
 
 
-def scale_style(ends=SIGNED) -> str:
+def scale_style(ends: Sequence[Colour] = SIGNED) -> str:
     """Return a style sheet that paints colours, those of signed values, from left to right."""
     last = len(ends) - 1
     stops = ", ".join(f"stop:{n / last:g} {style(colour)}" for n, colour in enumerate(ends))

@@ -121,7 +121,8 @@ def shown_phase(node: Node) -> int:
 
 def phases_text(*nodes: Node) -> str:
     """Return which phases of series are measured; nothing where there are only single scans."""
-    texts, times = [], []
+    texts: list[str] = []
+    times: list[float | None] = []
     for node in nodes:
         if not (number := shown_phase(node)):
             continue

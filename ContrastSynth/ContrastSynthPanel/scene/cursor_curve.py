@@ -70,7 +70,9 @@ class CursorLines:
         """Draw into a chart, which may have been drawn anew since, lines of these series."""
         self.clear()
         self.chart = chart
-        for role in nodes if chart is not None else ():
+        if chart is None:
+            return
+        for role in nodes:
             line = self._lines[role] = _new_line(role == SYNTHETIC)
             chart.AddAndObservePlotSeriesNodeID(line.GetID())
 

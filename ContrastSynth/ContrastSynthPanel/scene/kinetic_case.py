@@ -128,8 +128,9 @@ def stamps_of(found: Asked) -> Stamps:
     made: Stamps = {EACH: (str(found.each), "", ())}
     for role in TITLES:
         node, part = found.nodes.get(role), found.segment if role == REGION else ""
-        there = node is not None and node.GetScene() is not None
-        made[role] = (node.GetID(), part, stamps.stamp(node, part)) if there else ("", "", ())
+        made[role] = ("", "", ())
+        if node is not None and node.GetScene() is not None:
+            made[role] = (node.GetID(), part, stamps.stamp(node, part))
     return made
 
 

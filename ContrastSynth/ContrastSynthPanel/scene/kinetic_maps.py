@@ -211,7 +211,9 @@ def colours_of(kind: str) -> list[tuple[str, Any]]:
         return [(_("no type"), None), *shown]
     of = KINDS[kind]
     ends = ends_of(kind)
-    entries = [(str(n), tuple(one)) for n, one in enumerate(colours.scale(ends))]
+    entries: list[tuple[str, Any]] = [
+        (str(n), tuple(one)) for n, one in enumerate(colours.scale(ends))
+    ]
     nothing = round(-of.low / (of.high - of.low) * (len(entries) - 1))
     entries[nothing] = (_("nothing"), None)  # 0: outside, or not defined
     return entries

@@ -9,23 +9,24 @@ from ContrastSynthLib.acquisition import HEADER_PREFIX
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.series import SECONDS_PER
 from ContrastSynthPanel.scene import bridge
+from ContrastSynthPanel.scene.bridge import Node
 
 TIME = f"{HEADER_PREFIX}time_s"
 
 
-def shown_phase(sequence) -> int:
+def shown_phase(sequence: Node) -> int:
     """Return the number, from 0, of the phase that the browser shows."""
     browser = bridge.browser_of(sequence)
     return _same_place(browser.GetMasterSequenceNode(), browser.GetSelectedItemNumber(), sequence)
 
 
-def show_phase(sequence, number: int) -> None:
+def show_phase(sequence: Node, number: int) -> None:
     """Let the browser show a phase: all views that show the sequence follow."""
     browser = bridge.browser_of(sequence)
     browser.SetSelectedItemNumber(_same_place(sequence, number, browser.GetMasterSequenceNode()))
 
 
-def _same_place(sequence, number: int, other) -> int:
+def _same_place(sequence: Node, number: int, other: Node) -> int:
     """Return the item of another sequence, in the same browser, that goes with an item."""
     if other is sequence:
         return number
@@ -34,13 +35,13 @@ def _same_place(sequence, number: int, other) -> int:
     return other.GetItemNumberFromIndexValue(sequence.GetNthIndexValue(number), False)
 
 
-def has_no_unit(sequence) -> bool:
+def has_no_unit(sequence: Node) -> bool:
     """Return whether all that is missing for times is what the index counts."""
     numeric = sequence.GetIndexType() == sequence.NumericIndex
     return numeric and sequence.GetIndexUnit() not in SECONDS_PER
 
 
-def check_time(sequence, number: int, time_s: float) -> None:
+def check_time(sequence: Node, number: int, time_s: float) -> None:
     """Raise RequestError unless a phase taken then would keep its place among the others."""
     times = bridge.times_of_sequence_node(sequence)
     low = times[number - 1] if number else -math.inf
@@ -59,7 +60,7 @@ def check_time(sequence, number: int, time_s: float) -> None:
     )
 
 
-def set_time(sequence, number: int, time_s: float) -> None:
+def set_time(sequence: Node, number: int, time_s: float) -> None:
     """Write when a phase was taken, in the unit of the sequence; errors as in check_time."""
     check_time(sequence, number, time_s)
     value = time_s / SECONDS_PER[sequence.GetIndexUnit()]

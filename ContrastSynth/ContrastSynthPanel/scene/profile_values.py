@@ -98,7 +98,7 @@ def told_apart(nodes: Iterable[Node]) -> dict[Node, str]:
 
     Where that does not tell either, a number does.
     """
-    nodes, labels = list(nodes), {}
+    nodes, labels = list(nodes), dict[Node, str]()
     names = [node.GetName() for node in nodes]
     for node in nodes:
         name, patient = node.GetName(), ""
@@ -118,6 +118,7 @@ def values_along(
     """
     found: list[Along] = []
     reference: Profile | None = None
+    start, end = ends
     for node, label in labels.items():
         try:
             volume = cache.volume(node)
@@ -130,10 +131,10 @@ def values_along(
         along = Along(result_names.synthetic_name(label, made))
         found.append(along)
         if reference is None:
-            along.profile = reference = line_profile(volume, *ends)
+            along.profile = reference = line_profile(volume, start, end)
             continue
         try:
-            along.profile = line_profile(volume, *ends, len(reference.values))
+            along.profile = line_profile(volume, start, end, len(reference.values))
             along.error = profile_error(reference, along.profile)
         except RequestError as error:
             along.problem = str(error)

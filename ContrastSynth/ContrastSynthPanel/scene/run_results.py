@@ -83,7 +83,7 @@ def adding_result(
     given = inputs or {declared_reference(provenance): reference_node}
     run = new_run_id() if into == NEW else run_id(provenance, given)
     found = of_run(run)
-    if into not in (None, NEW):
+    if into is not None and not isinstance(into, str):
         found = relations.of_same_run(into) or {str(into.GetAttribute(OUTPUT)): into}
     nodes, added = {}, []
     try:
@@ -178,7 +178,7 @@ def show_nodes(nodes: dict, declared: Mapping, reference: Node, inputs: dict) ->
 
     Images are shown in the window of the input, by role, that they have the units of.
     """
-    by_kind = {}
+    by_kind: dict[str, list[Node]] = {}
     for role, node in nodes.items():
         seen = bridge.shown_volume(node) if node.IsA(SEQUENCE) else node
         by_kind.setdefault(declared[role].kind, []).append(seen)
@@ -246,7 +246,7 @@ def _read_run(source: str | Path | result.Result) -> tuple[dict[str, Volume | Se
     """Return outputs and provenance."""
     if isinstance(source, result.Result):
         return source.outputs, source.provenance
-    outputs = {}
+    outputs: dict[str, Volume | Series] = {}
     try:
         provenance = json.loads((Path(source) / result.PROVENANCE).read_text(encoding="utf-8"))
         roles = list(provenance["outputs"])
@@ -296,7 +296,8 @@ def show_as_map(display: Node, declared: Output, values: Any) -> None:
 
 def _label_colours(scene: Any, declared: Output) -> Node:
     """Return the colour table of declared labels: each has its name and a colour of its own."""
-    entries = [("background", None)] + [("", None)] * max(declared.labels)
+    entries: list[tuple[str, bridge.Colour | None]] = [("background", None)]
+    entries += [("", None)] * max(declared.labels)
     for (number, title), colour in zip(
         sorted(declared.labels.items()), cycle(LABEL_COLOURS), strict=False
     ):

@@ -46,7 +46,7 @@ def role_in_name(name: str) -> str | None:
 
 def pick_roles(nodes: list, wanted_roles: list[str]) -> dict:
     """Return by role the one node whose name implies it, or None; mere T1 is pre if no other is."""
-    by_role = {}
+    by_role: dict[str | None, list] = {}
     for node in nodes:
         by_role.setdefault(role_in_name(node.GetName()), []).append(node)
     by_role.setdefault("pre", by_role.get("t1", []))

@@ -5,6 +5,12 @@ that Slicer stays usable; then only the voxels are computed that the slice views
 the same as those of a run.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import slicer
 import vtk
@@ -14,17 +20,37 @@ from slicer.util import VTKObservationMixin
 from ContrastSynthLib import __version__
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.images import SYNTHETIC_KEY
-from ContrastSynthLib.registry import IMAGE, MAP, MASK_ROLE
-from ContrastSynthLib.running.preview import prepare, voxels_near_plane
+from ContrastSynthLib.geometry import Grid
+from ContrastSynthLib.registry import IMAGE, MAP, MASK_ROLE, Input, Method, Output
+from ContrastSynthLib.running.preview import Preview, prepare, voxels_near_plane
 from ContrastSynthLib.volumes import Volume
-from ContrastSynthPanel.background import Background, Elsewhere
+from ContrastSynthPanel.background import Background, Elsewhere, Task
 from ContrastSynthPanel.scene import bridge, run_results
+from ContrastSynthPanel.scene.bridge import Node
 from ContrastSynthPanel.scene.view_keeper import ViewKeeper, is_there
 from ContrastSynthPanel.scene.views import slice_views
 
 NOT_COMPUTED = -1e30  # transparent: far below what any scan holds
 LOWEST_SHOWN, HIGHEST_SHOWN = -1e29, 1e30
 GREY = "vtkMRMLColorTableNodeGrey"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is previewed: the ``output`` of a method of nodes by role.
+
+    ``identity`` is what changes when any of them does.
+    """
+
+    method: Method
+    output: str
+    nodes: Mapping[str, Node]
+    identity: tuple[Any, ...]
+
+    @property
+    def reference(self) -> Node:
+        """The node on whose grid the result lies."""
+        return self.nodes[self.method.reference]
 
 
 class SlicePreview(VTKObservationMixin):
@@ -34,16 +60,23 @@ class SlicePreview(VTKObservationMixin):
     makes a timer that calls something once, later.
     """
 
-    def __init__(self, show_message, timer):
+    def __init__(
+        self,
+        show_message: Callable[[str], None],
+        timer: Callable[[int, Callable[[], None]], Any],
+    ) -> None:
         """Make it; nothing is shown yet."""
         VTKObservationMixin.__init__(self)
-        self._show_message, self.node, self._keeper = show_message, None, ViewKeeper()
+        self._show_message, self._keeper = show_message, ViewKeeper()
+        self.node: Node | None = None
         self._work = Background(timer, lambda _text: None)
         self._forget()
 
     def _forget(self) -> None:
-        self._method, self._nodes, self._identity, self._values = None, {}, None, None
-        self._preview, self._grid, self._computed = None, None, None
+        self._asked: Asked | None = None
+        self._values: Any = None  # of the parameters
+        self._preview: Preview | None = None  # once the scans are read and measured
+        self._computed: tuple[np.ndarray, ...] | None = None  # which voxels, (k, j, i)
         self._wanted = False  # another picture, once the present one is done
 
     @property
@@ -51,36 +84,39 @@ class SlicePreview(VTKObservationMixin):
         """Whether a picture is being computed."""
         return self._work.running or self._wanted
 
-    def show(self, method, nodes: dict, values) -> None:
+    def show(self, method: Method, nodes: Mapping[str, Node], values: Any) -> None:
         """Show, in a moment, what a method makes of nodes by role with these parameters."""
+        output = previewed_output(method)
         try:
             identity = identity_of(method, nodes)
         except RequestError:  # what is wrong with an input is shown where Apply is greyed out
+            output = None
+        if output is None:
             self.end()
             return
-        if identity != self._identity:
+        if self._asked is None or identity != self._asked.identity:
             self.end()
-            self._method, self._nodes, self._identity = method, dict(nodes), identity
+            self._asked = Asked(method, output, dict(nodes), identity)
             self._show_message(_("The preview is being prepared."))
-            self._start(self._preparing())
+            self._start(self._preparing(self._asked))
         self._values = values
         self._draw_soon()
 
-    def keep_if_of(self, method, nodes: dict) -> None:
+    def keep_if_of(self, method: Method, nodes: Mapping[str, Node]) -> None:
         """End unless the preview is of this method and of these nodes, as they are now."""
-        if self._identity is None:
+        if self._asked is None:
             return
         try:
-            kept = self._identity == identity_of(method, nodes)
+            kept = self._asked.identity == identity_of(method, nodes)
         except RequestError:
             kept = False
         if not kept:
             self.end()
 
-    def end(self, *_event) -> None:
+    def end(self, *_event: Any) -> None:
         """Take the preview away and show in the slice views what they showed before."""
         self._work.cancel()
-        if self._identity is None:
+        if self._asked is None:
             return
         self.removeObservers()
         self._keeper.put_back()
@@ -91,10 +127,10 @@ class SlicePreview(VTKObservationMixin):
         self._forget()
         self._show_message("")
 
-    def _start(self, task) -> None:
+    def _start(self, task: Task) -> None:
         self._work.start(task, lambda _done: self._draw_again(), self._failed)
 
-    def _draw_soon(self, *_event) -> None:
+    def _draw_soon(self, *_event: Any) -> None:
         self._wanted = True
         if not self._work.running:
             self._start(self._drawing())
@@ -108,26 +144,26 @@ class SlicePreview(VTKObservationMixin):
         self.end()
         self._show_message(_("No preview: {error}").format(error=error))
 
-    def _preparing(self):
+    def _preparing(self, asked: Asked) -> Task:
         """Read the scans and have them measured, as a task."""
-        volumes = {}
-        for role in self._nodes:
-            (volumes[role],) = yield from bridge.reading_role(self._nodes, role)
-        self._grid = volumes[self._method.reference].grid
-        self._add_node()
-        self._preview = yield Elsewhere(prepare, self._method, volumes)
+        volumes: dict[str, Volume] = {}
+        for role in asked.nodes:
+            (volumes[role],) = yield from bridge.reading_role(asked.nodes, role)
+        self._add_node(asked, volumes[asked.method.reference].grid)
+        self._preview = yield Elsewhere(prepare, asked.method, volumes)
 
-    def _drawing(self):
+    def _drawing(self) -> Task:
         """Compute what each slice view shows, then show all of it at once, as a task."""
         self._wanted = False
-        if not is_there(self.node):  # somebody deleted it
+        asked, preview, values = self._asked, self._preview, self._values
+        if asked is None or preview is None or not is_there(self.node):  # somebody deleted it
             self.end()
             return
-        values, role = self._values, previewed_output(self._method)
+        grid = preview.volumes[asked.method.reference].grid
         places, shown = [], []
         for view, _composite in slice_views():
-            places.append(voxels_near_plane(self._grid, *plane_of(view)))
-            shown.append(self._preview.voxels(values, places[-1])[role])
+            places.append(voxels_near_plane(grid, *plane_of(view)))
+            shown.append(preview.voxels(values, places[-1])[asked.output])
             yield
         array = slicer.util.arrayFromVolume(self.node)
         if self._computed is not None:
@@ -136,31 +172,30 @@ class SlicePreview(VTKObservationMixin):
         array[self._computed] = np.concatenate(shown)
         slicer.util.arrayFromVolumeModified(self.node)
         if not self._keeper.active:
-            self._show_node()
+            self._show_node(asked.reference)
             self._show_message(_("SYNTHETIC preview, shown until Apply."))
-        declared = self._method.outputs[role]
+        declared = asked.method.outputs[asked.output]
         if declared.kind == IMAGE:
-            scan, reference = declared.units_of, self._method.reference
-            bridge.window_like(self.node, self._nodes.get(scan), self._nodes[reference])
+            scan = asked.nodes.get(declared.units_of) if declared.units_of else None
+            bridge.window_like(self.node, scan, asked.reference)
 
-    def _add_node(self) -> None:
-        scene, like = slicer.mrmlScene, self._nodes[self._method.reference]
+    def _add_node(self, asked: Asked, grid: Grid) -> None:
+        scene = slicer.mrmlScene
         node, display = slicer.vtkMRMLScalarVolumeNode(), slicer.vtkMRMLScalarVolumeDisplayNode()
         for one in (node, display):
             one.SetSaveWithScene(False)
             one.SetHideFromEditors(True)
-        role = previewed_output(self._method)
-        node.SetName(f"{SYNTHETIC_KEY} {role} preview: {like.GetName()}")
-        mark = f"preview by ContrastSynth {__version__} {self._method.key}, for research only"
-        empty = np.broadcast_to(np.float32(NOT_COMPUTED), self._grid.shape)
-        volume = Volume(empty, self._grid, synthetic=mark)
-        bridge.fill_node(node, volume, self._grid.index_to_ras, None)
-        node.SetAttribute(bridge.METHOD, self._method.key)
+        node.SetName(f"{SYNTHETIC_KEY} {asked.output} preview: {asked.reference.GetName()}")
+        mark = f"preview by ContrastSynth {__version__} {asked.method.key}, for research only"
+        empty = np.broadcast_to(np.float32(NOT_COMPUTED), grid.shape)
+        volume = Volume(empty, grid, synthetic=mark)
+        bridge.fill_node(node, volume, grid.index_to_ras, None)
+        node.SetAttribute(bridge.METHOD, asked.method.key)
         display.SetAutoWindowLevel(False)
         display.SetThreshold(LOWEST_SHOWN, HIGHEST_SHOWN)
         display.SetApplyThreshold(True)
         display.SetAndObserveColorNodeID(GREY)
-        declared = self._method.outputs[role]
+        declared = asked.method.outputs[asked.output]
         if declared.kind == MAP and None not in (declared.low, declared.high):
             run_results.show_as_map(display, declared, None)
         scene.AddNode(display)
@@ -168,9 +203,8 @@ class SlicePreview(VTKObservationMixin):
         node.SetAndObserveDisplayNodeID(display.GetID())
         self.node = node
 
-    def _show_node(self) -> None:
+    def _show_node(self, reference: Node) -> None:
         """Put the node in front of the slice views, and follow where they go."""
-        reference = self._nodes[self._method.reference]
         for view, composite in slice_views():
             if not composite.GetBackgroundVolumeID():
                 self._keeper.set(composite, "background", reference)
@@ -182,22 +216,22 @@ class SlicePreview(VTKObservationMixin):
         self.addObserver(scene, scene.StartSaveEvent, self.end)
 
 
-def previewed_output(method) -> str | None:
+def previewed_output(method: Method) -> str | None:
     """Return the output that is previewed: the first image, else the first map; None without."""
-    series = any(one.series for one in (*method.inputs.values(), *method.outputs.values()))
-    if series or method.random or not method.can_preview:
+    volumes: list[Input | Output] = [*method.inputs.values(), *method.outputs.values()]
+    if any(one.series for one in volumes) or method.random or not method.can_preview:
         return None
     kinds = {role: declared.kind for role, declared in method.outputs.items()}
     ordered = [role for kind in (IMAGE, MAP) for role in kinds if kinds[role] == kind]
     return ordered[0] if ordered else None
 
 
-def identity_of(method, nodes: dict) -> tuple:
+def identity_of(method: Method, nodes: Mapping[str, Node]) -> tuple[Any, ...]:
     """Return what changes when a method, its nodes or what is in them change."""
     return (method.key, *((role, *content_of(node, role)) for role, node in nodes.items()))
 
 
-def content_of(node, role: str) -> tuple:
+def content_of(node: Node, role: str) -> tuple[Any, ...]:
     """Return a node's id, when its voxels were changed and where they lie."""
     if node.IsA(bridge.SEGMENTATION):
         return node.GetID(), node.GetMTime()
@@ -205,7 +239,7 @@ def content_of(node, role: str) -> tuple:
     return node.GetID(), node.GetImageData().GetMTime(), grid
 
 
-def plane_of(slice_node) -> tuple[np.ndarray, np.ndarray]:
+def plane_of(slice_node: Node) -> tuple[np.ndarray, np.ndarray]:
     """Return a point and the normal of what a slice view shows, in RAS."""
     matrix = slicer.util.arrayFromVTKMatrix(slice_node.GetSliceToRAS())
     return matrix[:3, 3], matrix[:3, 2]

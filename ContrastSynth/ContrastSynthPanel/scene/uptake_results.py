@@ -67,6 +67,13 @@ class Scans:
     warnings: tuple[str, ...] = ()
 
     @property
+    def brain(self) -> BoolArray:
+        """The voxels that are measured, shape (k, j, i); a map of uptake is measured everywhere."""
+        if self.region is None:
+            raise ValueError("A map of uptake is measured everywhere.")
+        return self.region.mask
+
+    @property
     def synthetic(self) -> str | None:
         """What made the volume that the uptake is of, if a method did."""
         made = [self.volumes[role] for role in (*PAIR, OWN_MAP) if role in self.volumes]
@@ -141,8 +148,8 @@ def measuring(scans: Scans, settings: Settings) -> Any:
         regions = yield Elsewhere(list_regions, image.array, where, image.grid, **limit)
         return Measured(image.grid, image.array, regions.mask, regions)
     pre, post = (scans.volumes[role] for role in PAIR)
-    brain, how = scans.region.mask, {"reference_level": settings.level}
-    found = yield Elsewhere(uptake, pre, post, brain, threshold=settings.threshold, **how)
+    how = {"reference_level": settings.level}
+    found = yield Elsewhere(uptake, pre, post, scans.brain, threshold=settings.threshold, **how)
     yield _("Listing its regions")
     regions = yield Elsewhere(list_regions, found.difference, found.binary, pre.grid, **limit)
     found = yield Elsewhere(limited_to, found, regions.mask)
@@ -166,7 +173,7 @@ def compared(scans: Scans, made: str, settings: Settings) -> EnhancementReport:
         reference,
         scans.volumes[made],
         **real,
-        brain=scans.region.mask,
+        brain=scans.brain,
         threshold=settings.threshold,
         convention=REFERENCE_LEVELS[settings.level],
         minimum_volume_mm3=settings.minimum_volume_mm3,
@@ -199,11 +206,11 @@ def showing(measured: Measured, scans: Scans, sources: Sources) -> Any:
     try:
         nodes.add_overlay(Volume(measured.soft, measured.grid))
         yield
-        nodes.add_mask(Volume(measured.mask, measured.grid))
+        nodes.add_mask(Volume(measured.mask.astype(np.float32), measured.grid))
         yield
         if measured.report is not None:
             synthetic = scans.volumes[measured.made].synthetic
-            labels = Volume(measured.report.map, measured.grid)
+            labels = Volume(measured.report.map.astype(np.float32), measured.grid)
             nodes.add_comparison(labels, measured.made, synthetic)
             yield
     except BaseException:  # it was cancelled half-way

@@ -66,7 +66,7 @@ def own_map(case: Case) -> Node | None:
     """Return the map of uptake, from 0 to 1, that the run of the case's result gave out."""
     node = relations.of_same_run(case.node(RESULT)).get(UPTAKE)
     declared = relations.declared_of(node)
-    if declared is None or node.IsA(bridge.SEQUENCE):
+    if node is None or declared is None or node.IsA(bridge.SEQUENCE):
         return None
     is_map = declared.kind == MAP and (declared.low, declared.high) == (0, 1)
     return node if is_map else None
@@ -101,8 +101,9 @@ def _truth(case: Case, pair: Sources) -> Source | None:
     if node is None or (not imitates and TRUTH not in case.chosen):
         return None
     truth = _source(imitates or "post", node)
-    if imitates and truth.phase is not None and pair[imitates].phase is not None:
-        value = result.GetNthIndexValue(pair[imitates].phase)
+    imitated = pair[imitates].phase if imitates else None
+    if result is not None and truth.phase is not None and imitated is not None:
+        value = result.GetNthIndexValue(imitated)
         truth = Source(node, max(0, node.GetItemNumberFromIndexValue(value, False)))
     return None if truth in pair.values() else truth
 
@@ -143,9 +144,11 @@ def to_be_told(case: Case) -> str:
 def tell(case: Case, role: str) -> None:
     """Let the scan that is to be told be the one before or after the agent."""
     who = to_be_told(case)
-    case.node(who).SetAttribute(relations.ROLE, role)
+    scan: Node = case.node(who)  # to_be_told found it in the case
+    scan.SetAttribute(relations.ROLE, role)
     if who == INPUT:
-        case.node(TRUTH).SetAttribute(relations.ROLE, OTHER[role])
+        other: Node = case.node(TRUTH)
+        other.SetAttribute(relations.ROLE, OTHER[role])
 
 
 def told(case: Case) -> str:

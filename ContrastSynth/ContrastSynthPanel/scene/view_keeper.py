@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 import slicer
@@ -183,7 +183,7 @@ class ViewKeeper:
                 self._changes[(one["node"].GetID(), one["name"])] = Change(**one)
 
 
-def is_there(node: Node) -> bool:
+def is_there(node: Node | None) -> TypeGuard[Node]:
     """Return whether a node is in the scene."""
     return node is not None and bool(slicer.mrmlScene.IsNodePresent(node))
 
