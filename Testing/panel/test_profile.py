@@ -316,6 +316,7 @@ def test_a_deleted_line_is_not_replaced_by_its_neighbour(panel, tab, line):
     assert tab.message.text == "Choose a line, or draw a new one."
 
 
+@pytest.mark.slow  # a time: on a busy machine it means nothing; make panel-times measures it
 def test_large_volumes_are_read_beside_slicers_own_thread(panel, tab):
     """240 x 240 x 155 voxels, as a brain is scanned."""
     for name in ("T1 post", "T1 pre"):

@@ -362,6 +362,7 @@ def longest_block_s(act, tab):
         gc.enable()
 
 
+@pytest.mark.slow  # a time: on a busy machine it means nothing; make panel-times measures it
 def test_a_large_volume_never_blocks(panel, tab, large):
     pre, post = (add_volume(NAMES[role], large[role]) for role in ("pre", "post"))
     made = large["pre"].with_array(large["pre"].array + 40.0, "a test")
