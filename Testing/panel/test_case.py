@@ -8,8 +8,8 @@ pytest.importorskip("PySide6", reason="PySide6-Essentials is not installed")
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
-from host import close_scene, pump
-from scans import add_volume, settled
+from host import close_scene, pick, pump
+from scans import add_volume, settled, show_tab
 
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.running.request import Request
@@ -180,3 +180,18 @@ def test_a_virtual_patients_scan_is_a_truth(panel, box):
     assert all(not relations.is_synthetic(node) for node in nodes.values())
     made = add_result(panel, nodes)
     assert shown(box) == {"input": nodes["post"], "result": made, "reference": nodes["pre"]}
+
+
+def test_a_series_without_phases_hinders_nobody(panel, box):
+    scans = add_patient(panel, 1)
+    empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "empty")
+    settled(panel)
+    assert box.case.node("input") is scans["post"]
+    tab = show_tab(panel, "compare")
+    pick(box.selectors["input"], empty)
+    pick(box.selectors["result"], scans["post"])
+    assert tab.reason.text == "'empty' has no phases. Choose another one."
+    for key in panel.tabs:
+        show_tab(panel, key)
+        pump(timeout_s=0.1)
+    assert panel.trouble.text == ""

@@ -42,7 +42,9 @@ def is_computed(node: Node) -> bool:
 
 def is_synthetic(node: Node) -> bool:
     """Return whether a node says that it is synthetic. A virtual patient's scan is a scan."""
-    mark = bridge.acquisition_of(bridge.volume_of_sequence(node))[1] or node.GetAttribute(SYNTHETIC)
+    shown = bridge.volume_of_sequence(node)  # None of a series without phases
+    mark = bridge.acquisition_of(shown)[1] if shown is not None else None
+    mark = mark or node.GetAttribute(SYNTHETIC)
     return bool(mark) and not is_virtual_patient(str(mark))
 
 
