@@ -195,3 +195,16 @@ def test_a_series_without_phases_hinders_nobody(panel, box):
         show_tab(panel, key)
         pump(timeout_s=0.1)
     assert panel.trouble.text == ""
+
+
+def test_an_image_of_another_program_is_no_truth_of_itself(panel, box):
+    """Nothing is known of it: neither it nor another scan without a role is what it imitates."""
+    scans = add_patient(panel, 1)
+    made = add_volume("model output", sample_patient(seed=1, size=SMALL).scans["pre"])
+    made.SetOrigin(200.0, 0.0, 0.0)
+    settled(panel)
+    tab = show_tab(panel, "uptake")
+    pick(box.selectors["result"], made)
+    assert box.case.node("reference") is None
+    pick(tab.form.input_is, "The pre-contrast scan")
+    assert box.case.node("reference") is scans["pre"]

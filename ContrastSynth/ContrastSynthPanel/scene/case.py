@@ -152,8 +152,11 @@ class Case:
             return known
         if result.IsA(SEQUENCE) and scan is not None and scan.IsA(SEQUENCE):
             return scan
-        used = relations.inputs_of(result).values()
-        return relations.scan_of_role(relations.role_of(result), scan or result, used)
+        role = relations.role_of(result)
+        if not role:  # nobody knows which scan it imitates
+            return None
+        used = [result, *relations.inputs_of(result).values()]
+        return relations.scan_of_role(role, scan or result, used)
 
     # What the tabs make of it
 
