@@ -543,6 +543,24 @@ def test_other_grids_are_reported_and_can_be_resampled(panel, tab, nodes):
     assert array(tab.made["overlay"]).shape == array(nodes["post"]).shape
 
 
+def test_resampling_is_allowed_for_these_scans_only(panel, tab, nodes):
+    """Nor is the trouble of other scans said any more."""
+    coarse = sample_patient(size=(40, 48, 32)).scans["pre"]
+    first, second = (add_volume(name, coarse) for name in ("coarse", "another"))
+    settled(panel)
+    select(tab, "reference", first)
+    show(tab)
+    select(tab, "reference", nodes["pre"])
+    assert tab.notice.text == ""
+    assert not tab.notice.resample_button.isVisible()
+    select(tab, "reference", first)
+    show(tab)
+    press(tab.notice.resample_button)
+    done(tab)
+    select(tab, "reference", second)
+    assert show(tab) == "'another': not on the grid of 'T1 post Gd'."
+
+
 def test_volumes_that_do_not_overlap_are_reported(tab, nodes):
     nodes["pre"].SetOrigin(5000, 0, 0)
     show(tab)

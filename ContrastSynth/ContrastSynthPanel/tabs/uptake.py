@@ -34,10 +34,9 @@ class UptakeTab(Tab):
         """Make the tab."""
         super().__init__(box, changed)
         self._resample, self._scans = False, None  # what was read, and of which stamps
-        self.asked, self.made = (
-            None,
-            {},
-        )  # what the results are of, and their nodes by what they are
+        self._asking = None  # what was asked for last, whatever came of it
+        # What the results are of, and their nodes by what they are.
+        self.asked, self.made = None, {}
         self._summary, self._about = "", {}
         self._timer = once_after(UPDATE_AFTER_MS, self._update)
         self.work = WorkBox(self._cancelled)
@@ -72,7 +71,13 @@ class UptakeTab(Tab):
         self._check()
 
     def case_changed(self) -> None:
-        """The case is another one."""
+        """The case is another one: what was said and allowed of the one before does not count."""
+        before = self._asking.nodes if self._asking is not None else {}
+        now = self._now().nodes
+        if now != before and self.asked is None:
+            self.notice.show("info", "")
+        if any(now.get(role) is not before.get(role) for role in {*now, *before} - {MASK}):
+            self._resample = False
         self._check()
 
     def node_removed(self) -> None:
@@ -93,6 +98,7 @@ class UptakeTab(Tab):
     def forget_nodes(self) -> None:
         """The scene is an empty one."""
         self._scans, self.asked, self.made, self._summary = None, None, {}, ""
+        self._asking, self._resample = None, False
         self.notice.show("info", "")
         self._check()
 
@@ -212,7 +218,7 @@ class UptakeTab(Tab):
         """Read what has changed, measure, and show it, as a task."""
         if self._scans is None or self._scans[0] != asked.scans:
             self._scans = None  # so that two of them are never held
-            read = uptake_results.reading_scans(self.case, asked.sources, self._resample)
+            read = uptake_results.reading_scans(self.case, asked.sources, asked.resample)
             self._scans = asked.scans, (yield from read)
         scans = self._scans[1]
         measured = yield from uptake_results.measuring(scans, asked.settings)
@@ -302,7 +308,7 @@ class UptakeTab(Tab):
         self.display.restore(state.get("display", {}))
         self._resample = state.get("resample", False)
         self.made = {name: one for name, one in state.get("results", {}).items() if one is not None}
-        self.asked = Asked.restored(state, self.case.segment(MASK))
+        self.asked = self._asking = Asked.restored(state, self.case.segment(MASK))
         self._summary, self._about = state.get("told", ""), state.get("about", {})
         self.table.show(state.get("lesions", []))
         self._show_title()
