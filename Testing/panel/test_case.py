@@ -182,7 +182,7 @@ def test_a_virtual_patients_scan_is_a_truth(panel, box):
     assert shown(box) == {"input": nodes["post"], "result": made, "reference": nodes["pre"]}
 
 
-def test_a_series_without_phases_hinders_nobody(panel, box):
+def test_a_series_without_phases_hinders_nobody(panel, box, capfd):
     scans = add_patient(panel, 1)
     empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "empty")
     settled(panel)
@@ -195,6 +195,9 @@ def test_a_series_without_phases_hinders_nobody(panel, box):
         show_tab(panel, key)
         pump(timeout_s=0.1)
     assert panel.trouble.text == ""
+    pick(box.selectors["result"], None)
+    assert show_tab(panel, "uptake").action.button.toolTip.startswith("'empty' has no phases.")
+    assert "is out of range" not in capfd.readouterr().err  # no error of MRML, many a second
 
 
 def test_an_image_of_another_program_is_no_truth_of_itself(panel, box):

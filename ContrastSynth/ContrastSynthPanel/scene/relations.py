@@ -209,7 +209,8 @@ def of_patient(nodes: list[Node], like: Node) -> list[Node]:
 def patient_of(node: Node) -> str:
     """Return the patient, or else the folder, under which the subject hierarchy has a node."""
     tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    item = tree.GetItemByDataNode(bridge.volume_of_sequence(node)) if tree is not None else 0
+    shown = bridge.volume_of_sequence(node) or node  # a series without phases is itself listed
+    item = tree.GetItemByDataNode(shown) if tree is not None else 0
     if not item:
         return ""
     group = tree.GetItemAncestorAtLevel(item, PATIENT) or tree.GetItemParent(item)
