@@ -14,6 +14,7 @@ from ContrastSynthPanel.widgets.action import Action
 from ContrastSynthPanel.widgets.dependency_box import DependencyBox
 from ContrastSynthPanel.widgets.forms import new_section
 from ContrastSynthPanel.widgets.lesion_table import LesionTable
+from ContrastSynthPanel.widgets.message import Message
 from ContrastSynthPanel.widgets.notice import Notice
 from ContrastSynthPanel.widgets.slots import once_after
 from ContrastSynthPanel.widgets.uptake_display import LESIONS, UPTAKE, UptakeDisplay
@@ -44,7 +45,7 @@ class UptakeTab(Tab):
         self.action = Action("show", BUTTON, "", self._pressed)
         self.notice = Notice(self._resample_and_show)
         self.dependencies = DependencyBox(self._check, self.notice.show)
-        self.table = LesionTable(self._jump, self._save_table)
+        self.table, self.saved = LesionTable(self._jump, self._save_table), Message()
         self.display = UptakeDisplay(self._draw)
         self.views = UptakeViews()
         self._build()
@@ -59,6 +60,7 @@ class UptakeTab(Tab):
             self.work.widget,
             self.notice.widget,
             self.lesions_section,
+            self.saved.widget,
             new_section(_("Display"), self.display.widget),
         ):
             self.column.addWidget(widget)
@@ -100,6 +102,7 @@ class UptakeTab(Tab):
         self._scans, self.asked, self.made, self._summary = None, None, {}, ""
         self._asking, self._resample = None, False
         self.notice.show("info", "")
+        self.saved.show("info", "")
         self._check()
 
     def close(self) -> None:
@@ -208,6 +211,7 @@ class UptakeTab(Tab):
         self._timer.stop()
         self._asking = asked
         self.notice.show("info", "")
+        self.saved.show("info", "")
         self.lesions_section.enabled = False
         self.work.start(
             self._work_on(asked), lambda found: self._done(asked, found, lay_out), self._failed
@@ -281,7 +285,9 @@ class UptakeTab(Tab):
         try:
             uptake_words.write_rows(path, self.table.rows, self._about)
         except ContrastSynthError as error:
-            self.notice.show("failed", str(error))
+            self.saved.show("failed", str(error))
+        else:
+            self.saved.show("done", _("Saved as {path}.").format(path=path))
 
     # What a saved scene keeps
 
