@@ -211,3 +211,26 @@ def test_an_image_of_another_program_is_no_truth_of_itself(panel, box):
     assert box.case.node("reference") is None
     pick(tab.form.input_is, "The pre-contrast scan")
     assert box.case.node("reference") is scans["pre"]
+
+
+def test_the_mask_of_one_patient_is_not_that_of_the_next(panel, box):
+    """Of neither is more known than the patient under whom the subject hierarchy has it."""
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    folders = [tree.CreateSubjectItem(tree.GetSceneItemID(), who) for who in ("Miller", "Brown")]
+    first, second = (add_patient(panel, n, folder) for n, folder in enumerate(folders))
+    mask = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "brain")
+    region = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "lesion")
+    tree.CreateItem(folders[0], region)
+    settled(panel)
+    show_tab(panel, "uptake")
+    pick(box.selectors["input"], first["post"])
+    pick(box.selectors["mask"], mask)
+    pick(box.selectors["input"], first["pre"])  # the same patient
+    assert box.case.node("mask") is mask
+    assert box.case.node("region") is region
+    pick(box.selectors["input"], second["post"])
+    assert box.case.node("mask") is None
+    assert box.case.node("region") is None
+    pick(box.selectors["mask"], mask)  # a person says so
+    settled(panel)
+    assert box.case.node("mask") is mask

@@ -94,14 +94,35 @@ class Case:
         if REGION not in self.chosen and self.node(REGION) is None:
             drawn = slicer.util.getNodesByClass(SEGMENTATION)
             drawn = [one for one in drawn if one.GetAttribute(relations.DERIVED) is None]
+            drawn = [one for one in drawn if self._may_be_of_patient(one)]
             self._set(REGION, drawn[0] if len(drawn) == 1 else None)
         return before != (dict(self._ids), dict(self.segments))
 
     def _set(self, role: str, node: Node | None) -> None:
         identifier = node.GetID() if node is not None else ""
+        if role == INPUT and node is not None:
+            self._drop_of_another_patient(node)
         if identifier != self._ids[role] and role in self.segments:
             self.segments[role] = ALL_SEGMENTS
         self._ids[role] = identifier
+
+    def _may_be_of_patient(self, node: Node) -> bool:
+        """Return whether a node is not known to be of another patient than the input."""
+        scan = self.node(INPUT)
+        whose = [relations.patient_of(one) for one in (node, scan) if one is not None]
+        return len(set(filter(None, whose))) < 2
+
+    def _drop_of_another_patient(self, scan: Node) -> None:
+        """Drop mask and region where the next scan is of another patient, as far as is known."""
+        now, last = relations.patient_of(scan), self.node(INPUT)
+        before = relations.patient_of(last) if last is not None else ""
+        if not now or not before or now == before:
+            return
+        for role in self.segments:
+            node = self.node(role)
+            if node is not None and relations.patient_of(node) != now:
+                self._set(role, None)
+                self.chosen.discard(role)
 
     def _drop_what_is_gone(self) -> None:
         for role in ROLES:
