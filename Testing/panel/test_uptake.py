@@ -579,9 +579,20 @@ def test_an_empty_volume_is_reported_and_the_tab_stays_usable(panel, tab, nodes)
     assert " ml" in show(tab)
 
 
-def test_a_hidden_mask_is_reported(tab, nodes, mask):
-    mask.GetDisplayNode().SetSegmentVisibility("mask", False)
-    assert "'half' has no segment that is visible" in show(tab)
+def test_a_hidden_mask_is_reported_as_long_as_it_is_hidden(panel, tab, nodes, mask, synthetic):
+    select(tab, "mask", mask)
+    buttons = {
+        "uptake": tab.action,
+        "quality": panel.tabs["quality"].run.action,
+        "synthesise": panel.synthesise.run.action,
+    }
+    for visible in (False, True):
+        mask.GetDisplayNode().SetSegmentVisibility("mask", visible)
+        for key, action in buttons.items():
+            show_tab(panel, key)
+            pump(timeout_s=0.2)
+            assert ("'half' has no segment that is visible" in action.reason.text) != visible, key
+            assert action.button.isEnabled() == visible, key
 
 
 def test_without_scikit_image_a_whole_head_needs_a_mask(tab, nodes, patient, monkeypatch):

@@ -218,6 +218,16 @@ class Case:
         chosen = self.segments[role]
         return chosen if chosen in self.segment_choices(role) else ALL_SEGMENTS
 
+    def unseen(self, role: str) -> str:
+        """Return that a mask or region has no segment to be seen; nothing where it has one."""
+        node = self.node(role)
+        if node is None or not node.IsA(SEGMENTATION) or visible_segments(node):
+            return ""
+        return (
+            f"'{node.GetName()}' has no segment that is visible. Draw one in the Segment "
+            "Editor, or show it there."
+        )
+
     def mask_volume(self, role: str, reference: Node) -> Any:
         """Return the mask or region as a Volume on the grid of a scan; None where none is chosen.
 
@@ -228,12 +238,9 @@ class Case:
             return None
         if not node.IsA(SEGMENTATION):
             return bridge.volume_from_node(node, mask=True)
+        if text := self.unseen(role):
+            raise RequestError(text)
         ids = [self.segment(role)] if self.segment(role) else visible_segments(node)
-        if not ids:
-            raise RequestError(
-                f"'{node.GetName()}' has no segment that is visible. Draw one in the Segment "
-                "Editor, or show it there."
-            )
         return bridge.mask_from_segments(node, bridge.volume_of_sequence(reference), ids)
 
     # What a saved scene keeps

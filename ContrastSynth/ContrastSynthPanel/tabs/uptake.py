@@ -143,7 +143,8 @@ class UptakeTab(Tab):
         self.form.show_input(told, uptake_sources.to_be_told(self.case))
         now = self._now()
         self.action.busy(_("It is being computed.") if self.work.running else "")
-        self.action.block(uptake_sources.missing(self.case, now.sources))
+        unseen = self.case.unseen(MASK) if MASK in now.sources else ""
+        self.action.block(uptake_sources.missing(self.case, now.sources) or unseen)
         self.dependencies.show([])
         if not self.busy:
             self._show_results(changes(self.asked, now, self.made))
