@@ -6,6 +6,7 @@ from slicer.i18n import tr as _
 from ContrastSynthLib.errors import ContrastSynthError, MissingError
 from ContrastSynthPanel.scene import bridge, difference, levels, stamps, views, views_saved_before
 from ContrastSynthPanel.scene.case import INPUT, RESULT, TRUTH
+from ContrastSynthPanel.scene.comparison import taken_apart
 from ContrastSynthPanel.scene.view_keeper import ViewKeeper, is_there
 from ContrastSynthPanel.tabs.tab import Tab
 from ContrastSynthPanel.widgets.compare_controls import CompareControls
@@ -267,6 +268,7 @@ class CompareTab(Tab):
 
     def _show_text(self, text: str) -> None:
         """Say what is seen, and bring all volumes to the same brightness."""
+        text = f"{text} {taken_apart(*self._compared.values())}".strip()
         self._text, nodes = text, list(self._seen.values())  # the input first, if there is one
         self.notice.show("info", text)
         if self.controls.normalise == difference.NONE:
