@@ -8,8 +8,8 @@ pytest.importorskip("PySide6", reason="PySide6-Essentials is not installed")
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
-from host import close_scene, pump
-from scans import add_volume, settled
+from host import close_scene, pick, pump
+from scans import add_volume, settled, show_tab
 
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.running.request import Request
@@ -180,3 +180,57 @@ def test_a_virtual_patients_scan_is_a_truth(panel, box):
     assert all(not relations.is_synthetic(node) for node in nodes.values())
     made = add_result(panel, nodes)
     assert shown(box) == {"input": nodes["post"], "result": made, "reference": nodes["pre"]}
+
+
+def test_a_series_without_phases_hinders_nobody(panel, box, capfd):
+    scans = add_patient(panel, 1)
+    empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "empty")
+    settled(panel)
+    assert box.case.node("input") is scans["post"]
+    tab = show_tab(panel, "compare")
+    pick(box.selectors["input"], empty)
+    pick(box.selectors["result"], scans["post"])
+    assert tab.reason.text == "'empty' has no phases. Choose another one."
+    for key in panel.tabs:
+        show_tab(panel, key)
+        pump(timeout_s=0.1)
+    assert panel.trouble.text == ""
+    pick(box.selectors["result"], None)
+    assert show_tab(panel, "uptake").action.button.toolTip.startswith("'empty' has no phases.")
+    assert "is out of range" not in capfd.readouterr().err  # no error of MRML, many a second
+
+
+def test_an_image_of_another_program_is_no_truth_of_itself(panel, box):
+    """Nothing is known of it: neither it nor another scan without a role is what it imitates."""
+    scans = add_patient(panel, 1)
+    made = add_volume("model output", sample_patient(seed=1, size=SMALL).scans["pre"])
+    made.SetOrigin(200.0, 0.0, 0.0)
+    settled(panel)
+    tab = show_tab(panel, "uptake")
+    pick(box.selectors["result"], made)
+    assert box.case.node("reference") is None
+    pick(tab.form.input_is, "The pre-contrast scan")
+    assert box.case.node("reference") is scans["pre"]
+
+
+def test_the_mask_of_one_patient_is_not_that_of_the_next(panel, box):
+    """Of neither is more known than the patient under whom the subject hierarchy has it."""
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    folders = [tree.CreateSubjectItem(tree.GetSceneItemID(), who) for who in ("Miller", "Brown")]
+    first, second = (add_patient(panel, n, folder) for n, folder in enumerate(folders))
+    mask = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "brain")
+    region = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "lesion")
+    tree.CreateItem(folders[0], region)
+    settled(panel)
+    show_tab(panel, "uptake")
+    pick(box.selectors["input"], first["post"])
+    pick(box.selectors["mask"], mask)
+    pick(box.selectors["input"], first["pre"])  # the same patient
+    assert box.case.node("mask") is mask
+    assert box.case.node("region") is region
+    pick(box.selectors["input"], second["post"])
+    assert box.case.node("mask") is None
+    assert box.case.node("region") is None
+    pick(box.selectors["mask"], mask)  # a person says so
+    settled(panel)
+    assert box.case.node("mask") is mask

@@ -521,6 +521,21 @@ def test_of_a_series_the_phase_is_compared_that_its_browser_shows(tab, series):
     assert [one for one, _over in layers()][:2] == [phase.GetID(), pre.GetID()]
 
 
+def test_phases_of_other_times_are_said_to_be(panel, tab, series):
+    from ContrastSynthPanel.scene import bridge, phases
+
+    frames = bridge.series_from_sequence_node(series[0])[1:]
+    other = bridge.sequence_from_series(slicer.mrmlScene, frames, "another series")
+    settled(panel)
+    choose(tab, "reference", other)
+    for number, apart in ((0, True), (1, False)):
+        phases.show_phase(series[0], number)
+        for mode in ("blend", "difference"):
+            tab.show(mode)
+            pump(lambda: not tab.work.running)
+            assert ("not taken at the same time" in tab.notice.text) == apart
+
+
 def test_a_series_that_is_its_own_reference_is_compared_once(tab, series):
     choose(tab, "reference", series[0])
     assert tab.reason.text == "'DCE' is chosen twice."

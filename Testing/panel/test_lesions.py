@@ -390,5 +390,8 @@ def test_a_file_that_cannot_be_written_says_why(host, tab, nodes, tmp_path):
     folder.mkdir()
     host.record.answers.append(str(folder))
     press(tab.table.save_button)
-    assert "cannot be written (Is a directory). Choose another folder." in tab.notice.text
     done(tab)
+    pump(timeout_s=0.3)  # some looks later it is still said
+    assert "cannot be written (Is a directory). Choose another folder." in tab.saved.text
+    assert tab.saved.widget.isVisible()
+    assert " ml in " in tab.notice.text

@@ -544,6 +544,24 @@ def test_other_grids_are_reported_and_can_be_resampled(panel, tab, nodes):
     assert array(tab.made["overlay"]).shape == array(nodes["post"]).shape
 
 
+def test_resampling_is_allowed_for_these_scans_only(panel, tab, nodes):
+    """Nor is the trouble of other scans said any more."""
+    coarse = sample_patient(size=(40, 48, 32)).scans["pre"]
+    first, second = (add_volume(name, coarse) for name in ("coarse", "another"))
+    settled(panel)
+    select(tab, "reference", first)
+    show(tab)
+    select(tab, "reference", nodes["pre"])
+    assert tab.notice.text == ""
+    assert not tab.notice.resample_button.isVisible()
+    select(tab, "reference", first)
+    show(tab)
+    press(tab.notice.resample_button)
+    done(tab)
+    select(tab, "reference", second)
+    assert show(tab) == "'another': not on the grid of 'T1 post Gd'."
+
+
 def test_volumes_that_do_not_overlap_are_reported(tab, nodes):
     nodes["pre"].SetOrigin(5000, 0, 0)
     show(tab)
@@ -562,9 +580,20 @@ def test_an_empty_volume_is_reported_and_the_tab_stays_usable(panel, tab, nodes)
     assert " ml" in show(tab)
 
 
-def test_a_hidden_mask_is_reported(tab, nodes, mask):
-    mask.GetDisplayNode().SetSegmentVisibility("mask", False)
-    assert "'half' has no segment that is visible" in show(tab)
+def test_a_hidden_mask_is_reported_as_long_as_it_is_hidden(panel, tab, nodes, mask, synthetic):
+    select(tab, "mask", mask)
+    buttons = {
+        "uptake": tab.action,
+        "quality": panel.tabs["quality"].run.action,
+        "synthesise": panel.synthesise.run.action,
+    }
+    for visible in (False, True):
+        mask.GetDisplayNode().SetSegmentVisibility("mask", visible)
+        for key, action in buttons.items():
+            show_tab(panel, key)
+            pump(timeout_s=0.2)
+            assert ("'half' has no segment that is visible" in action.reason.text) != visible, key
+            assert action.button.isEnabled() == visible, key
 
 
 def test_without_scikit_image_a_whole_head_needs_a_mask(tab, nodes, patient, monkeypatch):

@@ -319,12 +319,14 @@ def reading_series(node: Node) -> Task:
 
 
 def volume_of_sequence(node: Node) -> Node | None:
-    """Return the volume through which a sequence is seen, else its first; others as they are."""
+    """Return the volume through which a sequence is seen, else its first, or none; others as is."""
     if node is None or not node.IsA(SEQUENCE):
         return node
     browsers = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode", node.GetScene())
     shown = next(filter(None, (browser.GetProxyNode(node) for browser in browsers)), None)
-    return shown or node.GetNthDataNode(0)
+    if shown is None and node.GetNumberOfDataNodes():
+        return node.GetNthDataNode(0)
+    return shown
 
 
 def times_of_sequence_node(node: Node) -> list[float]:

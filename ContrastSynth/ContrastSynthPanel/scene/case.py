@@ -94,14 +94,35 @@ class Case:
         if REGION not in self.chosen and self.node(REGION) is None:
             drawn = slicer.util.getNodesByClass(SEGMENTATION)
             drawn = [one for one in drawn if one.GetAttribute(relations.DERIVED) is None]
+            drawn = [one for one in drawn if self._may_be_of_patient(one)]
             self._set(REGION, drawn[0] if len(drawn) == 1 else None)
         return before != (dict(self._ids), dict(self.segments))
 
     def _set(self, role: str, node: Node | None) -> None:
         identifier = node.GetID() if node is not None else ""
+        if role == INPUT and node is not None:
+            self._drop_of_another_patient(node)
         if identifier != self._ids[role] and role in self.segments:
             self.segments[role] = ALL_SEGMENTS
         self._ids[role] = identifier
+
+    def _may_be_of_patient(self, node: Node) -> bool:
+        """Return whether a node is not known to be of another patient than the input."""
+        scan = self.node(INPUT)
+        whose = [relations.patient_of(one) for one in (node, scan) if one is not None]
+        return len(set(filter(None, whose))) < 2
+
+    def _drop_of_another_patient(self, scan: Node) -> None:
+        """Drop mask and region where the next scan is of another patient, as far as is known."""
+        now, last = relations.patient_of(scan), self.node(INPUT)
+        before = relations.patient_of(last) if last is not None else ""
+        if not now or not before or now == before:
+            return
+        for role in self.segments:
+            node = self.node(role)
+            if node is not None and relations.patient_of(node) != now:
+                self._set(role, None)
+                self.chosen.discard(role)
 
     def _drop_what_is_gone(self) -> None:
         for role in ROLES:
@@ -152,8 +173,11 @@ class Case:
             return known
         if result.IsA(SEQUENCE) and scan is not None and scan.IsA(SEQUENCE):
             return scan
-        used = relations.inputs_of(result).values()
-        return relations.scan_of_role(relations.role_of(result), scan or result, used)
+        role = relations.role_of(result)
+        if not role:  # nobody knows which scan it imitates
+            return None
+        used = [result, *relations.inputs_of(result).values()]
+        return relations.scan_of_role(role, scan or result, used)
 
     # What the tabs make of it
 
@@ -194,6 +218,16 @@ class Case:
         chosen = self.segments[role]
         return chosen if chosen in self.segment_choices(role) else ALL_SEGMENTS
 
+    def unseen(self, role: str) -> str:
+        """Return that a mask or region has no segment to be seen; nothing where it has one."""
+        node = self.node(role)
+        if node is None or not node.IsA(SEGMENTATION) or visible_segments(node):
+            return ""
+        return (
+            f"'{node.GetName()}' has no segment that is visible. Draw one in the Segment "
+            "Editor, or show it there."
+        )
+
     def mask_volume(self, role: str, reference: Node) -> Any:
         """Return the mask or region as a Volume on the grid of a scan; None where none is chosen.
 
@@ -204,12 +238,9 @@ class Case:
             return None
         if not node.IsA(SEGMENTATION):
             return bridge.volume_from_node(node, mask=True)
+        if text := self.unseen(role):
+            raise RequestError(text)
         ids = [self.segment(role)] if self.segment(role) else visible_segments(node)
-        if not ids:
-            raise RequestError(
-                f"'{node.GetName()}' has no segment that is visible. Draw one in the Segment "
-                "Editor, or show it there."
-            )
         return bridge.mask_from_segments(node, bridge.volume_of_sequence(reference), ids)
 
     # What a saved scene keeps

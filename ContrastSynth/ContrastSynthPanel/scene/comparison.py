@@ -122,24 +122,34 @@ def shown_phase(node: Node) -> int:
 def phases_text(*nodes: Node) -> str:
     """Return which phases of series are measured; nothing where there are only single scans."""
     texts: list[str] = []
-    times: list[float | None] = []
     for node in nodes:
         if not (number := shown_phase(node)):
             continue
+        time_s = _time_of_phase(node)
         text = _("phase {number} of {count} of '{name}'")
-        try:
-            times.append(bridge.times_of_sequence_node(node)[number - 1])
+        if time_s is not None:
             text = _("phase {number} of {count} ({time:g} s) of '{name}'")
-        except RequestError:  # without times
-            times.append(None)
         count, name = node.GetNumberOfDataNodes(), node.GetName()
-        texts.append(text.format(number=number, count=count, time=times[-1], name=name))
+        texts.append(text.format(number=number, count=count, time=time_s, name=name))
     if not texts:
         return ""
-    apart = len(times) == len(nodes) and None not in times and len(set(times)) > 1
-    warning = _("These were not taken at the same time.") if apart else ""
     shown = _("Of a series the phase that is shown is measured: {phases}.")
-    return f"{shown.format(phases=', '.join(texts))} {warning}".strip()
+    return f"{shown.format(phases=', '.join(texts))} {taken_apart(*nodes)}".strip()
+
+
+def taken_apart(*nodes: Node) -> str:
+    """Return that the phases that several series show are of other times; nothing if not."""
+    times = {_time_of_phase(node) for node in nodes if shown_phase(node)}
+    apart = None not in times and len(times) > 1
+    return _("These were not taken at the same time.") if apart else ""
+
+
+def _time_of_phase(series: Node) -> float | None:
+    """Return the seconds of the phase that a series shows; None without times."""
+    try:
+        return bridge.times_of_sequence_node(series)[shown_phase(series) - 1]
+    except RequestError:
+        return None
 
 
 # What changed since

@@ -16,6 +16,7 @@ from ContrastSynthLib.volumes import FloatArray, Volume
 from ContrastSynthPanel.background import Elsewhere
 from ContrastSynthPanel.scene import bridge, colours, phases, relations
 from ContrastSynthPanel.scene.bridge import SEQUENCE, SYNTHETIC, VOLUME
+from ContrastSynthPanel.scene.comparison import taken_apart
 from ContrastSynthPanel.scene.foregrounds import brain_of, distinct_names, marked
 from ContrastSynthPanel.scene.one_grid import on_one_grid
 from ContrastSynthPanel.scene.result_names import give_name
@@ -81,6 +82,7 @@ def making_difference(
     Raises RequestError for what is no scan, and DifferingGrids unless ``resample``.
     """
     names, shown = names_of(nodes), seen(nodes)
+    apart = taken_apart(*nodes.values())
     made_of, marks = stamps(shown), [mark_of(node) for node in reversed(list(nodes.values()))]
     volumes = {}
     for role, node in shown.items():
@@ -97,8 +99,9 @@ def making_difference(
     volume = computed.volume
     bridge.fill_node(node, volume, *bridge.place_of(volume.grid, shown[first]))
     node.SetAttribute(SYNTHETIC, marked(MARK, source))
-    node.SetDescription(computed.text)
-    return Difference(node, computed.window, computed.largest, computed.text, made_of)
+    text = f"{computed.text} {apart}".strip()
+    node.SetDescription(text)
+    return Difference(node, computed.window, computed.largest, text, made_of)
 
 
 def mark_of(node: Node) -> str | None:

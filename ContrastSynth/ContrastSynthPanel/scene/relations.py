@@ -42,7 +42,9 @@ def is_computed(node: Node) -> bool:
 
 def is_synthetic(node: Node) -> bool:
     """Return whether a node says that it is synthetic. A virtual patient's scan is a scan."""
-    mark = bridge.acquisition_of(bridge.volume_of_sequence(node))[1] or node.GetAttribute(SYNTHETIC)
+    shown = bridge.volume_of_sequence(node)  # None of a series without phases
+    mark = bridge.acquisition_of(shown)[1] if shown is not None else None
+    mark = mark or node.GetAttribute(SYNTHETIC)
     return bool(mark) and not is_virtual_patient(str(mark))
 
 
@@ -207,7 +209,8 @@ def of_patient(nodes: list[Node], like: Node) -> list[Node]:
 def patient_of(node: Node) -> str:
     """Return the patient, or else the folder, under which the subject hierarchy has a node."""
     tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    item = tree.GetItemByDataNode(bridge.volume_of_sequence(node)) if tree is not None else 0
+    shown = bridge.volume_of_sequence(node) or node  # a series without phases is itself listed
+    item = tree.GetItemByDataNode(shown) if tree is not None else 0
     if not item:
         return ""
     group = tree.GetItemAncestorAtLevel(item, PATIENT) or tree.GetItemParent(item)

@@ -41,6 +41,11 @@ class Asked:
         """What the voxels depend on that are measured."""
         return dict(self.stamps), self.resample
 
+    @property
+    def nodes(self) -> dict[str, Node]:
+        """The nodes of the sources, by role."""
+        return {role: source.node for role, source in self.sources.items()}
+
     def same_scans(self, other: Asked) -> bool:
         """Return whether something else is asked of the same scans, or whichever is measured."""
         return self.settings.measured != other.settings.measured or self.stamps == other.stamps

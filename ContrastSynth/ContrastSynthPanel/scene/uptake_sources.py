@@ -34,8 +34,15 @@ class Source:
     phase: int | None = None
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it is a series without phases."""
+        return self.phase is not None and not self.node.GetNumberOfDataNodes()
+
+    @property
     def voxels(self) -> Node:
-        """The node that holds the voxels."""
+        """The node that holds the voxels; None of a series without phases."""
+        if self.is_empty:
+            return None
         return self.node if self.phase is None else self.node.GetNthDataNode(self.phase)
 
     @property
@@ -53,7 +60,7 @@ class Source:
 
     def stamp(self, segment: str = "") -> tuple[Any, ...]:
         """Return what changes when its content, place or marks do."""
-        if self.phase is None:
+        if self.phase is None or self.is_empty:
             return stamps.stamp(self.node, segment)
         time = self.node.GetNthIndexValue(self.phase), self.node.GetIndexUnit()
         return time, stamps.phase_stamp(self.node, self.phase)
@@ -112,6 +119,9 @@ def missing(case: Case, sources: Sources) -> str:
     """Return why there is nothing to measure; nothing if there is."""
     if OWN_MAP in sources:
         return ""
+    empty = next((one for one in sources.values() if one.is_empty), None)
+    if empty is not None:
+        return _("'{name}' has no phases. Choose another one.").format(name=empty.node.GetName())
     lacking = [role for role in PAIR if role not in sources]
     if len(lacking) == len(PAIR):
         if to_be_told(case):

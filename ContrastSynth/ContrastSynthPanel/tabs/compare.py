@@ -4,8 +4,9 @@ import qt
 from slicer.i18n import tr as _
 
 from ContrastSynthLib.errors import ContrastSynthError, MissingError
-from ContrastSynthPanel.scene import difference, levels, stamps, views, views_saved_before
+from ContrastSynthPanel.scene import bridge, difference, levels, stamps, views, views_saved_before
 from ContrastSynthPanel.scene.case import INPUT, RESULT, TRUTH
+from ContrastSynthPanel.scene.comparison import taken_apart
 from ContrastSynthPanel.scene.view_keeper import ViewKeeper, is_there
 from ContrastSynthPanel.tabs.tab import Tab
 from ContrastSynthPanel.widgets.compare_controls import CompareControls
@@ -157,10 +158,13 @@ class CompareTab(Tab):
     # What there is to compare
 
     def _nodes(self) -> dict:
-        """Return the nodes by role, each once: the input of a series can be its own reference."""
+        """Return the nodes by role, each once: the input of a series can be its own reference.
+
+        A series without phases is left out: there is nothing of it to see.
+        """
         found = {}
         for role, node in self.case.nodes(self.uses).items():
-            if node not in found.values():
+            if node not in found.values() and bridge.volume_of_sequence(node) is not None:
                 found[role] = node
         return found
 
@@ -170,10 +174,12 @@ class CompareTab(Tab):
         self.controls.offer([pair for pair in PAIRS if set(pair) <= set(nodes)])
         missing = ""
         if len(nodes) < 2:
-            twice = len(self.case.nodes(self.uses)) > 1
-            name = next(iter(nodes.values())).GetName() if nodes else ""
-            missing = _("'{name}' is chosen twice.").format(name=name) if twice else ""
-            missing = missing or _("Choose two volumes at least.")
+            chosen = list(self.case.nodes(self.uses).values())
+            empty = [one for one in chosen if bridge.volume_of_sequence(one) is None]
+            text = _("'{name}' is chosen twice.") if len(chosen) > 1 else ""
+            text = _("'{name}' has no phases. Choose another one.") if empty else text
+            text = text or _("Choose two volumes at least.")
+            missing = text.format(name=(empty or chosen)[0].GetName() if chosen else "")
         for key, button in self.buttons.items():
             button.enabled = not missing
             button.toolTip = missing or MODES[key][1]
@@ -262,6 +268,7 @@ class CompareTab(Tab):
 
     def _show_text(self, text: str) -> None:
         """Say what is seen, and bring all volumes to the same brightness."""
+        text = f"{text} {taken_apart(*self._compared.values())}".strip()
         self._text, nodes = text, list(self._seen.values())  # the input first, if there is one
         self.notice.show("info", text)
         if self.controls.normalise == difference.NONE:

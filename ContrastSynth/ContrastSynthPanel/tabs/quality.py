@@ -174,7 +174,7 @@ class QualityTab(Tab):
                 return f"{title}: {error}"
             if grid is not None:
                 grids[title] = grid
-        return self.alignment.show(grids)
+        return self.alignment.show(grids) or self.case.unseen(MASK)
 
     @property
     def normalise(self) -> str:

@@ -179,7 +179,7 @@ class SynthesiseTab(Tab):
             self.parameters.show_scans(settings)
         values = self.parameters.resolved().values
         packages = self.dependencies.show(self.method.packages_for(values))
-        reason = self.inputs.missing(self.case.node(MASK)) or packages
+        reason = self.inputs.missing(self.case.node(MASK)) or self.case.unseen(MASK) or packages
         self.run.block(self.form.problem(values, scans.values()) or reason)
         expected = timings.expected(
             self.method, values, scans.get(self.method.reference), self.form.device.chosen

@@ -14,6 +14,7 @@ from ContrastSynthPanel.widgets.action import Action
 from ContrastSynthPanel.widgets.dependency_box import DependencyBox
 from ContrastSynthPanel.widgets.forms import new_section
 from ContrastSynthPanel.widgets.lesion_table import LesionTable
+from ContrastSynthPanel.widgets.message import Message
 from ContrastSynthPanel.widgets.notice import Notice
 from ContrastSynthPanel.widgets.slots import once_after
 from ContrastSynthPanel.widgets.uptake_display import LESIONS, UPTAKE, UptakeDisplay
@@ -34,10 +35,9 @@ class UptakeTab(Tab):
         """Make the tab."""
         super().__init__(box, changed)
         self._resample, self._scans = False, None  # what was read, and of which stamps
-        self.asked, self.made = (
-            None,
-            {},
-        )  # what the results are of, and their nodes by what they are
+        self._asking = None  # what was asked for last, whatever came of it
+        # What the results are of, and their nodes by what they are.
+        self.asked, self.made = None, {}
         self._summary, self._about = "", {}
         self._timer = once_after(UPDATE_AFTER_MS, self._update)
         self.work = WorkBox(self._cancelled)
@@ -45,7 +45,7 @@ class UptakeTab(Tab):
         self.action = Action("show", BUTTON, "", self._pressed)
         self.notice = Notice(self._resample_and_show)
         self.dependencies = DependencyBox(self._check, self.notice.show)
-        self.table = LesionTable(self._jump, self._save_table)
+        self.table, self.saved = LesionTable(self._jump, self._save_table), Message()
         self.display = UptakeDisplay(self._draw)
         self.views = UptakeViews()
         self._build()
@@ -60,6 +60,7 @@ class UptakeTab(Tab):
             self.work.widget,
             self.notice.widget,
             self.lesions_section,
+            self.saved.widget,
             new_section(_("Display"), self.display.widget),
         ):
             self.column.addWidget(widget)
@@ -72,7 +73,13 @@ class UptakeTab(Tab):
         self._check()
 
     def case_changed(self) -> None:
-        """The case is another one."""
+        """The case is another one: what was said and allowed of the one before does not count."""
+        before = self._asking.nodes if self._asking is not None else {}
+        now = self._now().nodes
+        if now != before and self.asked is None:
+            self.notice.show("info", "")
+        if any(now.get(role) is not before.get(role) for role in {*now, *before} - {MASK}):
+            self._resample = False
         self._check()
 
     def node_removed(self) -> None:
@@ -93,7 +100,9 @@ class UptakeTab(Tab):
     def forget_nodes(self) -> None:
         """The scene is an empty one."""
         self._scans, self.asked, self.made, self._summary = None, None, {}, ""
+        self._asking, self._resample = None, False
         self.notice.show("info", "")
+        self.saved.show("info", "")
         self._check()
 
     def close(self) -> None:
@@ -134,7 +143,8 @@ class UptakeTab(Tab):
         self.form.show_input(told, uptake_sources.to_be_told(self.case))
         now = self._now()
         self.action.busy(_("It is being computed.") if self.work.running else "")
-        self.action.block(uptake_sources.missing(self.case, now.sources))
+        unseen = self.case.unseen(MASK) if MASK in now.sources else ""
+        self.action.block(uptake_sources.missing(self.case, now.sources) or unseen)
         self.dependencies.show([])
         if not self.busy:
             self._show_results(changes(self.asked, now, self.made))
@@ -202,6 +212,7 @@ class UptakeTab(Tab):
         self._timer.stop()
         self._asking = asked
         self.notice.show("info", "")
+        self.saved.show("info", "")
         self.lesions_section.enabled = False
         self.work.start(
             self._work_on(asked), lambda found: self._done(asked, found, lay_out), self._failed
@@ -212,7 +223,7 @@ class UptakeTab(Tab):
         """Read what has changed, measure, and show it, as a task."""
         if self._scans is None or self._scans[0] != asked.scans:
             self._scans = None  # so that two of them are never held
-            read = uptake_results.reading_scans(self.case, asked.sources, self._resample)
+            read = uptake_results.reading_scans(self.case, asked.sources, asked.resample)
             self._scans = asked.scans, (yield from read)
         scans = self._scans[1]
         measured = yield from uptake_results.measuring(scans, asked.settings)
@@ -275,7 +286,9 @@ class UptakeTab(Tab):
         try:
             uptake_words.write_rows(path, self.table.rows, self._about)
         except ContrastSynthError as error:
-            self.notice.show("failed", str(error))
+            self.saved.show("failed", str(error))
+        else:
+            self.saved.show("done", _("Saved as {path}.").format(path=path))
 
     # What a saved scene keeps
 
@@ -302,7 +315,7 @@ class UptakeTab(Tab):
         self.display.restore(state.get("display", {}))
         self._resample = state.get("resample", False)
         self.made = {name: one for name, one in state.get("results", {}).items() if one is not None}
-        self.asked = Asked.restored(state, self.case.segment(MASK))
+        self.asked = self._asking = Asked.restored(state, self.case.segment(MASK))
         self._summary, self._about = state.get("told", ""), state.get("about", {})
         self.table.show(state.get("lesions", []))
         self._show_title()
