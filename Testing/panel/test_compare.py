@@ -542,6 +542,15 @@ def test_a_series_that_is_its_own_reference_is_compared_once(tab, series):
     assert not tab.buttons["side"].enabled
 
 
+def test_a_series_and_the_volume_that_shows_it_are_one(panel, tab, series):
+    """Its phases are seen through a volume, which can be chosen too."""
+    from ContrastSynthPanel.scene import bridge
+
+    choose(tab, "reference", bridge.shown_volume(series[0]))
+    assert tab.reason.text == "'DCE' is chosen twice."
+    assert panel.trouble.text == ""
+
+
 # What is under way
 
 

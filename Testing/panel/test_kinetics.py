@@ -29,7 +29,7 @@ from dynamic import (
     phases_of,
 )
 from host import close_scene, entries, pick, pump, type_cell
-from scans import settled, show_tab
+from scans import add_volume, settled, show_tab
 
 from ContrastSynthLib.analysis.kinetics_report import kinetics_report
 from ContrastSynthLib.phantom.sample import TUMOUR, sample_patient
@@ -463,3 +463,15 @@ def test_nothing_is_cut_off_in_a_narrow_panel(panel, tab, series, patient):
             if not table.isColumnHidden(column):
                 header = table.horizontalHeader().sectionSizeHint(column)
                 assert table.columnWidth(column) >= max(header, table.sizeHintForColumn(column))
+
+
+def test_a_synthetic_series_alone_may_change(panel, tab, patient):
+    node = add_synthetic(panel, patient)
+    post = add_volume("T1 post", patient.scans["post"])
+    settled(panel)
+    pick(panel.box.selectors["input"], post)
+    pick(panel.box.selectors["result"], node)
+    pump(timeout_s=0.1)
+    node.Modified()
+    pump(timeout_s=0.1)
+    assert panel.trouble.text == ""

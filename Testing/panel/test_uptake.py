@@ -562,6 +562,19 @@ def test_resampling_is_allowed_for_these_scans_only(panel, tab, nodes):
     assert show(tab) == "'another': not on the grid of 'T1 post Gd'."
 
 
+def test_the_offer_to_resample_is_of_no_use_once_a_scan_is_missing(panel, tab, nodes):
+    add_volume("coarse", sample_patient(size=(40, 48, 32)).scans["pre"])
+    settled(panel)
+    select(tab, "reference", slicer.util.getNode("coarse"))
+    press(tab.action.button)
+    select(tab, "reference", None)  # before the grids are compared
+    done(tab)
+    if tab.notice.resample_button.isVisible():
+        press(tab.notice.resample_button)
+        done(tab)
+    assert panel.trouble.text == ""
+
+
 def test_volumes_that_do_not_overlap_are_reported(tab, nodes):
     nodes["pre"].SetOrigin(5000, 0, 0)
     show(tab)

@@ -158,14 +158,16 @@ class CompareTab(Tab):
     # What there is to compare
 
     def _nodes(self) -> dict:
-        """Return the nodes by role, each once: the input of a series can be its own reference.
+        """Return the nodes by role, each image once: a series can be its own reference.
 
         A series without phases is left out: there is nothing of it to see.
         """
-        found = {}
+        found, images = {}, []
         for role, node in self.case.nodes(self.uses).items():
-            if node not in found.values() and bridge.volume_of_sequence(node) is not None:
+            image = bridge.volume_of_sequence(node)
+            if image is not None and image not in images:
                 found[role] = node
+                images.append(image)
         return found
 
     def _check(self) -> None:

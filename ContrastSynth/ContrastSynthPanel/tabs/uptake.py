@@ -185,6 +185,9 @@ class UptakeTab(Tab):
         self._changed()
 
     def _pressed(self) -> None:
+        self._check()  # what is chosen may have been changed since the last look
+        if self.action.blocked:
+            return
         self._scans = None  # names and marks may be others
         self._start(self._now(), lay_out=True)
 

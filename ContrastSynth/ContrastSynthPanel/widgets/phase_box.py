@@ -161,11 +161,11 @@ class PhaseBox(VTKObservationMixin):
         fit_height(self.table)
 
     def _follow(self, _node, _event) -> None:
-        if not self._echo and self.series.GetScene() is not None:
+        if not self._echo and self.series is not None and self.series.GetScene() is not None:
             self.show()
 
     def _follow_browser(self, _node, _event) -> None:
-        if not self._echo and self.series.GetScene() is not None:
+        if not self._echo and self.series is not None and self.series.GetScene() is not None:
             self._show_phase()
 
     def _show_phase(self) -> None:
