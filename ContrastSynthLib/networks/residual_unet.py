@@ -36,9 +36,9 @@ class ResidualUNet(nn.Module):
     the sigmoid of ``uptake_logits``, ``uptake``, says where agent is. ``features`` are those of
     the scales, finest first; h and w are multiples of 2 to the number of scales less 1.
 
-    The normalisation is by instance: what a slice shows as a whole, its gain and its contrast, is
-    scaled away, which a network that meets scanners it was not trained on gains by. The input is
-    subtracted from as it is, so that no intensity is lost.
+    Each example is divided by its level, the mean of what is above 0 in its middle slice, and the
+    rise is multiplied by it: a scan at twice the gain gives twice the rise. That has to be done, as
+    the normalisation by instance lets no layer see the level.
     """
 
     def __init__(self, in_channels: int = 5, features: Sequence[int] = FEATURES) -> None:
@@ -55,8 +55,9 @@ class ResidualUNet(nn.Module):
 
     def forward(self, post: Tensor) -> dict[str, Tensor]:
         """Return the outputs by name, in the precision of the input."""
+        level = level_of(middle(post))
         skips: list[Tensor] = []
-        image = post
+        image = post / level
         for index, down in enumerate(self.downs):
             image = down(functional.max_pool2d(image, 2) if index else image)
             skips.append(image)
@@ -65,9 +66,18 @@ class ResidualUNet(nn.Module):
             larger = functional.interpolate(image, scale_factor=2.0, mode="nearest")
             image = up(torch.cat([larger, skips.pop()], dim=1))
         rise, logits = self.last(image).to(post.dtype).split(1, dim=1)
+        rise = rise * level
         return {
             "pre": middle(post) - rise,
             "rise": rise,
             "uptake_logits": logits,
             "uptake": torch.sigmoid(logits),
         }
+
+
+def level_of(image: Tensor) -> Tensor:
+    """Return the mean of what is above 0 in each image (n, 1, h, w), as (n, 1, 1, 1)."""
+    above = image.clamp(min=0)
+    count = (above > 0).sum(dim=(1, 2, 3), keepdim=True)
+    total = above.sum(dim=(1, 2, 3), keepdim=True)
+    return torch.where(count > 0, total / count.clamp(min=1), torch.ones_like(total))

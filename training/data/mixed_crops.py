@@ -40,8 +40,8 @@ PASTED_SHARE = 0.33
 """Share of crops that get an enhancing lesion of another real patient."""
 VIRTUAL_AGENT_SHARE = 0.25
 """Share of real crops that get the agent of a virtual lesion."""
-JITTER = 36
-"""Pixels that the place a crop is about may be from its middle."""
+JITTER = 0.32
+"""How far the place that a crop is about may be from its middle, as a share of its width."""
 TYPICAL_RANGE = 1.5
 """Range of intensities, in means of the brain, that virtual uptake is labelled by."""
 NOISE = (0.006, 0.05)
@@ -79,7 +79,7 @@ class Sources:
         if rng.random() < ABOUT_UPTAKE and len(pair.places):
             about_lesion = len(pair.lesions) and rng.random() < ABOUT_LESION
             places = pair.lesions if about_lesion else pair.places
-        middle = jittered(places[int(rng.integers(len(places)))], rng)
+        middle = jittered(places[int(rng.integers(len(places)))], rng, self.crop)
         crop = crop_of(window(pair.maps, middle, depth, self.crop))
         if without and rng.random() < 0.5:
             # The scan before the agent, as if it were one after it.
@@ -99,7 +99,7 @@ class Sources:
         level = np.float32(whole[slab.few[CHANNELS.index("tissue")] > 0].mean())
         about_lesion = len(slab.lesions) > 5 and rng.random() < ABOUT_UPTAKE
         places = slab.lesions if about_lesion else slab.inside
-        middle = jittered(places[int(rng.integers(len(places)))], rng)
+        middle = jittered(places[int(rng.integers(len(places)))], rng, self.crop)
         maps = window(slab.maps, middle, depth, self.crop)
         brain = (maps[CHANNELS.index("tissue")] > 0).astype(np.float32)
         post, pre = (image / level * brain for image in protocol.images(maps, agent))
@@ -170,9 +170,10 @@ def window(maps: np.ndarray, middle: Sequence[int], depth: int, crop: int) -> np
     return out
 
 
-def jittered(place: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return a place (slice, row, column) moved by up to JITTER pixels in its slice."""
-    moved: np.ndarray = place + np.r_[0, rng.integers(-JITTER, JITTER + 1, 2)]
+def jittered(place: np.ndarray, rng: np.random.Generator, crop: int) -> np.ndarray:
+    """Return a place (slice, row, column) moved in its slice, by a share JITTER of a crop."""
+    most = int(JITTER * crop)
+    moved: np.ndarray = place + np.r_[0, rng.integers(-most, most + 1, 2)]
     return moved
 
 
