@@ -11,8 +11,8 @@ without agent.
 Before anything is trained some patients are held out, by a hash of their names alone. Every
 ``--keep-every`` steps the averaged weights are measured on them (``evaluation/held_out.py``), and
 those with the highest mean share - mean left stay in ``OUT/best``. Stop it and start it again with
-the same ``--out``: it goes on. Without ``--maps`` real pairs are the only data; with ``--real-share
-0`` virtual patients are.
+the same ``--out``: it goes on. ``--fine-tune BUNDLE`` starts from weights that are there. Without
+``--maps`` real pairs are the only data; with ``--real-share 0`` virtual patients are.
 """
 
 from __future__ import annotations
@@ -30,12 +30,14 @@ from data.real_pairs import RealPair, held_out, prepare_pairs, read_table
 from data.slabs import in_batches
 from evaluation.held_out import Slices, judge
 from loop import Average, Learner, add_common_arguments, rate_at, start, train
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+from ContrastSynthLib.inference.networks import load_network
 from ContrastSynthLib.networks import build_network
 from ContrastSynthLib.networks.baselines import parameters_of
 from ContrastSynthLib.networks.residual_unet import FEATURES
+from ContrastSynthLib.weights.bundles import find_bundle
 
 Images = dict[str, Tensor]
 WEIGHTS = {"charbonnier": 1.0, "squared": 2.0, "gradient": 0.2, "uptake": 0.05}
@@ -58,9 +60,7 @@ def main() -> None:
     learnt = [pair for pair in pairs if pair.patient not in others]
     cases = [Slices.of(pair) for pair in pairs if pair.patient in others]
     print(f"{len(learnt)} pairs to learn from, {len(cases)} of {len(others)} patients held out")
-    options = {"in_channels": SEEN, "features": list(arguments.features)}
-    network = build_network("residual_unet", options)
-    print(f"{parameters_of(network)} parameters", flush=True)
+    options, network, parents = make_network(arguments)
     network = fabric.to_device(network)
     average = Average(network)
     adam = torch.optim.AdamW(network.parameters(), lr=arguments.learning_rate, weight_decay=1e-3)
@@ -76,8 +76,25 @@ def main() -> None:
 
     source = partial(batches, learnt, arguments.maps, arguments.real_share)
     card = card_of(arguments, options, learnt, others)
+    card["training"]["parents"] = parents
     judged = partial(judge, cases=cases) if cases else None
     train(arguments, fabric, {"network": learner}, average, source, learn, card, judge=judged)
+
+
+def make_network(
+    arguments: argparse.Namespace,
+) -> tuple[dict[str, Any], nn.Module, list[dict[str, Any]]]:
+    """Return the arguments of the network, itself, and what its weights were made from."""
+    parents = []
+    if arguments.fine_tune:
+        bundle = find_bundle(arguments.fine_tune, "sphere")
+        options, network = bundle.metadata["network"]["arguments"], load_network(bundle)
+        parents = [{"id": bundle.id, "sha256": bundle.sha256, **bundle.metadata["training"]}]
+    else:
+        options = {"in_channels": SEEN, "features": list(arguments.features)}
+        network = build_network("residual_unet", options)
+    print(f"{parameters_of(network)} parameters", flush=True)
+    return options, network, parents
 
 
 def batches(
@@ -170,7 +187,6 @@ def card_of(
             "and BraTS 2021 (Adewole et al. 2023, Baid et al. 2021, Menze et al. 2015, Bakas et "
             f"al. 2017){', and virtual brains' if virtual else ''}",
             "data_licence": f"pairs: {LICENCE}; virtual brains: Apache-2.0",
-            "parents": [],
             "losses": WEIGHTS,
             "held_out_patients": sorted(others),
             "chosen_by": "highest mean share - mean left of the held-out patients",

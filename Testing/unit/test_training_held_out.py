@@ -127,9 +127,9 @@ def data(tmp_path):
     return folder
 
 
-def run(monkeypatch, data, out, steps):
+def run(monkeypatch, data, out, steps, more=""):
     words = f"--data {data} --out {out} --real-share 1 --held-out 1 --crop 32 --batch 2 --threads 1"
-    words += f" --steps {steps} --keep-every 2 --features 4 8"
+    words += f" --steps {steps} --keep-every 2 --features 4 8 {more}"
     monkeypatch.setattr(sys, "argv", ["train_sphere_real.py", *words.split()])
     monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
     importlib.import_module("train_sphere_real").main()
@@ -153,3 +153,13 @@ def test_training_holds_a_patient_out_goes_on_and_keeps_the_best(monkeypatch, da
     chosen = max(rows, key=lambda row: float(row["score"]))
     assert best["training"]["steps"] == int(chosen["step"])
     assert best["metrics"]["validation"]["score"] == pytest.approx(float(chosen["score"]), abs=1e-4)
+
+
+def test_weights_that_are_gone_on_from_are_named_as_parents(monkeypatch, data, tmp_path):
+    run(monkeypatch, data, tmp_path / "first", 2)
+    given = tmp_path / "first" / "bundle"
+    run(monkeypatch, data, tmp_path / "second", 1, f"--fine-tune {given}")
+    (parent,) = read_bundle(tmp_path / "second" / "bundle").metadata["training"]["parents"]
+    assert parent["sha256"] == read_bundle(given).sha256
+    assert parent["seed"] == 0
+    assert parent["steps"] == 2
