@@ -40,8 +40,8 @@ from ContrastSynthLib.networks.residual_unet import FEATURES
 from ContrastSynthLib.weights.bundles import find_bundle
 
 Images = dict[str, Tensor]
-WEIGHTS = {"charbonnier": 1.0, "squared": 2.0, "gradient": 0.2, "uptake": 0.05}
-IN_UPTAKE = 1.5
+WEIGHTS = {"charbonnier": 1.0, "squared": 3.0, "gradient": 0.2, "uptake": 0.05}
+IN_UPTAKE = 2.0
 """What the soft label of the uptake adds to the weight of a voxel of the brain, which is 1."""
 OUTSIDE = 0.05
 """Weight of a voxel outside of the brain."""
@@ -116,7 +116,7 @@ def batches(
 def compare(made: Images, batch: Images) -> dict[str, Tensor]:
     """Return the terms of the loss, and the mean absolute errors inside and outside the uptake."""
     brain, uptake = batch["brain"], batch["uptake"]
-    weight = OUTSIDE + (1 - OUTSIDE) * brain + IN_UPTAKE * uptake
+    weight = (OUTSIDE + (1 - OUTSIDE) * brain + IN_UPTAKE * uptake) * batch["trust"]
     weight = weight / weight.sum()
     error = made["pre"] - batch["pre"]
     down, right = error.diff(dim=-2), error.diff(dim=-1)

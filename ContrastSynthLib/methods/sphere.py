@@ -62,8 +62,8 @@ def sphere(
     """Segment the uptake M and inpaint the tissue below it: eq. 18-24 of SPHERE.
 
     The scan is divided by its mean inside the mask, as in the paper, and resampled to slices with
-    pixels of about 1 mm; the network sees each slice with two or more neighbours. ``uptake`` is M of
-    eq. 21 and ``hyperintensity`` H of eq. 20. A baseline network that predicts the pre-contrast
+    pixels of about 1 mm; the network sees each slice with two or more neighbours. ``uptake`` is M
+    of eq. 21 and ``hyperintensity`` H of eq. 20. A baseline network that predicts the pre-contrast
     image directly gives neither: then ``uptake`` is where the change exceeds the threshold of
     eq. 22, and ``hyperintensity`` is 0.
     """

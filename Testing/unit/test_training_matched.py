@@ -98,3 +98,17 @@ def test_a_brain_of_a_few_voxels_is_refused(matched):
     few[20:26, 20:26, 20:26] = True
     with pytest.raises(ValueError, match="too small"):
         matched.match_to_post(np.ones(SHAPE, "f4"), np.ones(SHAPE, "f4"), few)
+
+
+def test_what_agent_cannot_do_is_trusted_less(matched):
+    target = np.ones((3, 40, 40), np.float32)
+    target[:, :, 30:] = 0.2
+    post = target.copy()
+    post[:, 5:15, 5:15] += 0.8
+    post[:, 20:30, 5:15] -= 0.5
+    post[:, 5:35, 30:] += 0.3
+    trust = matched.trust_in(post, target)
+    assert trust[:, 8:12, 8:12].min() > 0.99
+    assert trust[:, 23:27, 8:12].max() == pytest.approx(matched.LEAST_TRUST)
+    assert trust[:, 10:30, 34:].max() == pytest.approx(matched.LEAST_TRUST)
+    assert trust[:, 20:30, 20:25].min() > 0.99

@@ -34,7 +34,7 @@ def crop(changes, depth=5, size=CROP):
     pre = rng.uniform(0.5, 1.5, (depth, size, size)).astype("f4")
     uptake = np.zeros_like(pre)
     uptake[:, 10:20, 10:20] = 1
-    return changes.Crop(pre + uptake, pre, uptake, np.ones_like(pre))
+    return changes.Crop(pre + uptake, pre, uptake, np.ones_like(pre), np.ones_like(pre))
 
 
 def pair(crops, name="one", size=40):
@@ -152,6 +152,18 @@ def test_structures_are_switched_one_by_one(maps):
     assert rise(lesions=2.0)[tumour].mean() > lesions[tumour].mean()
 
 
+def test_lesions_take_up_unevenly_and_nothing_else_changes(maps):
+    given = np.asarray(slab(maps).maps)
+    lesion = given[6] == maps.STRUCTURES.index("lesions")
+    for seed in range(6):
+        found = maps.textured(given, np.random.default_rng(seed))
+        leak = maps.CHANNELS.index("leak")
+        assert found[leak][given[leak] > 0].std() > 0.02
+        assert np.isfinite(found).all()
+        np.testing.assert_array_equal(found[:, ~lesion], given[:, ~lesion])
+    assert maps.textured(given[:, :, :12], np.random.default_rng(0)) is not None
+
+
 def test_the_structure_of_a_voxel_is_the_nearest_of_those_beside_it(maps):
     tissue = np.zeros((1, 1, 12), np.uint8)
     tissue[..., 3] = maps.TISSUES["blood"].label
@@ -168,7 +180,7 @@ def test_examples_have_their_shapes_and_finite_values(crops, maps, real_share):
     sources = crops.Sources([pair(crops), pair(crops, "two")], kept, CROP, real_share)
     stream = iter(crops.Crops(sources, seed=1))
     for _, example in zip(range(24), stream, strict=False):
-        assert set(example) == {"post", "pre", "uptake", "brain"}
+        assert set(example) == {"post", "pre", "uptake", "brain", "trust"}
         assert example["post"].shape == (crops.SEEN, CROP, CROP)
         for name, image in example.items():
             assert image.dtype == torch.float32

@@ -103,7 +103,7 @@ def test_dark_fluid_of_another_sequence_is_no_uptake(pairs):
     pre, post, brain, *_ = scans()
     fluid = np.zeros_like(brain)
     fluid[15:25, 38:46, 20:30] = True
-    pre, post = np.where(fluid, 30, pre), np.where(fluid, 300, post)
+    pre, post = np.where(fluid, 30, pre), np.where(fluid, 200, post)
     maps = pairs.maps_of_pair(pre.astype("f4"), post.astype("f4"))
     cut = tuple(slice(max(c.start - 4, 0), c.stop + 4) for c in _box(brain))
     assert maps[pairs.MAPS.index("uptake")][fluid[cut]].mean() < 0.05

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from ContrastSynthLib.phantom.brain.anatomy import Anatomy, make_anatomy, prepare_patient
 from ContrastSynthLib.phantom.brain.fields import Box
@@ -60,6 +60,11 @@ SLAB_SHAPE = (40, 224, 192)
 LARGE_SHARE = 0.5
 LARGE = {"lesions": 3, "lesion_mm": (15.0, 60.0)}
 SLABS_PER_PATIENT = 3
+TEXTURE_WIDTHS = ((1.0, 3.0), (2.0, 4.0), (2.5, 5.0))
+"""Widths in voxels of what grades, folds and hollows a lesion."""
+MOST_GRADED = 0.6
+"""Standard deviation of the logarithm of the graded leak, at most."""
+FOLDED_SHARE, HOLLOW_SHARE = 0.4, 0.3
 FEW = 4
 NO_AGENT: Mapping[str, float] = dict.fromkeys((*STRUCTURES, "pia"), 0.0)
 
@@ -170,6 +175,35 @@ def draw_agent(rng: np.random.Generator) -> dict[str, float]:
     names = (*STRUCTURES, "pia")
     drawn = np.exp(rng.uniform(low, high, len(names))) * (rng.random(len(names)) > OFF_SHARE)
     return {name: float(factor) for name, factor in zip(names, drawn, strict=True)}
+
+
+def textured(maps: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return maps (CHANNELS, slices, rows, columns) whose lesions take up agent unevenly.
+
+    Real lesions are not filled evenly: the leak is graded, septa and folds of a wall take up more,
+    cavities nothing. Each is a level set of a smooth random field.
+    """
+    lesion = maps[CHANNELS.index("structure")] == STRUCTURES.index("lesions")
+    if not lesion.any():
+        return maps
+    graded, folded, hollow = (
+        _smooth_noise(rng, lesion.shape, float(rng.uniform(*width))) for width in TEXTURE_WIDTHS
+    )
+    factor = np.exp(rng.uniform(0, MOST_GRADED) * graded)
+    if rng.random() < FOLDED_SHARE:
+        base = rng.uniform(0.1, 0.7)
+        factor *= base + (1.6 - base) * np.exp(-((folded / 0.35) ** 2))
+    if rng.random() < HOLLOW_SHARE:
+        factor *= np.clip((1.0 - hollow) / 0.3, 0, 1)
+    changed = maps.copy()
+    for name in ("leak", "plasma"):
+        changed[CHANNELS.index(name)] *= np.where(lesion, factor, 1).astype(maps.dtype)
+    return changed
+
+
+def _smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], width: float) -> np.ndarray:
+    noise = gaussian_filter(rng.standard_normal(shape, dtype=np.float32), width, mode="wrap")
+    return np.asarray(noise / max(float(noise.std()), 1e-6))
 
 
 @dataclass(frozen=True)

@@ -36,12 +36,19 @@ LEVEL = (0.85, 1.15)
 
 @dataclass(frozen=True)
 class Crop:
-    """Slices (n, rows, columns) of a scan, of what to make of it, of its uptake, and the brain."""
+    """Slices (n, rows, columns) of a scan, of what to make of it, of its uptake, the brain, and
+    of how far what to make of it is to be trusted."""
 
     post: np.ndarray
     pre: np.ndarray
     uptake: np.ndarray
     brain: np.ndarray
+    trust: np.ndarray
+
+    @property
+    def images(self) -> tuple[np.ndarray, ...]:
+        """All of them, in this order."""
+        return self.post, self.pre, self.uptake, self.brain, self.trust
 
     def with_agent(self, factor: float) -> Crop:
         """Return the crop with the agent ``factor`` times as strong; 0 takes it away."""
@@ -100,7 +107,7 @@ def changed(crop: Crop, rng: np.random.Generator, thickness: float, seen: int) -
 def each(crop: Crop, change: object) -> Crop:
     """Return the crop with ``change`` applied to all its images."""
     assert callable(change)
-    return Crop(*(change(image) for image in (crop.post, crop.pre, crop.uptake, crop.brain)))
+    return Crop(*(change(image) for image in crop.images))
 
 
 def of_scans(crop: Crop, change: object) -> Crop:
@@ -133,7 +140,7 @@ def moved(crop: Crop, rng: np.random.Generator) -> Crop:
     zoom, turn = rng.uniform(*ZOOM_RANGE), np.deg2rad(rng.uniform(-TURN_DEG, TURN_DEG))
     cosine, sine = np.cos(turn) / zoom, np.sin(turn) / zoom
     matrix = torch.tensor([[[cosine, -sine, 0], [sine, cosine, 0]]], dtype=torch.float32)
-    images = np.stack([crop.post, crop.pre, crop.uptake, crop.brain]).astype(np.float32)
+    images = np.stack(crop.images).astype(np.float32)
     flat = torch.from_numpy(images.reshape(1, -1, *images.shape[2:]))
     grid = functional.affine_grid(matrix, list(flat.shape), align_corners=False)
     sampled = functional.grid_sample(flat, grid, align_corners=False).numpy()
@@ -169,6 +176,7 @@ def pasted(crop: Crop, lesion: Crop, halo: np.ndarray, rng: np.random.Generator)
         post=crop.post + share * (level * placed(lesion.post) - crop.post),
         pre=crop.pre + share * (level * placed(lesion.pre) - crop.pre),
         uptake=crop.uptake + share * (placed(lesion.uptake) - crop.uptake),
+        trust=crop.trust + share * (placed(lesion.trust) - crop.trust),
     )
 
 

@@ -40,6 +40,12 @@ LEAST_SIGNAL = 0.05
 """Signals below this, in means of the brain, do not count in the gain."""
 UPTAKE_SPAN = (0.05, 0.13)
 """Rise, as a share of the range, over which the soft label of the uptake goes from 0 to 1."""
+UNLIKELY = (0.1, 0.2)
+"""Fall, or rise of what stays dark, over which a voxel is trusted less and less, in means of the
+brain: no agent makes tissue darker, and fluid that rises is that of another sequence."""
+DARK = (0.5, 0.7)
+"""What is as dark as this in the post scan, in means of the brain, is fluid."""
+LEAST_TRUST = 0.2
 
 
 @dataclass(frozen=True)
@@ -137,3 +143,18 @@ def soft_uptake(rise: FloatArray, span: float, blur: float = 0.6) -> FloatArray:
     smooth = ndimage.gaussian_filter(rise, blur) if blur else rise
     low, high = UPTAKE_SPAN
     return np.asarray(np.clip((smooth / span - low) / (high - low), 0, 1), dtype=np.float32)
+
+
+def trust_in(post: FloatArray, target: FloatArray) -> FloatArray:
+    """Return how far the rise from target to post (slices, rows, columns) may be due to agent.
+
+    From LEAST_TRUST, where it cannot be, to 1: what to weigh a loss by. Differences of single
+    voxels are smoothed away first, so that noise is not told apart by its sign.
+    """
+    sigma = (0, 1, 1)
+    rise, bright = (ndimage.gaussian_filter(image, sigma) for image in (post - target, post))
+    low, high = UNLIKELY
+    fallen, risen = (np.clip((sign * rise - low) / (high - low), 0, 1) for sign in (-1, 1))
+    dark = np.clip((DARK[1] - bright) / (DARK[1] - DARK[0]), 0, 1)
+    doubt = np.maximum(fallen, risen * dark)
+    return np.asarray(1 - (1 - LEAST_TRUST) * doubt, dtype=np.float32)

@@ -6,6 +6,7 @@ A batch is a dictionary of tensors (n, 1, crop, crop), ``post`` (n, SEEN, crop, 
     pre       what to make of it: the pre scan in its contrast (real), or itself without agent
     uptake    soft label of the agent, 0 to 1
     brain     where there is a brain, 0 or 1
+    trust     how far ``pre`` is to be trusted, up to 1: a real pair may differ by more than agent
 
 What is done to a crop before it is learnt from is in :mod:`data.crop_changes`.
 """
@@ -20,9 +21,9 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 
-from data.agent_maps import CHANNELS, NO_AGENT, KeptMaps, Protocol, draw_agent
+from data.agent_maps import CHANNELS, NO_AGENT, KeptMaps, Protocol, draw_agent, textured
 from data.crop_changes import Crop, changed, depth_for, draw_thickness, noisy, pasted, turned
-from data.matched import UPTAKE_SPAN
+from data.matched import UPTAKE_SPAN, trust_in
 from data.real_pairs import MAPS, RealPair
 
 SEEN = 5
@@ -83,7 +84,8 @@ class Sources:
         crop = crop_of(window(pair.maps, middle, depth, self.crop))
         if without and rng.random() < 0.5:
             # The scan before the agent, as if it were one after it.
-            return replace(crop, post=crop.pre, uptake=np.zeros_like(crop.uptake)), pair
+            nothing, certain = np.zeros_like(crop.uptake), np.ones_like(crop.trust)
+            return replace(crop, post=crop.pre, uptake=nothing, trust=certain), pair
         crop = crop.with_agent(0.0 if without else log_uniform(rng, REAL_AGENT))
         if not without and self.maps is not None and rng.random() < VIRTUAL_AGENT_SHARE:
             crop = self._with_virtual_agent(rng, crop)
@@ -100,10 +102,10 @@ class Sources:
         about_lesion = len(slab.lesions) > 5 and rng.random() < ABOUT_UPTAKE
         places = slab.lesions if about_lesion else slab.inside
         middle = jittered(places[int(rng.integers(len(places)))], rng, self.crop)
-        maps = window(slab.maps, middle, depth, self.crop)
+        maps = textured(window(slab.maps, middle, depth, self.crop), rng)
         brain = (maps[CHANNELS.index("tissue")] > 0).astype(np.float32)
         post, pre = (image / level * brain for image in protocol.images(maps, agent))
-        crop = Crop(post, pre, label_of(post - pre), brain)
+        crop = Crop(post, pre, label_of(post - pre), brain, np.ones_like(brain))
         return noisy(crop, rng, log_uniform(rng, NOISE))
 
     def _with_lesion(
@@ -131,7 +133,7 @@ class Sources:
         if not len(slab.lesions):
             return crop
         place = slab.lesions[int(rng.integers(len(slab.lesions)))]
-        maps = window(slab.maps, place, len(crop.post), self.crop)
+        maps = textured(window(slab.maps, place, len(crop.post), self.crop), rng)
         protocol = Protocol.draw(rng)
         alone = {**NO_AGENT, "lesions": log_uniform(rng, (0.3, 2.0))}
         post, pre = protocol.images(maps, alone)
@@ -145,7 +147,8 @@ class Sources:
 def crop_of(maps: np.ndarray) -> Crop:
     """Return the crop of a window of the maps of a real pair."""
     named = dict(zip(MAPS, np.asarray(maps, dtype=np.float32), strict=True))
-    return Crop(named["post"], named["target"], named["uptake"], named["brain"])
+    post, target = named["post"], named["target"]
+    return Crop(post, target, named["uptake"], named["brain"], trust_in(post, target))
 
 
 def window(maps: np.ndarray, middle: Sequence[int], depth: int, crop: int) -> np.ndarray:
@@ -197,6 +200,7 @@ def as_tensors(crop: Crop) -> dict[str, torch.Tensor]:
         "pre": crop.pre[middle : middle + 1],
         "uptake": crop.uptake[middle : middle + 1],
         "brain": crop.brain[middle : middle + 1],
+        "trust": crop.trust[middle : middle + 1],
     }
     return {
         name: torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))

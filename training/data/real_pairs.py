@@ -22,7 +22,7 @@ from scipy import ndimage
 
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.volumes import BoolArray, FloatArray
-from data.matched import match_to_post, range_of, soft_uptake
+from data.matched import DARK, match_to_post, range_of, soft_uptake
 
 MAPS = ("post", "target", "uptake", "lesion", "brain")
 """What is kept of a pair, in this order, half precision: see :class:`RealPair`."""
@@ -35,9 +35,6 @@ DEEP, DEEP_SHARE = 5, 0.85
 """Depth in voxels below the surface of the brain, and the share of a lesion that lies there."""
 BRIGHT = 1.1
 """Means of the brain that a lesion has in the post scan at least."""
-DARK = (0.7, 0.9)
-"""What is as dark as this in the post scan, in means of the brain, is not called uptake: in a pair
-of two sequences that is fluid."""
 HALO = 3
 
 
@@ -167,6 +164,7 @@ def maps_of_pair(pre: FloatArray, post: FloatArray) -> FloatArray:
     target = match_to_post(pre, post, brain).target
     inside = ndimage.binary_erosion(brain)
     label = soft_uptake((post - target) * brain, range_of(target, inside)) * brain
+    # In a pair of two sequences fluid rises, but stays dark.
     label *= np.clip((post - DARK[0]) / (DARK[1] - DARK[0]), 0, 1)
     return np.stack([post * brain, target * brain, label, lesions_of(label, post, brain), brain])
 
