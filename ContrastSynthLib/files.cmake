@@ -104,6 +104,7 @@ set(LIBRARY_SCRIPTS
   networks/blocks.py
   networks/features.py
   networks/mirrored.py
+  networks/residual_unet.py
   networks/sphere.py
   networks/sphere_art.py
   networks/vnet.py

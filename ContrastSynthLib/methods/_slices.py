@@ -52,6 +52,12 @@ def run_on_slices(
     return plan, context.predict(Mirrored(network) if mirrored else network, pieces)
 
 
+def slices_seen(context: Context, usual: int = 3) -> int:
+    """Return how many neighbouring slices of a scan the network of this run sees at once."""
+    (bundle,) = context.bundles.values()
+    return int(bundle.metadata["network"]["arguments"].get("in_channels", usual))
+
+
 def changed_by(
     slices: FloatArray, image: FloatArray, plan: SlicePlan, context: Context
 ) -> FloatArray:

@@ -12,6 +12,7 @@ from ContrastSynthLib.methods._slices import (
     changed_by,
     record_removed,
     run_on_slices,
+    slices_seen,
 )
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from ContrastSynthLib.preprocessing.normalisation import fit
@@ -61,14 +62,15 @@ def sphere(
     """Segment the uptake M and inpaint the tissue below it: eq. 18-24 of SPHERE.
 
     The scan is divided by its mean inside the mask, as in the paper, and resampled to slices with
-    pixels of about 1 mm; the network sees each slice with its two neighbours. ``uptake`` is M of
-    eq. 21 and ``hyperintensity`` H of eq. 20. A baseline network that predicts the pre-contrast
+    pixels of about 1 mm; the network sees each slice with two or more neighbours. ``uptake`` is M
+    of eq. 21 and ``hyperintensity`` H of eq. 20. A baseline network that predicts the pre-contrast
     image directly gives neither: then ``uptake`` is where the change exceeds the threshold of
     eq. 22, and ``hyperintensity`` is 0.
     """
     normalisation = fit("mean", post.array, context.mask)
     image = normalisation.apply(post.array)
-    plan, found = run_on_slices([(image, 3)], post, context, mirrored=parameters.mirrored)
+    seen = slices_seen(context)
+    plan, found = run_on_slices([(image, seen)], post, context, mirrored=parameters.mirrored)
 
     change = without_small(found["pre"] - plan.slices(image), parameters.least_change)
     outputs = {"pre": changed_by(change, image, plan, context)}

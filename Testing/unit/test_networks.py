@@ -37,6 +37,7 @@ from ContrastSynthLib.networks.features import (
     load_vgg16,
 )
 from ContrastSynthLib.networks.mirrored import Mirrored
+from ContrastSynthLib.networks.residual_unet import ResidualUNet
 from ContrastSynthLib.networks.sphere import INPAINTS, SCALE, HyperintensityPrior, Sphere, middle
 from ContrastSynthLib.networks.sphere_art import LEVEL_RANGE, ROUTES, SphereArt, level_between
 from ContrastSynthLib.physics.constants import HYPERINTENSITY_SENSITIVITY, HYPERINTENSITY_THRESHOLD
@@ -511,6 +512,46 @@ def test_the_refusal_of_code_does_not_ask_to_run_it(tmp_path):
     assert "weights_only" not in str(refusal.value)
 
 
+# ---- the residual U-Net
+
+
+def test_the_residual_unet_starts_by_changing_nothing():
+    given = slices(5)
+    made = ResidualUNet(5, (4, 8, 8))(given)
+    assert set(made) == {"pre", "rise", "uptake_logits", "uptake"}
+    assert all(image.shape == (2, 1, 32, 32) for image in made.values())
+    assert torch.equal(made["pre"], given[:, 2:3])
+    assert (made["uptake"] == 0.5).all()
+
+
+def test_the_residual_unet_subtracts_its_rise_and_learns_in_all_layers():
+    network, given = ResidualUNet(5, (4, 8, 8)), slices(5)
+    nn.init.normal_(network.last.weight)
+    made = network(given)
+    torch.testing.assert_close(made["pre"], given[:, 2:3] - made["rise"])
+    torch.testing.assert_close(made["uptake"], torch.sigmoid(made["uptake_logits"]))
+    (made["pre"].square().mean() + made["uptake_logits"].mean()).backward()
+    assert all(weight.grad.abs().sum() > 0 for weight in network.parameters())
+
+
+def test_a_scan_at_another_gain_gives_the_same_at_that_gain():
+    network, given = ResidualUNet(5, (4, 8)).eval(), slices(5)
+    nn.init.normal_(network.last.weight)
+    given[:, :, :8] = 0
+    once, other = network(given), network(300 * given)
+    torch.testing.assert_close(300 * once["pre"], other["pre"], atol=1e-2, rtol=1e-4)
+    torch.testing.assert_close(once["uptake"], other["uptake"])
+
+
+def test_an_empty_slice_stays_empty():
+    made = ResidualUNet(5, (4, 8)).eval()(torch.zeros(1, 5, 32, 32))
+    assert not made["pre"].any()
+
+
+def test_the_residual_unet_has_the_parameters_that_are_stated():
+    assert 2.7e6 < parameters_of(ResidualUNet()) < 2.8e6
+
+
 # ---- by name
 
 
@@ -521,6 +562,7 @@ def test_the_refusal_of_code_does_not_ask_to_run_it(tmp_path):
         ("sphere", {"width": 2, "segmentation": False}),
         ("sphere_art", {"sphere": SMALL, "width": 2}),
         ("tissue_features", {"width": 4}),
+        ("residual_unet", {"in_channels": 3, "features": [2, 4]}),
     ],
 )
 def test_networks_are_built_by_name(name, arguments):

@@ -146,9 +146,9 @@ class PreparedSlabs:
         return self.slab_of(self.cases[rng.integers(len(self.cases))])
 
 
-def write_slabs(folder: Path, seed: int, make: MakeSlabs) -> None:
-    """Write the slabs of one seed into a folder; those that are there already stay."""
-    wanted = [folder / f"{seed:05d}_{n}.npy" for n in range(SLABS_PER_SEED)]
+def write_slabs(folder: Path, seed: int, make: MakeSlabs, count: int = SLABS_PER_SEED) -> None:
+    """Write the ``count`` slabs of one seed into a folder; those that are there already stay."""
+    wanted = [folder / f"{seed:05d}_{n}.npy" for n in range(count)]
     if all(path.exists() for path in wanted):
         return
     for path, slab in zip(wanted, make(seed), strict=True):

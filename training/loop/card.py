@@ -27,8 +27,9 @@ def write_bundle(
     card: Mapping[str, Any],
     clock: Clock,
     device: torch.device,
+    name: str = "bundle",
 ) -> None:
-    """Write a network to ``OUT/bundle``; ``card`` is the part of the model card that its script
+    """Write a network to ``OUT/name``; ``card`` is the part of the model card that its script
     knows."""
     pairs = holds_pairs(arguments.data)
     metadata = {
@@ -45,7 +46,7 @@ def write_bundle(
             **training_record(arguments, clock, device),
         },
     }
-    folder = arguments.out / "bundle"
+    folder = arguments.out / name
     save_bundle(folder, network.state_dict(), metadata, licence_of_weights(), replace=True)
 
 

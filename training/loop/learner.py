@@ -18,7 +18,8 @@ class Learner:
     """A network and its optimiser, on the devices of ``fabric``.
 
     Call ``learner.network``, not the network that was given: with several processes it is the one
-    that averages their gradients. ``max_norm`` limits the norm of the gradient.
+    that averages their gradients. ``max_norm`` limits the norm of the gradient;
+    ``channels_last`` is the layout in memory.
     """
 
     def __init__(
@@ -27,9 +28,12 @@ class Learner:
         network: nn.Module,
         optimiser: Optimizer,
         max_norm: float | None = None,
+        *,
+        channels_last: bool = True,
     ) -> None:
         self.fabric, self.max_norm = fabric, max_norm
-        self.network, self.optimiser = fabric.setup(fast_layout(network), optimiser)
+        network = fast_layout(network) if channels_last else network
+        self.network, self.optimiser = fabric.setup(network, optimiser)
 
     def descend(self, loss: Tensor, rate: float) -> None:
         """Take one step that makes the loss smaller, at a learning rate."""

@@ -18,6 +18,7 @@ from loop.card import write_bundle
 from loop.checkpoint import load_checkpoint, restore_random_state, save_checkpoint
 from loop.clock import Clock
 from loop.curves import Curves
+from loop.judging import is_best
 from loop.learner import Learner
 
 Batch = dict[str, Tensor]
@@ -33,6 +34,7 @@ def train(
     learn: Callable[[Batch, float], Losses],
     card: Mapping[str, Any],
     kept: nn.Module | None = None,
+    judge: Callable[[nn.Module], Mapping[str, float]] | None = None,
 ) -> None:
     """Train until the steps or minutes of ``arguments`` are over, and write ``OUT/bundle``.
 
@@ -40,7 +42,8 @@ def train(
     average of its weights. ``batches`` makes the batches, see ``data``. ``learn(batch, progress)``
     takes one step of every learner and returns the losses to write; ``progress`` is how far the
     training is, 0 to 1. ``card`` is the script's part of the model card. ``kept`` is the part of
-    ``average`` to keep, if it is not all of it.
+    ``average`` to keep, if it is not all of it. ``judge`` measures it on cases that are not
+    trained on; the bundle with the highest "score" among its figures stays in ``OUT/best``.
 
     In ``arguments.out``: ``checkpoint.pt``, from which the same command goes on, ``curves.csv``
     and ``tensorboard``, and the folder ``bundle``.
@@ -57,7 +60,14 @@ def train(
 
     def keep() -> None:
         save_checkpoint(path, clock, parts)
-        write_bundle(arguments, kept or average.network, card, clock, fabric.device)
+        network = kept or average.network
+        write_bundle(arguments, network, card, clock, fabric.device)
+        if judge is None:
+            return
+        figures = judge(network)
+        if is_best(arguments.out / "validation.csv", clock.step, figures):
+            chosen = {**card, "metrics": {"validation": dict(figures)}}
+            write_bundle(arguments, network, chosen, clock, fabric.device, "best")
 
     while (progress := _shared_progress(fabric, clock)) < 1:
         losses = learn(next(examples), progress)

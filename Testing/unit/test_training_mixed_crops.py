@@ -1,0 +1,207 @@
+"""The crops that the rise of the agent is learnt from, and what is done to them."""
+
+from __future__ import annotations
+
+import importlib
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.usefixtures("training_path")
+
+CROP = 32
+
+
+@pytest.fixture(scope="module")
+def changes():
+    return importlib.import_module("data.crop_changes")
+
+
+@pytest.fixture(scope="module")
+def crops():
+    return importlib.import_module("data.mixed_crops")
+
+
+@pytest.fixture(scope="module")
+def maps():
+    return importlib.import_module("data.agent_maps")
+
+
+def crop(changes, depth=5, size=CROP):
+    rng = np.random.default_rng(0)
+    pre = rng.uniform(0.5, 1.5, (depth, size, size)).astype("f4")
+    uptake = np.zeros_like(pre)
+    uptake[:, 10:20, 10:20] = 1
+    return changes.Crop(pre + uptake, pre, uptake, np.ones_like(pre), np.ones_like(pre))
+
+
+def pair(crops, name="one", size=40):
+    """A pair as :class:`RealPair` gives it: a box of tissue with a lesion in its middle."""
+    maps = np.zeros((5, 30, size, size), np.float16)
+    maps[4, 4:26, 4:-4, 4:-4] = 1
+    maps[1] = maps[4]
+    maps[2, 10:20, 15:25, 15:25] = 1
+    maps[0] = maps[1] + maps[2]
+    maps[3, 8:22, 13:27, 13:27] = 1
+    places = np.argwhere(maps[2] > 0.5)
+    inside = np.argwhere(maps[4] > 0)
+    return SimpleNamespace(
+        name=name, patient=name, maps=maps, places=places, lesions=places, inside=inside
+    )
+
+
+def slab(maps):
+    """Maps of a ball of white matter with a tumour in its middle and blood at its side."""
+    tissue = np.zeros((24, 48, 48), np.uint8)
+    labels = {name: maps.TISSUES[name].label for name in ("white", "tumour", "blood")}
+    tissue[:, 4:44, 4:44] = labels["white"]
+    tissue[8:16, 16:32, 16:32] = labels["tumour"]
+    tissue[:, 8:12, 8:12] = labels["blood"]
+    table = maps.tissue_table(3.0)
+    channels = np.zeros((7, *tissue.shape), "f4")
+    channels[:2] = 1
+    for name, label in labels.items():
+        channels[:, tissue == label] = table[name][:, None]
+    anatomy = SimpleNamespace(maps=channels, tissue=tissue, brain=tissue > 0)
+    return maps.Maps(maps.as_channels(anatomy))
+
+
+def test_agent_taken_away_leaves_the_pre_scan_and_no_uptake(changes):
+    given = crop(changes)
+    np.testing.assert_allclose(given.with_agent(1).post, given.post, atol=1e-6)
+    without = given.with_agent(0)
+    np.testing.assert_allclose(without.post, given.pre, atol=1e-6)
+    assert not without.uptake.any()
+    np.testing.assert_allclose(
+        given.with_agent(1.5).post - given.pre, 1.5 * given.uptake, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("thickness", [1.5, 3.0, 5.7])
+def test_thick_slices_keep_a_constant_and_average_noise(changes, thickness):
+    depth = changes.depth_for(thickness, 5)
+    weights = changes.thick_weights(depth, 5, thickness, 0.3)
+    assert weights.shape == (5, depth)
+    np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-5)
+    assert (weights >= 0).all()
+    # Each is made of slices around it, and of about as many as it is thick.
+    centre = weights @ np.arange(depth)
+    assert np.abs(centre - (np.arange(5) + depth // 2 - 2)).max() <= 0.75 * thickness
+    assert (1 / (weights**2).sum(axis=1)).min() >= 0.8 * thickness
+
+
+def test_slices_of_1_mm_are_not_averaged(changes):
+    assert changes.depth_for(1.0, 5) == 5
+
+
+def test_scan_and_target_are_changed_alike(changes):
+    """Where there is no agent the two stay equal, whatever is done to them."""
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        thickness = changes.draw_thickness(rng)
+        given = crop(changes, changes.depth_for(thickness, 5)).with_agent(0)
+        found = changes.changed(given, rng, thickness, 5)
+        assert found.post.shape == (5, CROP, CROP)
+        np.testing.assert_allclose(found.post, found.pre, atol=1e-5)
+        assert set(np.unique(found.brain)) <= {0.0, 1.0}
+
+
+def test_a_pasted_lesion_brings_its_rise_and_label(changes):
+    blank = crop(changes).with_agent(0)
+    donor = crop(changes)
+    halo = np.zeros_like(donor.post)
+    halo[:, 8:22, 8:22] = 1
+    found = changes.pasted(blank, donor, halo, np.random.default_rng(0))
+    rise = found.post - found.pre
+    assert found.uptake.sum() > 0
+    ratio = rise[found.uptake > 0.99]
+    assert ratio.min() > changes.LEVEL[0] - 0.01
+    assert ratio.max() < changes.LEVEL[1] + 0.01
+    np.testing.assert_allclose(rise[found.uptake == 0], 0, atol=1e-5)
+
+
+def test_a_window_at_the_border_is_padded_with_zeros(crops):
+    maps = np.ones((2, 9, 20, 20), np.float16)
+    found = crops.window(maps, (0, 1, 19), 5, 16)
+    assert found.shape == (2, 5, 16, 16)
+    assert (found[:, :, :7] == 0).all()
+    assert (found[:, :, 7:, :9] == 1).all()
+    assert (found[:, :, :, 9:] == 0).all()
+
+
+def test_structures_are_switched_one_by_one(maps):
+    given = slab(maps)
+    protocol = maps.Protocol.draw(np.random.default_rng(0))
+    tumour = np.asarray(given.maps[-1]) == maps.TISSUES["tumour"].label
+    blood = np.asarray(given.maps[-1]) == maps.TISSUES["blood"].label
+    far = ~tumour & ~blood & (np.asarray(given.maps[6]) == 0)
+
+    def rise(**agent):
+        post, pre = protocol.images(given.maps, {**maps.NO_AGENT, **agent})
+        return post - pre
+
+    assert not rise().any()
+    lesions = rise(lesions=1.0)
+    assert lesions[tumour].min() > 0
+    np.testing.assert_allclose(lesions[blood | far], 0, atol=1e-7)
+    vessels = rise(vessels=1.0)
+    assert vessels[blood].min() > 0
+    np.testing.assert_allclose(vessels[tumour | far], 0, atol=1e-7)
+    assert rise(lesions=2.0)[tumour].mean() > lesions[tumour].mean()
+
+
+def test_lesions_take_up_unevenly_and_nothing_else_changes(maps):
+    given = np.asarray(slab(maps).maps)
+    lesion = given[6] == maps.STRUCTURES.index("lesions")
+    for seed in range(6):
+        found = maps.textured(given, np.random.default_rng(seed))
+        leak = maps.CHANNELS.index("leak")
+        assert found[leak][given[leak] > 0].std() > 0.02
+        assert np.isfinite(found).all()
+        np.testing.assert_array_equal(found[:, ~lesion], given[:, ~lesion])
+    assert maps.textured(given[:, :, :12], np.random.default_rng(0)) is not None
+
+
+def test_the_structure_of_a_voxel_is_the_nearest_of_those_beside_it(maps):
+    tissue = np.zeros((1, 1, 12), np.uint8)
+    tissue[..., 3] = maps.TISSUES["blood"].label
+    tissue[..., 11] = maps.TISSUES["dura"].label
+    vessels, dura = (maps.STRUCTURES.index(name) for name in ("vessels", "dura"))
+    expected = [0, *[vessels] * 5, 0, 0, 0, *[dura] * 3]
+    assert maps.structures(tissue).ravel().tolist() == expected
+
+
+@pytest.mark.parametrize("real_share", [0.0, 1.0, 0.5])
+def test_examples_have_their_shapes_and_finite_values(crops, maps, real_share):
+    kept = SimpleNamespace(draw=lambda rng: slab_of_all)
+    slab_of_all = slab(maps)
+    sources = crops.Sources([pair(crops), pair(crops, "two")], kept, CROP, real_share)
+    stream = iter(crops.Crops(sources, seed=1))
+    for _, example in zip(range(24), stream, strict=False):
+        assert set(example) == {"post", "pre", "uptake", "brain", "trust"}
+        assert example["post"].shape == (crops.SEEN, CROP, CROP)
+        for name, image in example.items():
+            assert image.dtype == torch.float32
+            assert torch.isfinite(image).all()
+            assert name == "post" or image.shape == (1, CROP, CROP)
+        assert 0 <= float(example["uptake"].min()) <= float(example["uptake"].max()) <= 1
+
+
+def test_some_examples_have_no_agent_at_all(crops):
+    sources = crops.Sources([pair(crops)], None, CROP)
+    stream = iter(crops.Crops(sources, seed=2))
+    without = [
+        not (example["post"][2] - example["pre"][0]).abs().max() > 1e-4
+        for _, example in zip(range(60), stream, strict=False)
+        if example["brain"].any()
+    ]
+    assert 0.05 < np.mean(without) < 0.5
+
+
+def test_the_same_seed_gives_the_same_examples(crops):
+    sources = crops.Sources([pair(crops)], None, CROP)
+    one, two, other = (next(iter(crops.Crops(sources, seed=seed))) for seed in (5, 5, 6))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert not torch.equal(one["post"], other["post"])

@@ -1,0 +1,222 @@
+"""Crops to learn the rise of the contrast agent from: of real pairs and of virtual patients, mixed.
+
+A batch is a dictionary of tensors (n, 1, crop, crop), ``post`` (n, SEEN, crop, crop):
+
+    post      after the contrast agent, in means of the brain
+    pre       what to make of it: the pre scan in its contrast (real), or itself without agent
+    uptake    soft label of the agent, 0 to 1
+    brain     where there is a brain, 0 or 1
+    trust     how far ``pre`` is to be trusted, up to 1: a real pair may differ by more than agent
+
+What is done to a crop before it is learnt from is in :mod:`data.crop_changes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import IterableDataset
+
+from data.agent_maps import CHANNELS, NO_AGENT, KeptMaps, Protocol, draw_agent, textured
+from data.crop_changes import Crop, changed, depth_for, draw_thickness, noisy, pasted, turned
+from data.matched import UPTAKE_SPAN, trust_in
+from data.real_pairs import MAPS, RealPair
+
+SEEN = 5
+"""Slices that the network sees at once: the one to change and two neighbours on either side."""
+REAL_SHARE = 0.5
+ABOUT_UPTAKE = 0.5
+"""Share of crops about uptake."""
+ABOUT_LESION = 0.6
+"""Share of these about an enhancing lesion, of patients that have one."""
+NO_AGENT_SHARE = 0.15
+"""Share of examples without any agent: the network must learn that there may be none."""
+REAL_AGENT = (0.7, 1.4)
+"""What the agent adds to a real scan is made weaker or stronger by this."""
+PASTED_SHARE = 0.33
+"""Share of crops that get an enhancing lesion of another real patient."""
+VIRTUAL_AGENT_SHARE = 0.25
+"""Share of real crops that get the agent of a virtual lesion."""
+JITTER = 0.32
+"""How far the place that a crop is about may be from its middle, as a share of its width."""
+TYPICAL_RANGE = 1.5
+"""Range of intensities, in means of the brain, that virtual uptake is labelled by."""
+NOISE = (0.006, 0.05)
+"""Standard deviation of the noise of virtual scans, in means of the brain, log-uniform."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the examples come from, and how large they are."""
+
+    pairs: Sequence[RealPair]
+    maps: KeptMaps | None
+    crop: int
+    real_share: float = REAL_SHARE
+
+    def draw(self, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        """Return one example."""
+        thickness = draw_thickness(rng)
+        depth = depth_for(thickness, SEEN)
+        without = rng.random() < NO_AGENT_SHARE
+        if self.maps is None or rng.random() < self.real_share:
+            crop, donor = self._real(rng, depth, without=without)
+        else:
+            crop, donor = self._virtual(rng, depth, without=without), None
+        if rng.random() < PASTED_SHARE:
+            crop = self._with_lesion(rng, crop, donor, without=without)
+        return as_tensors(changed(crop, rng, thickness, SEEN))
+
+    def _real(
+        self, rng: np.random.Generator, depth: int, *, without: bool
+    ) -> tuple[Crop, RealPair]:
+        """Return a crop of a real pair, with the agent made weaker, stronger or taken away."""
+        pair = self.pairs[int(rng.integers(len(self.pairs)))]
+        places = pair.inside
+        if rng.random() < ABOUT_UPTAKE and len(pair.places):
+            about_lesion = len(pair.lesions) and rng.random() < ABOUT_LESION
+            places = pair.lesions if about_lesion else pair.places
+        middle = jittered(places[int(rng.integers(len(places)))], rng, self.crop)
+        crop = crop_of(window(pair.maps, middle, depth, self.crop))
+        if without and rng.random() < 0.5:
+            # The scan before the agent, as if it were one after it.
+            nothing, certain = np.zeros_like(crop.uptake), np.ones_like(crop.trust)
+            return replace(crop, post=crop.pre, uptake=nothing, trust=certain), pair
+        crop = crop.with_agent(0.0 if without else log_uniform(rng, REAL_AGENT))
+        if not without and self.maps is not None and rng.random() < VIRTUAL_AGENT_SHARE:
+            crop = self._with_virtual_agent(rng, crop)
+        return crop, pair
+
+    def _virtual(self, rng: np.random.Generator, depth: int, *, without: bool) -> Crop:
+        """Return a crop of a virtual patient under a protocol of its own."""
+        assert self.maps is not None
+        slab = self.maps.draw(rng)
+        agent = NO_AGENT if without else draw_agent(rng)
+        protocol = Protocol.draw(rng)
+        whole, _ = protocol.images(slab.few, agent)
+        level = np.float32(whole[slab.few[CHANNELS.index("tissue")] > 0].mean())
+        about_lesion = len(slab.lesions) > 5 and rng.random() < ABOUT_UPTAKE
+        places = slab.lesions if about_lesion else slab.inside
+        middle = jittered(places[int(rng.integers(len(places)))], rng, self.crop)
+        maps = textured(window(slab.maps, middle, depth, self.crop), rng)
+        brain = (maps[CHANNELS.index("tissue")] > 0).astype(np.float32)
+        post, pre = (image / level * brain for image in protocol.images(maps, agent))
+        crop = Crop(post, pre, label_of(post - pre), brain, np.ones_like(brain))
+        return noisy(crop, rng, log_uniform(rng, NOISE))
+
+    def _with_lesion(
+        self, rng: np.random.Generator, crop: Crop, own: RealPair | None, *, without: bool
+    ) -> Crop:
+        """Return the crop with an enhancing lesion of another patient, pre and post alike."""
+        donors = [
+            pair
+            for pair in self.pairs
+            if len(pair.lesions) and (own is None or pair.patient != own.patient)
+        ]
+        if not donors:
+            return crop
+        pair = donors[int(rng.integers(len(donors)))]
+        place = pair.lesions[int(rng.integers(len(pair.lesions)))]
+        maps = window(pair.maps, place, len(crop.post), self.crop)
+        lesion = crop_of(maps).with_agent(0.0 if without else log_uniform(rng, REAL_AGENT))
+        halo = np.asarray(maps[MAPS.index("lesion")], dtype=np.float32)
+        return pasted(crop, lesion, halo, rng)
+
+    def _with_virtual_agent(self, rng: np.random.Generator, crop: Crop) -> Crop:
+        """Return a real crop with the agent of a virtual lesion upon what the scan shows."""
+        assert self.maps is not None
+        slab = self.maps.draw(rng)
+        if not len(slab.lesions):
+            return crop
+        place = slab.lesions[int(rng.integers(len(slab.lesions)))]
+        maps = textured(window(slab.maps, place, len(crop.post), self.crop), rng)
+        protocol = Protocol.draw(rng)
+        alone = {**NO_AGENT, "lesions": log_uniform(rng, (0.3, 2.0))}
+        post, pre = protocol.images(maps, alone)
+        level = float(pre[maps[CHANNELS.index("tissue")] > 0].mean())
+        rise = turned((post - pre) / max(level, 1e-6), rng) * crop.brain
+        rise *= 1 + 0.25 * np.clip(crop.pre - 1, -1, 1)
+        label = np.maximum(crop.uptake, label_of(rise))
+        return replace(crop, post=crop.post + rise.astype(np.float32), uptake=label)
+
+
+def crop_of(maps: np.ndarray) -> Crop:
+    """Return the crop of a window of the maps of a real pair."""
+    named = dict(zip(MAPS, np.asarray(maps, dtype=np.float32), strict=True))
+    post, target = named["post"], named["target"]
+    return Crop(post, target, named["uptake"], named["brain"], trust_in(post, target))
+
+
+def window(maps: np.ndarray, middle: Sequence[int], depth: int, crop: int) -> np.ndarray:
+    """Return (channels, depth, crop, crop) of maps (channels, k, j, i) about a voxel.
+
+    Along the slices the window stays inside as far as it can, in-plane it is padded with zeros.
+    """
+    size = maps.shape[1]
+    first = int(np.clip(middle[0] - depth // 2, 0, max(size - depth, 0)))
+    which = np.clip(np.arange(first, first + depth), 0, size - 1)
+    starts = [int(place) - crop // 2 for place in middle[1:]]
+    cuts = [
+        slice(max(start, 0), min(start + crop, size))
+        for start, size in zip(starts, maps.shape[2:], strict=True)
+    ]
+    part = maps[:, which[0] : which[-1] + 1, cuts[0], cuts[1]]
+    out = np.zeros((len(maps), depth, crop, crop), maps.dtype)
+    j, i = (
+        slice(cut.start - start, cut.stop - start) for cut, start in zip(cuts, starts, strict=True)
+    )
+    out[:, : part.shape[1], j, i] = part
+    return out
+
+
+def jittered(place: np.ndarray, rng: np.random.Generator, crop: int) -> np.ndarray:
+    """Return a place (slice, row, column) moved in its slice, by a share JITTER of a crop."""
+    most = int(JITTER * crop)
+    moved: np.ndarray = place + np.r_[0, rng.integers(-most, most + 1, 2)]
+    return moved
+
+
+def label_of(rise: np.ndarray) -> np.ndarray:
+    """Return the soft label of the rise of a noise-free virtual scan, in means of the brain."""
+    low, high = UPTAKE_SPAN
+    label: np.ndarray = np.clip((rise / TYPICAL_RANGE - low) / (high - low), 0, 1)
+    return label.astype(np.float32)
+
+
+def log_uniform(rng: np.random.Generator, span: tuple[float, float]) -> float:
+    """Return a number between the two of ``span``, uniform in its logarithm."""
+    return float(np.exp(rng.uniform(*np.log(span))))
+
+
+def as_tensors(crop: Crop) -> dict[str, torch.Tensor]:
+    """Return an example: all slices of ``post``, and the middle one of the rest."""
+    middle = len(crop.post) // 2
+    images = {
+        "post": crop.post,
+        "pre": crop.pre[middle : middle + 1],
+        "uptake": crop.uptake[middle : middle + 1],
+        "brain": crop.brain[middle : middle + 1],
+        "trust": crop.trust[middle : middle + 1],
+    }
+    return {
+        name: torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))
+        for name, image in images.items()
+    }
+
+
+class Crops(IterableDataset):
+    """Examples for ever; each worker of each process has its own stream."""
+
+    def __init__(self, sources: Sources, seed: int) -> None:
+        self.sources, self.seed = sources, seed
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield single examples."""
+        worker = torch.utils.data.get_worker_info()
+        rng = np.random.default_rng([self.seed, worker.id if worker else 0])
+        while True:
+            yield self.sources.draw(rng)

@@ -1,0 +1,201 @@
+"""Train a residual U-Net for SPHERE on pairs of real scans and on virtual patients, mixed.
+
+    python training/make_slabs.py maps --for real_pairs --patients 60 --first-seed 30000
+    python training/train_sphere_real.py --data PAIRS --maps maps --out runs/real --minutes 120
+
+PAIRS holds ``cases.json`` and a folder for each case, see ``data/real_pairs.py``. The network sees
+five slices and predicts what to subtract from the middle one. What it is to make of a real scan is
+the pre scan in the contrast of the post scan (``data/matched.py``), of a virtual one the same scan
+without agent.
+
+Before anything is trained some patients are held out, by a hash of their names alone. Every
+``--keep-every`` steps the averaged weights are measured on them (``evaluation/held_out.py``), and
+those with the highest mean share - mean left stay in ``OUT/best``. Stop it and start it again with
+the same ``--out``: it goes on. ``--fine-tune BUNDLE`` starts from weights that are there. Without
+``--maps`` real pairs are the only data; with ``--real-share 0`` virtual patients are.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from data.agent_maps import KeptMaps
+from data.mixed_crops import REAL_SHARE, SEEN, Crops, Sources
+from data.real_pairs import RealPair, held_out, prepare_pairs, read_table
+from data.slabs import in_batches
+from evaluation.held_out import Slices, judge
+from loop import Average, Learner, add_common_arguments, rate_at, start, train
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ContrastSynthLib.inference.networks import load_network
+from ContrastSynthLib.networks import build_network
+from ContrastSynthLib.networks.baselines import parameters_of
+from ContrastSynthLib.networks.residual_unet import FEATURES
+from ContrastSynthLib.weights.bundles import find_bundle
+
+Images = dict[str, Tensor]
+WEIGHTS = {"charbonnier": 1.0, "squared": 3.0, "gradient": 0.2, "uptake": 0.05}
+IN_UPTAKE = 2.0
+"""What the soft label of the uptake adds to the weight of a voxel of the brain, which is 1."""
+OUTSIDE = 0.05
+"""Weight of a voxel outside of the brain."""
+SMOOTH = 0.01
+"""Of the Charbonnier loss, sqrt(d^2 + SMOOTH^2), in means of the brain."""
+LICENCE = "CC BY 4.0 as far as known"
+
+
+def main() -> None:
+    """Train, and keep the averaged weights in ``OUT/bundle`` and the best in ``OUT/best``."""
+    arguments = read_arguments()
+    fabric = start(arguments)
+    table = read_table(Path(arguments.data), arguments.same_patient)
+    others = held_out({row["patient"] for row in table.values()}, arguments.held_out)
+    pairs = prepare_pairs(table, arguments.pairs or arguments.out / "pairs")
+    learnt = [pair for pair in pairs if pair.patient not in others]
+    cases = [Slices.of(pair) for pair in pairs if pair.patient in others]
+    print(f"{len(learnt)} pairs to learn from, {len(cases)} of {len(others)} patients held out")
+    options, network, parents = make_network(arguments)
+    network = fabric.to_device(network)
+    average = Average(network)
+    adam = torch.optim.AdamW(network.parameters(), lr=arguments.learning_rate, weight_decay=1e-3)
+    # On a CPU in bfloat16 this network takes three times longer with channels last.
+    learner = Learner(fabric, network, adam, max_norm=1.0, channels_last=False)
+
+    def learn(batch: Images, progress: float) -> dict[str, Tensor]:
+        """Take one step; return the terms of the loss."""
+        terms = compare(learner.network(batch["post"]), batch)
+        rate = arguments.learning_rate * rate_at(progress)
+        learner.descend(sum(WEIGHTS[name] * terms[name] for name in WEIGHTS), rate)
+        return terms
+
+    source = partial(batches, learnt, arguments.maps, arguments.real_share)
+    card = card_of(arguments, options, learnt, others)
+    card["training"]["parents"] = parents
+    judged = partial(judge, cases=cases) if cases else None
+    train(arguments, fabric, {"network": learner}, average, source, learn, card, judge=judged)
+
+
+def make_network(
+    arguments: argparse.Namespace,
+) -> tuple[dict[str, Any], nn.Module, list[dict[str, Any]]]:
+    """Return the arguments of the network, itself, and what its weights were made from."""
+    parents = []
+    if arguments.fine_tune:
+        bundle = find_bundle(arguments.fine_tune, "sphere")
+        options, network = bundle.metadata["network"]["arguments"], load_network(bundle)
+        parents = [{"id": bundle.id, "sha256": bundle.sha256, **bundle.metadata["training"]}]
+    else:
+        options = {"in_channels": SEEN, "features": list(arguments.features)}
+        network = build_network("residual_unet", options)
+    print(f"{parameters_of(network)} parameters", flush=True)
+    return options, network, parents
+
+
+def batches(
+    pairs: Sequence[RealPair],
+    maps: Path | None,
+    real_share: float,
+    data: str,
+    *,
+    crop: int,
+    batch: int,
+    seed: int,
+    workers: int,
+) -> Iterator[Images]:
+    """Yield batches for ever; ``data`` names the folder that the pairs came from."""
+    sources = Sources(pairs, KeptMaps(maps) if maps else None, crop, real_share)
+    return in_batches(Crops(sources, seed), batch, workers)
+
+
+def compare(made: Images, batch: Images) -> dict[str, Tensor]:
+    """Return the terms of the loss, and the mean absolute errors inside and outside the uptake."""
+    brain, uptake = batch["brain"], batch["uptake"]
+    weight = (OUTSIDE + (1 - OUTSIDE) * brain + IN_UPTAKE * uptake) * batch["trust"]
+    weight = weight / weight.sum()
+    error = made["pre"] - batch["pre"]
+    down, right = error.diff(dim=-2), error.diff(dim=-1)
+    label = functional.binary_cross_entropy_with_logits(
+        made["uptake_logits"], uptake, reduction="none"
+    )
+    found, away = uptake * brain, error.detach().abs()
+    return {
+        "charbonnier": (weight * (error.square() + SMOOTH**2).sqrt()).sum(),
+        "squared": (weight * error.square()).sum(),
+        "gradient": (weight[..., 1:, :] * down.abs()).sum()
+        + (weight[..., :, 1:] * right.abs()).sum(),
+        "uptake": (weight * label).sum(),
+        "inside": (away * found).sum() / found.sum().clamp(min=1),
+        "outside": (away * (1 - uptake) * brain).sum() / brain.sum().clamp(min=1),
+    }
+
+
+def read_arguments() -> argparse.Namespace:
+    """Return what the command line asks for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_common_arguments(parser)
+    parser.set_defaults(crop=112, learning_rate=1e-3)
+    add = parser.add_argument
+    add("--maps", type=Path, help="folder of make_slabs.py --for real_pairs")
+    add("--pairs", type=Path, help="folder to keep the matched pairs in; OUT/pairs without it")
+    add("--real-share", type=float, default=REAL_SHARE, help="share of crops of real pairs")
+    add("--held-out", type=int, default=9, help="patients to choose the checkpoint by")
+    add(
+        "--same-patient",
+        type=lambda text: text.split(","),
+        action="append",
+        default=[],
+        metavar="CASE,CASE",
+        help="cases that are dates of one patient",
+    )
+    add("--features", type=int, nargs="+", default=FEATURES, help="of the scales, finest first")
+    add("--name", default="sphere_real", help="of the weights")
+    add("--version", default="1.0", help="of the weights")
+    arguments = parser.parse_args()
+    if arguments.maps is None and arguments.real_share < 1:
+        parser.error("give --maps, or --real-share 1 for real pairs alone")
+    return arguments
+
+
+def card_of(
+    arguments: argparse.Namespace,
+    options: dict[str, Any],
+    learnt: Sequence[RealPair],
+    others: set[str],
+) -> dict[str, Any]:
+    """Return the part of the model card that only this script knows."""
+    patients = len({pair.patient for pair in learnt})
+    virtual = arguments.maps is not None and arguments.real_share < 1
+    return {
+        "name": arguments.name,
+        "version": arguments.version,
+        "task": "pre-contrast from post-contrast T1-weighted brain scans",
+        "method": "sphere",
+        "network": {"name": "residual_unet", "arguments": options},
+        "inputs": {"post": f"{SEEN} axial slices 1 mm apart, pixels of about 1 mm"},
+        "normalisation": "mean",
+        "trained_on_virtual_patients": virtual,
+        "training": {
+            "data": f"{len(learnt)} pairs of scans of {patients} patients from BraTS-Africa 2023 "
+            "and BraTS 2021 (Adewole et al. 2023, Baid et al. 2021, Menze et al. 2015, Bakas et "
+            f"al. 2017){', and virtual brains' if virtual else ''}",
+            "data_licence": f"pairs: {LICENCE}; virtual brains: Apache-2.0",
+            "losses": WEIGHTS,
+            "held_out_patients": sorted(others),
+            "chosen_by": "highest mean share - mean left of the held-out patients",
+        },
+        "limits": "Brains after gadolinium, T1-weighted. "
+        "Not for diagnosis: enhancement may be left over, or tissue darkened that is bright "
+        "without agent.",
+    }
+
+
+if __name__ == "__main__":
+    main()
