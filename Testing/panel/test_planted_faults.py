@@ -74,8 +74,8 @@ FAULTS = {
     ),
     "threshold ignored": Fault(
         f"{PANEL}/scene/uptake_results.py",
-        "Elsewhere(uptake, pre, post, brain, threshold=settings.threshold,",
-        "Elsewhere(uptake, pre, post, brain, threshold=0.1,",
+        "Elsewhere(uptake, pre, post, scans.brain, threshold=settings.threshold,",
+        "Elsewhere(uptake, pre, post, scans.brain, threshold=0.1,",
         f"{UPTAKE}::test_moving_the_threshold_changes_both_in_place",
     ),
     "parameters not saved": Fault(
