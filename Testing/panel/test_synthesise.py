@@ -196,10 +196,14 @@ def test_an_empty_mask_is_reported_and_the_panel_stays_usable(panel, tab, nodes,
         slicer.util.updateVolumeFromArray(mask, np.zeros((40, 56, 48), np.uint8))
         mask.CopyOrientation(nodes["pre"])
     pick(panel.box.selectors["mask"], mask)
-    text = apply(tab)
-    assert text
-    assert not text.startswith("Done")
-    assert tab.run.message.isVisible()
+    if kind == "vtkMRMLSegmentationNode":  # that it has no segment is seen before a run
+        assert not tab.run.apply_button.enabled
+        assert "'empty' has no segment that is visible" in tab.run.action.reason.text
+    else:
+        text = apply(tab)
+        assert text
+        assert not text.startswith("Done")
+        assert tab.run.message.isVisible()
     assert result_nodes() == {}
     pick(panel.box.selectors["mask"], None)
     assert tab.run.apply_button.enabled
