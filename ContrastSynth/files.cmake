@@ -15,9 +15,11 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/scene/__init__.py
   ContrastSynthPanel/scene/bridge.py
   ContrastSynthPanel/scene/case.py
+  ContrastSynthPanel/scene/changes.py
   ContrastSynthPanel/scene/chart_view.py
   ContrastSynthPanel/scene/colours.py
   ContrastSynthPanel/scene/comparison.py
+  ContrastSynthPanel/scene/csv_files.py
   ContrastSynthPanel/scene/cursor_curve.py
   ContrastSynthPanel/scene/difference.py
   ContrastSynthPanel/scene/foregrounds.py

@@ -29,6 +29,7 @@ from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.dicom.segmentation import fitted
 from ContrastSynthLib.files.images import SYNTHETIC_KEY, write_volume
 from ContrastSynthLib.files.replacing import refuse_to_replace
+from ContrastSynthLib.files.writing import write_text
 from ContrastSynthLib.running.jobs import JsonLines
 from ContrastSynthLib.volumes import Volume
 
@@ -192,9 +193,9 @@ def _write_tables(
     ):
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(rows_as_csv(rows, columns), encoding="utf-8")
         except OSError as error:
             raise RequestError(f"{place}: cannot be written ({error.strerror}).") from error
+        write_text(place, rows_as_csv(rows, columns))
 
 
 def _seconds(text: str | None) -> list[float] | None:

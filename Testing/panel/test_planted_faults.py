@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 COPIED = ("ContrastSynth", "ContrastSynthLib", "Resources", "Testing", "pyproject.toml")
 PANEL = "ContrastSynth/ContrastSynthPanel"
 SYNTHESISE, BRIDGE = "Testing/panel/test_synthesise.py", "Testing/mrml/test_bridge.py"
-UPTAKE = "Testing/panel/test_uptake.py"
+UPTAKE = "Testing/panel/uptake/test_uptake.py"
 HABITS = "Testing/panel/test_workflow_habits.py"
 FAILED = 1  # pytest's exit code when a test failed, not when there was none
 

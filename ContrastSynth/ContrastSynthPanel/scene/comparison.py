@@ -11,9 +11,10 @@ from slicer.i18n import tr as _
 
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.registry import IMAGE, LABELS
-from ContrastSynthPanel.scene import bridge, phases, relations, stamps
+from ContrastSynthPanel.scene import bridge, changes, phases, relations
 from ContrastSynthPanel.scene.bridge import SEQUENCE
 from ContrastSynthPanel.scene.case import MASK, PAIR, RESULT, TRUTH, Case
+from ContrastSynthPanel.scene.changes import Stamps
 
 Node = Any  # of MRML
 SYNTHETIC, REFERENCE = "synthetic", "reference"  # as `evaluate` calls them
@@ -25,7 +26,6 @@ TITLES = {
     POST: _("post-contrast scan"),
     MASK: _("mask"),
 }
-Stamps = dict[str, tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -160,29 +160,16 @@ def stamps_of(nodes: Mapping[str, Node], segment: str, settings: Mapping[str, st
     found: Stamps = {}
     for role in TITLES:
         node = nodes.get(role)
-        if node is None or node.GetScene() is None:
-            found[role] = ("", "", 0, ())
-            continue
-        part, phase = segment if role == MASK else "", shown_phase(node)
-        stamp = stamps.phase_stamp(node, phase - 1) if phase else stamps.stamp(node, part)
-        found[role] = (node.GetID(), part, phase, stamp)
+        phase = shown_phase(node) if node is not None and node.GetScene() is not None else 0
+        found[role] = changes.stamp_of(node, segment if role == MASK else "", phase)
     return found | {title: (value,) for title, value in settings.items()}
 
 
 def change(before: Stamps, now: Stamps, nodes: Mapping[str, Node]) -> str:
     """Return the first of what changed between two looks, as a sentence without its full stop."""
-    for role, was in before.items():
-        if (found := now.get(role, was)) == was:
-            continue
-        if role not in TITLES:
-            return _("'{title}' was changed since").format(title=role)
-        if found[0] != was[0]:
-            text = _("another {what} is chosen") if found[0] else _("the {what} is gone")
-            return text.format(what=TITLES[role])
-        text = _("'{name}' was changed since")
-        if found[1] != was[1]:
-            text = _("another segment of '{name}' is chosen")
-        elif found[2] != was[2]:
-            text = _("another phase of '{name}' is shown")
-        return text.format(name=nodes[role].GetName())
+    if text := changes.change(before, now, TITLES, nodes):
+        return text
+    for title, was in before.items():
+        if title not in TITLES and now.get(title, was) != was:
+            return _("'{title}' was changed since").format(title=title)
     return ""

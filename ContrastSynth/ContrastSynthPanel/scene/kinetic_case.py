@@ -10,16 +10,16 @@ from slicer.i18n import tr as _
 
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.registry import IMAGE
-from ContrastSynthPanel.scene import bridge, phases, relations, stamps
+from ContrastSynthPanel.scene import bridge, changes, phases, relations
 from ContrastSynthPanel.scene.bridge import SEGMENTATION
 from ContrastSynthPanel.scene.case import ALL_SEGMENTS, INPUT, RESULT, Case
 from ContrastSynthPanel.scene.case import REGION as CASE_REGION
+from ContrastSynthPanel.scene.changes import Stamps
 
 Node = Any  # of MRML
 SERIES, SYNTHETIC, REGION = "series", "synthetic", "region"  # saved scenes hold these
 TITLES = {SERIES: _("series"), SYNTHETIC: _("synthetic series"), REGION: _("region")}
 EACH = "each"
-Stamps = dict[str, tuple[Any, ...]]
 CHOOSE_SERIES = _("Choose a dynamic series as the input above: a sequence of volumes and times.")
 
 
@@ -125,28 +125,16 @@ def names_of(found: Asked) -> str:
 
 def stamps_of(found: Asked) -> Stamps:
     """Return what changes when anything does that the measures depend on."""
-    made: Stamps = {EACH: (str(found.each), "", ())}
-    for role in TITLES:
-        node, part = found.nodes.get(role), found.segment if role == REGION else ""
-        made[role] = ("", "", ())
-        if node is not None and node.GetScene() is not None:
-            made[role] = (node.GetID(), part, stamps.stamp(node, part))
-    return made
+    parts = {REGION: found.segment}
+    made = {one: changes.stamp_of(found.nodes.get(one), parts.get(one, "")) for one in TITLES}
+    return made | {EACH: (str(found.each),)}
 
 
 def change(before: Stamps, found: Asked) -> str:
     """Return the first of what changed since these stamps, as a sentence without its full stop."""
     now = stamps_of(found)
-    for role, title in TITLES.items():
-        was, here = before.get(role, now[role]), now[role]
-        if here[0] != was[0]:
-            text = _("another {what} is chosen") if here[0] else _("the {what} is gone")
-            return text.format(what=title)
-        if here != was:
-            text = _("'{name}' was changed since")
-            if here[1] != was[1]:
-                text = _("another segment of '{name}' is chosen")
-            return text.format(name=found.nodes[role].GetName())
+    if text := changes.change(before, now, TITLES, found.nodes):
+        return text
     if before.get(EACH, now[EACH]) != now[EACH]:
         return _("the regions are measured otherwise since")
     return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from ContrastSynthLib.volumes import Volume
 from ContrastSynthPanel.background import Task
 from ContrastSynthPanel.scene import bridge, relations, result_names
 from ContrastSynthPanel.scene.bridge import VOLUME
+from ContrastSynthPanel.scene.csv_files import write_cells
 
 Node = Any  # of MRML
 
@@ -159,14 +159,9 @@ def write_csv(path: str | Path, found: list[Along]) -> None:
     shown = {one.label: one.profile for one in found if one.profile is not None}
     first = next(iter(shown.values()))
     head = ["distance_mm", "r_mm", "a_mm", "s_mm", *shown]
-    try:
-        with Path(path).open("w", newline="", encoding="utf-8-sig") as file:
-            writer = csv.writer(file)
-            writer.writerow(head)
-            for n, (distance, ras) in enumerate(zip(first.distance_mm, first.ras_mm, strict=True)):
-                values = [float(one.values[n]) for one in shown.values()]
-                text = ["" if math.isnan(value) else f"{value:.9g}" for value in values]
-                writer.writerow([f"{distance:.6g}", *(f"{x:.6f}" for x in ras), *text])
-    except OSError as error:
-        text = _("{path}: cannot be written ({error}). Choose another folder.")
-        raise RequestError(text.format(path=path, error=error.strerror)) from error
+    rows = [head]
+    for n, (distance, ras) in enumerate(zip(first.distance_mm, first.ras_mm, strict=True)):
+        values = [float(one.values[n]) for one in shown.values()]
+        text = ["" if math.isnan(value) else f"{value:.9g}" for value in values]
+        rows.append([f"{distance:.6g}", *(f"{x:.6f}" for x in ras), *text])
+    write_cells(path, rows)

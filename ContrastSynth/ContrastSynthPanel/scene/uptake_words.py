@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from ContrastSynthLib.analysis.enhancement import EnhancementReport
-from ContrastSynthLib.errors import RequestError
+from ContrastSynthPanel.scene.csv_files import write_cells
 from ContrastSynthPanel.scene.uptake_results import Measured, Scans, Settings
 from ContrastSynthPanel.scene.uptake_sources import OWN_MAP
 
@@ -167,15 +166,8 @@ def write_rows(path: str | Path, rows: Sequence[Row], about: Mapping[str, str]) 
     keys = [key for key in COLUMNS if any(key in row for row in rows)]
     titles = [COLUMNS[key].format(unit=about.get("unit", "")) for key in keys]
     behind = {title: text for title, text in about.items() if title != "unit"}
-    try:
-        with Path(path).open("w", newline="", encoding="utf-8-sig") as file:
-            writer = csv.writer(file)
-            writer.writerow([*titles, *behind])
-            for row in rows:
-                writer.writerow([*(_cell(row.get(key)) for key in keys), *behind.values()])
-    except OSError as error:
-        text = _("{path}: cannot be written ({error}). Choose another folder.")
-        raise RequestError(text.format(path=path, error=error.strerror)) from error
+    cells = [[*(_cell(row.get(key)) for key in keys), *behind.values()] for row in rows]
+    write_cells(path, [[*titles, *behind], *cells])
 
 
 def _cell(value: Any) -> str:

@@ -4,7 +4,6 @@ import qt
 from slicer.i18n import tr as _
 
 from ContrastSynthLib.analysis import kinetic_rows
-from ContrastSynthLib.errors import ContrastSynthError
 from ContrastSynthLib.files.writing import write_text
 from ContrastSynthPanel.scene import kinetic_case
 from ContrastSynthPanel.scene import kinetic_results as results
@@ -14,7 +13,7 @@ from ContrastSynthPanel.scene.kinetic_case import Asked
 from ContrastSynthPanel.scene.view_keeper import ViewKeeper, is_there
 from ContrastSynthPanel.tabs.tab import Tab
 from ContrastSynthPanel.widgets.action import Action
-from ContrastSynthPanel.widgets.csv_dialog import ask_where
+from ContrastSynthPanel.widgets.csv_dialog import save_as_csv
 from ContrastSynthPanel.widgets.cursor_box import CursorBox
 from ContrastSynthPanel.widgets.echo import Echo
 from ContrastSynthPanel.widgets.forms import long_text, new_section, show_text
@@ -292,16 +291,13 @@ class KineticsTab(Tab):
             self.chart.fit()
 
     def _save(self, name: str, rows, columns) -> None:
-        path = ask_where(_("Save as CSV"), name.format(region=self.found["region"]))
-        if path is None:
-            return
-        try:
-            text = kinetic_rows.rows_as_csv(rows(self.found["regions"]), columns)
-            write_text(path, text)
-        except ContrastSynthError as error:
-            self.message.show("failed", str(error))
-        else:
-            self.message.show("done", _("Saved as {path}.").format(path=path))
+        text = kinetic_rows.rows_as_csv(rows(self.found["regions"]), columns)
+        save_as_csv(
+            _("Save as CSV"),
+            name.format(region=self.found["region"]),
+            lambda path: write_text(path, text),
+            self.message.show,
+        )
 
     # What a saved scene keeps
 

@@ -14,7 +14,7 @@ from ContrastSynthPanel.scene.case import MASK, RESULT, TRUTH
 from ContrastSynthPanel.scene.comparison import REFERENCE, SYNTHETIC, Compared
 from ContrastSynthPanel.tabs.tab import Tab
 from ContrastSynthPanel.widgets.align_box import AlignBox, grid_of
-from ContrastSynthPanel.widgets.csv_dialog import ask_where
+from ContrastSynthPanel.widgets.csv_dialog import save_as_csv
 from ContrastSynthPanel.widgets.dependency_box import DependencyBox
 from ContrastSynthPanel.widgets.echo import Echo
 from ContrastSynthPanel.widgets.forms import (
@@ -280,15 +280,13 @@ class QualityTab(Tab):
 
     def _save_csv(self, *_signal) -> None:
         name = ", ".join(filter(None, [self.measured["title"], self.measured.get("when")]))
-        path = ask_where(_("Save the measures"), name)
-        if path is None:
-            return
-        try:
-            write_text(path, rows_as_csv(self.measured["rows"]))
-        except RequestError as error:
-            self.run.show_message("failed", str(error))
-        else:
-            self.run.show_message("done", _("Saved as {path}.").format(path=path))
+        text = rows_as_csv(self.measured["rows"])
+        save_as_csv(
+            _("Save the measures"),
+            name,
+            lambda path: write_text(path, text),
+            self.run.show_message,
+        )
 
     def _place(self, what: str) -> tuple:
         """Return as what, and of which nodes, numbers are kept in the scene."""

@@ -2,7 +2,6 @@
 
 from slicer.i18n import tr as _
 
-from ContrastSynthLib.errors import ContrastSynthError
 from ContrastSynthPanel.scene import bridge, uptake_results, uptake_sources, uptake_words, views
 from ContrastSynthPanel.scene.case import INPUT, MASK, RESULT, TRUTH
 from ContrastSynthPanel.scene.uptake_asked import Asked, changes
@@ -45,7 +44,8 @@ class UptakeTab(Tab):
         self.action = Action("show", BUTTON, "", self._pressed)
         self.notice = Notice(self._resample_and_show)
         self.dependencies = DependencyBox(self._check, self.notice.show)
-        self.table, self.saved = LesionTable(self._jump, self._save_table), Message()
+        self.saved = Message()
+        self.table = LesionTable(self._jump, self._write_table, self.saved.show)
         self.display = UptakeDisplay(self._draw)
         self.views = UptakeViews()
         self._build()
@@ -285,13 +285,8 @@ class UptakeTab(Tab):
         self._draw()
         views.jump(ras_mm)
 
-    def _save_table(self, path: str) -> None:
-        try:
-            uptake_words.write_rows(path, self.table.rows, self._about)
-        except ContrastSynthError as error:
-            self.saved.show("failed", str(error))
-        else:
-            self.saved.show("done", _("Saved as {path}.").format(path=path))
+    def _write_table(self, path) -> None:
+        uptake_words.write_rows(path, self.table.rows, self._about)
 
     # What a saved scene keeps
 

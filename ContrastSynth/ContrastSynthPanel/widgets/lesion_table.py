@@ -6,7 +6,7 @@ import qt
 from slicer.i18n import tr as _
 
 from ContrastSynthPanel.scene import colours
-from ContrastSynthPanel.widgets.csv_dialog import ask_where
+from ContrastSynthPanel.widgets.csv_dialog import save_as_csv
 from ContrastSynthPanel.widgets.echo import Echo
 from ContrastSynthPanel.widgets.forms import show_text
 from ContrastSynthPanel.widgets.slots import connect
@@ -47,12 +47,12 @@ ASCENDING, DESCENDING = 0, 1  # of Qt
 class LesionTable:
     """One row a lesion. ``jump`` is called with the place, RAS in mm, of the one that is chosen.
 
-    ``save`` is called with a path, to write what the table holds.
+    ``write`` is called with a path, to write what the table holds, ``say`` with how that went.
     """
 
-    def __init__(self, jump, save):
+    def __init__(self, jump, write, say):
         """Make it empty."""
-        self._jump, self._save, self._echo = jump, save, Echo()
+        self._jump, self._write, self._say, self._echo = jump, write, say, Echo()
         self.rows, self._order = [], ("", ASCENDING)  # as they are sorted, and by what
         self.widget = qt.QWidget()
         column = qt.QVBoxLayout(self.widget)
@@ -185,8 +185,7 @@ class LesionTable:
         self._fill(self.current)
 
     def _save_pressed(self, *_signal) -> None:
-        if path := ask_where(_("Save the table"), _("Lesions")):
-            self._save(path)
+        save_as_csv(_("Save the table"), _("Lesions"), self._write, self._say)
 
 
 def value(row: dict, key: str):

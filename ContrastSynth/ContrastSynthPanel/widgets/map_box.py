@@ -64,7 +64,6 @@ class MapBox:
         form = new_form(box)
         titles = {key: kind.title for key, kind in KINDS.items()}
         self.kind_combo = combo("map", {NO_MAP: _("None"), **titles})
-        self.kind_combo.toolTip = _("Shown in colours over the series that the views show.")
         self.over_combo = combo("map over", {REGION: _("The region"), WHOLE: _("All tissue")})
         self.over_combo.toolTip = _(
             "Over all tissue, agent arrives when it does in the hundredth of the voxels that rises "
@@ -95,21 +94,29 @@ class MapBox:
         node = self._maps.nodes.get(role)
         return node if node is not None and is_there(node) else None
 
+    @property
+    def _whole(self) -> bool:
+        return chosen(self.over_combo) == WHOLE
+
+    @property
+    def _missing(self) -> str:
+        """Why no map can be computed; nothing if one can."""
+        return self._asked.no_series or ("" if self._whole else self._asked.no_region)
+
     def check(self, asked: Asked) -> None:
         """Take what the case has now, and say where the map is not of that."""
         self._asked = asked
         self._check()
 
     def _check(self) -> None:
-        whole = chosen(self.over_combo) == WHOLE
-        missing = self._asked.no_series or ("" if whole else self._asked.no_region)
+        missing = self._missing
         self.kind_combo.enabled = self.over_combo.enabled = not self._asked.no_series
         self.kind_combo.toolTip = missing or _("In colours over the series that the views show.")
         there, old = bool(self._maps.nodes), ""
         for label, widget in self._rows:
             label.visible = widget.visible = self.kind != NO_MAP
         if there and not self.work.running:
-            old = kinetic_case.change(self._stamps, self._of(self._asked, whole))
+            old = kinetic_case.change(self._stamps, self._of(self._asked, self._whole))
             if self.shown is None and not old:
                 old = _("the map was deleted")
         self._show_old(old)
@@ -138,15 +145,14 @@ class MapBox:
         self.hide()
         self.message.show("info", "")
         self.dependencies.widget.visible = False
-        whole = chosen(self.over_combo) == WHOLE
-        missing = self._asked.no_series or ("" if whole else self._asked.no_region)
+        missing = self._missing
         if self.kind == NO_MAP or missing:
             self.message.show("warning", missing if self.kind != NO_MAP else "")
             self._check()
             return
-        of = self._of(self._asked, whole)
+        of = self._of(self._asked, self._whole)
         self._stamps = kinetic_case.stamps_of(of)
-        task = kinetic_maps.making_maps(of, self.kind, whole)
+        task = kinetic_maps.making_maps(of, self.kind, self._whole)
         self.work.start(task, self._done, self._failed)
         self._check()
 

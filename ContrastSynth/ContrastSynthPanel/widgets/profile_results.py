@@ -4,10 +4,9 @@ import numpy as np
 import qt
 from slicer.i18n import tr as _
 
-from ContrastSynthLib.errors import ContrastSynthError
 from ContrastSynthPanel.scene.profile_values import Along, write_csv
 from ContrastSynthPanel.widgets.action import Action
-from ContrastSynthPanel.widgets.csv_dialog import ask_where
+from ContrastSynthPanel.widgets.csv_dialog import save_as_csv
 from ContrastSynthPanel.widgets.forms import new_section
 from ContrastSynthPanel.widgets.slots import connect, once_after
 from ContrastSynthPanel.widgets.value_table import fill, fit_height, new_table, number
@@ -77,15 +76,13 @@ class ProfileResults:
         fit_height(self.values, VALUE_ROWS)
 
     def _export(self) -> None:
-        path = ask_where(_("Export the profile"), self._name)
-        if path is None:
-            return
-        try:
-            write_csv(path, self.found)
-        except ContrastSynthError as error:
-            self._show_message("failed", str(error))
-        else:
-            self._show_message("done", _("Written: {path}").format(path=path))
+        save_as_csv(
+            _("Export the profile"),
+            self._name,
+            lambda path: write_csv(path, self.found),
+            self._show_message,
+            _("Written: {path}"),
+        )
 
 
 def error_texts(place: int, one: Along) -> list[str]:

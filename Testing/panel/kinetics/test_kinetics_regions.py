@@ -27,19 +27,7 @@ from dynamic import (
     named,
 )
 from host import cut_off, fit_height, pick, press, pump
-from scans import settled, show_tab
-
-from ContrastSynthLib.phantom.sample import sample_patient
-
-
-@pytest.fixture(scope="module")
-def patient():
-    return sample_patient(size=(24, 28, 20))
-
-
-@pytest.fixture
-def tab(panel):
-    return show_tab(panel, "kinetics")
+from scans import settled
 
 
 @pytest.fixture

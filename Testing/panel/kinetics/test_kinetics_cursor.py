@@ -14,8 +14,6 @@ import slicer
 from dynamic import (
     PERSISTENT,
     WASHOUT,
-    add_mask,
-    add_series,
     add_synthetic,
     computed,
     lesion_of,
@@ -27,25 +25,6 @@ from host import hover, press, pump
 from scans import settled, show_tab
 
 from ContrastSynthLib.analysis.kinetic_maps import curve_at
-from ContrastSynthLib.phantom.sample import sample_patient
-
-
-@pytest.fixture(scope="module")
-def patient():
-    return sample_patient(size=(24, 28, 20))
-
-
-@pytest.fixture
-def tab(panel):
-    return show_tab(panel, "kinetics")
-
-
-@pytest.fixture
-def series(panel, tab, patient):
-    node = add_series(patient, "dynamic", WASHOUT)
-    add_mask(patient, "lesion")
-    settled(panel)
-    return node
 
 
 def place_of(patient):

@@ -41,24 +41,6 @@ REAL = "T1 post Gd - T1 pre"
 
 
 @pytest.fixture
-def tab(panel):
-    return show_tab(panel, "uptake")
-
-
-@pytest.fixture
-def nodes(panel, tab, patient):
-    found = {role: add_volume(name, patient.scans[role]) for role, name in NAMES.items()}
-    settled(panel)
-    return found
-
-
-@pytest.fixture
-def synthetic(panel, tab, nodes, result):
-    """The scene with a synthetic pre scan, which is the case's result."""
-    return add_result(panel, nodes["post"], result)["pre"]
-
-
-@pytest.fixture
 def mask(tab, nodes, patient):
     """A mask of the left half of the brain, chosen."""
     from ContrastSynthPanel.scene import bridge

@@ -13,7 +13,6 @@ from dynamic import (
     PERSISTENT,
     TIMES,
     WASHOUT,
-    add_mask,
     add_series,
     add_synthetic,
     backgrounds,
@@ -25,27 +24,8 @@ from host import erase_half, pick, press, pump
 from scans import settled, show_tab
 
 from ContrastSynthLib.analysis.kinetic_maps import kinetic_maps
-from ContrastSynthLib.phantom.sample import sample_patient
 
 SER, TYPE = "Signal enhancement ratio (SER)", "Type of curve"
-
-
-@pytest.fixture(scope="module")
-def patient():
-    return sample_patient(size=(24, 28, 20))
-
-
-@pytest.fixture
-def tab(panel):
-    return show_tab(panel, "kinetics")
-
-
-@pytest.fixture
-def series(panel, tab, patient):
-    node = add_series(patient, "dynamic", WASHOUT)
-    add_mask(patient, "lesion")
-    settled(panel)
-    return node
 
 
 def choose_map(tab, title):

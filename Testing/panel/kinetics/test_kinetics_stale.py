@@ -12,7 +12,6 @@ import slicer
 from dynamic import (
     TIMES,
     WASHOUT,
-    add_mask,
     add_series,
     add_synthetic,
     cells,
@@ -22,28 +21,14 @@ from dynamic import (
     named,
 )
 from host import close_scene, erase_half, pick, press, pump, type_cell
-from scans import settled, show_tab
-
-from ContrastSynthLib.phantom.sample import sample_patient
-
-
-@pytest.fixture(scope="module")
-def patient():
-    return sample_patient(size=(24, 28, 20))
+from scans import settled
 
 
 @pytest.fixture
-def tab(panel):
-    return show_tab(panel, "kinetics")
-
-
-@pytest.fixture
-def series(panel, tab, patient):
-    node = add_series(patient, "dynamic", WASHOUT)
-    add_mask(patient, "lesion")
-    settled(panel)
+def series(tab, series):
+    """The series, measured."""
     assert measure(tab) == ""
-    return node
+    return series
 
 
 def old(tab):

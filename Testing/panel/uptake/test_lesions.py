@@ -12,10 +12,8 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 import slicer
 from host import key, pick, press, pump, read_table, type_text
-from scans import add_volume, settled, show_tab
+from scans import add_volume, settled
 from uptakes import (
-    NAMES,
-    add_result,
     array,
     centres,
     compared,
@@ -30,24 +28,6 @@ from uptakes import (
 
 from ContrastSynthLib.analysis.evaluation import enhancement_of
 from ContrastSynthLib.phantom.sample import sample_patient
-
-
-@pytest.fixture
-def tab(panel):
-    return show_tab(panel, "uptake")
-
-
-@pytest.fixture
-def nodes(panel, tab, patient):
-    found = {role: add_volume(name, patient.scans[role]) for role, name in NAMES.items()}
-    settled(panel)
-    return found
-
-
-@pytest.fixture
-def synthetic(panel, tab, nodes, result):
-    """The scene with a synthetic pre scan, which is the case's result."""
-    return add_result(panel, nodes["post"], result)["pre"]
 
 
 def texts(tab, column=0):

@@ -39,25 +39,6 @@ CHOOSE = "Choose a dynamic series as the input above: a sequence of volumes and 
 CONVENTIONAL = slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView
 
 
-@pytest.fixture(scope="module")
-def patient():
-    return sample_patient(size=(24, 28, 20))
-
-
-@pytest.fixture
-def tab(panel):
-    return show_tab(panel, "kinetics")
-
-
-@pytest.fixture
-def series(panel, tab, patient):
-    """A real series that washes out, and the lesion, which are chosen by themselves."""
-    node = add_series(patient, "dynamic", WASHOUT)
-    add_mask(patient, "lesion")
-    settled(panel)
-    return node
-
-
 # Measuring
 
 
