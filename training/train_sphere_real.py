@@ -19,13 +19,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from data.agent_maps import KeptMaps
-from data.mixed_crops import REAL_SHARE, SEEN, Crops, Sources
+from data.mixed_crops import SEEN, Crops, Recipe, Sources
 from data.real_pairs import RealPair, held_out, prepare_pairs, read_table
 from data.slabs import in_batches
 from evaluation.held_out import Slices, judge
@@ -34,19 +35,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ContrastSynthLib.inference.networks import load_network
+from ContrastSynthLib.losses import physics_penalty
 from ContrastSynthLib.networks import build_network
 from ContrastSynthLib.networks.baselines import parameters_of
 from ContrastSynthLib.networks.residual_unet import FEATURES
+from ContrastSynthLib.networks.sphere import middle
 from ContrastSynthLib.weights.bundles import find_bundle
 
 Images = dict[str, Tensor]
-WEIGHTS = {"charbonnier": 1.0, "squared": 3.0, "gradient": 0.2, "uptake": 0.05}
+WEIGHTS = {"charbonnier": 1.0, "squared": 3.0, "gradient": 0.2, "uptake": 0.05, "error": 0.5}
+PSYN = 0.01
+"""Weight of R_psyn with ``--with-physics``, as in the paper."""
 IN_UPTAKE = 2.0
 """What the soft label of the uptake adds to the weight of a voxel of the brain, which is 1."""
 OUTSIDE = 0.05
 """Weight of a voxel outside of the brain."""
 SMOOTH = 0.01
 """Of the Charbonnier loss, sqrt(d^2 + SMOOTH^2), in means of the brain."""
+PARTS_OF_NETWORK = ("hyperintensity",)
 LICENCE = "CC BY 4.0 as far as known"
 
 
@@ -69,12 +75,18 @@ def main() -> None:
 
     def learn(batch: Images, progress: float) -> dict[str, Tensor]:
         """Take one step; return the terms of the loss."""
-        terms = compare(learner.network(batch["post"]), batch)
+        made = learner.network(batch["post"])
+        terms = compare(made, batch)
+        loss = sum(WEIGHTS[name] * terms[name] for name in WEIGHTS)
+        if "peak" in made:
+            given = (made["pre"], middle(batch["post"]), made["uptake"], made["peak"])
+            terms["psyn"] = physics_penalty(*given)
+            loss = loss + PSYN * terms["psyn"]
         rate = arguments.learning_rate * rate_at(progress)
-        learner.descend(sum(WEIGHTS[name] * terms[name] for name in WEIGHTS), rate)
+        learner.descend(loss, rate)
         return terms
 
-    source = partial(batches, learnt, arguments.maps, arguments.real_share)
+    source = partial(batches, learnt, arguments.maps, Recipe(**arguments.recipe))
     card = card_of(arguments, options, learnt, others)
     card["training"]["parents"] = parents
     judged = partial(judge, cases=cases) if cases else None
@@ -91,7 +103,13 @@ def make_network(
         options, network = bundle.metadata["network"]["arguments"], load_network(bundle)
         parents = [{"id": bundle.id, "sha256": bundle.sha256, **bundle.metadata["training"]}]
     else:
-        options = {"in_channels": SEEN, "features": list(arguments.features)}
+        options = {
+            "in_channels": SEEN,
+            "features": list(arguments.features),
+            "hyperintensity": "hyperintensity" not in arguments.without,
+            "masked": arguments.masked,
+            "physics": arguments.with_physics,
+        }
         network = build_network("residual_unet", options)
     print(f"{parameters_of(network)} parameters", flush=True)
     return options, network, parents
@@ -100,7 +118,7 @@ def make_network(
 def batches(
     pairs: Sequence[RealPair],
     maps: Path | None,
-    real_share: float,
+    recipe: Recipe,
     data: str,
     *,
     crop: int,
@@ -109,7 +127,7 @@ def batches(
     workers: int,
 ) -> Iterator[Images]:
     """Yield batches for ever; ``data`` names the folder that the pairs came from."""
-    sources = Sources(pairs, KeptMaps(maps) if maps else None, crop, real_share)
+    sources = Sources(pairs, KeptMaps(maps) if maps else None, crop, recipe)
     return in_batches(Crops(sources, seed), batch, workers)
 
 
@@ -119,17 +137,19 @@ def compare(made: Images, batch: Images) -> dict[str, Tensor]:
     weight = (OUTSIDE + (1 - OUTSIDE) * brain + IN_UPTAKE * uptake) * batch["trust"]
     weight = weight / weight.sum()
     error = made["pre"] - batch["pre"]
+    found, away = uptake * brain, error.detach().abs()
     down, right = error.diff(dim=-2), error.diff(dim=-1)
     label = functional.binary_cross_entropy_with_logits(
         made["uptake_logits"], uptake, reduction="none"
     )
-    found, away = uptake * brain, error.detach().abs()
     return {
         "charbonnier": (weight * (error.square() + SMOOTH**2).sqrt()).sum(),
         "squared": (weight * error.square()).sum(),
         "gradient": (weight[..., 1:, :] * down.abs()).sum()
         + (weight[..., :, 1:] * right.abs()).sum(),
         "uptake": (weight * label).sum(),
+        # Least squares make it the mean of the errors that look alike.
+        "error": (weight * (made["error"] - away).square()).sum(),
         "inside": (away * found).sum() / found.sum().clamp(min=1),
         "outside": (away * (1 - uptake) * brain).sum() / brain.sum().clamp(min=1),
     }
@@ -145,7 +165,8 @@ def read_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--maps", type=Path, help="folder of make_slabs.py --for real_pairs")
     add("--pairs", type=Path, help="folder to keep the matched pairs in; OUT/pairs without it")
-    add("--real-share", type=float, default=REAL_SHARE, help="share of crops of real pairs")
+    add("--real-share", type=float, default=Recipe.real, help="share of crops of real pairs")
+    add("--without", nargs="+", default=[], metavar="PART", help=Recipe.__doc__)
     add("--held-out", type=int, default=9, help="patients to choose the checkpoint by")
     add(
         "--same-patient",
@@ -156,11 +177,17 @@ def read_arguments() -> argparse.Namespace:
         help="cases that are dates of one patient",
     )
     add("--features", type=int, nargs="+", default=FEATURES, help="of the scales, finest first")
+    add("--masked", action="store_true", help="multiply the rise by the uptake")
+    add("--with-physics", action="store_true", help="add R_psyn of eq. 33, with a map of beta")
     add("--name", default="sphere_real", help="of the weights")
     add("--version", default="1.0", help="of the weights")
     arguments = parser.parse_args()
     if arguments.maps is None and arguments.real_share < 1:
         parser.error("give --maps, or --real-share 1 for real pairs alone")
+    parts = [part for part in arguments.without if part not in PARTS_OF_NETWORK]
+    recipe = Recipe(real=arguments.real_share).without(parts)
+    # With the rest of the arguments it goes into the card.
+    arguments.recipe = asdict(recipe)
     return arguments
 
 

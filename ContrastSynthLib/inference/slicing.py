@@ -193,11 +193,12 @@ def plan_slices(
     margin_mm: float = 8.0,
     multiple: int = 16,
     slice_mm: float | None = None,
+    across: int | None = None,
 ) -> SlicePlan:
     """Return the plan of slices that covers the mask of a volume on ``grid``.
 
-    A grid of thick slices, or of a single one, keeps these slices; any other is sliced along the
-    axis nearest to the superior direction. Axial slices are ordered to the superior, with rows to
+    ``across`` is the array axis along which slices follow each other; with None it is the first of
+    :func:`slicing_axes`. Axial slices are ordered to the superior, with rows to
     the posterior and columns to the left; coronal ones to the posterior, with rows to the
     inferior and columns to the left; sagittal ones to the right, with rows to the inferior and
     columns to the posterior; each along the nearest axis of the grid.
@@ -214,7 +215,7 @@ def plan_slices(
             "The mask is empty: there is no slice to compute. Choose a mask that covers the "
             "brain or breast (--in mask=FILE)."
         )
-    axes, flipped = _view(grid)
+    axes, flipped = _view(grid, slicing_axes(grid)[0] if across is None else across)
     spacing_mm = _spacing_mm(grid, axes)
     inside = _oriented(mask, axes, flipped)
     margins = (0, *(round(margin_mm / mm) for mm in spacing_mm[1:]))
@@ -227,10 +228,32 @@ def plan_slices(
     return SlicePlan(grid, axes, flipped, (slices, rows, columns), voxel_mm, multiple)
 
 
-def _view(grid: Grid) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
+def slicing_axes(grid: Grid) -> tuple[int, ...]:
+    """Return the array axes along which a volume may be sliced, the best one first.
+
+    A grid of thick slices, or of a single one, has one axis: it keeps these slices. For any other
+    the axis nearest to the superior direction comes first.
+    """
+    single = [axis for axis in range(3) if grid.shape[axis] == 1]
+    if len(single) == 1:
+        return (single[0],)
+    spacing_kji = np.array(grid.spacing_mm[::-1])
+    _, second, largest = np.sort(spacing_kji)
+    if largest > THICK_SLICES * second:
+        return (int(spacing_kji.argmax()),)
+    first = int(np.abs(_directions(grid) @ SUPERIOR).argmax())
+    others = () if single else tuple(axis for axis in range(3) if axis != first)
+    return (first, *others)
+
+
+def _directions(grid: Grid) -> NDArray[np.float64]:
+    """Return the directions in LPS of the axes k, j, i."""
+    return np.reshape(grid.direction, (3, 3)).T[::-1]
+
+
+def _view(grid: Grid, across: int) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
     """Return the array axes that become slices, rows and columns, and which are flipped."""
-    directions = np.reshape(grid.direction, (3, 3)).T[::-1]  # LPS, of the axes k, j, i
-    across = _slicing_axis(grid, directions)
+    directions = _directions(grid)
     towards = VIEWS[int(np.argmax(np.abs(directions[across])))]
     agreement = directions @ towards.T  # array axis, then slices, rows, columns
     first, second = (axis for axis in range(3) if axis != across)
@@ -241,17 +264,6 @@ def _view(grid: Grid) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
     )
     slices, rows, columns = (bool(agreement[axis, role] < 0) for role, axis in enumerate(axes))
     return axes, (slices, rows, columns)
-
-
-def _slicing_axis(grid: Grid, directions: NDArray[np.float64]) -> int:
-    single = [axis for axis in range(3) if grid.shape[axis] == 1]
-    if len(single) == 1:
-        return single[0]
-    spacing_kji = np.array(grid.spacing_mm[::-1])
-    _, second, largest = np.sort(spacing_kji)
-    if largest > THICK_SLICES * second:
-        return int(spacing_kji.argmax())
-    return int(np.abs(directions @ SUPERIOR).argmax())
 
 
 def _spacing_mm(grid: Grid, axes: tuple[int, int, int]) -> tuple[float, float, float]:

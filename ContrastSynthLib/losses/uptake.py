@@ -28,12 +28,15 @@ def hyperintensity_penalty(uptake: Tensor, hyperintensity: Tensor) -> Tensor:
     return torch.nn.functional.mse_loss(uptake, hyperintensity)
 
 
-def physics_penalty(pre: Tensor, post: Tensor, uptake: Tensor) -> Tensor:
+def physics_penalty(
+    pre: Tensor, post: Tensor, uptake: Tensor, peak_mmol_per_l: Tensor | float = PEAK_MMOL_PER_L
+) -> Tensor:
     """Return R_psyn of eq. 33: the mean of |S_pre - eq. 11 (S_post, M)|^2.
 
-    ``pre`` and ``post`` are divided by the mean of the brain. To apply eq. 11 to them, rho is
-    chosen such that tissue with a T1 of MEAN_BRAIN_T1_S has a signal of 1. Signals too bright for
-    any T1 are clamped, so their gradient is 0.
+    ``peak_mmol_per_l`` is beta of eq. 9, a number or a map. ``pre`` and ``post`` are divided by
+    the mean of the brain. To apply eq. 11 to them, rho is chosen such that tissue with a T1 of
+    MEAN_BRAIN_T1_S has a signal of 1. Signals too bright for any T1 are clamped, so their gradient
+    is 0.
     """
     settings = {
         "repetition_time_s": DEFAULT_REPETITION_TIME_S,
@@ -43,7 +46,7 @@ def physics_penalty(pre: Tensor, post: Tensor, uptake: Tensor) -> Tensor:
     expected = pre_from_post(
         post,
         uptake,
-        peak_concentration_mmol_per_l=PEAK_MMOL_PER_L,
+        peak_concentration_mmol_per_l=peak_mmol_per_l,
         relaxivity_per_mmol_s=relaxivity(DEFAULT_AGENT, DEFAULT_FIELD_STRENGTH_T),
         proton_density=density,
         **settings,

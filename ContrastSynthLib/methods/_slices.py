@@ -12,7 +12,7 @@ from ContrastSynthLib.inference.pieces import Slices
 from ContrastSynthLib.inference.slicing import SlicePlan, plan_slices
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from ContrastSynthLib.registry import Context, Param
-from ContrastSynthLib.volumes import FloatArray, Volume
+from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
 
 
 @dataclass(frozen=True)
@@ -58,18 +58,46 @@ def slices_seen(context: Context, usual: int = 3) -> int:
     return int(bundle.metadata["network"]["arguments"].get("in_channels", usual))
 
 
-def changed_by(
-    slices: FloatArray, image: FloatArray, plan: SlicePlan, context: Context
-) -> FloatArray:
-    """Return ``image`` (k, j, i) plus a change given as ``slices`` (n, rows, columns).
+def run_in_views(
+    image: FloatArray, reference: Volume, context: Context, *, mirrored: bool, axes: Sequence[int]
+) -> dict[str, FloatArray]:
+    """Return what the network makes of one scan, averaged over the directions of slicing.
 
-    Only the change is interpolated back to the grid, so that the image keeps its own detail where
-    pixels were resampled. The result is not below 0, and ``image`` outside of the mask.
+    ``image`` (k, j, i) is the normalised scan on the grid of ``reference``; ``axes`` are the array
+    axes along which it is sliced, one after the other, with as many neighbouring slices as the
+    network sees. The arrays (k, j, i) returned are the network's outputs by name, with ``change``
+    in place of ``pre``: what to add to the scan. Only the change is interpolated where pixels were
+    resampled, so that the image keeps its own detail. ``spread`` is the standard deviation of the
+    change over directions and mirrored images.
     """
-    changed = plan.restore(slices, outside=0.0)
-    changed += image
-    np.maximum(changed, np.minimum(image, 0), out=changed)
-    np.copyto(changed, image, where=~context.mask)
+    from ContrastSynthLib.networks.mirrored import Mirrored
+
+    (name,) = context.bundles
+    network = context.network(name)
+    seen = slices_seen(context)
+    means: dict[str, FloatArray] = {}
+    square = np.zeros_like(image)
+    for turn, axis in enumerate(axes):
+        plan = plan_slices(reference.grid, context.mask, across=axis)
+        stack = plan.slices(image)
+        found = context.predict(
+            Mirrored(network, spread=("pre",)) if mirrored else network,
+            Slices(lambda which: plan.with_neighbours(stack, seen, which), plan.shape[0]),  # noqa: B023
+            (turn / len(axes), (turn + 1) / len(axes)),
+        )
+        found["change"] = found.pop("pre") - stack
+        on_grid = {key: plan.restore(each, outside=0.0) for key, each in found.items()}
+        square += (on_grid["change"] ** 2 + on_grid.pop("pre_spread", 0) ** 2) / len(axes)
+        for key, array in on_grid.items():
+            means[key] = means.get(key, 0) + array / len(axes)
+    variance = square - means["change"] ** 2
+    return {**means, "spread": np.sqrt(np.maximum(variance, 0))}
+
+
+def changed_by(change: FloatArray, image: FloatArray, mask: BoolArray) -> FloatArray:
+    """Return ``image`` plus a change, both (k, j, i): not below 0, ``image`` outside the mask."""
+    changed = np.maximum(image + change, np.minimum(image, 0))
+    np.copyto(changed, image, where=~mask)
     return changed
 
 

@@ -177,7 +177,7 @@ def test_the_structure_of_a_voxel_is_the_nearest_of_those_beside_it(maps):
 def test_examples_have_their_shapes_and_finite_values(crops, maps, real_share):
     kept = SimpleNamespace(draw=lambda rng: slab_of_all)
     slab_of_all = slab(maps)
-    sources = crops.Sources([pair(crops), pair(crops, "two")], kept, CROP, real_share)
+    sources = crops.Sources([pair(crops), pair(crops, "two")], kept, CROP, crops.Recipe(real=real_share))
     stream = iter(crops.Crops(sources, seed=1))
     for _, example in zip(range(24), stream, strict=False):
         assert set(example) == {"post", "pre", "uptake", "brain", "trust"}

@@ -67,6 +67,7 @@ MOST_GRADED = 0.6
 FOLDED_SHARE, HOLLOW_SHARE = 0.4, 0.3
 FEW = 4
 NO_AGENT: Mapping[str, float] = dict.fromkeys((*STRUCTURES, "pia"), 0.0)
+ALL_AGENT: Mapping[str, float] = dict.fromkeys(NO_AGENT, 1.0)
 
 
 def maps_of_seed(seed: int) -> Iterator[np.ndarray]:
@@ -117,8 +118,11 @@ class Protocol:
     factors: np.ndarray
 
     @classmethod
-    def draw(cls, rng: np.random.Generator) -> Protocol:
-        """Return a protocol of a T1-weighted scan after the full dose."""
+    def draw(cls, rng: np.random.Generator, *, own_contrast: bool = True) -> Protocol:
+        """Return a protocol of a T1-weighted scan after the full dose.
+
+        With ``own_contrast`` the tissues differ by other factors than those of the literature.
+        """
         roles = {"pre": {"dose": 0.0}, "post": {"dose": 1.0}}
         scan = draw_scans(rng, {"kind": "training", "scans": roles})["post"]
         labels = 1 + max(tissue.label for tissue in TISSUES.values())
@@ -127,7 +131,7 @@ class Protocol:
             {name: span.draw(rng, "training") for name, span in CONTRAST.items()},
             str(rng.choice(AGENTS)),
             float(rng.choice(TABULATED_FIELDS_T)),
-            np.exp(rng.normal(0, CONTRAST_SPREAD, (2, labels))).astype(np.float32),
+            np.exp(rng.normal(0, own_contrast * CONTRAST_SPREAD, (2, labels))).astype(np.float32),
         )
 
     def images(self, maps: np.ndarray, agent: Mapping[str, float]) -> tuple[np.ndarray, np.ndarray]:

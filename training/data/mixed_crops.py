@@ -13,34 +13,31 @@ What is done to a crop before it is learnt from is in :mod:`data.crop_changes`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 
-from data.agent_maps import CHANNELS, NO_AGENT, KeptMaps, Protocol, draw_agent, textured
+from ContrastSynthLib.errors import unknown_name
+from data.agent_maps import ALL_AGENT, CHANNELS, NO_AGENT, KeptMaps, Protocol, draw_agent, textured
 from data.crop_changes import Crop, changed, depth_for, draw_thickness, noisy, pasted, turned
 from data.matched import UPTAKE_SPAN, trust_in
 from data.real_pairs import MAPS, RealPair
 
 SEEN = 5
 """Slices that the network sees at once: the one to change and two neighbours on either side."""
-REAL_SHARE = 0.5
 ABOUT_UPTAKE = 0.5
 """Share of crops about uptake."""
 ABOUT_LESION = 0.6
 """Share of these about an enhancing lesion, of patients that have one."""
-NO_AGENT_SHARE = 0.15
-"""Share of examples without any agent: the network must learn that there may be none."""
 REAL_AGENT = (0.7, 1.4)
 """What the agent adds to a real scan is made weaker or stronger by this."""
-PASTED_SHARE = 0.33
-"""Share of crops that get an enhancing lesion of another real patient."""
-VIRTUAL_AGENT_SHARE = 0.25
-"""Share of real crops that get the agent of a virtual lesion."""
+OTHER_VIEWS = ("coronal", "sagittal")
+SURELY = 1.6
+"""Times this the soft label of a real pair says how much of a rise is that of the agent."""
 JITTER = 0.32
 """How far the place that a crop is about may be from its middle, as a share of its width."""
 TYPICAL_RANGE = 1.5
@@ -50,26 +47,64 @@ NOISE = (0.006, 0.05)
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """How often examples are of each kind, as shares, 0 to 1; a share of 0 leaves a part out.
+
+    real            of real pairs; the others are of virtual patients
+    no_agent        without any agent: the network must learn that there may be none
+    pasted          with an enhancing lesion of another real patient
+    virtual_agent   real ones with the agent of a virtual lesion
+    other_views     real ones cut along coronal or sagittal slices
+    only_agent      real ones that are to change below the uptake alone, see :func:`crop_of`
+    switched        virtual ones with the agent of each structure switched and scaled on its own
+    own_contrast    virtual ones with a contrast of the tissues of their own
+    uneven          virtual lesions that take up agent unevenly
+    changed         changed as another scanner might have made them
+    """
+
+    real: float = 0.5
+    no_agent: float = 0.2
+    pasted: float = 0.33
+    virtual_agent: float = 0.25
+    other_views: float = 0.4
+    only_agent: float = 1.0
+    switched: float = 1.0
+    own_contrast: float = 1.0
+    uneven: float = 1.0
+    changed: float = 1.0
+
+    def without(self, parts: Iterable[str]) -> Recipe:
+        """Return the recipe with these shares at 0. Raises RequestError for an unknown part."""
+        known = [field.name for field in fields(self)]
+        for part in parts:
+            if part not in known:
+                raise unknown_name("part of the recipe", part, known)
+        return replace(self, **dict.fromkeys(parts, 0.0))
+
+
+@dataclass(frozen=True)
 class Sources:
-    """Where the examples come from, and how large they are."""
+    """Where the examples come from, how large they are, and how often they are of each kind."""
 
     pairs: Sequence[RealPair]
     maps: KeptMaps | None
     crop: int
-    real_share: float = REAL_SHARE
+    recipe: Recipe = Recipe()
 
     def draw(self, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         """Return one example."""
-        thickness = draw_thickness(rng)
+        recipe = self.recipe
+        other_scanner = rng.random() < recipe.changed
+        thickness = draw_thickness(rng) if other_scanner else 1.0
         depth = depth_for(thickness, SEEN)
-        without = rng.random() < NO_AGENT_SHARE
-        if self.maps is None or rng.random() < self.real_share:
+        without = rng.random() < recipe.no_agent
+        if self.maps is None or rng.random() < recipe.real:
             crop, donor = self._real(rng, depth, without=without)
         else:
             crop, donor = self._virtual(rng, depth, without=without), None
-        if rng.random() < PASTED_SHARE:
+        if rng.random() < recipe.pasted:
             crop = self._with_lesion(rng, crop, donor, without=without)
-        return as_tensors(changed(crop, rng, thickness, SEEN))
+        return as_tensors(changed(crop, rng, thickness, SEEN) if other_scanner else crop)
 
     def _real(
         self, rng: np.random.Generator, depth: int, *, without: bool
@@ -80,14 +115,18 @@ class Sources:
         if rng.random() < ABOUT_UPTAKE and len(pair.places):
             about_lesion = len(pair.lesions) and rng.random() < ABOUT_LESION
             places = pair.lesions if about_lesion else pair.places
-        middle = jittered(places[int(rng.integers(len(places)))], rng, self.crop)
-        crop = crop_of(window(pair.maps, middle, depth, self.crop))
-        if without and rng.random() < 0.5:
-            # The scan before the agent, as if it were one after it.
-            nothing, certain = np.zeros_like(crop.uptake), np.ones_like(crop.trust)
-            return replace(crop, post=crop.pre, uptake=nothing, trust=certain), pair
-        crop = crop.with_agent(0.0 if without else log_uniform(rng, REAL_AGENT))
-        if not without and self.maps is not None and rng.random() < VIRTUAL_AGENT_SHARE:
+        view = "axial"
+        if rng.random() < self.recipe.other_views:
+            view = OTHER_VIEWS[int(rng.integers(len(OTHER_VIEWS)))]
+        maps = viewed(pair.maps, view)
+        place = place_viewed(places[int(rng.integers(len(places)))], pair.maps.shape[1:], view)
+        middle = jittered(place, rng, self.crop)
+        only_agent = rng.random() < self.recipe.only_agent
+        crop = crop_of(window(maps, middle, depth, self.crop), only_agent=only_agent)
+        if without:
+            return before_agent(crop), pair
+        crop = crop.with_agent(log_uniform(rng, REAL_AGENT))
+        if self.maps is not None and rng.random() < self.recipe.virtual_agent:
             crop = self._with_virtual_agent(rng, crop)
         return crop, pair
 
@@ -95,14 +134,18 @@ class Sources:
         """Return a crop of a virtual patient under a protocol of its own."""
         assert self.maps is not None
         slab = self.maps.draw(rng)
-        agent = NO_AGENT if without else draw_agent(rng)
-        protocol = Protocol.draw(rng)
+        recipe = self.recipe
+        agent = draw_agent(rng) if rng.random() < recipe.switched else ALL_AGENT
+        agent = NO_AGENT if without else agent
+        protocol = Protocol.draw(rng, own_contrast=rng.random() < recipe.own_contrast)
         whole, _ = protocol.images(slab.few, agent)
         level = np.float32(whole[slab.few[CHANNELS.index("tissue")] > 0].mean())
         about_lesion = len(slab.lesions) > 5 and rng.random() < ABOUT_UPTAKE
         places = slab.lesions if about_lesion else slab.inside
         middle = jittered(places[int(rng.integers(len(places)))], rng, self.crop)
-        maps = textured(window(slab.maps, middle, depth, self.crop), rng)
+        maps = window(slab.maps, middle, depth, self.crop)
+        if rng.random() < recipe.uneven:
+            maps = textured(maps, rng)
         brain = (maps[CHANNELS.index("tissue")] > 0).astype(np.float32)
         post, pre = (image / level * brain for image in protocol.images(maps, agent))
         crop = Crop(post, pre, label_of(post - pre), brain, np.ones_like(brain))
@@ -127,13 +170,20 @@ class Sources:
         return pasted(crop, lesion, halo, rng)
 
     def _with_virtual_agent(self, rng: np.random.Generator, crop: Crop) -> Crop:
-        """Return a real crop with the agent of a virtual lesion upon what the scan shows."""
+        """Return a real crop with the agent of a virtual lesion upon what a scan of it shows.
+
+        That is the scan after the agent or the one before it, as often.
+        """
         assert self.maps is not None
         slab = self.maps.draw(rng)
         if not len(slab.lesions):
             return crop
         place = slab.lesions[int(rng.integers(len(slab.lesions)))]
-        maps = textured(window(slab.maps, place, len(crop.post), self.crop), rng)
+        maps = window(slab.maps, place, len(crop.post), self.crop)
+        if rng.random() < self.recipe.uneven:
+            maps = textured(maps, rng)
+        if rng.random() < 0.5:
+            crop = before_agent(crop)
         protocol = Protocol.draw(rng)
         alone = {**NO_AGENT, "lesions": log_uniform(rng, (0.3, 2.0))}
         post, pre = protocol.images(maps, alone)
@@ -144,11 +194,47 @@ class Sources:
         return replace(crop, post=crop.post + rise.astype(np.float32), uptake=label)
 
 
-def crop_of(maps: np.ndarray) -> Crop:
-    """Return the crop of a window of the maps of a real pair."""
+def crop_of(maps: np.ndarray, *, only_agent: bool = False) -> Crop:
+    """Return the crop of a window of the maps of a real pair.
+
+    With ``only_agent`` what to make of the scan is the scan itself where there is no uptake: two
+    scans differ by their noise and their sequences too, which nothing can be learnt from.
+    """
     named = dict(zip(MAPS, np.asarray(maps, dtype=np.float32), strict=True))
-    post, target = named["post"], named["target"]
-    return Crop(post, target, named["uptake"], named["brain"], trust_in(post, target))
+    post, target, uptake = named["post"], named["target"], named["uptake"]
+    if only_agent:
+        target = post - np.minimum(SURELY * uptake, 1) * np.maximum(post - target, 0)
+    return Crop(post, target, uptake, named["brain"], trust_in(post, target))
+
+
+def before_agent(crop: Crop) -> Crop:
+    """Return a crop of a real pair whose scan before the agent stands for one after it."""
+    nothing, certain = np.zeros_like(crop.uptake), np.ones_like(crop.trust)
+    return replace(crop, post=crop.pre, uptake=nothing, trust=certain)
+
+
+def viewed(maps: np.ndarray, view: str) -> np.ndarray:
+    """Return axial maps (channels, k, j, i) cut as :class:`SlicePlan` orders the slices of a view.
+
+    Coronal slices go to the posterior, rows to the inferior, columns to the left; sagittal ones to
+    the right, rows to the inferior, columns to the posterior.
+    """
+    if view == "axial":
+        return maps
+    upside_down = maps[:, ::-1]
+    if view == "coronal":
+        return upside_down.transpose(0, 2, 1, 3)
+    return upside_down[..., ::-1].transpose(0, 3, 1, 2)
+
+
+def place_viewed(place: np.ndarray, shape: Sequence[int], view: str) -> np.ndarray:
+    """Return where a place (k, j, i) of axial maps of a shape is in those of a view."""
+    (k, j, i), (slices, _, columns) = place, shape
+    if view == "axial":
+        return place
+    if view == "coronal":
+        return np.array([j, slices - 1 - k, i])
+    return np.array([columns - 1 - i, slices - 1 - k, j])
 
 
 def window(maps: np.ndarray, middle: Sequence[int], depth: int, crop: int) -> np.ndarray:
