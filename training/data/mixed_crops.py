@@ -36,7 +36,7 @@ ABOUT_LESION = 0.6
 REAL_AGENT = (0.7, 1.4)
 """What the agent adds to a real scan is made weaker or stronger by this."""
 OTHER_VIEWS = ("coronal", "sagittal")
-SURELY = 1.6
+SURELY = 3.0
 """Times this the soft label of a real pair says how much of a rise is that of the agent."""
 JITTER = 0.32
 """How far the place that a crop is about may be from its middle, as a share of its width."""
