@@ -5,12 +5,14 @@
     python training/evaluate.py --virtual same --patients 10 --corrupt motion --cache virtual \\
         --csv measured.csv --table sphere_3 --row ours=sphere_art:runs/art/bundle \\
         --row folded=sphere_art@aliasing --row corrupted=corrupted
+    python training/evaluate.py --cases PAIRS MORE_PAIRS --case one two --csv measured.csv \\
+        --table sphere_real --row new=sphere:runs/real/best,three_directions=false --row old=sphere
     python training/evaluate.py --virtual same --slab 6 --table lip_car_3
     python training/evaluate.py --cases REAL --slab 16 --simulation mismatched --table lip_car_3
     python training/evaluate.py --virtual same --table lip_car_stability --plot stability.png
 
 A row is NAME=METHOD[:WEIGHTS][@PRESET][,PARAMETER=VALUE]..., with a method of the library, or with
-one of these, which need no weights. From post to pre (tables sphere_... and uptake):
+one of these, which need no weights. From post to pre (tables sphere_..., uptake, uncertainty):
 
     nothing     the post scan, taken for the pre scan
     clamp       the post scan, with what exceeds 1.2 medians of the brain set to the median
@@ -26,7 +28,9 @@ From the low to the full dose (tables lip_car_...), which have rows of their own
     l2h, pl2h   a direct network of LIP-CAR on the low dose; ,denoiser=nlm denoises it first
 
 Cases are a folder that prepare_data.py wrote, a folder with a cases.json of the form {"case":
-{"pre": "t1.nii.gz", "post": "t1c.nii.gz"}}, or virtual patients. For the low-to-full tables the
+{"pre": "t1.nii.gz", "post": "t1c.nii.gz"}}, or virtual patients. The tables sphere_real and
+uncertainty compare with the pre scan in the contrast and shading of the post scan, of virtual
+patients with the post scan without agent. For the low-to-full tables the
 low dose of a folder's pairs is simulated. --cache keeps virtual patients as the library made them
 then: empty that folder after a change to the phantom. Every number goes into --csv as soon as it
 is there, and is not measured again.
@@ -36,6 +40,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from data.prepared_cases import SPLITS
@@ -43,11 +49,14 @@ from evaluation.cache import Cache
 from evaluation.cases import Item, items_in_folder
 from evaluation.low_dose import SIMULATIONS, pool_items, simulated_items
 from evaluation.low_to_full import LOW_TO_FULL
+from evaluation.matched_pairs import MATCHED_PAIRS
 from evaluation.measuring import Evaluation, measure_all
 from evaluation.rows import FORM, Row
 from evaluation.stability import plot_stability
-from evaluation.table import NOTE, markdown
+from evaluation.table import NOTE, by_case, markdown
 from evaluation.tables import TABLES, Table
+from evaluation.task import Task
+from evaluation.uncertainty import calibration_table
 from evaluation.virtual import VIRTUAL_KINDS, virtual_items
 
 from ContrastSynthLib.errors import ContrastSynthError, RequestError, unknown_name
@@ -71,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         fill_in(chosen, table)
         rows = chosen_rows(chosen, table)
-        data, items = chosen_items(chosen, low_dose=table.task is LOW_TO_FULL)
+        data, items = chosen_items(chosen, table.task)
         evaluation = Evaluation(data, table.task, rows, table.noise, chosen.around_uptake)
         lines, failed = measure_all(evaluation, items, Cache(chosen.csv))
         labels = [row.name for row in rows]
@@ -82,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
                 if here:
                     noise = f", added noise {sigma:g}" if len(table.noise) > 1 else ""
                     print(f"\n{data}, {region}{noise}:\n")
-                    print(markdown(here, labels, table.headings, table.digits))
+                    print_tables(table, here, labels)
         print(f"\n{NOTE}\n\n{table.task.note}")
         if chosen.plot and lines:
             plot_stability(lines, labels, table.noise, chosen.plot)
@@ -92,6 +101,15 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def print_tables(table: Table, lines: list[dict[str, str]], labels: list[str]) -> None:
+    """Print the means of what was measured, and what else belongs to the table."""
+    print(markdown(lines, labels, table.headings, table.digits))
+    if table.by_case:
+        print(f"\n{by_case(lines, labels, table.headings, table.digits)}")
+    if table.calibrated and (text := calibration_table(lines, labels)):
+        print(f"\n{text}")
 
 
 def chosen_rows(chosen: argparse.Namespace, table: Table) -> list[Row]:
@@ -109,11 +127,11 @@ def chosen_rows(chosen: argparse.Namespace, table: Table) -> list[Row]:
     return [row for row in rows if not chosen.only or row.name in chosen.only]
 
 
-def chosen_items(chosen: argparse.Namespace, *, low_dose: bool) -> tuple[str, list[Item]]:
+def chosen_items(chosen: argparse.Namespace, task: Task) -> tuple[str, list[Item]]:
     """Return the name of the data and its cases. Raises RequestError when none is left."""
-    slices = None if chosen.whole else chosen.slab
+    slices, low_dose = None if chosen.whole else chosen.slab, task is LOW_TO_FULL
     if chosen.cases:
-        data, items = chosen.cases.resolve().name, items_in_folder(chosen.cases, chosen.split)
+        data, items = "+".join(folder.resolve().name for folder in chosen.cases), pairs_of(chosen)
         if low_dose:
             size = f"{slices} slices" if slices else "all slices"
             data += f", {chosen.simulation} low dose, noise {chosen.noise:g}, {size}"
@@ -129,16 +147,43 @@ def chosen_items(chosen: argparse.Namespace, *, low_dose: bool) -> tuple[str, li
             slices=slices,
             corruption=chosen.corrupt,
             low_dose=low_dose,
+            unenhanced=task is MATCHED_PAIRS,
             cache=chosen.cache,
             spacing_mm=chosen.spacing,
         )
-    for name in chosen.case or ():
-        if name not in [item.name for item in items]:
-            raise unknown_name("case", name, [item.name for item in items])
-    items = [item for item in items if not chosen.case or item.name in chosen.case]
+    if task is MATCHED_PAIRS:
+        data += ", in the contrast of the post scan"
+    items = [item for item in items if wanted(item.name, chosen.case, items)]
     if not items:
         raise RequestError("There is no case to measure. Choose another --split, or more patients.")
     return data, items
+
+
+def wanted(name: str, asked: Sequence[str] | None, items: Sequence[Item]) -> bool:
+    """Return whether a case was asked for. Raises RequestError for one that is not there."""
+    names = [item.name for item in items]
+    for other in asked or ():
+        if other not in names:
+            raise unknown_name("case", other, names)
+    return not asked or name in asked
+
+
+def pairs_of(chosen: argparse.Namespace) -> list[Item]:
+    """Return the cases of all folders, those of one patient under one name.
+
+    Raises RequestError for a case that two folders have, and an unknown one of --same-patient.
+    """
+    items = [item for folder in chosen.cases for item in items_in_folder(folder, chosen.split)]
+    names = [item.name for item in items]
+    for name in names:
+        if names.count(name) > 1:
+            raise RequestError(f"Two folders have a case '{name}'. Measure them one by one.")
+    for group in chosen.same_patient:
+        for name in group:
+            if name not in names:
+                raise unknown_name("case", name, names)
+        items = [replace(i, patient=group[0]) if i.name in group else i for i in items]
+    return items
 
 
 def fill_in(chosen: argparse.Namespace, table: Table) -> None:
@@ -169,7 +214,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     data = parser.add_mutually_exclusive_group(required=True)
-    data.add_argument("--cases", type=Path, metavar="FOLDER", help="pairs of scans")
+    data.add_argument(
+        "--cases", type=Path, nargs="+", metavar="FOLDER", help="pairs of scans, of each folder"
+    )
     data.add_argument(
         "--virtual", choices=tuple(VIRTUAL_KINDS), help="patients like those of the training or not"
     )
@@ -177,7 +224,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--table", default="sphere_2", choices=tuple(TABLES), help="of a paper")
     add("--row", action="append", metavar=FORM, help="what to measure; see above")
     add("--only", action="append", metavar="NAME", help="only this row")
-    add("--case", action="append", metavar="NAME", help="only this case")
+    add("--case", action="extend", nargs="+", metavar="NAME", help="only these cases")
+    add(
+        "--same-patient",
+        action="append",
+        default=[],
+        type=lambda text: text.split(","),
+        metavar="CASE,CASE",
+        help="cases that are dates of one patient, who counts once",
+    )
     add("--split", default="test", choices=SPLITS, help="of a prepared folder")
     add("--patients", type=int, help="virtual ones: 20, low to full 10")
     add("--seed", type=int, help="of the first virtual one: 1000000, low to full 10000")

@@ -1,4 +1,4 @@
-"""Real pairs made ready for training: aligned, masked, normalised, and split by patient.
+"""Real pairs made ready for training: aligned, masked, normalised, graded, split by patient.
 
     python training/prepare_data.py cases.csv prepared --align affine --validation 0.15 --test 0.15
 
@@ -11,11 +11,15 @@ and ``post``, and may have ``mask`` (the brain), ``corrupted`` (the pre scan wit
    estimate;
 3. each scan is divided by its mean in the brain (SPHERE: "mean-normalised"), and the post scan
    by the radiometric gain that is left between the two as well: enhancement lifts the mean of
-   the post scan, so that tissue without agent would end up too dark.
+   the post scan, so that tissue without agent would end up too dark;
+4. the pre scan is brought into the contrast and the shading of the post scan, as ``target``, and
+   the pair is graded: A, the same sequence, clean; B, two sequences or strong shading; C, not to
+   be learnt from with a loss between images.
 
-That leaves ``OUT/<case>/{pre,post,mask[,corrupted]}.nrrd`` and ``OUT/cases.json``, which holds
-for each case the split, all factors (what is stored = scan / mean / gain), what the alignment
-did and hashes; never a path or the name of a patient: patients are numbered.
+That leaves ``OUT/<case>/{pre,post,mask,target[,corrupted,low]}.nrrd`` and ``OUT/cases.json``,
+which holds for each case the split, the grade with the median difference of post and target in
+means of the brain, all factors (what is stored = scan / mean / gain), what the alignment did and
+hashes; never a path or the name of a patient: patients are numbered.
 
 A patient goes to train, validation or test by a hash of the name and the seed: adding patients
 moves nobody. The same images under two names of patients would leak from one split into the

@@ -18,6 +18,7 @@ the same ``--out``: it goes on. ``--fine-tune BUNDLE`` starts from weights that 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -27,13 +28,14 @@ from typing import Any
 import torch
 from data.agent_maps import KeptMaps
 from data.mixed_crops import SEEN, Crops, Recipe, Sources
-from data.real_pairs import RealPair, held_out, prepare_pairs, read_table
+from data.real_pairs import RealPair, held_out_of, prepare_pairs, read_table
 from data.slabs import in_batches
 from evaluation.held_out import Slices, judge
 from loop import Average, Learner, add_common_arguments, rate_at, start, train
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ContrastSynthLib.errors import ContrastSynthError
 from ContrastSynthLib.inference.networks import load_network
 from ContrastSynthLib.losses import physics_penalty
 from ContrastSynthLib.networks import build_network
@@ -53,7 +55,6 @@ OUTSIDE = 0.05
 SMOOTH = 0.01
 """Of the Charbonnier loss, sqrt(d^2 + SMOOTH^2), in means of the brain."""
 PARTS_OF_NETWORK = ("hyperintensity",)
-LICENCE = "CC BY 4.0 as far as known"
 
 
 def main() -> None:
@@ -61,7 +62,7 @@ def main() -> None:
     arguments = read_arguments()
     fabric = start(arguments)
     table = read_table(Path(arguments.data), arguments.same_patient)
-    others = held_out({row["patient"] for row in table.values()}, arguments.held_out)
+    others = held_out_of(table, arguments.held_out)
     pairs = prepare_pairs(table, arguments.pairs or arguments.out / "pairs")
     learnt = [pair for pair in pairs if pair.patient not in others]
     cases = [Slices.of(pair) for pair in pairs if pair.patient in others]
@@ -179,6 +180,8 @@ def read_arguments() -> argparse.Namespace:
     add("--features", type=int, nargs="+", default=FEATURES, help="of the scales, finest first")
     add("--masked", action="store_true", help="multiply the rise by the uptake")
     add("--with-physics", action="store_true", help="add R_psyn of eq. 33, with a map of beta")
+    add("--source", default="of your own", help="what the pairs are and whom to cite, for the card")
+    add("--terms", default="not ours to state", help="terms of the pairs, for the card")
     add("--name", default="sphere_real", help="of the weights")
     add("--version", default="1.0", help="of the weights")
     arguments = parser.parse_args()
@@ -210,10 +213,9 @@ def card_of(
         "normalisation": "mean",
         "trained_on_virtual_patients": virtual,
         "training": {
-            "data": f"{len(learnt)} pairs of scans of {patients} patients from BraTS-Africa 2023 "
-            "and BraTS 2021 (Adewole et al. 2023, Baid et al. 2021, Menze et al. 2015, Bakas et "
-            f"al. 2017){', and virtual brains' if virtual else ''}",
-            "data_licence": f"pairs: {LICENCE}; virtual brains: Apache-2.0",
+            "data": f"{len(learnt)} pairs of scans of {patients} patients ({arguments.source})"
+            f"{', and virtual brains' if virtual else ''}",
+            "data_licence": f"pairs: {arguments.terms}; virtual brains: Apache-2.0",
             "losses": WEIGHTS,
             "held_out_patients": sorted(others),
             "chosen_by": "highest mean share - mean left of the held-out patients",
@@ -225,4 +227,7 @@ def card_of(
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ContrastSynthError as error:
+        sys.exit(str(error))

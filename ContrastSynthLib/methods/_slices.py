@@ -70,33 +70,47 @@ def run_in_views(
     resampled, so that the image keeps its own detail. ``spread`` is the standard deviation of the
     change over directions and mirrored images.
     """
+    means: dict[str, FloatArray] = {}
+    square = np.zeros_like(image)
+    share = np.float32(1 / len(axes))
+    for turn, axis in enumerate(axes):
+        plan = plan_slices(reference.grid, context.mask, across=axis)
+        part = (turn / len(axes), (turn + 1) / len(axes))
+        found = _in_one_view(image, plan, context, part, mirrored=mirrored)
+        square += share * found["change"] ** 2
+        if mirrored:
+            square += share * found.pop("pre_spread") ** 2
+        for key, array in found.items():
+            array *= share
+            means[key] = means[key] + array if key in means else array
+    spread = np.sqrt(np.maximum(square - means["change"] ** 2, 0))
+    return {**means, "spread": spread}
+
+
+def _in_one_view(
+    image: FloatArray,
+    plan: SlicePlan,
+    context: Context,
+    part: tuple[float, float],
+    *,
+    mirrored: bool,
+) -> dict[str, FloatArray]:
+    """Return the network's outputs on the grid (k, j, i), with ``change`` in place of ``pre``."""
     from ContrastSynthLib.networks.mirrored import Mirrored
 
     (name,) = context.bundles
-    network = context.network(name)
-    seen = slices_seen(context)
-    means: dict[str, FloatArray] = {}
-    square = np.zeros_like(image)
-    for turn, axis in enumerate(axes):
-        plan = plan_slices(reference.grid, context.mask, across=axis)
-        stack = plan.slices(image)
-        found = context.predict(
-            Mirrored(network, spread=("pre",)) if mirrored else network,
-            Slices(lambda which: plan.with_neighbours(stack, seen, which), plan.shape[0]),  # noqa: B023
-            (turn / len(axes), (turn + 1) / len(axes)),
-        )
-        found["change"] = found.pop("pre") - stack
-        on_grid = {key: plan.restore(each, outside=0.0) for key, each in found.items()}
-        square += (on_grid["change"] ** 2 + on_grid.pop("pre_spread", 0) ** 2) / len(axes)
-        for key, array in on_grid.items():
-            means[key] = means.get(key, 0) + array / len(axes)
-    variance = square - means["change"] ** 2
-    return {**means, "spread": np.sqrt(np.maximum(variance, 0))}
+    network, seen = context.network(name), slices_seen(context)
+    stack = plan.slices(image)
+    pieces = Slices(lambda which: plan.with_neighbours(stack, seen, which), plan.shape[0])
+    asked = Mirrored(network, spread=("pre",)) if mirrored else network
+    found = context.predict(asked, pieces, part)
+    found["change"] = found.pop("pre") - stack
+    return {key: plan.restore(each, outside=0.0) for key, each in found.items()}
 
 
 def changed_by(change: FloatArray, image: FloatArray, mask: BoolArray) -> FloatArray:
     """Return ``image`` plus a change, both (k, j, i): not below 0, ``image`` outside the mask."""
-    changed = np.maximum(image + change, np.minimum(image, 0))
+    changed: FloatArray = np.maximum(image + change, np.minimum(image, 0))
     np.copyto(changed, image, where=~mask)
     return changed
 

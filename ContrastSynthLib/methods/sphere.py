@@ -20,6 +20,11 @@ from ContrastSynthLib.preprocessing.normalisation import fit
 from ContrastSynthLib.registry import MAP, Context, Input, Network, Output, Param, method
 from ContrastSynthLib.volumes import FloatArray, Volume
 
+NO_UNCERTAINTY = (
+    "The uncertainty is 0 everywhere: these weights expect no error of their own, and the network "
+    "ran once. With mirrored images or three directions their spread is shown."
+)
+
 
 @dataclass(frozen=True)
 class SphereParameters(SliceParameters):
@@ -100,6 +105,8 @@ def sphere(
         "hyperintensity": found.get("hyperintensity", np.zeros_like(image)),
         "uncertainty": uncertainty(found),
     }
+    if not maps["uncertainty"].any():
+        context.warn(NO_UNCERTAINTY)
     outputs = {name: np.where(context.mask, array, np.float32(0)) for name, array in maps.items()}
     record_removed(outputs | {"pre": pre}, image, post, context)
     pre = normalisation.undo(pre)

@@ -416,6 +416,15 @@ def test_mirrored_is_the_mean_of_both():
     assert found.flatten().tolist() == [2.0, 20.0, 200.0]
 
 
+def test_mirrored_tells_how_far_the_two_differ():
+    class Ramp(nn.Module):
+        def forward(self, image):
+            return {"pre": image * torch.tensor([1.0, 2.0, 3.0])}
+
+    found = Mirrored(Ramp(), spread=("pre",))(torch.tensor([[[[1.0, 10.0, 100.0]]]]))
+    assert found["pre_spread"].flatten().tolist() == [1.0, 0.0, 100.0]
+
+
 # ---- VGG-16
 
 
@@ -518,10 +527,38 @@ def test_the_refusal_of_code_does_not_ask_to_run_it(tmp_path):
 def test_the_residual_unet_starts_by_changing_nothing():
     given = slices(5)
     made = ResidualUNet(5, (4, 8, 8))(given)
-    assert set(made) == {"pre", "rise", "uptake_logits", "uptake"}
+    names = {"pre", "rise", "uptake_logits", "uptake", "error", "hyperintensity"}
+    assert set(made) == names
     assert all(image.shape == (2, 1, 32, 32) for image in made.values())
     assert torch.equal(made["pre"], given[:, 2:3])
+    assert (made["error"] > 0).all()
+
+
+def test_the_residual_unet_without_prior_is_unsure_everywhere_at_the_start():
+    made = ResidualUNet(5, (4, 8, 8), hyperintensity=False)(slices(5))
+    assert "hyperintensity" not in made
     assert (made["uptake"] == 0.5).all()
+
+
+def test_the_prior_takes_bright_voxels_for_uptake():
+    given = torch.ones(1, 5, 32, 32)
+    given[..., :4, :4] = 4.0
+    made = ResidualUNet(5, (4, 8, 8))(given)
+    for name in ("hyperintensity", "uptake"):
+        assert made[name][..., :4, :4].min() > made[name][..., 4:, 4:].max()
+
+
+def test_a_masked_rise_is_nothing_where_no_uptake_is():
+    network, given = ResidualUNet(5, (4, 8, 8), masked=True), slices(5)
+    nn.init.normal_(network.last.weight)
+    nn.init.constant_(network.fuse.bias, -1e4)
+    assert torch.equal(network(given)["pre"], given[:, 2:3])
+
+
+def test_the_map_of_the_peak_concentration_is_there_for_the_physics_alone():
+    given = slices(5)
+    assert "peak" not in ResidualUNet(5, (4, 8, 8))(given)
+    assert (ResidualUNet(5, (4, 8, 8), physics=True)(given)["peak"] > 0).all()
 
 
 def test_the_residual_unet_subtracts_its_rise_and_learns_in_all_layers():
@@ -530,7 +567,7 @@ def test_the_residual_unet_subtracts_its_rise_and_learns_in_all_layers():
     made = network(given)
     torch.testing.assert_close(made["pre"], given[:, 2:3] - made["rise"])
     torch.testing.assert_close(made["uptake"], torch.sigmoid(made["uptake_logits"]))
-    (made["pre"].square().mean() + made["uptake_logits"].mean()).backward()
+    (made["pre"] + made["uptake_logits"] + made["error"]).square().mean().backward()
     assert all(weight.grad.abs().sum() > 0 for weight in network.parameters())
 
 
@@ -541,6 +578,7 @@ def test_a_scan_at_another_gain_gives_the_same_at_that_gain():
     once, other = network(given), network(300 * given)
     torch.testing.assert_close(300 * once["pre"], other["pre"], atol=1e-2, rtol=1e-4)
     torch.testing.assert_close(once["uptake"], other["uptake"])
+    torch.testing.assert_close(300 * once["error"], other["error"], atol=1e-2, rtol=1e-4)
 
 
 def test_an_empty_slice_stays_empty():
@@ -549,7 +587,7 @@ def test_an_empty_slice_stays_empty():
 
 
 def test_the_residual_unet_has_the_parameters_that_are_stated():
-    assert 2.7e6 < parameters_of(ResidualUNet()) < 2.8e6
+    assert 4.8e6 < parameters_of(ResidualUNet()) < 5.0e6
 
 
 # ---- by name

@@ -130,6 +130,27 @@ def test_a_virtual_patient_is_measured(virtual):
     assert found["outside_change"] > 0
 
 
+def test_a_virtual_patient_has_the_post_scan_without_agent(virtual, tmp_path):
+    pytest.importorskip("nilearn")
+    options = {"slices": 12, "cache": tmp_path, "spacing_mm": 5.0}
+    (item,) = virtual.virtual_items("same", (1,), unenhanced=True, **options)
+    assert item.name == "same_1_slab12_unenhanced"
+    scans = item.read()
+    post, without = scans["post"].array, scans.truth["unenhanced"]
+    assert without.shape == post.shape
+    rise = (post - without) / np.median(post[scans.brain])
+    # Alike, noise included, but for what the agent adds.
+    strong, weak = scans.truth["rise"] > 0.2, scans.brain & (scans.truth["rise"] < 0.01)
+    assert strong.sum() > 20
+    assert np.median(rise[strong]) > 0.15
+    assert np.median(np.abs(rise[weak])) < 0.01
+    assert np.median(np.abs(scans["pre"].array - without)[weak]) > 0.01 * np.median(without[weak])
+    # Read from the disk the second time.
+    np.testing.assert_array_equal(item.read().truth["unenhanced"], without)
+    (other,) = virtual.virtual_items("same", (1,), **options)
+    assert set(other.read().truth) == {"rise", "lesion"}
+
+
 @pytest.mark.parametrize(
     ("lesion_at", "slices", "expected"),
     [

@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.geometry import Grid
+from ContrastSynthLib.inference.slicing import plan_slices
+
 pytestmark = pytest.mark.usefixtures("training_path")
 
 CROP = 32
@@ -177,7 +181,9 @@ def test_the_structure_of_a_voxel_is_the_nearest_of_those_beside_it(maps):
 def test_examples_have_their_shapes_and_finite_values(crops, maps, real_share):
     kept = SimpleNamespace(draw=lambda rng: slab_of_all)
     slab_of_all = slab(maps)
-    sources = crops.Sources([pair(crops), pair(crops, "two")], kept, CROP, crops.Recipe(real=real_share))
+    sources = crops.Sources(
+        [pair(crops), pair(crops, "two")], kept, CROP, crops.Recipe(real=real_share)
+    )
     stream = iter(crops.Crops(sources, seed=1))
     for _, example in zip(range(24), stream, strict=False):
         assert set(example) == {"post", "pre", "uptake", "brain", "trust"}
@@ -205,3 +211,65 @@ def test_the_same_seed_gives_the_same_examples(crops):
     one, two, other = (next(iter(crops.Crops(sources, seed=seed))) for seed in (5, 5, 6))
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert not torch.equal(one["post"], other["post"])
+
+
+@pytest.mark.parametrize("part", ["real", "no_agent", "pasted", "other_views", "changed"])
+def test_a_part_of_the_recipe_is_left_out(crops, part):
+    recipe = crops.Recipe().without([part])
+    assert getattr(recipe, part) == 0
+    assert recipe.virtual_agent == crops.Recipe.virtual_agent
+
+
+def test_an_unknown_part_of_the_recipe_is_refused(crops):
+    with pytest.raises(RequestError, match="unheard"):
+        crops.Recipe().without(["unheard"])
+
+
+def test_without_the_part_every_example_has_agent(crops):
+    recipe = crops.Recipe().without(["no_agent"])
+    stream = iter(crops.Crops(crops.Sources([pair(crops)], None, CROP, recipe), seed=2))
+    for _, example in zip(range(30), stream, strict=False):
+        if example["uptake"].any():
+            assert (example["post"][2] - example["pre"][0]).abs().max() > 1e-3
+
+
+def test_a_real_pair_asks_for_a_change_below_the_uptake_alone(crops):
+    maps = np.array(pair(crops).maps, dtype=np.float32)
+    maps[1] += 0.1 * np.random.default_rng(0).standard_normal(maps[1].shape)
+    away, inside = maps[2] == 0, maps[2] == 1
+    plain, clean = crops.crop_of(maps), crops.crop_of(maps, only_agent=True)
+    assert not np.allclose(plain.pre[away], plain.post[away])
+    np.testing.assert_array_equal(clean.pre[away], clean.post[away])
+    np.testing.assert_allclose(clean.pre[inside], np.minimum(maps[1], maps[0])[inside], atol=1e-6)
+
+
+def test_a_place_is_the_same_voxel_in_every_view(crops):
+    maps = np.arange(2 * 4 * 5 * 6).reshape(2, 4, 5, 6)
+    place = np.array([1, 3, 2])
+    for view in ("axial", *crops.OTHER_VIEWS):
+        k, j, i = crops.place_viewed(place, maps.shape[1:], view)
+        assert (crops.viewed(maps, view)[:, k, j, i] == maps[:, 1, 3, 2]).all()
+
+
+@pytest.mark.parametrize(("view", "axis"), [("axial", 0), ("coronal", 1), ("sagittal", 2)])
+def test_views_are_ordered_as_the_method_slices_a_scan(crops, view, axis):
+    """The maps of a pair are ordered to superior, posterior, left: so is the grid here."""
+    array = np.random.default_rng(0).uniform(size=(16, 32, 48)).astype("f4")
+    grid = Grid((48, 32, 16))
+    plan = plan_slices(grid, np.ones(array.shape, bool), across=axis)
+    np.testing.assert_array_equal(crops.viewed(array[None], view)[0], plan.slices(array))
+
+
+def test_a_scan_before_the_agent_may_carry_a_virtual_lesion(crops, maps):
+    slab_of_all = slab(maps)
+    kept = SimpleNamespace(draw=lambda rng: slab_of_all)
+    recipe = crops.Recipe(real=1, no_agent=0, virtual_agent=1, pasted=0, changed=0)
+    own, sources = pair(crops), crops.Sources([pair(crops)], kept, CROP, recipe)
+    rng = np.random.default_rng(0)
+    own_lesion_gone = 0
+    for _ in range(30):
+        crop = sources._with_virtual_agent(rng, crops.crop_of(own.maps[:, 12:17, 4:36, 4:36]))
+        rise = crop.post - crop.pre
+        assert rise.min() > -1e-5
+        own_lesion_gone += bool(rise[2, 15, 15] < 0.3)
+    assert 3 < own_lesion_gone < 27

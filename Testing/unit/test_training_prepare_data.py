@@ -133,11 +133,12 @@ def test_the_list_names_no_patient_and_no_path(script, tmp_path, rows):
     assert "Doe" not in text
     assert str(tmp_path) not in text
     listed = json.loads(text)
-    assert listed["schema_version"] == 1
+    assert listed["schema_version"] == 2
     assert [record["patient"] for record in listed["cases"].values()] == [1, 2]
     assert set(listed["cases"]["case0"]["sha256"]["inputs"]) == {"pre", "post"}
     files = {path.name for path in (tmp_path / "out" / "case0").iterdir()}
-    assert files == {"pre.nrrd", "post.nrrd", "mask.nrrd"}
+    assert files == {"pre.nrrd", "post.nrrd", "mask.nrrd", "target.nrrd"}
+    assert set(listed["cases"]["case0"]["sha256"]["outputs"]) == {"pre", "post", "mask", "target"}
 
 
 def test_the_split_is_the_patients_and_others_do_not_move_it(script):

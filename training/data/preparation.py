@@ -1,4 +1,4 @@
-"""Cases made ready for training: aligned, masked, normalised, split by patient, checked for leaks.
+"""Cases made ready for training: aligned, masked, normalised, matched, split, checked for leaks.
 
 ``prepare_data.py`` says what is done to a case.
 """
@@ -22,10 +22,15 @@ from ContrastSynthLib.preprocessing.foreground import foreground
 from ContrastSynthLib.preprocessing.normalisation import fit, radiometric_gain
 from ContrastSynthLib.volumes import Volume
 from data.case_table import ROLES, in_row, read_table
+from data.grading import matched_and_graded
 from data.leakage import Look, refuse_leakage, refuse_names_alike
 from data.prepared_cases import read_image, read_list, write_list
 
 NORMALISED = ("pre", "post", "corrupted", "low")
+NOT_MATCHED = (
+    "The brain is too small or too dark to bring pre into the contrast of post; the case has no "
+    "target and the grade C."
+)
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,10 @@ def prepared(volumes: Mapping[str, Volume], mode: str) -> tuple[dict[str, Volume
     gain = radiometric_gain(images["pre"], images["post"], brain)
     images["post"] = images["post"] / np.float32(gain)
     images["mask"] = brain.astype(np.float32)
+    i, j, k = aligned["pre"].grid.spacing_mm
+    target, grade = matched_and_graded(images["pre"], images["post"], brain, (k, j, i))
+    if target is not None:
+        images["target"] = target
     record = {
         "normalisation": {
             role: {"mean": mean.scale, "gain": gain if role == "post" else 1.0}
@@ -77,9 +86,12 @@ def prepared(volumes: Mapping[str, Volume], mode: str) -> tuple[dict[str, Volume
         "alignment": alignment,
         "mask": {"source": region.source, "voxels": int(brain.sum())},
         "notes": [entry["note"] for entry in alignment.values() if "note" in entry]
-        + ([region.message] if region.message else []),
+        + ([region.message] if region.message else [])
+        + ([NOT_MATCHED] if target is None else []),
+        **grade.record(),
     }
-    on_grid = {role: aligned[role] for role in means} | {"mask": aligned["pre"]}
+    # Mask and target are made on the grid of the pre scan.
+    on_grid = {role: aligned[role if role in means else "pre"] for role in images}
     return {role: volume.with_array(images[role]) for role, volume in on_grid.items()}, record
 
 
@@ -121,7 +133,7 @@ def prepare(table: Path, out: Path, mode: str, division: Division) -> dict[str, 
         )
         for note in record["notes"]:
             print(f"{case}: {note}", file=sys.stderr)
-        print(f"{case}: {patients[case]['split']}", flush=True)
+        print(f"{case}: {patients[case]['split']}, grade {record['grade']}", flush=True)
     return listed
 
 

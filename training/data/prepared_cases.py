@@ -14,20 +14,25 @@ from ContrastSynthLib.files.images import read_mask, read_volume
 from ContrastSynthLib.volumes import Volume
 from data.leakage import refuse_two_splits
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: each case has a grade, and the pre scan in the contrast of the post scan."""
 LIST = "cases.json"
 SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
 class Case:
-    """One prepared case; its images are read when they are asked for, each time."""
+    """One prepared case; its images are read when they are asked for, each time.
+
+    ``grade`` is A, B or C, as :mod:`data.grading` says.
+    """
 
     name: str
     patient: int
     split: str
     folder: Path
     roles: tuple[str, ...]
+    grade: str
 
     @property
     def pre(self) -> Volume:
@@ -54,8 +59,17 @@ class Case:
         """The normalised low-dose scan, where there is one."""
         return self._read("low") if "low" in self.roles else None
 
+    @property
+    def target(self) -> Volume | None:
+        """The pre scan in contrast, shading and unit of the post scan, where that could be made."""
+        return self._read("target") if "target" in self.roles else None
+
+    def path_of(self, role: str) -> Path:
+        """Return the file of the image of a role."""
+        return self.folder / f"{role}.nrrd"
+
     def _read(self, role: str) -> Volume:
-        return read_image(role, self.folder / f"{role}.nrrd")
+        return read_image(role, self.path_of(role))
 
 
 def read_cases(folder: Path, split: str) -> list[Case]:
@@ -71,7 +85,14 @@ def read_cases(folder: Path, split: str) -> list[Case]:
         raise RequestError(f"{folder / LIST}: there is no such file. Run prepare_data.py first.")
     refuse_two_splits(listed["cases"])
     return [
-        Case(name, entry["patient"], split, folder / name, tuple(entry["sha256"]["outputs"]))
+        Case(
+            name,
+            entry["patient"],
+            split,
+            folder / name,
+            tuple(entry["sha256"]["outputs"]),
+            entry["grade"],
+        )
         for name, entry in listed["cases"].items()
         if entry["split"] == split
     ]

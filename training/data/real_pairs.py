@@ -1,8 +1,12 @@
 """Pairs of real scans to learn from: read from a table, matched, labelled, and kept on the disk.
 
-A folder of pairs holds ``cases.json``, which gives the files of ``pre`` and ``post`` of each case,
-relative to the folder of that name, and may hold ``index.csv`` with ``case``, ``patient``,
-``grade``, ``median_difference``. Scans of a pair lie on one grid of 1 mm and are skull-stripped.
+A plain folder of pairs holds ``cases.json``, which gives the files of ``pre`` and ``post`` of each
+case, relative to the folder of that name, and may hold ``index.csv`` with ``case``, ``patient``,
+``grade``, ``median_difference``. Scans of a pair lie on one grid and are skull-stripped.
+
+A folder that ``prepare_data.py`` wrote serves as well. Its masks and its targets, the pre scans in
+the contrast of the post scans, are used as they are, and its split. What is not of 1 mm is
+resampled.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -23,12 +28,18 @@ from scipy import ndimage
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.volumes import BoolArray, FloatArray
 from data.matched import DARK, match_to_post, range_of, soft_uptake
+from data.prepared_cases import Case, read_cases
 
 MAPS = ("post", "target", "uptake", "lesion", "brain")
 """What is kept of a pair, in this order, half precision: see :class:`RealPair`."""
 MARGIN = 4
 WORST_DIFFERENCE = 0.06
 """Pairs whose scans differ by more where nothing enhances, in means of the brain, are left out."""
+NOT_LEARNT = "C"
+"""Grade of pairs that are not to be learnt from with a loss between images."""
+LEARNT_SPLITS = ("train", "validation")
+VOXEL_MM, NEARLY = 1.0, 0.01
+"""Size of the voxels of the maps, and what is near enough to it not to be interpolated."""
 LEAST_LESION = 100
 """Voxels of strong uptake, after an opening, from which it is taken for a lesion."""
 DEEP, DEEP_SHARE = 5, 0.85
@@ -87,13 +98,18 @@ def read_table(
     """Return ``pre``, ``post`` and ``patient`` of each case of a folder of pairs, by its name.
 
     Each of ``same_patient`` is a group of cases that are dates of one patient. Cases without both
-    scans, and those whose ``median_difference`` exceeds WORST_DIFFERENCE, are left out. Raises
-    RequestError when the table is missing or names an unknown case.
+    scans, and those whose ``median_difference`` exceeds WORST_DIFFERENCE, are left out. A folder
+    of ``prepare_data.py`` gives ``mask``, ``target`` and ``split`` as well, of its train and
+    validation split, and its numbers of patients. Raises RequestError when the table is missing,
+    of an older version or names an unknown case, and for a prepared folder without pairs to train
+    on or with two numbers for one patient.
     """
     try:
         cases = json.loads((folder / "cases.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RequestError(f"{folder / 'cases.json'}: is no table of cases ({error}).") from None
+    if "schema_version" in cases:
+        return _prepared(folder, cases.get("cases", {}), same_patient)
     known = _index(folder / "index.csv")
     groups = {case: min(group) for group in same_patient for case in group}
     if unknown := set(groups) - set(cases):
@@ -109,6 +125,40 @@ def read_table(
         scans = {role: str(folder / case / files[role]) for role in ("pre", "post")}
         found[case] = {**scans, "patient": patient}
     return found
+
+
+def _prepared(
+    folder: Path, listed: Mapping[str, Any], same_patient: Iterable[Sequence[str]]
+) -> dict[str, dict[str, str]]:
+    """Return the rows of a folder that ``prepare_data.py`` wrote, whose ``listed`` cases have a
+    patient already."""
+    by_split = [read_cases(folder, split) for split in LEARNT_SPLITS]
+    for group in same_patient:
+        if unknown := set(group) - set(listed):
+            raise RequestError(f"{folder.name} has no case '{min(unknown)}'.")
+        if len(numbers := {listed[case]["patient"] for case in group}) > 1:
+            raise RequestError(
+                f"{', '.join(group)} are of the patients {', '.join(map(str, sorted(numbers)))} in "
+                f"{folder.name}, whose split is by patient. Give them one patient in the table of "
+                "cases, and prepare the data again in another folder."
+            )
+    found = {
+        case.name: _row_of(case)
+        for cases in by_split
+        for case in cases
+        if case.grade != NOT_LEARNT and "target" in case.roles
+    }
+    if not any(row["split"] == "train" for row in found.values()):
+        raise RequestError(
+            f"{folder.name} has no pair of the split 'train' that is better than {NOT_LEARNT}: "
+            "nothing to learn from. Prepare more cases, or a smaller share for validation and test."
+        )
+    return found
+
+
+def _row_of(case: Case) -> dict[str, str]:
+    files = {role: str(case.path_of(role)) for role in ("pre", "post", "mask", "target")}
+    return {**files, "patient": str(case.patient), "split": case.split}
 
 
 def _index(path: Path) -> dict[str, dict[str, str]]:
@@ -130,14 +180,29 @@ def held_out(patients: Iterable[str], count: int, seed: int = 0) -> set[str]:
     return set(sorted(set(patients), key=place)[:count])
 
 
+def held_out_of(table: Mapping[str, Mapping[str, str]], count: int, seed: int = 0) -> set[str]:
+    """Return the patients of a table to choose checkpoints by, who are not learnt from.
+
+    A prepared folder has decided that: they are those of its validation split, perhaps none. Of a
+    plain folder they are ``count`` patients, as :func:`held_out` chooses them.
+    """
+    if any("split" in row for row in table.values()):
+        return {row["patient"] for row in table.values() if row["split"] == "validation"}
+    return held_out((row["patient"] for row in table.values()), count, seed)
+
+
 def prepare_pairs(table: Mapping[str, Mapping[str, str]], out: Path) -> list[RealPair]:
-    """Return the pairs of a table; the maps of those that are not in ``out`` yet are made."""
+    """Return the pairs of a table; the maps of those that are not in ``out`` yet are made.
+
+    Those of a prepared case are made again when it was prepared again. Raises RequestError for a
+    scan that cannot be read.
+    """
     out.mkdir(parents=True, exist_ok=True)
     pairs = []
     for case, row in table.items():
         path = out / f"{case}.npy"
-        if not path.exists():
-            maps = maps_of_pair(read_axial(Path(row["pre"])), read_axial(Path(row["post"])))
+        if not path.exists() or _is_older(path, row):
+            maps = _maps_of_row(row)
             with open(path.with_suffix(".part"), "wb") as file:
                 np.save(file, maps.astype(np.float16))
             os.replace(path.with_suffix(".part"), path)
@@ -146,22 +211,85 @@ def prepare_pairs(table: Mapping[str, Mapping[str, str]], out: Path) -> list[Rea
     return pairs
 
 
+def _is_older(path: Path, row: Mapping[str, str]) -> bool:
+    """Return whether maps are older than the prepared scans that they would be made from."""
+    files = [Path(row[role]) for role in ("post", "mask", "target") if "target" in row]
+    changed = (file.stat().st_mtime for file in files if file.exists())
+    return path.stat().st_mtime < max(changed, default=0)
+
+
+def _maps_of_row(row: Mapping[str, str]) -> FloatArray:
+    if "target" not in row:
+        return maps_of_pair(read_axial(Path(row["pre"])), read_axial(Path(row["post"])))
+    post, target, mask = (read_axial(Path(row[role])) for role in ("post", "target", "mask"))
+    return maps_of_matched(post, target, mask > 0.5)
+
+
 def read_axial(path: Path) -> FloatArray:
-    """Return a scan as (slices to superior, rows to posterior, columns to the left)."""
-    image = sitk.DICOMOrient(sitk.ReadImage(str(path), sitk.sitkFloat32), "LPS")
+    """Return a scan as (slices to superior, rows to posterior, columns to the left), of 1 mm.
+
+    Raises RequestError for a file that cannot be read.
+    """
+    try:
+        image = sitk.ReadImage(str(path), sitk.sitkFloat32)
+    except RuntimeError:
+        raise RequestError(f"{path}: cannot be read as a scan. Is it there, and whole?") from None
+    image = _of_1_mm(sitk.DICOMOrient(image, "LPS"))
     return np.asarray(sitk.GetArrayFromImage(image), dtype=np.float32)
+
+
+def _of_1_mm(image: sitk.Image) -> sitk.Image:
+    """Return an image with voxels of VOXEL_MM in the same field of view, interpolated linearly."""
+    spacing = np.array(image.GetSpacing())
+    if np.abs(spacing / VOXEL_MM - 1).max() < NEARLY:
+        return image
+    size = np.maximum(np.round(np.array(image.GetSize()) * spacing / VOXEL_MM), 1)
+    # The outer faces of both grids meet, not the centres of their first voxels.
+    first = 0.5 * VOXEL_MM / spacing - 0.5
+    return sitk.Resample(
+        image,
+        [int(n) for n in size],
+        sitk.Transform(),
+        sitk.sitkLinear,
+        image.TransformContinuousIndexToPhysicalPoint(first.tolist()),
+        [VOXEL_MM] * 3,
+        image.GetDirection(),
+    )
 
 
 def maps_of_pair(pre: FloatArray, post: FloatArray) -> FloatArray:
     """Return the MAPS of two skull-stripped scans on one grid of 1 mm, cut to the brain."""
     brain = largest_part((pre > 0) & (post > 0))
-    box = tuple(
+    box = _box_about(brain)
+    brain, pre, post = brain[box], np.clip(pre[box], 0, None), np.clip(post[box], 0, None)
+    post = post / post[brain].mean()
+    return _labelled(post, match_to_post(pre, post, brain).target, brain)
+
+
+def maps_of_matched(post: FloatArray, target: FloatArray, mask: BoolArray) -> FloatArray:
+    """Return the MAPS of a scan (k, j, i) of 1 mm and of its target, both in one unit.
+
+    ``mask`` is the brain; of it, what the post scan does not reach is left out. Raises ValueError
+    where nothing is left.
+    """
+    brain = mask & ndimage.binary_fill_holes(mask & (post > 0))
+    if not brain.any():
+        raise ValueError("There is no voxel above 0 in the mask.")
+    box = _box_about(brain)
+    brain, target, post = brain[box], np.clip(target[box], 0, None), np.clip(post[box], 0, None)
+    level = post[brain].mean()
+    return _labelled(post / level, target / level, brain)
+
+
+def _box_about(brain: BoolArray) -> tuple[slice, ...]:
+    return tuple(
         slice(max(cut.start - MARGIN, 0), cut.stop + MARGIN)
         for cut in ndimage.find_objects(brain.astype(np.uint8))[0]
     )
-    brain, pre, post = brain[box], np.clip(pre[box], 0, None), np.clip(post[box], 0, None)
-    post = post / post[brain].mean()
-    target = match_to_post(pre, post, brain).target
+
+
+def _labelled(post: FloatArray, target: FloatArray, brain: BoolArray) -> FloatArray:
+    """Return the MAPS of images in means of the brain."""
     inside = ndimage.binary_erosion(brain)
     label = soft_uptake((post - target) * brain, range_of(target, inside)) * brain
     # In a pair of two sequences fluid rises, but stays dark.

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader, IterableDataset
 
 from ContrastSynthLib.phantom.brain.slices import SLAB_SLICES
@@ -170,5 +171,11 @@ def in_batches(
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_on_one_thread,
     )
     return iter(loader)
+
+
+def _on_one_thread(_worker: int) -> None:
+    """Keep numpy from starting threads in a worker: they would wait for each other's cores."""
+    threadpool_limits(1)

@@ -28,8 +28,8 @@ class Scans:
 
     The roles are ``pre``, ``post`` and perhaps ``corrupted`` or ``low``; beside ``low``, ``post``
     is the full dose with the gain and shading of the low-dose scan. ``truth`` (k, j, i) is known
-    of virtual patients: ``rise``, of the noise-free signal in medians of the brain, and
-    ``lesion``, the labels of lesions.
+    of virtual patients: ``rise``, of the noise-free signal in medians of the brain, ``lesion``, the
+    labels of lesions, and perhaps ``unenhanced``, the post scan as it would be without agent.
     """
 
     scans: Mapping[str, Volume]

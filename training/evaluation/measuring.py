@@ -97,13 +97,18 @@ def _measure_case(evaluation: Evaluation, item: Item, keys: Keys, cache: Cache) 
     missing = {what: [key for key in its if key not in cache.lines] for what, its in keys.items()}
     if not any(missing.values()):
         return
-    task, clean = evaluation.task, item.read()
+    task = evaluation.task
+    clean = task.prepare(item.read())
     for (sigma, row), wanted in missing.items():
         if not wanted:
             continue
         noise = f", added noise {sigma:g}" if sigma else ""
         print(f"{item.name}: {row.name}{noise}", file=sys.stderr, flush=True)
-        outputs = synthesise(row, task, task.with_noise(clean, sigma), clean)
+        outputs = {**synthesise(row, task, task.with_noise(clean, sigma), clean)}
+        if task.without_agent:
+            without = task.without_agent(clean)
+            again = synthesise(row, task, without, without)
+            outputs |= {"kept": again[task.output]} if task.output in again else {}
         for key in wanted:
             mask = evaluation.mask(keys[sigma, row][key], clean)
             cache.add(key, item.patient, task.measure(clean, outputs, mask))

@@ -59,3 +59,22 @@ def _cell(values: Sequence[float], patients: int, digits: int, *, starred: bool)
     if starred and (low > 0 or high < 0):
         cell += " *"
     return cell if len(values) == patients else f"{cell} (n={len(values)})"
+
+
+def by_case(
+    lines: Sequence[Mapping[str, str]],
+    labels: Sequence[str],
+    headings: Mapping[str, str],
+    digits: int = 3,
+) -> str:
+    """Return a table with a line for each case and each of the rows ``labels``."""
+    text = [f"| case | row | {' | '.join(headings.values())} |"]
+    text.append("|---" * (len(headings) + 2) + "|")
+    for case in dict.fromkeys(line["case"] for line in lines):
+        for label in labels:
+            for line in lines:
+                if (line["case"], line["label"]) == (case, label):
+                    values = (line[name] for name in headings)
+                    cells = [f"{float(v):.{digits}f}" if v else "–" for v in values]
+                    text.append(f"| {case} | {label} | {' | '.join(cells)} |")
+    return "\n".join(text)

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from evaluation.low_to_full import DENOISERS, LOW_TO_FULL, NETWORKS
+from evaluation.matched_pairs import MATCHED_PAIRS
 from evaluation.post_to_pre import POST_TO_PRE
 from evaluation.task import Task
+from evaluation.uncertainty import RANKINGS
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,8 @@ class Table:
     """Columns of a table, its rows where none are asked for, and the added noise to measure at.
 
     ``rows`` are texts as of ``--row``; ``noise`` are standard deviations, one table for each.
+    ``by_case`` prints each case by itself as well, ``calibrated`` the calibration of a map of
+    uncertainty.
     """
 
     task: Task
@@ -22,6 +26,8 @@ class Table:
     rows: tuple[str, ...] = ()
     noise: tuple[float, ...] = (0.0,)
     digits: int = 3
+    by_case: bool = False
+    calibrated: bool = False
 
     @property
     def headings(self) -> Mapping[str, str]:
@@ -70,6 +76,10 @@ TABLES = {
         POST_TO_PRE,
         ("uptake_dice", "lesion_recall", "invented_regions", "invented_ml", *SHARES),
     ),
+    "sphere_real": Table(
+        MATCHED_PAIRS, ("share", "left", "out", "lost", "lost_elsewhere"), digits=4, by_case=True
+    ),
+    "uncertainty": Table(MATCHED_PAIRS, tuple(RANKINGS), by_case=True, calibrated=True),
     "lip_car_1": _lip_car(tuple(_network(n, d) for n in NETWORKS for d in DENOISERS)),
     "lip_car_2": _lip_car((_network("pl2h", "none"), _network("ph2l", "nlm")), (0.0, 0.1)),
     "lip_car_3": _lip_car(FULL_DOSE_ROWS),
@@ -78,4 +88,6 @@ TABLES = {
     ),
 }
 """Tables of SPHERE and LIP-CAR by the papers' numbers; ``uptake``: how well the uptake is found, on
-virtual patients; ``lip_car_stability``: the full doses while noise grows."""
+virtual patients; ``sphere_real``: in the contrast of the post scan, ``uncertainty``: how well its
+map tells the errors, each of any patients; ``lip_car_stability``: the full doses while noise
+grows."""

@@ -27,6 +27,10 @@ class BuiltIn:
     weights: str = ""
 
 
+def _as_it_is(scans: Scans) -> Scans:
+    return scans
+
+
 @dataclass(frozen=True)
 class Task:
     """From which scan to which, and how the result is measured.
@@ -34,7 +38,9 @@ class Task:
     ``output`` is what a method must make. ``measure(scans, outputs, brain)`` returns the
     measures inside ``brain``, by the names of ``headings``, which are the headings of the table.
     ``uptake`` returns where agent went. ``with_noise(scans, sigma)`` adds noise to the input.
-    ``note`` explains the table.
+    ``note`` explains the table. ``prepare`` adds to a case what its measures need, once for all
+    rows. Where ``without_agent`` is there, each row is also run on the case that it returns, and
+    what it makes of it is among the outputs as ``kept``.
     """
 
     name: str
@@ -45,3 +51,5 @@ class Task:
     uptake: Callable[[Scans], BoolArray]
     with_noise: Callable[[Scans, float], Scans]
     note: str
+    prepare: Callable[[Scans], Scans] = _as_it_is
+    without_agent: Callable[[Scans], Scans] | None = None

@@ -29,6 +29,7 @@ from evaluation.low_dose import with_full_dose_like_low
 VIRTUAL_KINDS = {"same": "training", "different": "different"}
 """Held-out patients: drawn from the ranges of the training, or from outside of them."""
 TRUTHS = ("rise", "lesion")
+UNENHANCED = "unenhanced"
 MARK = "virtual brain patient, research only"
 
 
@@ -39,14 +40,16 @@ def virtual_items(
     slices: int | None,
     corruption: str | None = None,
     low_dose: bool = False,
+    unenhanced: bool = False,
     cache: Path | None = None,
     spacing_mm: float = 1.0,
 ) -> list[Item]:
     """Return virtual patients of a key of VIRTUAL_KINDS: whole, or ``slices`` slices of each.
 
     The slices are those around the largest lesion, or around the middle without any.
-    ``corruption`` adds a pre scan with artefacts, ``low_dose`` a scan after DOSE. ``cache`` keeps
-    each patient as one .npz file.
+    ``corruption`` adds a pre scan with artefacts, ``low_dose`` a scan after DOSE, ``unenhanced``
+    to the truth the post scan as it would be without agent. ``cache`` keeps each patient as one
+    .npz file.
     """
     scans: dict[str, Any] = {"doses": (), "only": ("pre", "post")}
     if low_dose:
@@ -63,16 +66,21 @@ def virtual_items(
         name = "_".join((kind, str(seed), f"slab{slices}" if slices else "whole"))
         name += f"_{corruption}" if corruption else ""
         name += "_low" if low_dose else ""
+        name += f"_{UNENHANCED}" if unenhanced else ""
         file = cache / f"{name}.npz" if cache else None
-        items.append(Item(name, name, partial(_virtual_scans, parameters, slices, file)))
+        items.append(
+            Item(name, name, partial(_virtual_scans, parameters, slices, file, unenhanced))
+        )
     return items
 
 
-def _virtual_scans(parameters: Mapping[str, Any], slices: int | None, file: Path | None) -> Scans:
+def _virtual_scans(
+    parameters: Mapping[str, Any], slices: int | None, file: Path | None, unenhanced: bool
+) -> Scans:
     """Return a virtual patient, from ``file`` when that was made with the same parameters."""
     made_by = json.dumps({"contrastsynth": __version__, "holds": TRUTHS, "patient": parameters})
     if file is None or not _is_made_by(file, made_by):
-        arrays = _make(parameters, slices)
+        arrays = _make(parameters, slices, unenhanced=unenhanced)
         if file is None:
             return _as_scans(arrays)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +98,9 @@ def _is_made_by(file: Path, made_by: str) -> bool:
         return str(stored["made_by"]) == made_by
 
 
-def _make(parameters: Mapping[str, Any], slices: int | None) -> dict[str, NDArray[Any]]:
+def _make(
+    parameters: Mapping[str, Any], slices: int | None, *, unenhanced: bool = False
+) -> dict[str, NDArray[Any]]:
     """Return scans, brain, truth and index_to_lps of a patient, cut along k."""
     patient = build_patient(parameters)
     low_dose = "low" in parameters["scans"]
@@ -98,10 +108,19 @@ def _make(parameters: Mapping[str, Any], slices: int | None) -> dict[str, NDArra
     arrays = {role: scan.array for role, scan in patient.scans.items() if role in roles}
     arrays["brain"] = patient.truth["brain"]
     arrays |= {"rise": patient.truth["uptake"], "lesion": patient.truth["lesion"]}
+    if unenhanced:
+        arrays[UNENHANCED] = without_agent(parameters)
     matrix = patient.scans["pre"].grid.index_to_lps
     first, end = _slab(patient.truth["lesion"], patient.truth["brain"], slices, early=low_dose)
     matrix[:, 3] = matrix @ (0, 0, first, 1)
     return {name: array[first:end] for name, array in arrays.items()} | {"index_to_lps": matrix}
+
+
+def without_agent(parameters: Mapping[str, Any]) -> NDArray[Any]:
+    """Return the post scan (k, j, i) of a patient who got no agent: same position and noise."""
+    scans = {**parameters["scans"], "post": {**parameters["scans"]["post"], "dose": 0.0}}
+    patient = build_patient({**parameters, "scans": scans, "corruption": None})
+    return patient.scans["post"].array
 
 
 def _slab(
@@ -127,6 +146,6 @@ def _as_scans(arrays: Mapping[str, NDArray[Any]]) -> Scans:
     grid = Grid.from_index_to_lps(arrays["pre"].shape[::-1], arrays["index_to_lps"])
     roles = (*SCANS, "low")
     scans = {role: Volume(arrays[role], grid, synthetic=MARK) for role in roles if role in arrays}
-    truth = {name: arrays[name] for name in TRUTHS}
+    truth = {name: arrays[name] for name in (*TRUTHS, UNENHANCED) if name in arrays}
     case = Scans(scans, Volume(arrays["brain"], grid), truth)
     return with_full_dose_like_low(case) if "low" in scans else case
