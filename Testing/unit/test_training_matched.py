@@ -107,8 +107,21 @@ def test_what_agent_cannot_do_is_trusted_less(matched):
     post[:, 5:15, 5:15] += 0.8
     post[:, 20:30, 5:15] -= 0.5
     post[:, 5:35, 30:] += 0.3
-    trust = matched.trust_in(post, target)
+    trust = matched.trust_in(post, target, np.ones_like(post))
     assert trust[:, 8:12, 8:12].min() > 0.99
     assert trust[:, 23:27, 8:12].max() == pytest.approx(matched.LEAST_TRUST)
     assert trust[:, 10:30, 34:].max() == pytest.approx(matched.LEAST_TRUST)
     assert trust[:, 20:30, 20:25].min() > 0.99
+
+
+def test_a_rise_that_is_not_taken_for_agent_is_trusted_less(matched):
+    target = np.ones((3, 40, 40), np.float32)
+    post = target.copy()
+    post[:, 5:15, 5:15] += 0.8
+    post[:, 20:30, 5:15] += 0.8
+    agent = np.zeros_like(post)
+    agent[:, 5:15, 5:15] = 1
+    trust = matched.trust_in(post, target, agent)
+    assert trust[1, 10, 10] == 1
+    assert trust[1, 25, 10] == pytest.approx(matched.LEAST_TRUST)
+    assert trust[1, 35, 35] == 1

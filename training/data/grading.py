@@ -13,15 +13,12 @@ import numpy as np
 from scipy import ndimage
 
 from ContrastSynthLib.volumes import BoolArray, FloatArray
-from data.matched import LEVELS, Matched, match_to_post
+from data.matched import MOST_CURVED, Matched, curve_departure, match_to_post
 from data.real_pairs import NOT_LEARNT, WORST_DIFFERENCE
 
 INNER_VOXELS = 2
 """Voxels taken off the brain's surface before two scans are compared: vessels and dura enhance
 there, and an edge that is a little off differs by much."""
-MOST_CURVED = 0.035
-"""Departure of the map of intensities from a straight line through 0, in means of the brain, from
-which on the two scans are taken for two sequences."""
 MOST_SHADED = 0.04
 """Standard deviation of the logarithm of the smooth gain in the brain from which on the shading is
 called strong."""
@@ -95,16 +92,3 @@ def grade_of(matched: Matched, pre: FloatArray, post: FloatArray, brain: BoolArr
     if difference > WORST_DIFFERENCE:
         grade = NOT_LEARNT
     return Grade(grade, difference, departure, spread)
-
-
-def curve_departure(curve: FloatArray, intensities: FloatArray) -> float:
-    """Return how far a map of intensities at LEVELS is from a straight line through 0.
-
-    It is the root mean square over usual ``intensities`` (n,), in the unit of LEVELS, of what the
-    line that fits them best leaves.
-    """
-    low, high = np.percentile(intensities, USUAL_PERCENTILES)
-    usual = intensities[(intensities >= low) & (intensities <= high)].astype(np.float64)
-    mapped = np.interp(usual, LEVELS, curve)
-    slope = (usual * mapped).sum() / max((usual**2).sum(), 1e-9)
-    return float(np.sqrt(np.mean((mapped - slope * usual) ** 2)))

@@ -45,7 +45,14 @@ UNLIKELY = (0.1, 0.2)
 brain: no agent makes tissue darker, and fluid that rises is that of another sequence."""
 DARK = (0.5, 0.7)
 """What is as dark as this in the post scan, in means of the brain, is fluid."""
+FLUID_EDGE = (0.98, 1.15)
+"""The same in a pair of two sequences, where the edges of fluid differ as well."""
 LEAST_TRUST = 0.2
+USUAL_PERCENTILES = (2, 98)
+"""Of the brain's intensities: beyond these the map of intensities follows a few voxels only."""
+MOST_CURVED = 0.035
+"""Departure of the map of intensities from a straight line through 0, in means of the brain, from
+which on the two scans are taken for two sequences."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +136,19 @@ def _smooth_gain(
     return np.asarray(total / np.maximum(count, 1e-3))
 
 
+def curve_departure(curve: FloatArray, intensities: FloatArray) -> float:
+    """Return how far a map of intensities at LEVELS is from a straight line through 0.
+
+    It is the root mean square over usual ``intensities`` (n,), in the unit of LEVELS, of what the
+    line that fits them best leaves.
+    """
+    low, high = np.percentile(intensities, USUAL_PERCENTILES)
+    usual = intensities[(intensities >= low) & (intensities <= high)].astype(np.float64)
+    mapped = np.interp(usual, LEVELS, curve)
+    slope = (usual * mapped).sum() / max((usual**2).sum(), 1e-9)
+    return float(np.sqrt(np.mean((mapped - slope * usual) ** 2)))
+
+
 def range_of(target: FloatArray, brain: BoolArray) -> float:
     """Return what stands for the span of intensities: the 99.9th percentile in the brain."""
     return float(np.percentile(target[brain], ROBUST_MAXIMUM_PERCENTILE))
@@ -145,16 +165,17 @@ def soft_uptake(rise: FloatArray, span: float, blur: float = 0.6) -> FloatArray:
     return np.asarray(np.clip((smooth / span - low) / (high - low), 0, 1), dtype=np.float32)
 
 
-def trust_in(post: FloatArray, target: FloatArray) -> FloatArray:
+def trust_in(post: FloatArray, target: FloatArray, agent: FloatArray) -> FloatArray:
     """Return how far the rise from target to post (slices, rows, columns) may be due to agent.
 
-    From LEAST_TRUST, where it cannot be, to 1: what to weigh a loss by. Differences of single
-    voxels are smoothed away first, so that noise is not told apart by its sign.
+    From LEAST_TRUST, where it cannot be, to 1: what to weigh a loss by. ``agent``, 0 to 1, says
+    where a rise is taken for that of the agent. Differences of single voxels are smoothed away
+    first, so that noise is not told apart by its sign.
     """
     sigma = (0, 1, 1)
     rise, bright = (ndimage.gaussian_filter(image, sigma) for image in (post - target, post))
     low, high = UNLIKELY
     fallen, risen = (np.clip((sign * rise - low) / (high - low), 0, 1) for sign in (-1, 1))
     dark = np.clip((DARK[1] - bright) / (DARK[1] - DARK[0]), 0, 1)
-    doubt = np.maximum(fallen, risen * dark)
+    doubt = np.maximum(fallen, risen * np.maximum(dark, 1 - agent))
     return np.asarray(1 - (1 - LEAST_TRUST) * doubt, dtype=np.float32)

@@ -121,7 +121,7 @@ class Sources:
         maps = viewed(pair.maps, view)
         place = place_viewed(places[int(rng.integers(len(places)))], pair.maps.shape[1:], view)
         middle = jittered(place, rng, self.crop)
-        only_agent = rng.random() < self.recipe.only_agent
+        only_agent = not without and rng.random() < self.recipe.only_agent
         crop = crop_of(window(maps, middle, depth, self.crop), only_agent=only_agent)
         if without:
             return before_agent(crop), pair
@@ -202,9 +202,11 @@ def crop_of(maps: np.ndarray, *, only_agent: bool = False) -> Crop:
     """
     named = dict(zip(MAPS, np.asarray(maps, dtype=np.float32), strict=True))
     post, target, uptake = named["post"], named["target"], named["uptake"]
+    agent = np.minimum(SURELY * uptake, 1)
+    trust = trust_in(post, target, agent)
     if only_agent:
-        target = post - np.minimum(SURELY * uptake, 1) * np.maximum(post - target, 0)
-    return Crop(post, target, uptake, named["brain"], trust_in(post, target))
+        target = post - agent * np.maximum(post - target, 0)
+    return Crop(post, target, uptake, named["brain"], trust)
 
 
 def before_agent(crop: Crop) -> Crop:

@@ -27,7 +27,15 @@ from scipy import ndimage
 
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.volumes import BoolArray, FloatArray
-from data.matched import DARK, match_to_post, range_of, soft_uptake
+from data.matched import (
+    DARK,
+    FLUID_EDGE,
+    MOST_CURVED,
+    curve_departure,
+    match_to_post,
+    range_of,
+    soft_uptake,
+)
 from data.prepared_cases import Case, read_cases
 
 MAPS = ("post", "target", "uptake", "lesion", "brain")
@@ -158,7 +166,8 @@ def _prepared(
 
 def _row_of(case: Case) -> dict[str, str]:
     files = {role: str(case.path_of(role)) for role in ("pre", "post", "mask", "target")}
-    return {**files, "patient": str(case.patient), "split": case.split}
+    patient = str(case.patient)
+    return {**files, "patient": patient, "split": case.split, "grade": str(case.grade)}
 
 
 def _index(path: Path) -> dict[str, dict[str, str]]:
@@ -203,12 +212,18 @@ def prepare_pairs(table: Mapping[str, Mapping[str, str]], out: Path) -> list[Rea
         path = out / f"{case}.npy"
         if not path.exists() or _is_older(path, row):
             maps = _maps_of_row(row)
-            with open(path.with_suffix(".part"), "wb") as file:
-                np.save(file, maps.astype(np.float16))
-            os.replace(path.with_suffix(".part"), path)
+            keep_whole(path, maps.astype(np.float16))
             print(f"{case}: matched", flush=True)
         pairs.append(RealPair(case, row["patient"], path))
     return pairs
+
+
+def keep_whole(path: Path, array: np.ndarray) -> None:
+    """Write an array into a file, which is there as a whole or not at all."""
+    part = path.with_suffix(".part")
+    with open(part, "wb") as file:
+        np.save(file, array)
+    os.replace(part, path)
 
 
 def _is_older(path: Path, row: Mapping[str, str]) -> bool:
@@ -222,7 +237,8 @@ def _maps_of_row(row: Mapping[str, str]) -> FloatArray:
     if "target" not in row:
         return maps_of_pair(read_axial(Path(row["pre"])), read_axial(Path(row["post"])))
     post, target, mask = (read_axial(Path(row[role])) for role in ("post", "target", "mask"))
-    return maps_of_matched(post, target, mask > 0.5)
+    two_sequences = row.get("grade") == "B"
+    return maps_of_matched(post, target, mask > 0.5, two_sequences=two_sequences)
 
 
 def read_axial(path: Path) -> FloatArray:
@@ -263,14 +279,20 @@ def maps_of_pair(pre: FloatArray, post: FloatArray) -> FloatArray:
     box = _box_about(brain)
     brain, pre, post = brain[box], np.clip(pre[box], 0, None), np.clip(post[box], 0, None)
     post = post / post[brain].mean()
-    return _labelled(post, match_to_post(pre, post, brain).target, brain)
+    matched = match_to_post(pre, post, brain)
+    inner = ndimage.binary_erosion(brain, iterations=2)
+    scale = np.median(post[brain]) / np.median(pre[brain])
+    departure = curve_departure(matched.curve, pre[inner] * scale) if inner.any() else 0.0
+    return _labelled(post, matched.target, brain, two_sequences=departure > MOST_CURVED)
 
 
-def maps_of_matched(post: FloatArray, target: FloatArray, mask: BoolArray) -> FloatArray:
+def maps_of_matched(
+    post: FloatArray, target: FloatArray, mask: BoolArray, *, two_sequences: bool = False
+) -> FloatArray:
     """Return the MAPS of a scan (k, j, i) of 1 mm and of its target, both in one unit.
 
-    ``mask`` is the brain; of it, what the post scan does not reach is left out. Raises ValueError
-    where nothing is left.
+    ``two_sequences`` says that the scans were made by two. ``mask`` is the brain; of it, what the
+    post scan does not reach is left out. Raises ValueError where nothing is left.
     """
     brain = mask & ndimage.binary_fill_holes(mask & (post > 0))
     if not brain.any():
@@ -278,7 +300,7 @@ def maps_of_matched(post: FloatArray, target: FloatArray, mask: BoolArray) -> Fl
     box = _box_about(brain)
     brain, target, post = brain[box], np.clip(target[box], 0, None), np.clip(post[box], 0, None)
     level = post[brain].mean()
-    return _labelled(post / level, target / level, brain)
+    return _labelled(post / level, target / level, brain, two_sequences=two_sequences)
 
 
 def _box_about(brain: BoolArray) -> tuple[slice, ...]:
@@ -288,12 +310,15 @@ def _box_about(brain: BoolArray) -> tuple[slice, ...]:
     )
 
 
-def _labelled(post: FloatArray, target: FloatArray, brain: BoolArray) -> FloatArray:
+def _labelled(
+    post: FloatArray, target: FloatArray, brain: BoolArray, *, two_sequences: bool
+) -> FloatArray:
     """Return the MAPS of images in means of the brain."""
     inside = ndimage.binary_erosion(brain)
     label = soft_uptake((post - target) * brain, range_of(target, inside)) * brain
-    # In a pair of two sequences fluid rises, but stays dark.
-    label *= np.clip((post - DARK[0]) / (DARK[1] - DARK[0]), 0, 1)
+    # In a pair of two sequences fluid and its edges rise, but stay darker than tissue.
+    low, high = FLUID_EDGE if two_sequences else DARK
+    label *= np.clip((post - low) / (high - low), 0, 1)
     return np.stack([post * brain, target * brain, label, lesions_of(label, post, brain), brain])
 
 
