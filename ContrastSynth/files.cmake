@@ -37,10 +37,12 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/scene/run_results.py
   ContrastSynthPanel/scene/sample_data.py
   ContrastSynthPanel/scene/saved_state.py
+  ContrastSynthPanel/scene/scales.py
   ContrastSynthPanel/scene/series_names.py
   ContrastSynthPanel/scene/slice_preview.py
   ContrastSynthPanel/scene/stamps.py
   ContrastSynthPanel/scene/tables.py
+  ContrastSynthPanel/scene/uncertainty.py
   ContrastSynthPanel/scene/uptake_asked.py
   ContrastSynthPanel/scene/uptake_nodes.py
   ContrastSynthPanel/scene/uptake_results.py
@@ -91,9 +93,11 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/widgets/preview_box.py
   ContrastSynthPanel/widgets/profile_results.py
   ContrastSynthPanel/widgets/run_section.py
+  ContrastSynthPanel/widgets/scale_bar.py
   ContrastSynthPanel/widgets/seed_box.py
   ContrastSynthPanel/widgets/slots.py
   ContrastSynthPanel/widgets/tab_buttons.py
+  ContrastSynthPanel/widgets/uncertainty_box.py
   ContrastSynthPanel/widgets/uptake_display.py
   ContrastSynthPanel/widgets/uptake_form.py
   ContrastSynthPanel/widgets/value_table.py

@@ -68,6 +68,7 @@ set(LIBRARY_SCRIPTS
   inference/networks.py
   inference/pieces.py
   inference/slicing.py
+  inference/views.py
   inversion/__init__.py
   inversion/alpha.py
   inversion/operators.py

@@ -38,13 +38,14 @@ train_art sphere_art
 train_art r2_attention_unet --network r2_attention_unet
 
 row() { echo --row "$1=$2:$out/$1/bundle"; }
+art=sphere_art:sphere=$out/sphere/bundle+sphere_art=$out/sphere_art/bundle
 for kind in same different; do
     # shellcheck disable=SC2046
     measure "$kind" 2 $(row sphere sphere) $(row unet sphere) $(row attention_unet sphere) \
         $(row unet_plus_plus sphere) --row physics_pre=physics_pre --row clamp=clamp \
         --row nothing=nothing --row reachable=reachable
     # shellcheck disable=SC2046
-    measure "$kind" 3 $(row sphere_art sphere_art) $(row sphere sphere) \
+    measure "$kind" 3 --row sphere_art="$art" $(row sphere sphere) \
         $(row r2_attention_unet sphere_art) --row corrupted=corrupted --row nothing=nothing
     # shellcheck disable=SC2046
     measure "$kind" 5 $(row sphere sphere) $(row unet_plus_plus sphere) \

@@ -11,8 +11,9 @@
     python training/evaluate.py --cases REAL --slab 16 --simulation mismatched --table lip_car_3
     python training/evaluate.py --virtual same --table lip_car_stability --plot stability.png
 
-A row is NAME=METHOD[:WEIGHTS][@PRESET][,PARAMETER=VALUE]..., with a method of the library, or with
-one of these, which need no weights. From post to pre (tables sphere_..., uptake, uncertainty):
+A row is NAME=METHOD[:WEIGHTS][@PRESET][,PARAMETER=VALUE]..., with a method of the library (WEIGHTS
+of two networks: sphere_art:sphere=runs/real/best+sphere_art=runs/art/bundle), or with one of these,
+which need no weights. From post to pre (tables sphere_..., uptake, uncertainty):
 
     nothing     the post scan, taken for the pre scan
     clamp       the post scan, with what exceeds 1.2 medians of the brain set to the median

@@ -1,23 +1,34 @@
-"""Make virtual patients to train on, and keep slabs of them on the disk.
+"""Make slabs to train on, of virtual patients or of pairs of real scans, and keep them on the disk.
 
     python training/make_slabs.py pool --patients 400
     python training/make_slabs.py doses --for lip_car --patients 110 --first-seed 20000
+    python training/make_slabs.py doses_real --for lip_car --pairs PAIRS --held-out 9
     python training/make_slabs.py maps --for real_pairs --patients 60 --first-seed 30000
 
 Many trainings then see the same patients, and none waits for them. What is there already is not
 made again.
+
+``--pairs`` makes slabs of a folder of pairs instead of virtual patients, with a low dose that is
+simulated, see ``data/dose_pairs.py``. Some patients are held out, by the rule of
+``train_sphere_real.py``; their slabs go into the folder ``held_out``.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from data import agent_maps, dose_slices, slices
+from data import agent_maps, dose_pairs, dose_slices, slices
+from data.real_pairs import held_out_of, prepare_pairs, read_table
 from data.slabs import SLABS_PER_SEED, write_slabs
+
+from ContrastSynthLib.errors import ContrastSynthError, RequestError
 
 MAKE = {
     "sphere": (slices.make_slabs, SLABS_PER_SEED, 2),
@@ -29,25 +40,78 @@ trained. Those of SPHERE serve SPHERE-Art and the features as well; ``real_pairs
 
 
 def main() -> None:
-    """Write the slabs of as many patients as the command line asks for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--for", choices=tuple(MAKE), default="sphere", dest="method")
-    parser.add_argument("--patients", type=int, default=200)
-    parser.add_argument("--first-seed", type=int, default=0, help="of the first two patients")
-    parser.add_argument("--processes", type=int, default=os.cpu_count())
-    arguments = parser.parse_args()
+    """Write the slabs of as many patients, or of the pairs, that the command line asks for."""
+    arguments = read_arguments()
     arguments.folder.mkdir(parents=True, exist_ok=True)
+    if arguments.pairs:
+        of_pairs(arguments)
+    else:
+        of_virtual_patients(arguments)
+
+
+def of_virtual_patients(arguments: argparse.Namespace) -> None:
+    """Write slabs of virtual patients. Raises RequestError for a folder of slabs of pairs."""
+    if (arguments.folder / dose_pairs.RECORD).exists():
+        raise RequestError(f"{arguments.folder.name} holds slabs of pairs. Give another folder.")
     make, slabs, patients = MAKE[arguments.method]
     count = arguments.patients // patients
     seeds = range(arguments.first_seed, arguments.first_seed + count)
     write = partial(write_slabs, arguments.folder, make=make, count=slabs)
-    with ProcessPoolExecutor(arguments.processes) as pool:
-        for done, _ in enumerate(pool.map(write, seeds), 1):
-            print(f"{patients * done} of {patients * count} patients", flush=True)
+    run(write, seeds, arguments.processes, f"of {patients * count} patients", patients)
+
+
+def of_pairs(arguments: argparse.Namespace) -> None:
+    """Write slabs of pairs of real scans with a simulated low dose."""
+    folder = arguments.folder
+    table = read_table(arguments.pairs, arguments.same_patient)
+    others = held_out_of(table, arguments.held_out)
+    pairs = prepare_pairs(table, arguments.matched or folder / "matched")
+    record = dose_pairs.PairSlabs.of(pairs, others, arguments.first_seed)
+    record.enter(folder)
+    print(f"{len(record.learnt)} pairs to learn from, {len(others)} patients held out", flush=True)
+    write = partial(record.write, folder)
+    run(write, pairs, arguments.processes, f"of {len(pairs)} pairs")
+
+
+def run(
+    write: Callable[[Any], None], of: Iterable[Any], processes: int, total: str, step: int = 1
+) -> None:
+    """Call ``write`` with each of ``of``, on some processes, and tell how far it is."""
+    with ProcessPoolExecutor(processes) as pool:
+        for done, _ in enumerate(pool.map(write, of), 1):
+            print(f"{step * done} {total}", flush=True)
+
+
+def read_arguments() -> argparse.Namespace:
+    """Return what the command line asks for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("folder", type=Path)
+    add("--for", choices=tuple(MAKE), default="sphere", dest="method")
+    add("--patients", type=int, default=200)
+    add("--first-seed", type=int, default=0, help="of the first two patients; of all pairs")
+    add("--processes", type=int, default=os.cpu_count())
+    add("--pairs", type=Path, help="a folder of pairs, as train_sphere_real.py takes it")
+    add("--matched", type=Path, help="folder to keep matched pairs in; FOLDER/matched without it")
+    add("--held-out", type=int, default=9, help="patients of the pairs not to learn from")
+    add(
+        "--same-patient",
+        type=lambda text: text.split(","),
+        action="append",
+        default=[],
+        metavar="CASE,CASE",
+        help="cases that are dates of one patient",
+    )
+    arguments = parser.parse_args()
+    if arguments.pairs and arguments.method != "lip_car":
+        parser.error("--pairs makes slabs --for lip_car")
+    return arguments
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ContrastSynthError as error:
+        sys.exit(str(error))

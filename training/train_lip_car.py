@@ -1,7 +1,9 @@
-"""Train one of the four networks of LIP-CAR: two forward operators and two direct networks.
+r"""Train one of the four networks of LIP-CAR: two forward operators and two direct networks.
 
-    python training/make_slabs.py doses --for lip_car --patients 200
-    python training/train_lip_car.py --task ph2l --data doses --out runs/ph2l --minutes 20
+    python training/make_slabs.py doses --for lip_car --patients 110 --first-seed 20000
+    python training/make_slabs.py doses_real --for lip_car --pairs PAIRS
+    python training/train_lip_car.py --task ph2l --data doses --real doses_real --out runs/ph2l \
+        --minutes 20
 
 The forward operators ``h2l`` and ``ph2l`` make the low dose from the full one (eq. 3 and 7), the
 direct networks ``l2h`` and ``pl2h`` the full dose from the low one (eq. 2 and 5); those with a
@@ -9,19 +11,33 @@ direct networks ``l2h`` and ``pl2h`` the full dose from the low one (eq. 2 and 5
 optimiser Adam. ``--preset paper`` takes the width, batch and rate of the paper. Stop it and start
 it again with the same ``--out``: it goes on. Data of your own: ``--data PREPARED --fine-tune
 ph2l``.
+
+With ``--real``, slabs of real pairs whose low dose is simulated (``data/dose_pairs.py``),
+``--real-share`` of the examples come from them. Every ``--keep-every`` steps the averaged weights
+are measured on the patients held out of them (``evaluation/held_out_doses.py``), and those with the
+highest score stay in ``OUT/best``: 1 less the mean of two figures, the loss of the training and the
+mean absolute error inside the uptake, each relative to returning the scan that is to be changed.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from data import DOSE
+from data.dose_pairs import RECORD, PairSlabs
 from data.dose_slices import batches
+from data.prepared_cases import holds_pairs
+from evaluation.held_out_doses import judge, read_cases
 from loop import Average, Learner, add_common_arguments, rate_at, start, train
 from torch import Tensor, nn
 
+from ContrastSynthLib.errors import ContrastSynthError, RequestError
 from ContrastSynthLib.inference.networks import load_network
 from ContrastSynthLib.losses import l1_loss, ssim_loss
 from ContrastSynthLib.networks import build_network
@@ -40,8 +56,10 @@ PAPER = {"width": 12, "batch": 16, "learning_rate": 1e-3, "weigh_l1": 0.0, "base
 
 
 def main() -> None:
-    """Train, and keep the average of the weights as a bundle in ``OUT/bundle``."""
+    """Train, and keep the averaged weights in ``OUT/bundle``, with ``--real`` the best in
+    ``OUT/best``."""
     arguments = read_arguments()
+    real = read_real(arguments)
     fabric = start(arguments)
     options, network = make_network(arguments)
     network = fabric.to_device(network)
@@ -56,8 +74,10 @@ def main() -> None:
         learner.descend(loss, arguments.learning_rate * rate_at(progress))
         return terms
 
-    card = card_of(arguments, options)
-    train(arguments, fabric, {"network": learner}, average, batches, learn, card)
+    source = partial(batches, real=arguments.real, share=arguments.real_share)
+    card = card_of(arguments, options, real)
+    judged = judge_of(arguments, real) if real else None
+    train(arguments, fabric, {"network": learner}, average, source, learn, card, judge=judged)
 
 
 def loss_of(
@@ -66,11 +86,47 @@ def loss_of(
     """Return the loss of a batch of images (n, 1, rows, cols), and its terms."""
     seen, wanted = TASKS[arguments.task]
     made = network(torch.cat([batch[role] for role in seen], dim=1))["image"]
-    terms = {
-        "ssim": ssim_loss(made, batch[wanted], data_range=1.0),
-        "l1": l1_loss(made, batch[wanted]),
-    }
-    return terms["ssim"] + arguments.weigh_l1 * terms["l1"], terms
+    terms = compare(made, batch[wanted])
+    return weighed(terms, arguments.weigh_l1), terms
+
+
+def compare(made: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+    """Return the terms of the loss between images (n, 1, rows, cols)."""
+    return {"ssim": ssim_loss(made, wanted, data_range=1.0), "l1": l1_loss(made, wanted)}
+
+
+def weighed(terms: dict[str, Tensor], weigh_l1: float) -> Tensor:
+    """Return the loss of its terms."""
+    return terms["ssim"] + weigh_l1 * terms["l1"]
+
+
+def judge_of(
+    arguments: argparse.Namespace, real: PairSlabs
+) -> Callable[[nn.Module], dict[str, float]] | None:
+    """Return what measures a network on the patients held out, or None where there are none."""
+    files = [file for pair in real.held_out for file in real.files(arguments.real, pair)]
+    cases = read_cases(files, *TASKS[arguments.task])
+    print(
+        f"{len(real.learnt)} pairs to learn from, "
+        f"{len(cases)} slabs of {len(set(real.held_out.values()))} patients held out",
+        flush=True,
+    )
+
+    def loss(made: Tensor, wanted: Tensor) -> Tensor:
+        return weighed(compare(made, wanted), arguments.weigh_l1)
+
+    return partial(judge, cases=cases, loss=loss) if cases else None
+
+
+def read_real(arguments: argparse.Namespace) -> PairSlabs | None:
+    """Return whose slabs ``--real`` holds. Raises RequestError for a folder that lacks some."""
+    if arguments.data != "virtual" and (Path(arguments.data) / RECORD).exists():
+        raise RequestError(f"{Path(arguments.data).name} holds slabs of pairs: give it as --real.")
+    if arguments.real is None:
+        return None
+    real = PairSlabs.read(arguments.real)
+    real.check_whole(arguments.real)
+    return real
 
 
 def make_network(arguments: argparse.Namespace) -> tuple[dict[str, Any], nn.Module]:
@@ -110,6 +166,14 @@ def read_arguments() -> argparse.Namespace:
         default=0.5,
         help="weight of the L1 term; SSIM alone hardly sees the level of intensities; paper: 0",
     )
+    parser.add_argument("--real", type=Path, help="folder of make_slabs.py --for lip_car --pairs")
+    parser.add_argument("--real-share", type=float, default=0.5, help="of examples from --real")
+    parser.add_argument(
+        "--source", default="of your own", help="what the pairs are and whom to cite, for the card"
+    )
+    parser.add_argument(
+        "--terms", default="not ours to state", help="terms of the pairs, for the card"
+    )
     parser.add_argument(
         "--base",
         action=argparse.BooleanOptionalAction,
@@ -121,13 +185,19 @@ def read_arguments() -> argparse.Namespace:
     chosen, _ = parser.parse_known_args()
     if chosen.preset == "paper":
         parser.set_defaults(**PAPER)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if not 0 < arguments.real_share <= 1:
+        parser.error("--real-share is above 0, and 1 for real pairs alone")
+    return arguments
 
 
-def card_of(arguments: argparse.Namespace, options: dict[str, Any]) -> dict[str, Any]:
+def card_of(
+    arguments: argparse.Namespace, options: dict[str, Any], real: PairSlabs | None
+) -> dict[str, Any]:
     """Return the part of the model card that only this script knows."""
     seen, wanted = TASKS[arguments.task]
-    return {
+    parents = [look_up(arguments.fine_tune)] if arguments.fine_tune else []
+    card = {
         "name": arguments.task,
         "version": arguments.version,
         "task": f"{wanted} from {' and '.join(seen)}, T1-weighted brain scans",
@@ -136,11 +206,48 @@ def card_of(arguments: argparse.Namespace, options: dict[str, Any]) -> dict[str,
         "inputs": {role: "one axial slice, pixels of about 1 mm" for role in seen},
         "normalisation": "low_dose",
         "dose": arguments.dose,
-        "training": {"losses": {"ssim": 1.0, "l1": arguments.weigh_l1}},
+        "training": {
+            "losses": {"ssim": 1.0, "l1": arguments.weigh_l1},
+            "parents": [
+                {"id": p.id, "sha256": p.sha256, **p.metadata["training"]} for p in parents
+            ],
+        },
         "limits": f"Brains, T1-weighted, a low dose of {arguments.dose:g} of the full one. Not "
         "for diagnosis: enhancement may be missed or invented.",
+    }
+    if real:
+        others = arguments.real_share < 1 and holds_pairs(arguments.data)
+        virtual = arguments.real_share < 1 and not others
+        from_virtual = any(bundle.metadata["trained_on_virtual_patients"] for bundle in parents)
+        card["trained_on_virtual_patients"] = virtual or from_virtual
+        card["training"] |= data_of(arguments, real, virtual=virtual, others=others)
+        card["limits"] += " The low dose of the real pairs was simulated."
+    return card
+
+
+def data_of(
+    arguments: argparse.Namespace, real: PairSlabs, *, virtual: bool, others: bool
+) -> dict[str, Any]:
+    """Return what the card says of the data: pairs, and perhaps virtual or ``others`` patients."""
+    data = (
+        f"{len(real.learnt)} pairs of scans of {len(set(real.learnt.values()))} patients "
+        f"({arguments.source}), their low dose simulated"
+    )
+    licence = f"pairs: {arguments.terms}"
+    if virtual:
+        data, licence = f"{data}, and virtual brains", f"{licence}; virtual brains: Apache-2.0"
+    if others:
+        data, licence = f"{data}, and scans with a low dose", f"{licence}; the others: not stated"
+    return {
+        "data": data,
+        "data_licence": licence,
+        "held_out_patients": sorted(set(real.held_out.values())),
+        "chosen_by": "highest 1 - (mean loss + mean left) / 2 of the held-out patients",
     }
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ContrastSynthError as error:
+        sys.exit(str(error))

@@ -3,79 +3,103 @@
     python training/train_sphere_art.py --data POOL --sphere runs/sphere/bundle \
         --out runs/sphere_art --minutes 60
 
-SPHERE-Art contains a trained SPHERE, which stays as it is. Its seven routes (images that it makes
-on the way, each from other parts) are compared by L1 and SSIM, all with the same weight: our
-choice, the paper gives none. What structure and contrast are, the paper leaves open; here contrast
-is the image without detail under a few millimetres, and structure that detail. Baselines
-(``--network``) see the same slices and have as many parameters. Stop it and start it again with
-the same ``--out``: it goes on.
+``--sphere`` names trained weights of the method sphere, whichever network they are of: as they
+are, they make the synthetic pre scan of each batch, which SPHERE-Art sees beside the corrupted one.
+Its seven routes (images that it makes on the way, each from other parts) are compared by L1 and
+SSIM, all with the same weight: our choice, the paper gives none. What structure and contrast are,
+the paper leaves open; here contrast is the image without detail under a few millimetres, and
+structure that detail. Baselines (``--network``) see the post scan that SPHERE sees, and the
+corrupted one, and have as many parameters as SPHERE and SPHERE-Art together. Stop it and start it
+again with the same ``--out``: it goes on.
 """
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
-from data.slabs import NEIGHBOURS
 from data.slices import batches
 from loop import Average, Learner, add_common_arguments, rate_at, start, train
 from monai.networks.layers import GaussianFilter
 from torch import Tensor, nn
 
+from ContrastSynthLib.errors import ContrastSynthError
+from ContrastSynthLib.inference.networks import load_network, slices_seen
 from ContrastSynthLib.losses import l1_loss, ssim_loss
 from ContrastSynthLib.methods.sphere_art import CONTRAST_MM
 from ContrastSynthLib.networks import build_network
 from ContrastSynthLib.networks.baselines import ARCHITECTURES, parameters_of, width_for
-from ContrastSynthLib.networks.sphere_art import ROUTES, SphereArt
-from ContrastSynthLib.weights.bundles import find_bundle, read_bundle
+from ContrastSynthLib.networks.sphere_art import ROUTES
+from ContrastSynthLib.weights.bundles import Bundle, find_bundle
 from ContrastSynthLib.weights.storage import load_state
 
+Images = dict[str, Tensor]
+"""Images by their names, (n, 1, rows, cols): a batch, or what the network made."""
 WEIGHTS = {"l1": 1.0, "ssim": 1.0}
 """Of each route: our choice."""
 DATA_RANGE = 2.0
 """What SSIM takes for the span of intensities, in means of the brain: our choice."""
 CONTRAST_SIGMA = CONTRAST_MM
 """In pixels, which are of about 1 mm."""
+LEAST_MEAN = 0.1
+"""Of a synthetic scan, in means of the post scan: one below is no scan to divide by its mean."""
 
 
 def main() -> None:
     """Train, and keep the average of the weights as a bundle in ``OUT/bundle``."""
     arguments = read_arguments()
+    parent = find_bundle(arguments.sphere, "sphere")
+    seen = slices_seen(parent.metadata["network"]["arguments"])
     fabric = start(arguments)
-    name, options, network = make_network(arguments)
+    sphere = load_network(parent)
+    name, options, network = make_network(arguments, parameters_of(sphere), seen)
+    # SPHERE answers as it does in use: its batch statistics are not to change either.
+    sphere = fabric.to_device(sphere.eval().requires_grad_(False))
     network = fabric.to_device(network)
     average = Average(network)
-    trained = [p for key, p in network.named_parameters() if not key.startswith("sphere.")]
-    adam = torch.optim.AdamW(trained, lr=arguments.learning_rate, weight_decay=1e-4)
+    adam = torch.optim.AdamW(network.parameters(), lr=arguments.learning_rate, weight_decay=1e-4)
     learner = Learner(fabric, network, adam, max_norm=5.0)
     if name == "sphere_art":
         learner.network.mark_forward_method("routes")
     smooth = fabric.to_device(GaussianFilter(spatial_dims=2, sigma=CONTRAST_SIGMA))
 
-    def learn(batch: dict[str, Tensor], progress: float) -> dict[str, Tensor]:
+    def learn(batch: Images, progress: float) -> dict[str, Tensor]:
         """Take one step; return the terms of the loss."""
-        terms = compare(learner.network, name, batch, smooth)
+        if name == "sphere_art":
+            with fabric.autocast():
+                synthetic = synthetic_of(sphere, batch)
+            given = torch.cat([synthetic, batch["corrupted"]], dim=1)
+            routes = learner.network.routes(given)
+            terms = compare({route: routes[route] for route in ROUTES}, batch, smooth)
+        else:
+            given = torch.cat([batch["post"], batch["corrupted"]], dim=1)
+            terms = compare({"pre": learner.network(given)["pre"]}, batch, smooth)
         loss = sum(WEIGHTS[term.split()[0]] * value for term, value in terms.items())
         learner.descend(loss, arguments.learning_rate * rate_at(progress))
         return terms
 
-    card = card_of(arguments, name, options)
-    train(arguments, fabric, {"network": learner}, average, batches, learn, card)
+    source = partial(batches, neighbours=seen)
+    card = card_of(arguments, name, options, parent)
+    train(arguments, fabric, {"network": learner}, average, source, learn, card)
 
 
-def compare(
-    network: Any, name: str, batch: dict[str, Tensor], smooth: nn.Module
-) -> dict[str, Tensor]:
+@torch.no_grad()
+def synthetic_of(sphere: Callable[[Tensor], Images], batch: Images) -> Tensor:
+    """Return the pre scan that SPHERE makes of the post scan, divided by its mean in the brain."""
+    made = sphere(batch["post"])["pre"].float()
+    brain = batch["brain"]
+    mean = (made * brain).sum(dim=(1, 2, 3), keepdim=True) / brain.sum(
+        dim=(1, 2, 3), keepdim=True
+    ).clamp(min=1)
+    return made / torch.where(mean > LEAST_MEAN, mean, torch.ones_like(mean))
+
+
+def compare(made: Images, batch: Images, smooth: nn.Module) -> dict[str, Tensor]:
     """Return L1 and SSIM of each route against its own image of the clean pre scan."""
-    given = torch.cat([batch["post"], batch["corrupted"]], dim=1)
-    if name == "direct":
-        made = {"pre": network(given)["pre"]}
-    else:
-        # SPHERE answers as it does in use: its batch statistics are not to change either.
-        network.module.sphere.eval()
-        made = {route: image for route, image in network.routes(given).items() if route in ROUTES}
     contrast = smooth(batch["second"])
     truth = {"contrast": contrast, "structure": batch["second"] - contrast}
     terms = {}
@@ -86,27 +110,28 @@ def compare(
     return terms
 
 
-def make_network(arguments: argparse.Namespace) -> tuple[str, dict[str, Any], nn.Module]:
-    """Return name, arguments and network, SPHERE-Art with the trained SPHERE in it."""
-    sphere = read_bundle(arguments.sphere)
-    options: dict[str, Any] = {
-        "sphere": sphere.metadata["network"]["arguments"],
-        "width": arguments.width,
-    }
-    network = SphereArt(**options)
+def make_network(
+    arguments: argparse.Namespace, parameters: int, seen: int
+) -> tuple[str, dict[str, Any], nn.Module]:
+    """Return name, arguments and network.
+
+    ``parameters`` are those of SPHERE, which sees ``seen`` slices of the post scan.
+    """
+    options: dict[str, Any] = {"width": arguments.width}
+    network = build_network("sphere_art", options)
     if arguments.network != "sphere_art":
-        width = width_for(arguments.network, NEIGHBOURS + 1, parameters_of(network))
+        width = width_for(arguments.network, seen + 1, parameters + parameters_of(network))
         options = {
             "architecture": arguments.network,
-            "in_channels": NEIGHBOURS + 1,
+            "in_channels": seen + 1,
             "width": width,
-            "base": NEIGHBOURS,
+            "base": seen,
         }
         return "direct", options, build_network("direct", options)
     if arguments.fine_tune:
-        network.load_state_dict(load_state(find_bundle(arguments.fine_tune, "sphere_art")))
-    network.sphere.load_state_dict(load_state(sphere))
-    network.sphere.requires_grad_(False)
+        state = load_state(find_bundle(arguments.fine_tune, "sphere_art"))
+        # Weights of version 1.1 and older have a SPHERE inside.
+        network.load_state_dict({k: v for k, v in state.items() if not k.startswith("sphere.")})
     return "sphere_art", options, network
 
 
@@ -116,7 +141,9 @@ def read_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_common_arguments(parser)
-    parser.add_argument("--sphere", type=Path, required=True, help="bundle of train_sphere.py")
+    parser.add_argument(
+        "--sphere", required=True, help="trained weights of sphere: a name, an id or a folder"
+    )
     parser.add_argument("--network", choices=("sphere_art", *ARCHITECTURES), default="sphere_art")
     parser.add_argument("--width", type=int, default=8, help="features at the finest level")
     parser.add_argument("--name", default="sphere_art", help="of the weights")
@@ -127,8 +154,13 @@ def read_arguments() -> argparse.Namespace:
     return arguments
 
 
-def card_of(arguments: argparse.Namespace, name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of the model card that only this script knows."""
+def card_of(
+    arguments: argparse.Namespace, name: str, options: dict[str, Any], parent: Bundle
+) -> dict[str, Any]:
+    """Return the part of the model card that only this script knows; ``parent`` is SPHERE's."""
+    seen = slices_seen(parent.metadata["network"]["arguments"])
+    post = {"post": f"{seen} axial slices 1 mm apart, pixels of about 1 mm"}
+    synthetic = {"synthetic": "one axial slice of what SPHERE makes, pixels of about 1 mm"}
     return {
         "name": arguments.name,
         "version": arguments.version,
@@ -136,13 +168,13 @@ def card_of(arguments: argparse.Namespace, name: str, options: dict[str, Any]) -
         "method": "sphere_art",
         "network": {"name": name, "arguments": options},
         "inputs": {
-            "post": f"{NEIGHBOURS} axial slices 1 mm apart, pixels of about 1 mm",
-            "corrupted": "the middle one of these slices of the corrupted pre-contrast scan",
+            **(synthetic if name == "sphere_art" else post),
+            "corrupted": "the same slice, or the middle one, of the corrupted pre-contrast scan",
         },
         "normalisation": "mean, each scan by its own",
         "training": {
             "losses": WEIGHTS,
-            "sphere": read_bundle(arguments.sphere).id,
+            "sphere": {"id": parent.id, "sha256": parent.sha256},
         },
         "limits": "Virtual artefacts are motion, aliasing and zippers made by the library. "
         "Brains after gadolinium, T1-weighted. Not for diagnosis.",
@@ -150,4 +182,7 @@ def card_of(arguments: argparse.Namespace, name: str, options: dict[str, Any]) -
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ContrastSynthError as error:
+        sys.exit(str(error))

@@ -32,13 +32,15 @@ from ContrastSynthLib.analysis.regions import (
     DEFAULT_MINIMUM_VOLUME_MM3,
     Box,
     check_limits,
+    check_uncertainty,
     connected,
     places_of,
+    uncertainty_within,
 )
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
-from ContrastSynthLib.volumes import BoolArray
+from ContrastSynthLib.volumes import BoolArray, FloatArray
 
 SCHEMA_VERSION = 1
 
@@ -60,7 +62,8 @@ class Lesion:
     difference too; ``mean_error`` is the mean of synthetic - real in it, in the unit of the
     differences. ``centre_ras_mm`` is the centroid, which can lie outside the region, for example
     in a ring; ``inside_ras_mm`` is the region's voxel nearest to it. ``bounds_kji`` holds the first
-    index and the last index plus 1, along k, j and i.
+    index and the last index plus 1, along k, j and i. ``uncertainty`` is that of
+    :func:`uncertainty_within`.
     """
 
     id: int
@@ -71,6 +74,7 @@ class Lesion:
     centre_ras_mm: tuple[float, float, float]
     inside_ras_mm: tuple[float, float, float]
     bounds_kji: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+    uncertainty: float | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,11 @@ class EnhancementReport:
         return self._volume_ml("invented")
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything except the map, JSON-able."""
+        """Return everything except the map, JSON-able; uncertainties only where one is known."""
+        lesions = [asdict(lesion) for lesion in self.lesions]
+        if all(lesion["uncertainty"] is None for lesion in lesions):
+            for lesion in lesions:
+                del lesion["uncertainty"]
         return {
             "schema_version": SCHEMA_VERSION,
             "threshold": self.threshold,
@@ -116,7 +124,7 @@ class EnhancementReport:
             **{f"{kind}_ml": self._volume_ml(kind) for kind in KINDS.values()},
             "lost_part_ml": self.lost_part_ml,
             "added_part_ml": self.added_part_ml,
-            "lesions": [asdict(lesion) for lesion in self.lesions],
+            "lesions": lesions,
         }
 
     def _of_kind(self, kind: str) -> list[Lesion]:
@@ -146,6 +154,7 @@ def missed_and_invented(
     minimum_volume_mm3: float = DEFAULT_MINIMUM_VOLUME_MM3,
     minimum_overlap: float = DEFAULT_MINIMUM_OVERLAP,
     connectivity: int = 26,
+    uncertainty: FloatArray | None = None,
 ) -> EnhancementReport:
     """Compare the lesions of a synthetic difference with those of the real one, ``reference``.
 
@@ -155,9 +164,11 @@ def missed_and_invented(
     ``minimum_volume_mm3``. A real lesion is found when at least the share ``minimum_overlap`` of it
     exceeds the threshold in the synthetic difference too, else missed. A synthetic lesion is
     invented when less than that share of it exceeds the threshold in the real difference. Smaller
-    regions are not lesions but are included in the overlap. Raises RequestError for different
+    regions are not lesions but are included in the overlap. ``uncertainty`` is a method's map of
+    it, (k, j, i) on ``grid``, whose mean each lesion gets. Raises RequestError for different
     shapes, an empty brain and values out of range.
     """
+    check_uncertainty(uncertainty, grid)
     _check(threshold, minimum_volume_mm3, minimum_overlap, connectivity)
     real, made, inside = _on_grid(reference, synthetic, brain, grid)
     real_agent, made_agent = (inside & (image > threshold) for image in (real, made))
@@ -176,7 +187,9 @@ def missed_and_invented(
     lost, added = (int((painted == part).sum()) for part in (LOST_PART, ADDED_PART))
     return EnhancementReport(
         map=painted,
-        lesions=tuple(_lesion(n, row, real, made, grid) for n, row in enumerate(rows, start=1)),
+        lesions=tuple(
+            _lesion(n, row, real, made, grid, uncertainty) for n, row in enumerate(rows, start=1)
+        ),
         lost_part_ml=lost * grid.voxel_volume_ml,
         added_part_ml=added * grid.voxel_volume_ml,
         threshold=float(threshold),
@@ -205,7 +218,12 @@ def _regions(
 
 
 def _lesion(
-    number: int, region: _Region, real: NDArray[Any], made: NDArray[Any], grid: Grid
+    number: int,
+    region: _Region,
+    real: NDArray[Any],
+    made: NDArray[Any],
+    grid: Grid,
+    uncertainty: FloatArray | None,
 ) -> Lesion:
     box, voxels = region.box, region.voxels
     error = made[box][voxels].astype(np.float64) - real[box][voxels]
@@ -220,6 +238,7 @@ def _lesion(
         centre_ras_mm=centre,
         inside_ras_mm=inside,
         bounds_kji=(k, j, i),
+        uncertainty=uncertainty_within(uncertainty, box, voxels),
     )
 
 

@@ -67,6 +67,7 @@ def evaluate(
     normalise: str = "median",
     threshold: float = UPTAKE_THRESHOLD,
     convention: str = "real_scans",
+    uncertainty: Volume | None = None,
     progress: Callable[[float, str], None] = lambda share, message: None,
 ) -> dict[str, Any]:
     """Return every measure of the papers for ``synthetic``, compared with ``reference``.
@@ -79,20 +80,28 @@ def evaluate(
     "median". ``noise`` is the radial noise power spectrum of the residual.
 
     With pre and post, ``contrast`` compares the uptake with the rest of the brain, and
-    ``enhancement`` lists missed and invented lesions. If the reference is the pre scan, ``scale``
-    compares the result with the unchanged post scan and with a perfect removal of the uptake.
+    ``enhancement`` lists missed and invented lesions, with the mean of ``uncertainty``, a method's
+    map, in each. If the reference is the pre scan, ``scale`` compares the result with the unchanged
+    post scan and with a perfect removal of the uptake.
 
     The report is JSON-able: a number that is not finite is None and is explained in ``notes``.
-    Raises RequestError for different grids, empty regions, unknown names, and only one of pre and
-    post.
+    Raises RequestError for different grids, empty regions, unknown names, only one of pre and
+    post, and ``uncertainty`` without them.
     """
-    _check(normalise, reference=reference, synthetic=synthetic, pre=pre, post=post)
+    given = {"reference": reference, "synthetic": synthetic, "pre": pre, "post": post}
+    _check(normalise, **given, uncertainty=uncertainty)
     inside, brain_from, region, notes = _brain(brain, reference, synthetic, pre, post)
     lesions = None
     if pre is not None and post is not None:  # first, while little else is held in memory
         progress(0.0, "Looking for missed and invented enhancement")
         lesions = enhancement_of(
-            reference, synthetic, pre=pre, post=post, brain=inside, threshold=threshold
+            reference,
+            synthetic,
+            pre=pre,
+            post=post,
+            brain=inside,
+            threshold=threshold,
+            uncertainty=uncertainty,
         )
     images = _pair(reference, synthetic, pre, inside, region, normalise)
     progress(0.3, f"Measuring in the {region}")
@@ -133,14 +142,17 @@ def enhancement_of(
     threshold: float = UPTAKE_THRESHOLD,
     convention: str | None = None,
     minimum_volume_mm3: float = DEFAULT_MINIMUM_VOLUME_MM3,
+    uncertainty: Volume | None = None,
 ) -> EnhancementReport:
     """Return missed and invented enhancement, with its map (k, j, i).
 
     ``brain`` defaults to that of :func:`evaluate`. Intensities are in medians of the brain, and
     ``threshold`` is a share of the pre scan's 99.9th percentile in the brain. With a
     ``convention`` of :func:`uptake` both differences are its own, in the unit of its threshold:
-    then found and missed lesions together are the uptake of the scans.
+    then found and missed lesions together are the uptake of the scans. ``uncertainty`` is a
+    method's map on the same grid, whose mean each lesion gets.
     """
+    expected = None if uncertainty is None else uncertainty.array
     brain = _brain(brain, reference, synthetic, pre, post)[0]
     of_pre = is_pre(reference, pre)
     if convention is not None:
@@ -155,6 +167,7 @@ def enhancement_of(
             reference.grid,
             threshold=threshold,
             minimum_volume_mm3=minimum_volume_mm3,
+            uncertainty=expected,
         )
     scans = [_comparable(v, brain, "median", "scan") for v in (reference, synthetic, pre, post)]
     real, made, before, after = scans
@@ -167,6 +180,7 @@ def enhancement_of(
         grid=reference.grid,
         threshold=threshold * float(np.percentile(before[brain], ROBUST_MAXIMUM_PERCENTILE)),
         minimum_volume_mm3=minimum_volume_mm3,
+        uncertainty=expected,
     )
 
 
@@ -182,7 +196,7 @@ def onto_reference(
     same = [role for role, volume in volumes.items() if volume.sha256() == known]
     others = {role: volume for role, volume in volumes.items() if role not in same}
     given = {"reference": volumes["reference"], **others}
-    aligned, done = align(given, "reference", mode, masks=("mask",))
+    aligned, done = align(given, "reference", mode, masks=("mask", "uncertainty"))
     return {**aligned, **dict.fromkeys(same, aligned["reference"])}, done
 
 
@@ -226,6 +240,10 @@ def _check(normalise: str, **volumes: Volume | None) -> None:
     if (volumes["pre"] is None) != (volumes["post"] is None):
         alone = "post" if volumes["pre"] is None else "pre"
         raise RequestError(f"Only the {alone} scan is given: the uptake needs both pre and post.")
+    if volumes["uncertainty"] is not None and volumes["pre"] is None:
+        raise RequestError(
+            "The map of uncertainty is measured in lesions, which need both pre and post."
+        )
     if normalise not in NORMALISATIONS:
         raise unknown_name("normalisation", normalise, NORMALISATIONS)
     check_same_grid({name: volume for name, volume in volumes.items() if volume is not None})

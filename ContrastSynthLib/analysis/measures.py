@@ -104,12 +104,13 @@ def compare_enhancement(
     grid: Grid,
     threshold: float,
     minimum_volume_mm3: float = DEFAULT_MINIMUM_VOLUME_MM3,
+    uncertainty: FloatArray | None = None,
 ) -> EnhancementReport:
     """Return missed and invented enhancement of the synthetic image ``made``.
 
     ``real`` is the image that it imitates, and ``other`` the second image of the differences: the
     post scan when a pre scan was synthesised (``real_is_pre``), else the pre scan. ``threshold`` is
-    in the unit of the images.
+    in the unit of the images. ``uncertainty`` is that of :func:`missed_and_invented`.
     """
     sign = -1.0 if real_is_pre else 1.0
     return missed_and_invented(
@@ -119,4 +120,5 @@ def compare_enhancement(
         grid,
         threshold=threshold,
         minimum_volume_mm3=minimum_volume_mm3,
+        uncertainty=uncertainty,
     )

@@ -12,7 +12,7 @@ from scipy.ndimage import find_objects, generate_binary_structure, label
 
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import Grid
-from ContrastSynthLib.volumes import BoolArray
+from ContrastSynthLib.volumes import BoolArray, FloatArray
 
 # Without this limit, the uptake of real scans has thousands of regions of a few voxels.
 DEFAULT_MINIMUM_VOLUME_MM3 = 30.0
@@ -32,7 +32,8 @@ class Region:
     """A connected region; ``mean`` is that of the image it was found in.
 
     ``centre_ras_mm`` is the centroid, which can lie outside the region, for example in a ring;
-    ``inside_ras_mm`` is the region's voxel nearest to it.
+    ``inside_ras_mm`` is the region's voxel nearest to it. ``uncertainty`` is that of
+    :func:`uncertainty_within`.
     """
 
     id: int
@@ -40,6 +41,7 @@ class Region:
     mean: float
     centre_ras_mm: Place
     inside_ras_mm: Place
+    uncertainty: float | None = None
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,13 @@ def list_regions(
     *,
     minimum_volume_mm3: float = DEFAULT_MINIMUM_VOLUME_MM3,
     connectivity: int = 26,
+    uncertainty: FloatArray | None = None,
 ) -> Regions:
     """Return the connected regions of ``where`` that have at least ``minimum_volume_mm3``.
 
-    Both arrays are (k, j, i) on ``grid``; ``image`` gives the mean of each region. Raises
-    RequestError for another shape and for values out of range.
+    All arrays are (k, j, i) on ``grid``; ``image`` gives the mean of each region, and
+    ``uncertainty``, the map that a method gives out, its uncertainty. Raises RequestError for
+    another shape and for values out of range.
     """
     check_limits(minimum_volume_mm3, connectivity)
     if not image.shape == where.shape == grid.shape:
@@ -80,13 +84,16 @@ def list_regions(
             f"The image has the shape {image.shape}, the regions {where.shape}, the grid "
             f"{grid.shape}. They must agree."
         )
+    check_uncertainty(uncertainty, grid)
     minimum_voxels = minimum_volume_mm3 / (1000.0 * grid.voxel_volume_ml)
     found, smaller_count = connected(where, minimum_voxels, connectivity)
     kept = np.zeros(grid.shape, dtype=bool)
     for box, voxels in found:
         kept[box] |= voxels
     found.sort(key=lambda region: -int(region[1].sum()))
-    regions = tuple(_region(n, image, *region, grid) for n, region in enumerate(found, start=1))
+    regions = tuple(
+        _region(n, image, *region, grid, uncertainty) for n, region in enumerate(found, start=1)
+    )
     smaller = int(where.sum()) - int(kept.sum())
     return Regions(kept, regions, smaller * grid.voxel_volume_ml, smaller_count)
 
@@ -119,6 +126,27 @@ def places_of(box: Box, voxels: BoolArray, grid: Grid) -> tuple[Place, Place]:
     return _ras_mm(grid, centre_kji), _ras_mm(grid, places_kji[away_mm.argmin()])
 
 
+def uncertainty_within(uncertainty: FloatArray | None, box: Box, voxels: BoolArray) -> float | None:
+    """Return the mean of a map of uncertainty (k, j, i), in its own unit, in a region's voxels.
+
+    None without a map, and where it is 0 in all of them: it is 0 outside of what its method
+    computed, and there it says nothing.
+    """
+    if uncertainty is None:
+        return None
+    inside = uncertainty[box][voxels]
+    return float(inside.mean(dtype=np.float64)) if inside.any() else None
+
+
+def check_uncertainty(uncertainty: FloatArray | None, grid: Grid) -> None:
+    """Raise RequestError unless a map of uncertainty, if there is one, has the grid's shape."""
+    if uncertainty is not None and uncertainty.shape != grid.shape:
+        raise RequestError(
+            f"The map of uncertainty has the shape {uncertainty.shape}, the grid {grid.shape}. "
+            "They must agree."
+        )
+
+
 def check_limits(minimum_volume_mm3: float, connectivity: int) -> None:
     """Raise RequestError for a minimum volume or a connectivity that is not possible."""
     if not (math.isfinite(minimum_volume_mm3) and minimum_volume_mm3 >= 0):
@@ -132,10 +160,19 @@ def check_limits(minimum_volume_mm3: float, connectivity: int) -> None:
         )
 
 
-def _region(number: int, image: NDArray[Any], box: Box, voxels: BoolArray, grid: Grid) -> Region:
+def _region(
+    number: int,
+    image: NDArray[Any],
+    box: Box,
+    voxels: BoolArray,
+    grid: Grid,
+    uncertainty: FloatArray | None,
+) -> Region:
     centre, inside = places_of(box, voxels, grid)
     mean = float(image[box][voxels].mean(dtype=np.float64))
-    return Region(number, int(voxels.sum()) * grid.voxel_volume_ml, mean, centre, inside)
+    volume_ml = int(voxels.sum()) * grid.voxel_volume_ml
+    expected = uncertainty_within(uncertainty, box, voxels)
+    return Region(number, volume_ml, mean, centre, inside, expected)
 
 
 def _ras_mm(grid: Grid, place_kji: NDArray[Any]) -> Place:

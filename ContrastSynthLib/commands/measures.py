@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 MAP_MARK = "map of missed and invented enhancement by ContrastSynth, for research only"
 UPTAKE_MARK = "uptake mask by ContrastSynth, for research only"
-INPUTS = ("reference", "synthetic", "pre", "post", "mask", "series", "compare", "volume")
+UNCERTAINTY = "uncertainty"  # of `evaluate`: the map that a method gave out
+INPUTS = (
+    *("reference", "synthetic", "pre", "post", "mask", "series", "compare", "volume"),
+    UNCERTAINTY,
+)
 """Options that name files which a command reads."""
 
 
@@ -72,6 +76,7 @@ def evaluate(options: Namespace, lines: JsonLines | None) -> None:
         mask=volumes.get("mask"),
         brain=brain,
         normalise=options.normalise,
+        uncertainty=volumes.get(UNCERTAINTY),
         progress=lambda share, said: progress(0.3 + 0.6 * share, said),
     )
     report["marked_synthetic"] = [role for role, one in read.items() if one.synthetic]
@@ -97,7 +102,7 @@ def evaluate(options: Namespace, lines: JsonLines | None) -> None:
 
 def _read_for_evaluation(options: Namespace, find: bool) -> dict[str, Volume]:
     """Return the volumes of an evaluation by role; no mask where the brain is to be found."""
-    roles = ("reference", "synthetic", "pre", "post", *(() if find else (MASK_ROLE,)))
+    roles = ("reference", "synthetic", "pre", "post", UNCERTAINTY, *(() if find else (MASK_ROLE,)))
     given = {role: path for role in roles if (path := getattr(options, role))}
     read = {role: read_input(role, path) for role, path in given.items()}
     size = read["reference"].grid.size

@@ -178,6 +178,12 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
         help="write a label map of enhancement: 1 found, 2 missed, 3 invented, and 4 lost part, "
         "5 added part of a found lesion",
     )
+    parser.add_argument(
+        "--uncertainty",
+        metavar="FILE",
+        help="with --pre and --post: the map of uncertainty that the method gave out; each lesion "
+        "is listed with its mean in it",
+    )
     _progress_option(parser)
     _json_option(parser)
     parser.set_defaults(command=measures.evaluate)

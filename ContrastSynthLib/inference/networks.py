@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ContrastSynthLib.errors import RequestError
@@ -14,7 +14,15 @@ from ContrastSynthLib.weights.tensors import check_network
 if TYPE_CHECKING:
     from torch import nn
 
+SLICES_SEEN = 3
+"""How many neighbouring slices a network sees at once whose model card does not say it."""
+
 _kept: dict[Any, nn.Module] | None = None
+
+
+def slices_seen(arguments: Mapping[str, Any]) -> int:
+    """Return how many neighbouring slices of a scan a network with these arguments sees at once."""
+    return int(arguments.get("in_channels", SLICES_SEEN))
 
 
 def keep_networks() -> None:

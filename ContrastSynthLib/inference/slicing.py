@@ -138,17 +138,9 @@ class SlicePlan:
         linearly between the slices of ``stack``; beyond its ends the last slice is repeated.
         Raises ValueError for an even count.
         """
-        if count % 2 == 0:
-            raise ValueError(f"{count} slices have no middle one; give an odd count.")
-        last = len(stack) - 1
-        offsets_mm = NEIGHBOUR_MM * (np.arange(count) - count // 2)
-        positions = np.arange(len(stack))[which, None] + offsets_mm / self.voxel_mm[0]
-        nearest = np.round(positions)
-        exact = np.abs(positions - nearest) < ROUNDING_VOXELS
-        positions = np.clip(np.where(exact, nearest, positions), 0, last)
-        lower = np.floor(positions).astype(int)
-        upper = np.minimum(lower + 1, last)
-        share = (positions - lower).astype(np.float32)[..., None, None]
+        slices = np.arange(len(stack))[which]
+        lower, upper, share = neighbours(slices, count, self.voxel_mm[0], len(stack))
+        share = share[..., None, None]
         return np.asarray(stack[lower] * (1 - share) + stack[upper] * share)
 
     @staticmethod
@@ -226,6 +218,27 @@ def plan_slices(
         pixel_mm = (NETWORK_PIXEL_MM, NETWORK_PIXEL_MM)
     voxel_mm = (spacing_mm[0] if slice_mm is None else slice_mm, *pixel_mm)
     return SlicePlan(grid, axes, flipped, (slices, rows, columns), voxel_mm, multiple)
+
+
+def neighbours(
+    slices: NDArray[np.integer], count: int, spacing_mm: float, depth: int
+) -> tuple[NDArray[np.integer], NDArray[np.integer], FloatArray]:
+    """Return where slices and their neighbours 1 mm apart lie in a stack, (b, count) each.
+
+    ``slices`` (b) are numbers of slices in a stack of ``depth`` slices, ``spacing_mm`` apart. A
+    neighbour lies between the slices of the first and the second array, at the share in the third
+    of the way; beyond its ends the last slice is repeated. Raises ValueError for an even count.
+    """
+    if count % 2 == 0:
+        raise ValueError(f"{count} slices have no middle one; give an odd count.")
+    offsets_mm = NEIGHBOUR_MM * (np.arange(count) - count // 2)
+    positions = slices[:, None] + offsets_mm / spacing_mm
+    nearest = np.round(positions)
+    exact = np.abs(positions - nearest) < ROUNDING_VOXELS
+    positions = np.clip(np.where(exact, nearest, positions), 0, depth - 1)
+    lower = np.floor(positions).astype(int)
+    upper = np.minimum(lower + 1, depth - 1)
+    return lower, upper, (positions - lower).astype(np.float32)
 
 
 def slicing_axes(grid: Grid) -> tuple[int, ...]:

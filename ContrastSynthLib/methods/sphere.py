@@ -8,15 +8,15 @@ from typing import Annotated
 
 import numpy as np
 
-from ContrastSynthLib.inference.slicing import slicing_axes
+from ContrastSynthLib.inference.networks import slices_seen
+from ContrastSynthLib.inference.views import Views
 from ContrastSynthLib.methods._slices import (
     SliceParameters,
     changed_by,
     record_removed,
-    run_in_views,
 )
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
-from ContrastSynthLib.preprocessing.normalisation import fit
+from ContrastSynthLib.preprocessing.normalisation import Normalisation, fit
 from ContrastSynthLib.registry import MAP, Context, Input, Network, Output, Param, method
 from ContrastSynthLib.volumes import FloatArray, Volume
 
@@ -30,14 +30,6 @@ NO_UNCERTAINTY = (
 class SphereParameters(SliceParameters):
     """How the network is run, and which of its changes are applied."""
 
-    three_directions: Annotated[
-        bool,
-        Param(
-            "Average three directions",
-            help="Runs the network on axial, coronal and sagittal slices and averages the three "
-            "results: better, three times the time. Scans of thick slices have one direction.",
-        ),
-    ] = True
     least_change: Annotated[
         float,
         Param(
@@ -85,33 +77,56 @@ def sphere(
     image directly gives neither: then ``uptake`` is where the change exceeds the threshold of
     eq. 22, and ``hyperintensity`` is 0.
     """
-    normalisation = fit("mean", post.array, context.mask)
-    image = normalisation.apply(post.array)
-    axes = slicing_axes(post.grid)
-    found = run_in_views(
-        image,
-        post,
-        context,
-        mirrored=parameters.mirrored,
-        axes=axes if parameters.three_directions else axes[:1],
-    )
-    change = without_small(found["change"], parameters.least_change)
-    pre = changed_by(change, image, context.mask)
-    uptake = found.get("uptake")
-    if uptake is None:
-        uptake = (image - pre > UPTAKE_THRESHOLD).astype(np.float32)
+    made = synthetic_pre(post, parameters, context, least_change=parameters.least_change)
     maps = {
-        "uptake": uptake,
-        "hyperintensity": found.get("hyperintensity", np.zeros_like(image)),
-        "uncertainty": uncertainty(found),
+        "uptake": made.uptake,
+        "hyperintensity": made.found.get("hyperintensity", np.zeros_like(made.image)),
+        "uncertainty": uncertainty(made.found),
     }
     if not maps["uncertainty"].any():
         context.warn(NO_UNCERTAINTY)
     outputs = {name: np.where(context.mask, array, np.float32(0)) for name, array in maps.items()}
-    record_removed(outputs | {"pre": pre}, image, post, context)
-    pre = normalisation.undo(pre)
+    record_removed(outputs | {"pre": made.pre}, made.image, post, context)
+    pre = made.normalisation.undo(made.pre)
     np.copyto(pre, post.array, where=~context.mask)
     return {**outputs, "pre": pre}
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """The post scan ``image``, divided by its mean, and what SPHERE makes of it: (k, j, i) each."""
+
+    image: FloatArray
+    pre: FloatArray
+    uptake: FloatArray
+    found: Mapping[str, FloatArray]
+    normalisation: Normalisation
+
+
+def synthetic_pre(
+    post: Volume,
+    parameters: SliceParameters,
+    context: Context,
+    *,
+    least_change: float = 0.0,
+    part: tuple[float, float] = (0.0, 1.0),
+) -> Synthetic:
+    """Run the network ``sphere`` on a post scan; SPHERE and SPHERE-Art begin with it.
+
+    ``least_change`` is as in :class:`SphereParameters`. Progress is that of a ``part`` of the run.
+    """
+    normalisation = fit("mean", post.array, context.mask)
+    image = normalisation.apply(post.array)
+    seen = slices_seen(context.bundles["sphere"].metadata["network"]["arguments"])
+    axes = parameters.axes(post)
+    views = Views(context.network("sphere"), seen, axes, parameters.mirrored)
+    found = views.average(image, post.grid, context.mask, context.predict, part)
+    change = without_small(found["change"], least_change)
+    pre = changed_by(change, image, context.mask)
+    uptake = found.get("uptake")
+    if uptake is None:
+        uptake = (image - pre > UPTAKE_THRESHOLD).astype(np.float32)
+    return Synthetic(image, pre, uptake, found, normalisation)
 
 
 def uncertainty(found: Mapping[str, FloatArray]) -> FloatArray:

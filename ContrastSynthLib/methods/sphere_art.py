@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from ContrastSynthLib.inference.networks import slices_seen
+from ContrastSynthLib.inference.slicing import SlicePlan
 from ContrastSynthLib.methods._slices import SliceParameters, run_on_slices
+from ContrastSynthLib.methods.sphere import synthetic_pre
 from ContrastSynthLib.preprocessing.normalisation import fit
 from ContrastSynthLib.registry import MAP, Context, Input, Network, Output, Param, method
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
@@ -21,7 +25,7 @@ It is that of the training: our choice."""
 
 @dataclass(frozen=True)
 class SphereArtParameters(SliceParameters):
-    """How the network is run, and which part of its result is used."""
+    """How the networks are run, and which part of their result is used."""
 
     keep_contrast: Annotated[
         bool,
@@ -31,6 +35,14 @@ class SphereArtParameters(SliceParameters):
             "zipper artefacts are finer. Switch this off for aliasing (a folded-over head).",
         ),
     ] = True
+
+
+def sees_post(network: Mapping[str, Any]) -> bool:
+    """Return whether the ``network`` of a model card sees the post scan itself: without SPHERE.
+
+    The direct baselines do. So do weights of version 1.1 and older, which have a SPHERE inside.
+    """
+    return network["name"] != "sphere_art" or "sphere" in network["arguments"]
 
 
 @method(
@@ -48,12 +60,15 @@ class SphereArtParameters(SliceParameters):
     parameters=SphereArtParameters,
     reference="corrupted",
     presets={
-        "paper": {"mirrored": False, "keep_contrast": False},
-        "fast": {"mirrored": False},
+        "paper": {"mirrored": False, "three_directions": False, "keep_contrast": False},
+        "fast": {"mirrored": False, "three_directions": False},
         "aliasing": {"keep_contrast": False},
     },
     preset_titles={"aliasing": "For aliasing"},
-    networks={"sphere_art": Network()},
+    networks={
+        "sphere": Network(of="sphere", spared_by=("sphere_art", sees_post)),
+        "sphere_art": Network(),
+    },
     citation="sphere2025",
     intended_use="Research. T1-weighted brains with motion, aliasing or a zipper in the "
     "pre-contrast scan. What the artefact hid is taken from the post-contrast scan, not seen.",
@@ -63,17 +78,19 @@ def sphere_art(
 ) -> dict[str, FloatArray]:
     """Merge the structure of SPHERE's synthetic scan with the contrast of the corrupted one.
 
-    Section 2.3 and figure 3 of SPHERE. Each scan is divided by its own mean inside the mask.
+    Section 2.3 and figure 3 of SPHERE. The network ``sphere`` makes the synthetic scan and the
+    uptake from the post scan, all its changes included; the network ``sphere_art`` sees slices of
+    the synthetic and of the corrupted scan, each divided by its own mean inside the mask.
     The result has the units of the corrupted scan and lies on its grid; outside of the mask it
     is the corrupted scan. ``keep_contrast`` is our addition: for scanner settings that were not in
     the training, the network changes the contrast towards that of the training.
     """
     own = fit("mean", corrupted.array, context.mask)
-    images = [
-        (fit("mean", post.array, context.mask).apply(post.array), 3),
-        (own.apply(corrupted.array), 1),
-    ]
-    plan, found = run_on_slices(images, corrupted, context, mirrored=parameters.mirrored)
+    given = own.apply(corrupted.array)
+    if "sphere" in context.bundles:
+        plan, found, uptake = _from_synthetic(post, given, parameters, context)
+    else:
+        plan, found, uptake = _from_post(post, given, parameters, context)
     # Artefacts are as fine as the pixels, so the whole image is replaced; adding only the
     # interpolated change to the scan would leave some of them.
     pre = own.undo(plan.restore(found["pre"], outside=0.0))
@@ -82,14 +99,56 @@ def sphere_art(
         pre = pre + smooth_part(corrupted.array - pre, context.mask, CONTRAST_MM, spacing_mm)
     pre = np.maximum(pre, 0)
     context.record["mean_change_of_brain_mean"] = float(
-        np.abs(own.apply(pre) - images[1][0])[context.mask].mean()
+        np.abs(own.apply(pre) - given)[context.mask].mean()
     )
-    # A baseline network that predicts the pre-contrast image directly gives no uptake.
-    uptake = plan.restore(found.get("uptake", np.zeros_like(found["pre"])), outside=0.0)
     return {
         "pre": np.where(context.mask, pre, corrupted.array),
         "uptake": np.where(context.mask, uptake, np.float32(0)),
     }
+
+
+Found = tuple[SlicePlan, dict[str, FloatArray], FloatArray]
+"""The plan of slices, the outputs of the network ``sphere_art`` on them, the uptake (k, j, i)."""
+
+
+def _from_synthetic(
+    post: Volume, corrupted: FloatArray, parameters: SphereArtParameters, context: Context
+) -> Found:
+    """Run SPHERE on the post scan, then the refinement; ``corrupted`` is normalised."""
+    views = len(parameters.axes(post))
+    # One run of the refinement takes about as long as that of one direction.
+    turn = views / (views + 1)
+    made = synthetic_pre(post, parameters, context, part=(0.0, turn))
+    synthetic = fit("mean", made.pre, context.mask).apply(made.pre)
+    plan, found = run_on_slices(
+        "sphere_art",
+        [(synthetic, 1), (corrupted, 1)],
+        post,
+        context,
+        mirrored=parameters.mirrored,
+        part=(turn, 1.0),
+    )
+    return plan, found, made.uptake
+
+
+def _from_post(
+    post: Volume, corrupted: FloatArray, parameters: SphereArtParameters, context: Context
+) -> Found:
+    """Run a network that sees the post scan itself; a direct baseline gives no uptake."""
+    context.network("sphere_art")  # damaged weights are refused before their arguments are used
+    arguments = context.bundles["sphere_art"].metadata["network"]["arguments"]
+    inside = arguments.get("sphere")
+    seen = arguments["in_channels"] - 1 if inside is None else slices_seen(inside)
+    image = fit("mean", post.array, context.mask).apply(post.array)
+    plan, found = run_on_slices(
+        "sphere_art",
+        [(image, seen), (corrupted, 1)],
+        post,
+        context,
+        mirrored=parameters.mirrored,
+    )
+    uptake = found.get("uptake", np.zeros_like(found["pre"]))
+    return plan, found, plan.restore(uptake, outside=0.0)
 
 
 def smooth_part(

@@ -26,23 +26,29 @@ LEVEL_RANGE = (0.5, 2.0)
 
 
 class SphereArt(nn.Module):
-    """SPHERE followed by the refinement, the encoder E_1 and the decoders D_1, D_2 and D_3.
+    """What follows SPHERE: the refinement, the encoder E_1 and the decoders D_1, D_2 and D_3.
 
-    The input has one channel more than that of SPHERE: the corrupted pre scan, divided by its own
-    mean. ``sphere`` holds the arguments of SPHERE. E_1 computes features at four scales; at each
-    scale the first half is structure and the second half contrast (our choice: the paper does not
-    specify the layers). D_1 decodes structure, D_2 contrast, and D_3 both. The seventh route, the
-    result, applies D_3 to the structure of the synthetic scan and the contrast of the refined
-    corrupted scan. D_3 predicts a residual that is added to the input of its route, and for the
-    result to the refined corrupted scan (our choice), which is nearer to the truth than the
-    synthetic scan wherever it has no artefacts.
+    The input is the synthetic pre scan that SPHERE made and the corrupted one, each divided by its
+    own mean. E_1 computes features at four scales; at each scale the first half is structure and
+    the second half contrast (our choice: the paper does not specify the layers). D_1 decodes
+    structure, D_2 contrast, and D_3 both. The seventh route, the result, applies D_3 to the
+    structure of the synthetic scan and the contrast of the refined corrupted scan. D_3 predicts a
+    residual that is added to the input of its route, and for the result to the refined corrupted
+    scan (our choice), which is nearer to the truth than the synthetic scan wherever it has no
+    artefacts.
+
+    ``sphere``, the arguments of a :class:`Sphere` inside, is for weights of version 1.1 and older:
+    slices of the post scan then take the place of the synthetic scan, and ``uptake`` is an output.
     """
 
     def __init__(
-        self, sphere: Mapping[str, Any], width: int = 8, refinement_width: int = 8
+        self,
+        width: int = 8,
+        refinement_width: int = 8,
+        sphere: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.sphere = Sphere(**sphere)
+        self.sphere = None if sphere is None else Sphere(**sphere)
         self.refine_encoder = Encoder(2, refinement_width, SCALES)
         self.refine_decoder = start_at_zero(Decoder(refinement_width, SCALES))
         self.encoder = Encoder(1, 2 * width, SCALES)
@@ -51,24 +57,20 @@ class SphereArt(nn.Module):
         self.image_decoder = start_at_zero(Decoder(2 * width, SCALES))
 
     def forward(self, slices: Tensor) -> dict[str, Tensor]:
-        """Return ``pre`` at the level of the corrupted scan, and ``uptake`` of SPHERE.
+        """Return ``pre`` (n, 1, h, w) at the level of the corrupted scan.
 
-        ``slices`` (n, c + 1, h, w) are c slices of the post scan, then one of the corrupted scan;
-        the outputs are (n, 1, h, w).
+        ``slices`` (n, 2, h, w) are one of the synthetic scan and one of the corrupted scan.
         """
-        given, refined = self._given(slices)
-        structure, _ = self._separated(given["pre"])
+        synthetic, refined, others = self._given(slices)
+        structure, _ = self._separated(synthetic)
         _, contrast = self._separated(refined)
-        return {
-            "pre": refined + self._merged(structure, contrast),
-            "uptake": given["uptake"],
-        }
+        return {"pre": refined + self._merged(structure, contrast), **others}
 
     def routes(self, slices: Tensor) -> dict[str, Tensor]:
         """Return the seven outputs ROUTES and the ``refined`` corrupted scan, each (n, 1, h, w)."""
-        given, refined = self._given(slices)
+        synthetic, refined, _ = self._given(slices)
         outputs, structures, contrasts = {"refined": refined}, {}, {}
-        for name, image in (("synthetic", given["pre"]), ("corrupted", refined)):
+        for name, image in (("synthetic", synthetic), ("corrupted", refined)):
             structures[name], contrasts[name] = self._separated(image)
             outputs[f"structure_of_{name}"] = self.structure_decoder(structures[name])
             outputs[f"contrast_of_{name}"] = self.contrast_decoder(contrasts[name])
@@ -76,15 +78,21 @@ class SphereArt(nn.Module):
         outputs["pre"] = refined + self._merged(structures["synthetic"], contrasts["corrupted"])
         return outputs
 
-    def _given(self, slices: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Return SPHERE's outputs at the level of the corrupted scan, and that scan refined."""
-        post, corrupted = slices[:, :-1], slices[:, -1:]
+    def _given(self, slices: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Return the synthetic scan at the level of the corrupted one, and that one refined.
+
+        With a SPHERE inside, its uptake comes in a dictionary.
+        """
+        synthetic, corrupted = slices[:, :-1], slices[:, -1:]
+        others: dict[str, Tensor] = {}
         with torch.no_grad():
-            found = self.sphere(post)
-            synthetic = found["pre"] * level_between(found["pre"], corrupted)
+            if self.sphere is not None:
+                found = self.sphere(synthetic)
+                synthetic, others = found["pre"], {"uptake": found["uptake"]}
+            synthetic = synthetic * level_between(synthetic, corrupted)
         both = torch.cat([corrupted, synthetic], dim=1)
         refined = corrupted + self.refine_decoder(self.refine_encoder(both))
-        return {"pre": synthetic, "uptake": found["uptake"]}, refined
+        return synthetic, refined, others
 
     def _separated(self, image: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return the features of structure and of contrast by E_1, finest scale first."""

@@ -17,11 +17,14 @@ Wanted = str | Mapping[str, str] | None
 
 
 def fits(bundle: Bundle, method: Method) -> bool:
-    """Return whether the bundle may serve one of the method's networks."""
+    """Return whether the bundle may serve one of the method's networks.
+
+    Weights of another method serve the network of their name, or the only one of that method.
+    """
     if bundle.method == method.key:
         return bool(method.networks)
-    borrowed = {(n.of, n.weights or name) for name, n in method.networks.items() if n.of}
-    return (bundle.method, bundle.name) in borrowed
+    names = [n.weights or name for name, n in method.networks.items() if n.of == bundle.method]
+    return len(names) == 1 or bundle.name in names
 
 
 def choose_bundles(
@@ -31,21 +34,41 @@ def choose_bundles(
 
     ``wanted``, where it is a string, replaces the weights of the same name, else those of the only
     network. ``verify`` reads the weights and checks their SHA-256. Raises RequestError for weights
-    that fit no network, are damaged or need a newer version of the library; MissingError where
-    there are none.
+    that fit no network, are damaged or need a newer version of the library, and for those of a
+    network that is not needed; MissingError where there are none.
     """
     needed = method.networks_for(values)
     chosen = _by_network(method, needed, wanted)
-    found = {}
-    for name, own in needed.items():
-        owner = method.networks[name].of or method.key
-        found[name] = find_bundle(chosen.get(name, own), owner, check_hash=verify)
-        others = {n.weights or other for other, n in method.networks.items()} - {own}
-        if found[name].name in others:
+    found: dict[str, Bundle] = {}
+    # Those that others may spare come last.
+    for name in sorted(needed, key=lambda name: method.networks[name].spared_by is not None):
+        if not (spares := _sparing(method, name, found)):
+            found[name] = _bundle_of(method, name, chosen.get(name, needed[name]), verify)
+        elif name in chosen:
             raise RequestError(
-                f"The weights {found[name].id} are those of another network of {method.key}, not "
-                f"of '{name}'."
+                f"With the weights {spares.id} {method.key} needs none of the network '{name}'. "
+                "Leave those out, or choose others."
             )
+    return {name: found[name] for name in needed if name in found}
+
+
+def _sparing(method: Method, name: str, found: Mapping[str, Bundle]) -> Bundle | None:
+    """Return the weights among those ``found``, by network, that make this network needless."""
+    if (spared_by := method.networks[name].spared_by) is None:
+        return None
+    other, spares = spared_by
+    return found[other] if other in found and spares(found[other].metadata["network"]) else None
+
+
+def _bundle_of(method: Method, name: str, wanted: str, verify: bool) -> Bundle:
+    """Return the weights ``wanted``, checked for use by a network of the method."""
+    network = method.networks[name]
+    found = find_bundle(wanted, network.of or method.key, check_hash=verify)
+    names = {other: n.weights or other for other, n in method.networks.items()}
+    if found.name in {*names.values()} - {names[name]}:
+        raise RequestError(
+            f"The weights {found.id} are those of another network of {method.key}, not of '{name}'."
+        )
     return found
 
 
@@ -64,12 +87,14 @@ def _by_network(method: Method, needed: Mapping[str, str], wanted: Wanted) -> di
     bundle = look_up(wanted)
     networks = method.networks
     matching = [name for name, own in needed.items() if own == bundle.name]
-    if not matching and len(needed) == 1 and (bundle.method == method.key or len(networks) == 1):
-        matching = list(needed)
+    alone = [name for name in needed if not _sparing(method, name, dict.fromkeys(needed, bundle))]
+    if not matching and len(alone) == 1 and (bundle.method == method.key or len(networks) == 1):
+        matching = alone
     if not matching:
+        of_owner = [n for n in needed if (networks[n].of or method.key) == bundle.method]
         raise RequestError(
             f"{method.key} needs weights named {' and '.join(needed.values())} with these "
             f"parameters; {bundle.id} is none of them. Name the network that they are for "
-            f"(--weights {next(iter(needed))}={wanted})."
+            f"(--weights {[*of_owner, *needed][0]}={wanted})."
         )
     return dict.fromkeys(matching, wanted)

@@ -91,6 +91,8 @@ class Network:
       ``Network(when={"forward": ("ph2l",)})``.
     - ``build``: builds the network from the arguments in the model card; without it the card must
       name a network of the library.
+    - ``spared_by``: another network of the method, and a test of the ``network`` in the model card
+      of its weights: where it is true, that network does the work of both.
 
     A network needs the packages of the group ``networks`` in ``requirements.py``.
     """
@@ -99,6 +101,7 @@ class Network:
     of: str = ""
     when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     build: Callable[..., Any] | None = None
+    spared_by: tuple[str, Callable[[Mapping[str, Any]], bool]] | None = None
 
 
 @dataclass(frozen=True)
@@ -278,3 +281,5 @@ def _refuse_networks(new: Method) -> None:
             raise ValueError(f"{new.key}: the network '{name}' depends on unknown parameters.")
         if any(isinstance(values, str) for values in network.when.values()):
             raise ValueError(f"{new.key}: the network '{name}' needs tuples of values in when.")
+        if network.spared_by and network.spared_by[0] not in new.networks:
+            raise ValueError(f"{new.key}: the network '{name}' is spared by an unknown one.")

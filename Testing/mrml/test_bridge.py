@@ -414,6 +414,16 @@ def test_a_result_is_shown_as_its_reference_and_maps_from_0_to_1(scene):
     assert bare["uptake"].GetDisplayNode().GetWindow() == 1
 
 
+def test_uncertainty_has_a_window_and_colours_of_its_own(scene):
+    reference = add_volume(scene)
+    result = result_of(
+        like=bridge.volume_from_node(reference), pre=voxels(), uncertainty=voxels() / 1000
+    )
+    display = run_results.add_result(scene, result, reference)["uncertainty"].GetDisplayNode()
+    assert (display.GetWindow(), display.GetLevel()) == pytest.approx((0.3, 0.15))
+    assert display.GetColorNode().GetName() == "Uncertainty"
+
+
 def test_a_result_stands_beside_its_reference_in_the_subject_hierarchy(scene):
     reference = add_volume(scene)
     result = result_of(like=bridge.volume_from_node(reference), pre=voxels())

@@ -6,10 +6,12 @@ import importlib
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.running.request import Request
+from ContrastSynthLib.running.result import Result
 from ContrastSynthLib.running.run import run
 
 QUICKER_MS = {
@@ -49,6 +51,24 @@ def patient():
 def result(patient):
     """A synthetic pre scan of the patient and its uptake map, made without a panel."""
     return run(Request("physics_pre", {"post": patient.scans["post"]}))
+
+
+@pytest.fixture(scope="session")
+def uncertain(patient, result):
+    """The same images as by the method ``sphere``, with a map of uncertainty up to 0.4.
+
+    It is 0 outside of the brain, and inside of it in the lowest quarter of the slices.
+    """
+    ramp = np.linspace(0.01, 0.4, patient.brain.shape[2], dtype=np.float32)
+    error = np.where(patient.brain, ramp, np.float32(0))
+    error[: error.shape[0] // 4] = 0
+    outputs = result.outputs | {"uncertainty": result.outputs["uptake"].with_array(error)}
+    provenance = {
+        **result.provenance,
+        "method": {**result.provenance["method"], "key": "sphere"},
+        "outputs": {role: {} for role in outputs},
+    }
+    return Result(outputs, provenance)
 
 
 @pytest.fixture(autouse=True)

@@ -170,11 +170,11 @@ def test_imported_weights_are_listed_and_chosen(host, tab, tmp_path, kind):
 
 
 def test_weights_of_another_method_are_imported_and_it_is_said_of_which(host, tab, tmp_path):
-    show(tab, "sphere_art")
-    before = entries(tab.form.weights.combos["sphere_art"])
+    show(tab, "direct_low_to_full")
+    before = entries(tab.form.weights.combos["pl2h"])
     host.record.answer(str(zipped(bundle(tmp_path / "given"))))
     press(tab.form.weights.import_button)
-    assert entries(tab.form.weights.combos["sphere_art"]) == before
+    assert entries(tab.form.weights.combos["pl2h"]) == before
     assert tab.form.weights.chosen is None
     text = tab.run.message.plainText
     assert text.endswith("They belong to the method 'SPHERE: pre-contrast from post-contrast'.")

@@ -321,6 +321,38 @@ def test_the_map_is_written_from_the_command_line(pre, post, tmp_path, capsys):
     assert not (tmp_path / "none.nrrd").exists()
 
 
+def test_lesions_are_listed_with_the_mean_of_a_map_of_uncertainty(pre, post, tmp_path, capsys):
+    expected = np.random.default_rng(5).uniform(0.01, 0.3, GRID.shape).astype(np.float32)
+    coarse = Grid((10, 9, 16), (2.0, 3.0, 2.0), (0.5, 0.75, 0.0))
+    volumes = {"pre": pre, "post": post, "error": pre.with_array(expected)}
+    volumes["coarse"] = Volume(np.ascontiguousarray(expected[:, ::2, ::2]), coarse)
+    files = {name: tmp_path / f"{name}.nrrd" for name in volumes}
+    for name, volume in volumes.items():
+        write_volume(volume, files[name])
+    words = ["evaluate", f"--reference={files['pre']}", f"--synthetic={files['post']}"]
+    pair = [f"--pre={files['pre']}", f"--post={files['post']}"]
+    assert main([*words, *pair, f"--uncertainty={files['error']}", "--json"]) == 0
+    (lesion,) = json.loads(capsys.readouterr().out)["enhancement"]["lesions"]
+    assert lesion["uncertainty"] == pytest.approx(expected[LESION].mean(), rel=1e-5)
+    assert main([*words, *pair, f"--uncertainty={files['error']}"]) == 0
+    assert f"{lesion['uncertainty']:.5g}" in capsys.readouterr().out
+    assert main([*words, *pair, "--json"]) == 0
+    (lesion,) = json.loads(capsys.readouterr().out)["enhancement"]["lesions"]
+    assert "uncertainty" not in lesion
+    assert main([*words, *pair, f"--uncertainty={files['coarse']}"]) == 2
+    said = capsys.readouterr().err
+    assert "different grids" in said
+    assert "uncertainty" in said
+    assert main([*words, f"--uncertainty={files['error']}"]) == 2
+    assert "need both pre and post" in capsys.readouterr().err
+
+
+def test_a_map_of_uncertainty_is_moved_by_its_header_and_never_registered(pre, post):
+    expected = pre.with_array(np.ones(GRID.shape, np.float32))
+    _aligned, done = onto_reference({"reference": pre, "uncertainty": expected}, "rigid")
+    assert "translation_mm" not in done["uncertainty"]
+
+
 # ---- as a table
 
 

@@ -84,12 +84,8 @@ def test_outputs_have_the_size_of_the_slice(rows, cols):
     assert all(image.shape == shape for image in outputs.values())
     for architecture in ARCHITECTURES:
         assert Direct(architecture, 3, 2).eval()(post)["pre"].shape == shape
-    art = SphereArt(SMALL, width=2, refinement_width=2).eval()
-    given = slices(4, rows, cols)
-    assert {name: image.shape for name, image in art(given).items()} == {
-        "pre": shape,
-        "uptake": shape,
-    }
+    art, given = SphereArt(width=2, refinement_width=2).eval(), slices(2, rows, cols)
+    assert {name: image.shape for name, image in art(given).items()} == {"pre": shape}
     assert all(image.shape == shape for image in art.routes(given).values())
 
 
@@ -319,12 +315,18 @@ def test_the_recurrent_unet_has_the_parameters_of_its_parts():
 
 @pytest.fixture
 def art() -> SphereArt:
-    return stirred(SphereArt(SMALL, width=2, refinement_width=2))
+    return stirred(SphereArt(width=2, refinement_width=2))
+
+
+@pytest.fixture
+def with_sphere() -> SphereArt:
+    """As weights of version 1.1 and older are."""
+    return stirred(SphereArt(width=2, refinement_width=2, sphere=SMALL))
 
 
 def test_the_seven_routes_are_there_and_pre_is_one_of_them(art):
     assert len(ROUTES) == len(set(ROUTES)) == 7
-    given = slices(4)
+    given = slices(2)
     routes = art.routes(given)
     assert set(routes) == {*ROUTES, "refined"}
     torch.testing.assert_close(art(given)["pre"], routes["pre"])
@@ -334,25 +336,39 @@ def test_the_seven_routes_are_there_and_pre_is_one_of_them(art):
 
 
 def test_sphere_art_starts_with_its_inputs():
-    network, given = SphereArt(SMALL, width=2, refinement_width=2).eval(), slices(4)
+    network, given = SphereArt(width=2, refinement_width=2).eval(), slices(2)
     routes = network.routes(given)
-    corrupted, synthetic = given[:, 3:], given[:, 1:2] * level_between(given[:, 1:2], given[:, 3:])
+    corrupted, synthetic = given[:, 1:], given[:, :1] * level_between(given[:, :1], given[:, 1:])
     for name in ("refined", "image_of_corrupted", "pre"):
         torch.testing.assert_close(routes[name], corrupted)
     torch.testing.assert_close(routes["image_of_synthetic"], synthetic)
 
 
-def test_sphere_inside_gets_no_gradient(art):
-    sum(image.square().mean() for image in art.routes(slices(4)).values()).backward()
-    assert all(weight.grad is None for weight in art.sphere.parameters())
+def test_every_part_of_sphere_art_learns_from_the_routes(art):
+    sum(image.square().mean() for image in art.routes(slices(2)).values()).backward()
     parts = ("refine_encoder", "refine_decoder", "encoder", "image_decoder")
     for part in (*parts, "structure_decoder", "contrast_decoder"):
         assert learns(getattr(art, part)), part
+    assert {name.split(".")[0] for name in art.state_dict()} == {
+        *parts,
+        "structure_decoder",
+        "contrast_decoder",
+    }
+
+
+def test_the_level_of_the_synthetic_scan_does_not_matter(art):
+    given = slices(2) + LEVEL_RANGE[0]
+    other = given * torch.tensor([1.2, 1.0]).view(1, 2, 1, 1)
+    found, changed = art(given)["pre"], art(other)["pre"]
+    close = {"rtol": 1e-3, "atol": 1e-4 * found.abs().max().item()}
+    torch.testing.assert_close(found, changed, **close)
+    other = torch.cat([given[:, :1].flip(-1), given[:, 1:]], dim=1)
+    assert not torch.allclose(found, art(other)["pre"], **close)
 
 
 def test_pre_is_synthetic_structure_with_corrupted_contrast(art):
     """The encoder sees the synthetic scan first, then the corrupted; halves: see the class."""
-    given = slices(4)
+    given = slices(2)
     before = art(given)["pre"]
     for call, half in ((0, 0), (0, 1), (1, 0), (1, 1)):
         calls = iter(range(2))
@@ -372,12 +388,35 @@ def test_pre_is_synthetic_structure_with_corrupted_contrast(art):
         assert changed > 1e-3 if used else changed == 0, (call, half)
 
 
-def test_the_corrupted_scan_reaches_the_uptake_by_no_way(art):
+def test_a_sphere_inside_does_what_one_before_does(art, with_sphere):
+    """Weights of version 1.1 and older hold it: the same numbers, and its uptake beside them."""
+    names = art.state_dict().keys()
+    inside = {k: v for k, v in with_sphere.state_dict().items() if not k.startswith("sphere.")}
+    assert inside.keys() == names
+    art.load_state_dict(inside)
+    given = slices(4)
+    found = with_sphere.sphere(given[:, :3])
+    wanted = art(torch.cat([found["pre"], given[:, 3:]], dim=1))["pre"]
+    made = with_sphere(given)
+    torch.testing.assert_close(made["pre"], wanted)
+    torch.testing.assert_close(made["uptake"], found["uptake"])
+    assert set(made) == {"pre", "uptake"}
+    assert not torch.allclose(wanted, given[:, 3:])
+
+
+def test_a_sphere_inside_gets_no_gradient(with_sphere):
+    sum(image.square().mean() for image in with_sphere.routes(slices(4)).values()).backward()
+    assert all(weight.grad is None for weight in with_sphere.sphere.parameters())
+    assert learns(with_sphere.refine_encoder)
+
+
+def test_the_corrupted_scan_reaches_the_uptake_by_no_way(with_sphere):
     given = slices(4)
     other = given.clone()
     other[:, 3] = other[:, 3].flip(-1)
-    torch.testing.assert_close(art(given)["uptake"], art(other)["uptake"], rtol=0, atol=0)
-    assert not torch.allclose(art(given)["pre"], art(other)["pre"])
+    found, changed = with_sphere(given), with_sphere(other)
+    torch.testing.assert_close(found["uptake"], changed["uptake"], rtol=0, atol=0)
+    assert not torch.allclose(found["pre"], changed["pre"])
 
 
 def test_levels_are_compared_in_the_tissue_of_each_slice():
@@ -598,6 +637,7 @@ def test_the_residual_unet_has_the_parameters_that_are_stated():
     [
         ("direct", {"architecture": "unet", "in_channels": 3, "width": 2}),
         ("sphere", {"width": 2, "segmentation": False}),
+        ("sphere_art", {"width": 2}),
         ("sphere_art", {"sphere": SMALL, "width": 2}),
         ("tissue_features", {"width": 4}),
         ("residual_unet", {"in_channels": 3, "features": [2, 4]}),

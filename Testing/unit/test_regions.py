@@ -43,6 +43,48 @@ def test_each_region_is_measured(image, where):
     assert found.volume_ml == pytest.approx(where.sum() * VOXEL_MM3 / 1000)
 
 
+def test_a_region_has_the_mean_of_a_map_of_uncertainty(image, where):
+    expected = np.random.default_rng(3).uniform(0.01, 0.4, GRID.shape).astype(np.float32)
+    expected[20] = 0  # outside of what the method computed: the last region lies there
+    expected[2:5, 3:5, 4:9] = 0  # and half of the first one: it counts as it is
+    options = {"minimum_volume_mm3": 0.0}
+    found = list_regions(image, where, GRID, uncertainty=expected, **options)
+    first, second, last = found.regions
+    assert first.uncertainty == pytest.approx(expected[2:5, 3:7, 4:9].mean(), rel=1e-5)
+    within = np.append(expected[10:12, 10:13, 10:14], expected[12, 13, 14])
+    assert second.uncertainty == pytest.approx(within.mean(), rel=1e-5)
+    assert last.uncertainty is None
+    plain = list_regions(image, where, GRID, **options)
+    assert {one.uncertainty for one in plain.regions} == {None}
+
+
+def test_the_uncertainty_is_that_of_the_lesions_of_a_comparison(image):
+    expected = np.random.default_rng(4).uniform(0.01, 0.4, GRID.shape).astype(np.float32)
+    brain, limit = np.ones(GRID.shape, bool), {"minimum_volume_mm3": 12.0}
+    options = {"threshold": 1.2, **limit}
+    made = np.where(np.arange(GRID.shape[2]) < 13, image, -image).astype(np.float32)
+    report = missed_and_invented(image, made, brain, GRID, uncertainty=expected, **options)
+    assert {one.kind for one in report.lesions} == {"found", "missed", "invented"}
+    for one in report.lesions:
+        box = tuple(slice(*ends) for ends in one.bounds_kji)
+        source = made if one.kind == "invented" else image
+        labels = label(source > 1.2, connectivity=3)
+        place = np.rint(GRID.index_from_ras(np.array(one.inside_ras_mm))).astype(int)
+        within = labels[box] == labels[tuple(place)]
+        assert one.uncertainty == pytest.approx(expected[box][within].mean(), rel=1e-5)
+    listed = report.as_dict()["lesions"]
+    assert [one["uncertainty"] for one in listed] == [one.uncertainty for one in report.lesions]
+    plain = missed_and_invented(image, made, brain, GRID, **options).as_dict()["lesions"]
+    assert all("uncertainty" not in one for one in plain)
+
+
+def test_a_map_of_uncertainty_on_another_grid_is_refused(image, where):
+    with pytest.raises(RequestError, match="map of uncertainty has the shape"):
+        list_regions(image, where, GRID, uncertainty=image[1:])
+    with pytest.raises(RequestError, match="map of uncertainty has the shape"):
+        missed_and_invented(image, image, where, GRID, uncertainty=image[1:])
+
+
 def test_smaller_ones_are_left_out_and_counted(image, where):
     found = list_regions(image, where, GRID, minimum_volume_mm3=60 * VOXEL_MM3)
     assert len(found.regions) == 1

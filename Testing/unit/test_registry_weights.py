@@ -26,6 +26,7 @@ from ContrastSynthLib.registry import (
     describe,
     method,
 )
+from ContrastSynthLib.registry.bundles import fits
 from ContrastSynthLib.running.request import Request
 from ContrastSynthLib.running.run import run
 from ContrastSynthLib.weights.bundles import look_up
@@ -215,6 +216,10 @@ def test_what_has_to_be_installed_is_declared(declared, torch, packages):
         ),
         ({"networks": {"forward": Network(when={"engine": "net"})}}, "needs tuples of values"),
         ({"requires": ("netwerks",)}, "unknown groups of packages: netwerks"),
+        (
+            {"networks": {"direct": Network(spared_by=("forwards", bool))}},
+            "the network 'direct' is spared by an unknown one",
+        ),
     ],
 )
 def test_a_declaration_that_cannot_be_met_is_refused(changes, message):
@@ -397,6 +402,48 @@ def test_weights_of_another_network_of_the_method_are_refused(contexts, shipped,
     request = replace(request_for(post, "net", "direct"), weights={"forward": str(mine)})
     with pytest.raises(RequestError, match="another network of toy, not of 'forward'"):
         run(request)
+
+
+def test_a_network_that_others_spare_is_not_asked_for(shipped, post, tmp_path):
+    """Whether they do is told by the card of the other network's weights."""
+    contexts = []
+
+    def toy(*, post, parameters, context):
+        contexts.append(context)
+        return {"pre": post.array}
+
+    spared = Network(of="another", spared_by=("forward", lambda card: card["name"] == "all"))
+    declare(toy, networks={"direct": spared, "forward": Network()})
+    whole = make(tmp_path / "mine", (7.0,), network={"name": "all", "arguments": {}})
+    asked = request_for(post, "net", "pre")
+    run(asked)
+    assert list(contexts[-1].bundles) == ["direct", "forward"]
+    flip_last_byte(shipped / "direct")
+    for wanted in (str(whole), {"forward": str(whole)}):
+        run(replace(asked, weights=wanted))
+        assert [b.folder for b in contexts[-1].bundles.values()] == [whole]
+    with pytest.raises(RequestError, match=r"With the weights mine-.* none of the network 'direct"):
+        run(replace(asked, weights={"forward": str(whole), "direct": "direct"}))
+    with pytest.raises(RequestError, match="is damaged"):
+        run(asked)
+
+
+def test_the_network_of_a_name_that_fits_none_is_proposed_by_its_method(
+    contexts, shipped, tmp_path
+):
+    borrowed = make(tmp_path / "borrowed", (8.0,), method="another")
+    with pytest.raises(RequestError, match=r"Name the network .*--weights direct="):
+        run(request_for("no such file.nrrd", "net", "direct", borrowed))
+
+
+def test_weights_of_any_name_fit_the_only_network_of_their_method(tmp_path):
+    other = import_bundle(make(tmp_path / "stick", (9.0,), method="another"))
+    assert fits(other, declare())
+    declaration.METHODS.pop("toy")
+    more = Network(of="another")
+    assert not fits(other, declare(networks={**NETWORKS, "second": more}))
+    declaration.METHODS.pop("toy")
+    assert fits(other, declare(networks={**NETWORKS, "stick": more}))
 
 
 def test_weights_of_another_name_are_those_of_the_only_network(contexts, shipped, post, tmp_path):

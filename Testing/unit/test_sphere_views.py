@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.inference.slicing import plan_slices, slicing_axes
-from ContrastSynthLib.methods import _slices, sphere
+from ContrastSynthLib.inference.views import Views
+from ContrastSynthLib.methods import sphere
 from ContrastSynthLib.registry import Context
+from ContrastSynthLib.registry.context import no_progress
 from ContrastSynthLib.volumes import Volume
 
 torch = pytest.importorskip("torch")
@@ -28,23 +28,15 @@ class Ramp(torch.nn.Module):
         return {"pre": middle * (1 - ramp), "uptake": torch.ones_like(middle)}
 
 
-def context(network, mask):
-    bundle = SimpleNamespace(metadata={"network": {"arguments": {"in_channels": 3}}})
-    made = Context(mask, bundles={"sphere": bundle})
-    made._networks["sphere"] = network
-    return made
-
-
 def volume(shape=SHAPE, spacing=(1.0, 1.0, 1.0)):
     array = np.random.default_rng(0).uniform(0.5, 1.5, shape).astype("f4")
     return Volume(array, Grid(shape[::-1], spacing))
 
 
-def run(given, axes, network=None, *, mirrored=False):
+def run(given, axes, *, mirrored=False, progress=no_progress):
     mask = np.ones(given.grid.shape, bool)
-    return _slices.run_in_views(
-        given.array, given, context(network or Ramp(), mask), mirrored=mirrored, axes=axes
-    )
+    views = Views(Ramp(), 3, axes, mirrored)
+    return views.average(given.array, given.grid, mask, Context(mask, progress=progress).predict)
 
 
 def test_a_volume_has_three_directions_the_axial_one_first():
@@ -92,12 +84,8 @@ def test_one_direction_has_no_spread_and_its_mirror_image_has_one():
 
 
 def test_progress_goes_on_over_the_directions():
-    given, seen = volume(), []
-    mask = np.ones(SHAPE, bool)
-    told = context(Ramp(), mask)
-    told = Context(mask, progress=lambda f, _: seen.append(f), bundles=told.bundles)
-    told._networks["sphere"] = Ramp()
-    _slices.run_in_views(given.array, given, told, mirrored=False, axes=(0, 1, 2))
+    seen = []
+    run(volume(), [0, 1, 2], progress=lambda fraction, _: seen.append(fraction))
     assert seen == sorted(seen)
     assert seen[0] == 0
     assert 2 / 3 <= seen[-1] <= 1

@@ -21,9 +21,11 @@ from training_slabs import pair_slab, power_failure, write_pool
 for package in ("monai", "lightning_fabric", "safetensors", "tensorboard"):
     pytest.importorskip(package)
 
+from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.networks import build_network
+from ContrastSynthLib.networks.baselines import parameters_of
 from ContrastSynthLib.weights.bundles import find_bundle, read_bundle
-from ContrastSynthLib.weights.storage import load_state
+from ContrastSynthLib.weights.storage import load_state, save_bundle
 
 pytestmark = pytest.mark.usefixtures("training_path")
 
@@ -181,21 +183,120 @@ def test_fine_tuning_starts_from_given_weights(sphere, pool, features, tmp_path)
         torch.testing.assert_close(found[name], start[name], rtol=2e-3, atol=1e-6)
 
 
-def test_sphere_art_is_trained_by_its_seven_routes(sphere, pool, tmp_path):
-    out = tmp_path / "run"
-    options = ("--data", pool, "--sphere", sphere / "bundle", "--width", 2, "--keep-every", 20)
+@pytest.fixture(scope="module")
+def five_slices(sphere, tmp_path_factory) -> Path:
+    """A bundle of the method sphere whose network sees five slices, as train_sphere_real.py's."""
+    options = {"in_channels": 5, "features": [2, 4]}
+    torch.manual_seed(0)
+    network = build_network("residual_unet", options)
+    torch.nn.init.normal_(network.last.weight, std=0.1)
+    card = {k: v for k, v in read_bundle(sphere / "bundle").metadata.items() if k != "sha256"}
+    card |= {"name": "sphere_real", "network": {"name": "residual_unet", "arguments": options}}
+    folder = tmp_path_factory.mktemp("real") / "bundle"
+    save_bundle(folder, network.state_dict(), card, "none")
+    return folder
+
+
+def parent_of(sphere, five_slices, name):
+    return {"sphere": sphere / "bundle", "five": five_slices}[name]
+
+
+@pytest.mark.parametrize(("name", "seen"), [("sphere", 3), ("five", 5)])
+def test_sphere_art_is_trained_by_its_seven_routes(
+    sphere, five_slices, pool, tmp_path, monkeypatch, name, seen
+):
+    out, parent = tmp_path / "run", parent_of(sphere, five_slices, name)
+    options = ("--data", pool, "--sphere", parent, "--width", 2, "--keep-every", 20)
+    script = importlib.import_module("train_sphere_art")
+    spheres = []
+    synthetic_of = script.synthetic_of
+    monkeypatch.setattr(
+        script,
+        "synthetic_of",
+        lambda network, batch: spheres.append((network, batch)) or synthetic_of(network, batch),
+    )
     train("train_sphere_art", out, *options, steps=25)
-    routes = importlib.import_module("train_sphere_art").ROUTES
     (row,) = curves(out)
-    assert set(row) == {"step", *(f"{loss} {r}" for loss in ("l1", "ssim") for r in routes)}
+    losses = {f"{loss} {route}" for loss in ("l1", "ssim") for route in script.ROUTES}
+    assert set(row) == {"step", *losses}
     assert all(math.isfinite(value) and value != 0 for value in row.values())
     network = check_bundle(out / "bundle", "sphere_art", 25)
-    assert network(torch.rand(1, 4, 32, 32))["pre"].shape == (1, 1, 32, 32)
-    # SPHERE in it is the one that came, its batch statistics too.
-    inside = network.sphere.state_dict()
-    for name, tensor in load_state(read_bundle(sphere / "bundle")).items():
-        torch.testing.assert_close(inside[name], tensor, rtol=0, atol=0)
+    assert network(torch.rand(1, 2, 32, 32))["pre"].shape == (1, 1, 32, 32)
     assert network.image_decoder.last.weight.abs().max() > 0
+    # The bundle has nothing of SPHERE, but says which one it was.
+    assert not any("sphere" in key for key in load_state(read_bundle(out / "bundle")))
+    card, given = read_bundle(out / "bundle").metadata, read_bundle(parent)
+    assert card["training"]["sphere"] == {"id": given.id, "sha256": given.sha256}
+    assert card["network"] == {"name": "sphere_art", "arguments": {"width": 2}}
+    assert set(card["inputs"]) == {"synthetic", "corrupted"}
+    # SPHERE stays what it was, its batch statistics too, and sees as many slices as it can.
+    assert len(spheres) == 25
+    used = spheres[-1][0].state_dict()
+    for key, tensor in load_state(given).items():
+        torch.testing.assert_close(used[key], tensor, rtol=0, atol=0)
+    assert spheres[0][1]["post"].shape == (2, seen, 32, 32)
+
+
+def test_the_synthetic_scan_has_a_mean_of_1_in_the_brain_and_no_gradient(training_path):
+    script = importlib.import_module("train_sphere_art")
+    weight = torch.tensor(0.4, requires_grad=True)
+    brain = torch.zeros(3, 1, 8, 8)
+    brain[:, :, 2:6, 1:7] = 1
+    post = torch.rand(3, 5, 8, 8) + 1
+    post[2] = 0
+    made = script.synthetic_of(
+        lambda given: {"pre": weight * given[:, 2:3]}, {"post": post, "brain": brain}
+    )
+    assert not made.requires_grad
+    means = (made * brain).sum(dim=(1, 2, 3)) / brain.sum(dim=(1, 2, 3))
+    torch.testing.assert_close(means, torch.tensor([1.0, 1.0, 0.0]))
+    ratio = made[:2] / post[:2, 2:3]
+    torch.testing.assert_close(ratio, ratio[:, :, :1, :1].expand_as(ratio))
+
+
+@pytest.mark.parametrize(("name", "seen"), [("sphere", 3), ("five", 5)])
+def test_a_baseline_of_sphere_art_sees_what_both_see_and_has_their_parameters(
+    sphere, five_slices, pool, tmp_path, name, seen
+):
+    out, parent = tmp_path / "run", parent_of(sphere, five_slices, name)
+    options = ("--data", pool, "--sphere", parent, "--width", 2, "--network", "unet")
+    train("train_sphere_art", out, *options, "--name", "unet", steps=2)
+    network = check_bundle(out / "bundle", "sphere_art", 2)
+    card = read_bundle(out / "bundle").metadata["network"]
+    assert card["name"] == "direct"
+    assert (card["arguments"]["in_channels"], card["arguments"]["base"]) == (seen + 1, seen)
+    assert set(network(torch.rand(1, seen + 1, 32, 32))) == {"pre"}
+    both = parameters_of(build_network("sphere_art", {"width": 2}))
+    both += parameters_of(build_network(**read_bundle(parent).metadata["network"]))
+    assert parameters_of(network) == pytest.approx(both, rel=0.35)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_sphere_art_is_fine_tuned_from_weights_with_a_sphere_or_without(
+    sphere, pool, tmp_path, inside
+):
+    options = {"width": 2}
+    if inside:
+        options["sphere"] = {"width": 2, "autoencoder_width": 2}
+    torch.manual_seed(5)
+    given = build_network("sphere_art", options)
+    card = {k: v for k, v in read_bundle(sphere / "bundle").metadata.items() if k != "sha256"}
+    card |= {"name": "given", "method": "sphere_art"}
+    card["network"] = {"name": "sphere_art", "arguments": options}
+    save_bundle(tmp_path / "given", given.state_dict(), card, "none")
+    words = ("--data", pool, "--sphere", sphere / "bundle", "--width", 2, "--learning-rate", 1e-12)
+    train("train_sphere_art", tmp_path / "run", *words, "--fine-tune", tmp_path / "given", steps=2)
+    network = check_bundle(tmp_path / "run" / "bundle", "sphere_art", 2)
+    start = given.state_dict()
+    for key, weight in network.named_parameters():
+        torch.testing.assert_close(weight, start[key], rtol=2e-3, atol=1e-3)
+
+
+def test_sphere_art_wants_weights_of_sphere(features, pool, tmp_path):
+    options = ("--data", pool, "--sphere", features)
+    with pytest.raises(RequestError, match="belong to the method 'training', not to 'sphere'"):
+        train("train_sphere_art", tmp_path / "run", *options, steps=1)
+    assert not (tmp_path / "run").exists()
 
 
 IN_TWO_PROCESSES = """

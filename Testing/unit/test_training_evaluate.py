@@ -15,6 +15,7 @@ from ContrastSynthLib.files.images import write_volume
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.volumes import Volume
+from ContrastSynthLib.weights.bundles import find_bundle
 
 pytestmark = pytest.mark.usefixtures("training_path")
 
@@ -91,6 +92,20 @@ def test_a_row_names_weights_preset_and_parameters(parse, text, weights, preset,
     assert row.method == "sphere"
     assert (row.weights, row.preset, row.parameters) == (weights, preset, parameters)
     assert text.endswith(row.settings)
+
+
+def test_a_row_may_name_the_weights_of_each_network(parse):
+    task = importlib.import_module("evaluation.post_to_pre").POST_TO_PRE
+    own = find_bundle("sphere_art", "sphere_art")
+    row = parse(f"a=sphere_art:sphere_art={own.folder}@paper")
+    assert row.wanted == {"sphere_art": str(own.folder)}
+    assert own.id in row.weights_id(task).split()
+    row = parse("a=sphere_art:sphere=runs/a=b+sphere_art=runs/art,mirrored=false")
+    assert row.wanted == {"sphere": "runs/a=b", "sphere_art": "runs/art"}
+    assert row.settings == ",mirrored=false"
+    for single in ("runs/a=b", "runs/a+b", "sphere"):
+        assert parse(f"a=sphere:{single}").wanted == single
+    assert parse("a=sphere").wanted is None
 
 
 def test_a_line_tells_the_weights_of_a_row(parse):

@@ -109,11 +109,11 @@ def test_scans_that_cannot_be_compared_have_no_target(grading):
         }
 
 
-def test_the_departure_of_a_parabola_from_a_line(grading):
+def test_the_departure_of_a_parabola_from_a_line(matched):
     x = np.random.default_rng(0).uniform(0, 1, 200_000)
     # Of x^2 from 3/4 x, in 0 to 1: sqrt(1/80).
-    assert grading.curve_departure(grading.LEVELS**2, x) == pytest.approx(80**-0.5, rel=0.05)
-    assert grading.curve_departure(0.6 * grading.LEVELS, x) == pytest.approx(0, abs=1e-6)
+    assert matched.curve_departure(matched.LEVELS**2, x) == pytest.approx(80**-0.5, rel=0.05)
+    assert matched.curve_departure(0.6 * matched.LEVELS, x) == pytest.approx(0, abs=1e-6)
 
 
 # ---- in a prepared folder

@@ -115,7 +115,7 @@ def test_train_and_validation_are_read_and_validation_is_held_out(pairs, six):
     files = {
         role: str(six / "train1" / f"{role}.nrrd") for role in ("pre", "post", "mask", "target")
     }
-    assert table["train1"] == {**files, "patient": "2", "split": "train"}
+    assert table["train1"] == {**files, "patient": "2", "split": "train", "grade": "A"}
     assert pairs.held_out_of(table, 1) == {"3", "4"}
     alone = {case: row for case, row in table.items() if row["split"] == "train"}
     assert pairs.held_out_of(alone, 1) == set()

@@ -63,6 +63,63 @@ def test_examples_have_the_documented_roles_and_shapes(slices, slabs, pool):
             assert 0.6 < example["second"][inside].mean() < 1.6
 
 
+def ladder(slabs, spacing_mm: float, depth: int = 11):
+    """A slab whose slices have their height in mm as their value."""
+    heights = spacing_mm * np.arange(depth, dtype=np.float16)
+    images = np.broadcast_to(heights[:, None, None], (len(slabs.ROLES), depth, 4, 4))
+    return slabs.Slab(images, spacing_mm)
+
+
+@pytest.mark.parametrize("spacing_mm", [1.0, 0.5, 0.75, 2.5, 5.0])
+@pytest.mark.parametrize("count", [3, 5, 7])
+def test_neighbours_are_1_mm_apart_however_far_apart_slices_are(slabs, spacing_mm, count):
+    """As in use, see SlicePlan.with_neighbours; beyond the ends the last slice is repeated."""
+    slab, last = ladder(slabs, spacing_mm), spacing_mm * 10
+    for slice_ in (0, 1, 5, 10):
+        wanted = spacing_mm * slice_ + np.arange(count) - count // 2
+        found = slab.neighbourhood(slice_, count)
+        assert found.shape == (len(slabs.ROLES), count, 4, 4)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found[0, :, 0, 0], np.clip(wanted, 0, last), atol=1e-3)
+    assert slab.neighbourhood(5).shape[1] == slabs.NEIGHBOURS == 3
+    with pytest.raises(ValueError, match="4 slices have no middle one"):
+        slab.neighbourhood(5, 4)
+
+
+def test_more_neighbours_of_the_same_slices(slices, pool):
+    """The same draws: the middle slices are the same, and other slices stand about them."""
+    three, five = (examples(slices, pool, 12, neighbours=count) for count in (3, 5))
+    for one, two in zip(three, five, strict=True):
+        assert two["post"].shape == (5, 32, 32)
+        torch.testing.assert_close(two["post"][1:4], one["post"])
+        for name in set(one) - {"post"}:
+            torch.testing.assert_close(two[name], one[name])
+    # At an end of a slab the last slice is repeated, at the other end it is not.
+    outer = [(e["post"][[0, 4]] - e["post"][[1, 3]]).abs().max() for e in five]
+    assert min(map(float, outer)) > 0.001
+
+
+def test_neighbours_of_thick_slices_lie_between_them(slices, slabs, monkeypatch):
+    """Drawn nearer by one share, so that 2 mm are twice as far as 1 mm."""
+    monkeypatch.setattr(slices, "THICK_SHARE", 1.0)
+    monkeypatch.setattr(slices, "CHANGED_SHARE", -1.0)
+    for name in ("CONTRAST_EXPONENTS", "AGENT_RANGE"):
+        monkeypatch.setattr(slices, name, (1.0, 1.0))
+    slab = slabs.Slab(np.ones((len(slabs.ROLES), 11, 32, 32), np.float32))
+    slab.images[:2] += np.arange(11, dtype=np.float32)[:, None, None] / 10
+    monkeypatch.setattr(slabs.Slab, "lesions", np.array([[5, 16, 16]]))
+    monkeypatch.setattr(slices, "LESION_SHARE", 1.0)
+    seen = []
+    for seed in range(8):
+        example = slices.take(slab, np.random.default_rng(seed), 32, "same_scan", 5)
+        steps = np.diff(example["post"][:, 16, 16].numpy())
+        gain = float(example["pre"][0, 16, 16]) / 1.5
+        np.testing.assert_allclose(steps, steps[0], rtol=1e-3, atol=1e-5)
+        seen.append(steps[0] / gain / 0.1)
+    assert all(0 <= share < 1 for share in seen)
+    assert max(seen) - min(seen) > 0.3
+
+
 def test_uptake_is_equation_22(slices, pool):
     for tau in (0.06, 0.14):
         found = examples(slices, pool, tau=tau)

@@ -1,7 +1,8 @@
 """Slices for LIP-CAR: before the contrast agent, after a low dose and after the full dose.
 
 They come from virtual patients (``make_slabs.py --for lip_car``, or made while training) or from
-the cases of ``prepare_data.py`` that have a ``low`` scan.
+the cases of ``prepare_data.py`` that have a ``low`` scan, and beside either from real pairs whose
+low dose is simulated (``make_slabs.py --for lip_car --pairs``).
 
 An example is a dictionary of tensors (1, rows, cols) in the unit of ``low_dose`` (see
 preprocessing/normalisation.py), with the gain and shading of the low-dose scan, 0 outside of the
@@ -117,14 +118,45 @@ def _cut(images: np.ndarray, middle: np.ndarray, crop: int) -> np.ndarray:
     return np.pad(images, [(0, 0), *((m // 2, m - m // 2) for m in missing)])
 
 
+class MixedSlabs:
+    """Slabs of two sources: of ``real`` with a probability of ``share``, else of ``others``."""
+
+    def __init__(self, others: Any, real: Any, share: float) -> None:
+        self.others, self.real, self.share = others, real, share
+
+    def draw(self, rng: np.random.Generator) -> Slab:
+        """Return one slab."""
+        slab: Slab = (self.real if rng.random() < self.share else self.others).draw(rng)
+        return slab
+
+
 def batches(
-    data: str, *, crop: int, batch: int, seed: int, workers: int
+    data: str,
+    *,
+    crop: int,
+    batch: int,
+    seed: int,
+    workers: int,
+    real: Path | None = None,
+    share: float = 0.5,
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield batches for ever from "virtual", a folder of slabs or one of prepared cases."""
-    if data == "virtual":
-        slabs: Any = VirtualSlabs(make_slabs, seed)
-    elif holds_pairs(data):
-        slabs = PreparedSlabs(Path(data), slab_of_case, needs=("low",))
+    """Yield batches for ever from "virtual", a folder of slabs or one of prepared cases.
+
+    ``share`` is how much of it comes from ``real``, a folder of slabs of pairs, where that is
+    given: of 1, nothing else is read.
+    """
+    if real is None:
+        slabs = _slabs_of(data, seed)
+    elif share >= 1:
+        slabs = KeptSlabs(real)
     else:
-        slabs = KeptSlabs(Path(data))
+        slabs = MixedSlabs(_slabs_of(data, seed), KeptSlabs(real), share)
     return in_batches(DoseSlices(slabs, crop=crop, seed=seed), batch, workers)
+
+
+def _slabs_of(data: str, seed: int) -> Any:
+    if data == "virtual":
+        return VirtualSlabs(make_slabs, seed)
+    if holds_pairs(data):
+        return PreparedSlabs(Path(data), slab_of_case, needs=("low",))
+    return KeptSlabs(Path(data))

@@ -22,8 +22,6 @@ there, and an edge that is a little off differs by much."""
 MOST_SHADED = 0.04
 """Standard deviation of the logarithm of the smooth gain in the brain from which on the shading is
 called strong."""
-USUAL_PERCENTILES = (2, 98)
-"""Of the brain's intensities: beyond these the map of intensities follows a few voxels only."""
 
 
 @dataclass(frozen=True)

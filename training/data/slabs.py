@@ -18,13 +18,14 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader, IterableDataset
 
+from ContrastSynthLib.inference.slicing import neighbours
 from ContrastSynthLib.phantom.brain.slices import SLAB_SLICES
 from ContrastSynthLib.phantom.tissue import TISSUES
 from ContrastSynthLib.preprocessing.normalisation import radiometric_gain
 from data.prepared_cases import Case, read_cases
 
 NEIGHBOURS = 3
-"""Slices that SPHERE sees at once: the one to change and its neighbours."""
+"""Slices that SPHERE sees at once, unless told otherwise: the one to change and its neighbours."""
 ROLES = ("post", "unenhanced", "pre", "corrupted", "brain", "tissue")
 """Images of a slab for SPHERE, in this order; ``unenhanced`` is the post scan without agent."""
 SLABS_PER_SEED = 8
@@ -42,15 +43,9 @@ class Slab:
     images: np.ndarray
     spacing_mm: float = 1.0
 
-    def neighbourhood(self, slice_: int) -> np.ndarray:
-        """Return (roles, NEIGHBOURS, rows, cols) about a slice, 1 mm apart, float32."""
-        step = max(1, round(1 / self.spacing_mm))
-        where = np.clip(slice_ + step * np.array([-1, 0, 1]), 0, self.images.shape[1] - 1)
-        found = np.asarray(self.images[:, where], dtype=np.float32)
-        # Where slices are further apart than 1 mm, what lies in between is interpolated.
-        share = min(1.0, 1 / (step * self.spacing_mm))
-        found[:, ::2] = found[:, 1:2] + share * (found[:, ::2] - found[:, 1:2])
-        return found
+    def neighbourhood(self, slice_: int, count: int = NEIGHBOURS) -> np.ndarray:
+        """Return (roles, count, rows, cols) about a slice, 1 mm apart, float32, as in use."""
+        return neighbourhood(self.images, slice_, count, self.spacing_mm)
 
     @cached_property
     def levels(self) -> dict[str, float]:
@@ -81,6 +76,21 @@ class Slab:
         places = np.argwhere(tissue == TISSUES["tumour"].label)
         chosen: np.ndarray = places[:: 1 + len(places) // 500] * [1, 2, 2]
         return chosen
+
+
+def neighbourhood(images: np.ndarray, slice_: int, count: int, spacing_mm: float) -> np.ndarray:
+    """Return (roles, count, rows, cols), 1 mm apart, of images with slices ``spacing_mm`` apart.
+
+    What lies between two slices is interpolated.
+    """
+    lower, upper, share = neighbours(np.array([slice_]), count, spacing_mm, images.shape[1])
+    first = lower.min()
+    # A slab may lie on the disk: no slice of it is read twice.
+    read = np.asarray(images[:, first : upper.max() + 1], dtype=np.float32)
+    share = share[0, :, None, None]
+    between: np.ndarray = read[:, lower[0] - first] * (1 - share)
+    between += read[:, upper[0] - first] * share
+    return between
 
 
 class VirtualSlabs:

@@ -3,9 +3,9 @@
 They come from virtual patients (``make_slabs.py``, or made while training) or from the cases of
 ``prepare_data.py``.
 
-A batch is a dictionary of tensors (n, 1, rows, cols), ``post`` (n, NEIGHBOURS, rows, cols):
+A batch is a dictionary of tensors (n, 1, rows, cols), ``post`` (n, neighbours, rows, cols):
 
-    post        after the contrast agent, divided by the mean of the brain
+    post        after the contrast agent, divided by the mean of the brain: slices 1 mm apart
     pre         what to make of it: the same scan without agent, or the second scan
     uptake      the true mask of the uptake, eq. 22 of SPHERE, from these two: 0 or 1
     second      the pre scan as it was scanned, by its own mean: what SPHERE-Art restores
@@ -32,6 +32,7 @@ from ContrastSynthLib.phantom.brain.slices import brain_slabs
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from data.prepared_cases import Case, holds_pairs
 from data.slabs import (
+    NEIGHBOURS,
     ROLES,
     SLABS_PER_SEED,
     KeptSlabs,
@@ -39,6 +40,7 @@ from data.slabs import (
     Slab,
     VirtualSlabs,
     in_batches,
+    neighbourhood,
 )
 
 HEAD_SHARE = 0.2
@@ -90,6 +92,7 @@ class Slices(IterableDataset):
 
     ``tau`` is the threshold of eq. 22, in means of the brain. ``target`` says what ``pre`` is:
     "same_scan", the post scan without agent, or "second_scan", the scan before the agent.
+    ``neighbours`` is the odd number of slices of the post scan that a network sees at once.
     """
 
     def __init__(
@@ -100,31 +103,33 @@ class Slices(IterableDataset):
         seed: int,
         tau: float = UPTAKE_THRESHOLD,
         target: str = "same_scan",
+        neighbours: int = NEIGHBOURS,
     ) -> None:
         self.slabs, self.crop, self.seed = slabs, crop, seed
-        self.tau, self.target = tau, target
+        self.tau, self.target, self.neighbours = tau, target, neighbours
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         """Yield single examples."""
         worker = torch.utils.data.get_worker_info()
         rng = np.random.default_rng([self.seed, worker.id if worker else 0])
         while True:
-            example = take(self.slabs.draw(rng), rng, self.crop, self.target)
+            example = take(self.slabs.draw(rng), rng, self.crop, self.target, self.neighbours)
             if example is not None:
-                example["uptake"] = ((example["post"][1:2] - example["pre"]) > self.tau).float()
+                rise = middle_of(example["post"]) - example["pre"]
+                example["uptake"] = (rise > self.tau).float()
                 yield example
 
 
 def take(
-    slab: Slab, rng: np.random.Generator, crop: int, target: str
+    slab: Slab, rng: np.random.Generator, crop: int, target: str, neighbours: int = NEIGHBOURS
 ) -> dict[str, torch.Tensor] | None:
     """Return one example of ``crop`` x ``crop`` pixels; None where there is too little brain."""
     slice_ = int(rng.integers(slab.images.shape[1]))
     lesion = slab.lesions[rng.integers(len(slab.lesions))] if len(slab.lesions) else None
     if rng.random() > LESION_SHARE:
         lesion = None
-    images = slab.neighbourhood(slice_ if lesion is None else int(lesion[0]))
-    inside = np.argwhere(images[ROLES.index("brain"), 1] > 0)
+    images = slab.neighbourhood(slice_ if lesion is None else int(lesion[0]), neighbours)
+    inside = np.argwhere(images[ROLES.index("brain"), neighbours // 2] > 0)
     if len(inside) < 200:
         return None
     middle = inside[rng.integers(len(inside))] if lesion is None else lesion[1:]
@@ -134,8 +139,8 @@ def take(
     if rng.random() < 0.5:
         images = images[..., ::-1].copy()
     if rng.random() < THICK_SHARE:
-        share = rng.uniform(0, 1)
-        images[:, ::2] += share * (images[:, 1:2] - images[:, ::2])
+        nearer = rng.uniform(0, 1)
+        images = neighbourhood(images, neighbours // 2, neighbours, 1 / (1 - nearer))
     return _normalised(dict(zip(ROLES, images, strict=True)), slab.levels, rng, target)
 
 
@@ -180,13 +185,19 @@ def _normalised(
     own = float(np.exp(rng.uniform(-GAIN_SPREAD, GAIN_SPREAD))) / levels["corrupted"]
     tensors = {
         "post": post,
-        "pre": pre[1:2],
-        "second": images["pre"][1:2] * own,
-        "corrupted": images["corrupted"][1:2] * own,
-        "brain": (images["brain"][1:2] > 0.5).astype(np.float32),
-        "tissue": np.round(images["tissue"][1:2]),
+        "pre": middle_of(pre),
+        "second": middle_of(images["pre"]) * own,
+        "corrupted": middle_of(images["corrupted"]) * own,
+        "brain": (middle_of(images["brain"]) > 0.5).astype(np.float32),
+        "tissue": np.round(middle_of(images["tissue"])),
     }
     return {name: torch.from_numpy(np.ascontiguousarray(t)) for name, t in tensors.items()}
+
+
+def middle_of(slices: Any) -> Any:
+    """Return the middle one of neighbouring slices (neighbours, rows, cols), (1, rows, cols)."""
+    centre = len(slices) // 2
+    return slices[centre : centre + 1]
 
 
 def _other_contrast(

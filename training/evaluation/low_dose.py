@@ -1,32 +1,21 @@
 """Cases with a low-dose scan: simulated from pairs, or slabs that networks were trained on.
 
-The low dose of a real pair is simulated by the signal equation. A solver that uses the same
-equation with the same settings would have too easy a problem (an "inverse crime"), so there are
-two simulations: ``matched``, with the settings that ``lip_car`` takes by default, and
-``mismatched``, with others for TR, flip angle, field strength (the T1 that the brain is taken to
-have), relaxivity and gain.
+That simulation is :mod:`data.dose_simulation`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from data import DOSE
+from data.dose_simulation import SIMULATIONS, Simulation, simulated_low_dose
 
 from ContrastSynthLib.analysis.uptake import uptake
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import Grid
-from ContrastSynthLib.physics import signal_at_dose, spgr_signal
-from ContrastSynthLib.physics.constants import (
-    DEFAULT_FIELD_STRENGTH_T,
-    DEFAULT_FLIP_ANGLE_DEG,
-    DEFAULT_REPETITION_TIME_S,
-    MEDIAN_BRAIN_T1_S,
-)
 from ContrastSynthLib.preprocessing.normalisation import radiometric_gain
 from ContrastSynthLib.preprocessing.shading import gain_field
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
@@ -34,25 +23,6 @@ from evaluation.cases import Item, Scans
 
 UPTAKE_CONVENTION = "real_scans"
 MARK = "simulated for an evaluation, research only"
-
-
-@dataclass(frozen=True)
-class Simulation:
-    """How a low dose is simulated from a real pair; ``relaxivity`` and ``gain`` are factors."""
-
-    repetition_time_s: float
-    flip_angle_deg: float
-    field_strength_t: float
-    relaxivity: float
-    gain: float
-
-
-SIMULATIONS = {
-    "matched": Simulation(
-        DEFAULT_REPETITION_TIME_S, DEFAULT_FLIP_ANGLE_DEG, DEFAULT_FIELD_STRENGTH_T, 1.0, 1.0
-    ),
-    "mismatched": Simulation(0.010, 14.0, 1.5, 1.15, 1.1),
-}
 
 
 def pre_like_low(scans: Scans) -> FloatArray:
@@ -123,28 +93,6 @@ def _simulated(
     images = {"pre": before, "low": low * inside, "post": full}
     scans = {role: Volume(image, grid) for role, image in images.items()}
     return Scans(scans, _mask(inside, grid))
-
-
-def simulated_low_dose(
-    pre: FloatArray, full: FloatArray, brain: BoolArray, by: Simulation, noise: float, seed: int
-) -> FloatArray:
-    """Return a scan (k, j, i) after DOSE, with Rician noise, from a pair at one gain."""
-    settings = {"repetition_time_s": by.repetition_time_s, "flip_angle_deg": by.flip_angle_deg}
-    median = float(np.median(pre[brain]))
-    # rho of eq. 1, for which the median brain has its usual T1.
-    r1_per_s = 1.0 / MEDIAN_BRAIN_T1_S[by.field_strength_t]
-    clean, _ = signal_at_dose(
-        pre.astype(np.float64),
-        full.astype(np.float64),
-        DOSE * by.relaxivity,
-        gain=1.0,
-        proton_density=median / float(spgr_signal(r1_per_s, **settings)),
-        **settings,
-    )
-    rng = np.random.default_rng(seed)
-    sigma = noise * by.gain * median
-    real, imaginary = rng.normal(0, sigma, (2, *pre.shape))
-    return np.hypot(by.gain * clean + real, imaginary).astype(np.float32)
 
 
 def _mask(brain: BoolArray, grid: Grid) -> Volume:

@@ -23,7 +23,10 @@ ROW = re.compile(
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: a method or a built-in row of a task, and with what it runs."""
+    """A row of a table: a method or a built-in row of a task, and with what it runs.
+
+    ``weights`` is a name, an id or a folder, or NETWORK=WEIGHTS+NETWORK=WEIGHTS.
+    """
 
     name: str
     method: str
@@ -90,6 +93,14 @@ class Row:
         parameters = "".join(f",{name}={value}" for name, value in self.parameters)
         return (f"@{self.preset}" if self.preset else "") + parameters
 
+    @property
+    def wanted(self) -> str | dict[str, str] | None:
+        """The weights as a request has them: None for the method's own."""
+        pairs = [pair.partition("=") for pair in self.weights.split("+")]
+        if all(network.isidentifier() and weights for network, _, weights in pairs):
+            return {network: weights for network, _, weights in pairs}
+        return self.weights or None
+
     def weights_id(self, task: Task) -> str:
         """Return the ids of the weights that a run takes, separated by spaces; "" without any.
 
@@ -100,7 +111,7 @@ class Row:
             return look_up(name).id if name else ""
         method = find_method(self.method)
         values = resolve_parameters(method, dict(self.parameters), self.preset or None).values
-        bundles = choose_bundles(method, values, self.weights or None, verify=False)
+        bundles = choose_bundles(method, values, self.wanted, verify=False)
         return " ".join(bundle.id for bundle in bundles.values())
 
 
@@ -123,6 +134,6 @@ def synthesise(row: Row, task: Task, given: Scans, clean: Scans) -> Outputs:
         inputs,
         parameters,
         preset=row.preset or None,
-        weights=row.weights or None,
+        weights=row.wanted,
     )
     return run(request).outputs

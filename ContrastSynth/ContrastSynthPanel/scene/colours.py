@@ -25,7 +25,6 @@ WASHOUT = (
     (0.65, 0.0, 0.15),
 )
 RISING = ((0.0, 0.13, 0.30), (0.34, 0.36, 0.42), (0.65, 0.62, 0.46), (1.0, 0.92, 0.27))
-STEPS = 255  # of a scale: an odd number, so that its middle is one of them
 SIGNED = (*reversed(LOWER), *HIGHER[1:])
 SHADES = 128  # of each sign: one zero is between two entries, so both are the neutral one
 
@@ -50,12 +49,6 @@ def signed_colours(scene: Any) -> Node:
     table = np.vstack([shades(LOWER)[::-1], shades(HIGHER)])
     entries = [(str(number), colour) for number, colour in enumerate(table)]
     return bridge.colour_table(scene, _("Signed difference"), entries)
-
-
-def scale(of: Any) -> np.ndarray:
-    """Return colours in equal steps from the first of ``of`` to the last, one a row."""
-    place = np.linspace(0.0, len(of) - 1.0, STEPS)
-    return np.stack([np.interp(place, range(len(of)), one) for one in np.transpose(of)], axis=1)
 
 
 def kind_colours(scene: Any) -> Node:

@@ -28,7 +28,7 @@ from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.images import SYNTHETIC_KEY
 from ContrastSynthLib.volumes import BoolArray, Volume, times_of
 from ContrastSynthPanel.background import Elsewhere
-from ContrastSynthPanel.scene import bridge, colours, relations, views
+from ContrastSynthPanel.scene import bridge, colours, relations, scales, views
 from ContrastSynthPanel.scene.bridge import LABEL_MAP, VOLUME
 from ContrastSynthPanel.scene.foregrounds import brain_of, marked
 from ContrastSynthPanel.scene.kinetic_case import SERIES, SYNTHETIC, Asked
@@ -212,7 +212,7 @@ def colours_of(kind: str) -> list[tuple[str, Any]]:
     of = KINDS[kind]
     ends = ends_of(kind)
     entries: list[tuple[str, Any]] = [
-        (str(n), tuple(one)) for n, one in enumerate(colours.scale(ends))
+        (str(n), tuple(one)) for n, one in enumerate(scales.scale(ends))
     ]
     nothing = round(-of.low / (of.high - of.low) * (len(entries) - 1))
     entries[nothing] = (_("nothing"), None)  # 0: outside, or not defined

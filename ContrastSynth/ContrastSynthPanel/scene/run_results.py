@@ -19,7 +19,7 @@ from ContrastSynthLib.registry import IMAGE, LABELS, MAP, METHODS, Output
 from ContrastSynthLib.running import result
 from ContrastSynthLib.volumes import Series, Volume
 from ContrastSynthPanel.background import Elsewhere, Task, run_through
-from ContrastSynthPanel.scene import bridge, relations, views
+from ContrastSynthPanel.scene import bridge, relations, uncertainty, views
 from ContrastSynthPanel.scene.bridge import (
     LABEL_MAP,
     METHOD,
@@ -272,6 +272,8 @@ def _show(node: Node, reference: Node, declared: Output) -> None:
     display, like = node.GetDisplayNode(), reference.GetDisplayNode()
     if declared.kind == LABELS:
         display.SetAndObserveColorNodeID(_label_colours(node.GetScene(), declared).GetID())
+    elif uncertainty.is_uncertainty(node):
+        uncertainty.show_as_uncertainty(display)
     elif declared.kind == MAP:
         show_as_map(display, declared, slicer.util.arrayFromVolume(node))
     elif like:

@@ -25,6 +25,7 @@ from ContrastSynthPanel.scene import uptake_nodes
 from ContrastSynthPanel.scene.case import MASK, PAIR, TRUTH, Case
 from ContrastSynthPanel.scene.foregrounds import brain_of
 from ContrastSynthPanel.scene.one_grid import on_one_grid
+from ContrastSynthPanel.scene.uncertainty import UNCERTAINTY
 from ContrastSynthPanel.scene.uptake_sources import (
     DIFFERENCE,
     OWN_MAP,
@@ -79,6 +80,11 @@ class Scans:
         made = [self.volumes[role] for role in (*PAIR, OWN_MAP) if role in self.volumes]
         return next(filter(None, map(made_by, made)), None)
 
+    @property
+    def uncertainty(self) -> FloatArray | None:
+        """The error to expect of the synthetic one, (k, j, i), in means of the brain, if known."""
+        return self.volumes[UNCERTAINTY].array if UNCERTAINTY in self.volumes else None
+
 
 @dataclass(frozen=True, eq=False)
 class Measured:
@@ -103,7 +109,7 @@ def made_by(volume: Volume) -> str | None:
 
 
 def reading_scans(case: Case, sources: Sources, resample: bool) -> Any:
-    """Return the sources as Scans, as a task: all on the grid of the post-contrast scan.
+    """Return the sources as Scans, as a task: all on the grid of the post scan, or of the map.
 
     Raises RequestError for what is no scan, and DifferingGrids unless ``resample``.
     """
@@ -118,10 +124,12 @@ def reading_scans(case: Case, sources: Sources, resample: bool) -> Any:
         yield
     if OWN_MAP in sources:
         refuse_other_scale(read[names[OWN_MAP]], names[OWN_MAP])
-        return Scans({OWN_MAP: read[names[OWN_MAP]]}, names)
     masks = {names[MASK]} if MASK in sources else set()
-    aligned = yield Elsewhere(on_one_grid, read, names["post"], resample, masks)
+    first = names[OWN_MAP if OWN_MAP in sources else "post"]
+    aligned = yield Elsewhere(on_one_grid, read, first, resample, masks)
     volumes = {role: aligned[name] for role, name in names.items()}
+    if OWN_MAP in sources:
+        return Scans(volumes, names)
     yield _("Finding where to measure")
     pair = [volumes[role] for role in PAIR]
     region = yield Elsewhere(brain_of, pair, volumes.get(MASK))
@@ -141,7 +149,7 @@ def refuse_other_scale(volume: Volume, name: str) -> None:
 def measuring(scans: Scans, settings: Settings) -> Any:
     """Return what was found as Measured, as a task of short steps: a newer one may take over."""
     yield _("Measuring the uptake")
-    limit = {"minimum_volume_mm3": settings.minimum_volume_mm3}
+    limit = {"minimum_volume_mm3": settings.minimum_volume_mm3, "uncertainty": scans.uncertainty}
     if OWN_MAP in scans.volumes:
         image = scans.volumes[OWN_MAP]
         where = image.array > np.float32(settings.threshold)
@@ -177,6 +185,7 @@ def compared(scans: Scans, made: str, settings: Settings) -> EnhancementReport:
         threshold=settings.threshold,
         convention=REFERENCE_LEVELS[settings.level],
         minimum_volume_mm3=settings.minimum_volume_mm3,
+        uncertainty=scans.volumes.get(UNCERTAINTY),
     )
 
 

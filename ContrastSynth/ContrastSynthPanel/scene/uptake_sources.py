@@ -10,9 +10,10 @@ from slicer.i18n import tr as _
 
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.registry import MAP
-from ContrastSynthPanel.scene import bridge, phases, relations, stamps
+from ContrastSynthPanel.scene import bridge, phases, relations, stamps, uncertainty
 from ContrastSynthPanel.scene.case import INPUT, MASK, PAIR, RESULT, TRUTH, Case
 from ContrastSynthPanel.scene.run_results import UPTAKE
+from ContrastSynthPanel.scene.uncertainty import UNCERTAINTY
 
 Node = Any  # of MRML
 DIFFERENCE, OWN_MAP = "difference", "map"  # what is measured; saved scenes hold these
@@ -23,6 +24,7 @@ WORDS = {
     TRUTH: _("the reference"),
     MASK: _("the mask"),
     OWN_MAP: _("the map"),
+    UNCERTAINTY: _("the map of uncertainty"),
 }
 
 
@@ -84,14 +86,22 @@ def sources_of(case: Case, measured: str) -> dict[str, Source]:
     mask = {MASK: Source(case.node(MASK))} if case.node(MASK) is not None else {}
     map_node = own_map(case)
     if measured == OWN_MAP and map_node is not None:
-        return {OWN_MAP: Source(map_node)}
+        return with_uncertainty({OWN_MAP: Source(map_node)})
     pair = case.scan_pair()
     series = case.node(INPUT)
     if not pair and series is not None and series.IsA(bridge.SEQUENCE):
         pair = dict.fromkeys(PAIR, series)
     found = {role: _source(role, node) for role, node in pair.items()}
     truth = _truth(case, found)
-    return found | ({TRUTH: truth} if truth is not None else {}) | mask
+    whole = found | ({TRUTH: truth} if truth is not None else {}) | mask
+    return with_uncertainty(whole)
+
+
+def with_uncertainty(sources: Sources) -> dict[str, Source]:
+    """Return sources with the map of uncertainty of the run that made one of them, if it did."""
+    measured = [sources[role].node for role in (*PAIR, OWN_MAP) if role in sources]
+    found = next(filter(None, map(uncertainty.map_of, measured)), None)
+    return {**sources} if found is None else {**sources, UNCERTAINTY: Source(found)}
 
 
 def _source(role: str, node: Node) -> Source:

@@ -41,6 +41,7 @@ COLUMNS = {
     "mean_uptake": _("mean uptake, {unit}"),
     "overlap": _("overlap, share"),
     "mean_error": _("mean error, {unit}"),
+    "uncertainty": _("uncertainty, means of the brain"),
     "r_mm": _("R, mm"),
     "a_mm": _("A, mm"),
     "s_mm": _("S, mm"),
@@ -138,7 +139,12 @@ def rows_of(measured: Measured) -> list[Row]:
     """Return the lesions, those that matter most first; without a reference the regions."""
     if measured.report is None:
         return [
-            {"volume_ml": one.volume_ml, "mean_uptake": one.mean, **_place(one.inside_ras_mm)}
+            {
+                "volume_ml": one.volume_ml,
+                "mean_uptake": one.mean,
+                "uncertainty": one.uncertainty,
+                **_place(one.inside_ras_mm),
+            }
             for one in measured.regions.regions
         ]
     lesions = sorted(measured.report.lesions, key=lambda one: KIND_ORDER.index(one.kind))
@@ -148,6 +154,7 @@ def rows_of(measured: Measured) -> list[Row]:
             "volume_ml": one.volume_ml,
             "overlap": one.overlap,
             "mean_error": one.mean_error,
+            "uncertainty": one.uncertainty,
             **_place(one.inside_ras_mm),
         }
         for one in lesions

@@ -14,7 +14,7 @@ from ContrastSynthPanel import timings
 from ContrastSynthPanel.job import run_arguments
 from ContrastSynthPanel.scene import bridge, relations, run_results
 from ContrastSynthPanel.scene.bridge import SEQUENCE
-from ContrastSynthPanel.scene.case import INPUT, MASK
+from ContrastSynthPanel.scene.case import INPUT, MASK, RESULT
 from ContrastSynthPanel.tabs.tab import Tab
 from ContrastSynthPanel.widgets.dependency_box import DependencyBox
 from ContrastSynthPanel.widgets.echo import Echo
@@ -23,6 +23,7 @@ from ContrastSynthPanel.widgets.input_selectors import InputSelectors
 from ContrastSynthPanel.widgets.method_form import MethodForm
 from ContrastSynthPanel.widgets.preview_box import PreviewBox
 from ContrastSynthPanel.widgets.run_section import RunSection
+from ContrastSynthPanel.widgets.uncertainty_box import UncertaintyBox
 
 OVER = ("finished", "failed", "cancelled")  # the last event of a run
 
@@ -45,6 +46,7 @@ class SynthesiseTab(Tab):
         self.run.listeners.append(self._heard)
         self.form = MethodForm(self._method_chosen, self._edited, self.run.show_message)
         self.preview = PreviewBox(self._show_preview, self._changed)
+        self.uncertainty = UncertaintyBox(self.preview.end, changed)
         self.dependencies = DependencyBox(self._edited, self.run.show_message)
         self.parameters = None
         self._build()
@@ -59,6 +61,7 @@ class SynthesiseTab(Tab):
             self.preview.widget,
             self.dependencies.widget,
             self.run.widget,
+            self.uncertainty.widget,
             self.weights_label,
             self.estimate_label,
             self.form.advanced,
@@ -76,25 +79,30 @@ class SynthesiseTab(Tab):
 
     def scene_changed(self) -> None:
         """Nodes came or went: pick and check."""
+        self._follow_result()
         self._pick()
 
     def node_removed(self) -> None:
         """A node is gone: a run for it is of no use."""
         self.run.node_removed()
+        self._follow_result()
 
     def case_changed(self) -> None:
         """The case is another one: the scans of its patient are picked."""
+        self._follow_result()
         self._pick()
 
     def scene_closed(self) -> None:
         """The scene is being closed: nothing of it is left to run on."""
         self.preview.end()
+        self.uncertainty.put_back()
         self.run.close(_("The scene was closed, and the run with it."))
 
     def forget_nodes(self) -> None:
         """The scene is an empty one."""
         self._running_nodes = {}
         self.inputs.forget()
+        self.uncertainty.forget()
         self._check()
 
     def look(self) -> None:
@@ -102,9 +110,18 @@ class SynthesiseTab(Tab):
         if not self.run.running:
             self._check()
 
+    def entered(self) -> None:
+        """The tab comes into view."""
+        self._follow_result()
+        self.uncertainty.entered()
+
     def left(self) -> None:
         """Something else is shown: the slice views are no longer this tab's."""
         self.preview.end()
+        self.uncertainty.left()
+
+    def _follow_result(self) -> None:
+        self.uncertainty.follow(self.case.node(RESULT))
 
     def close(self) -> None:
         """End what runs, without a word: the panel is being taken down."""
@@ -269,6 +286,7 @@ class SynthesiseTab(Tab):
         self.form.seed.show_used(method, provenance)
         try:
             yield
+            self.uncertainty.put_back()
             run_results.show_nodes(nodes, method.outputs, reference, there)
             yield
         except BaseException:  # cancelled: then nothing is kept
@@ -278,6 +296,7 @@ class SynthesiseTab(Tab):
             raise
         run_results.add_uptake_mask(nodes, reference)
         self.box.look_at(run_results.main_result(nodes))
+        self.uncertainty.show()
         self._changed()
         warnings = list(event.report.get("warnings", ()))
         return "warning" if warnings else "done", done_text(method, nodes, provenance, warnings)
@@ -295,6 +314,7 @@ class SynthesiseTab(Tab):
             "parameters": by_hand,
             **self.form.state(),
             "preview": self.preview.wanted,
+            "uncertainty": self.uncertainty.state(),
         }
 
     def restore(self, state: dict) -> None:
@@ -315,6 +335,7 @@ class SynthesiseTab(Tab):
         self.inputs.restore(state)
         self.form.restore(state)
         self.preview.wanted = bool(state.get("preview", True))
+        self.uncertainty.restore(state.get("uncertainty", {}))
 
 
 def done_text(method, nodes: dict, provenance: dict, warnings: list[str]) -> str:

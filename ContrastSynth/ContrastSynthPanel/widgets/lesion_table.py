@@ -19,14 +19,16 @@ KIND_COLOURS = {
 }
 LESIONS = {
     "kind": _("Kind"),
-    "volume_ml": _("Volume, ml"),
-    "overlap": _("Overlap, %"),
-    "mean_error": _("Mean error"),
+    "volume_ml": _("Volume,\nml"),
+    "overlap": _("Overlap,\n%"),
+    "mean_error": _("Mean\nerror"),
+    "uncertainty": _("Uncertainty,\nmeans"),
 }
 REGIONS = {
     "place": _("Place, mm"),
-    "volume_ml": _("Volume, ml"),
-    "mean_uptake": _("Mean uptake"),
+    "volume_ml": _("Volume,\nml"),
+    "mean_uptake": _("Mean\nuptake"),
+    "uncertainty": _("Uncertainty,\nmeans"),
 }
 TIPS = {
     "kind": _("Missed or found: of the true scans. Invented: only with the synthetic one."),
@@ -34,7 +36,16 @@ TIPS = {
     "overlap": _("The share of the lesion that enhances in the other difference too."),
     "mean_error": _("Synthetic less real in the lesion, in the unit of the threshold."),
     "mean_uptake": _("Post less pre in the region, in the unit of the threshold."),
+    "uncertainty": _(
+        "The error to expect of the synthetic scan in the lesion, in means of the brain: the mean "
+        "of the map of uncertainty that the method gave out."
+    ),
 }
+NO_UNCERTAINTY = _(
+    "No uncertainty is known: the method that made the synthetic scan gives no map of it, or both "
+    "are scans."
+)
+NOT_HERE = _("No uncertainty is known: the lesion lies where the method computed nothing.")
 AXES = ("r_mm", "a_mm", "s_mm")
 LETTERS = ("RL", "AP", "SI")  # of an axis, forwards and backwards
 ROWS_SHOWN = 8
@@ -124,9 +135,20 @@ class LesionTable:
             for n, row in enumerate(listed):
                 if "kind" in row:
                     self.table.item(n, 0).setIcon(swatch(KIND_COLOURS[row["kind"]][1]))
+            self._explain_blanks(listed)
             fit_height(self.table, ROWS_SHOWN)
             self._mark(nearest(listed, chosen))
         self._show_position()
+
+    def _explain_blanks(self, listed: list) -> None:
+        known = [row.get("uncertainty") is not None for row in self.rows]
+        column, tip = (
+            list(self.keys).index("uncertainty"),
+            NOT_HERE if any(known) else NO_UNCERTAINTY,
+        )
+        for n, row in enumerate(listed):
+            if row.get("uncertainty") is None:
+                self.table.item(n, column).setToolTip(tip)
 
     def _show_headings(self) -> None:
         self.table.setColumnCount(len(self.keys))
@@ -206,6 +228,9 @@ def cell(row: dict, key: str) -> str:
         return place(row)
     if key == "overlap":
         return number(100.0 * row["overlap"], 0)
+    if key == "uncertainty":
+        known = row.get(key)  # not in the scenes of older versions
+        return "" if known is None else number(known, 3)
     return difference(row[key], 2) if key == "mean_error" else number(row[key], 2)
 
 

@@ -22,11 +22,11 @@ from ContrastSynthPanel.widgets.forms import (
     value_of,
 )
 from ContrastSynthPanel.widgets.message import Message
+from ContrastSynthPanel.widgets.scale_bar import ScaleBar
 from ContrastSynthPanel.widgets.slots import connect
 from ContrastSynthPanel.widgets.work_box import WorkBox
 
 USUAL_OPACITY = 60.0  # in %
-BAR_HEIGHT = 12
 
 
 class MapBox:
@@ -227,20 +227,10 @@ class MapLegend:
         self.widget = qt.QWidget()
         column = qt.QVBoxLayout(self.widget)
         column.setContentsMargins(0, 0, 0, 0)
-        self.bar, self.text = qt.QLabel(), qt.QLabel()
-        self.bar.setFixedHeight(BAR_HEIGHT)
-        numbers = qt.QHBoxLayout()
-        self.ends = [qt.QLabel() for _n in range(3)]
-        for label, side in zip(
-            self.ends, (qt.Qt.AlignLeft, qt.Qt.AlignHCenter, qt.Qt.AlignRight), strict=True
-        ):
-            label.setAlignment(side)
-            numbers.addWidget(label, 1)
-        self.types = qt.QLabel()
+        self.scale, self.types, self.text = ScaleBar(), qt.QLabel(), qt.QLabel()
         self.types.textFormat = qt.Qt.RichText
         self.types.wordWrap = self.text.wordWrap = True
-        column.addWidget(self.bar)
-        column.addLayout(numbers)
+        column.addWidget(self.scale.widget)
         column.addWidget(self.types)
         column.addWidget(self.text)
 
@@ -248,15 +238,14 @@ class MapLegend:
         """Show the colours of a kind of map, computed over something."""
         of, of_types = KINDS[kind], kind == TYPE
         self.types.visible = of_types
-        for widget in (self.bar, *self.ends):
-            widget.visible = not of_types
+        self.scale.widget.visible = not of_types
         self.types.text = " &nbsp; ".join(
             f'<span style="color:{colours.style(colour)}">\N{BLACK SQUARE}</span>&nbsp;{title}'
             for title, colour in kinetic_maps.colours_of(TYPE)[1:]
         )
-        self.bar.setStyleSheet(colours.scale_style(kinetic_maps.ends_of(kind)))
-        for label, value in zip(self.ends, (of.low, (of.low + of.high) / 2, of.high), strict=True):
-            label.text = f"{of.factor * value:g}{of.unit}".replace("-", "\N{MINUS SIGN}")
+        values = [of.factor * one for one in (of.low, (of.low + of.high) / 2, of.high)]
+        texts = [f"{one:g}{of.unit}".replace("-", "\N{MINUS SIGN}") for one in values]
+        self.scale.show(kinetic_maps.ends_of(kind), texts)
         text = _("Over {over}. {says}").format(over=over, says=of.says)
         only = _("Only where the signal rises by half at least.") if only_enhancing else ""
         show_text(self.text, f"{text} {only}".strip())

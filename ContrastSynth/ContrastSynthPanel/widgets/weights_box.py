@@ -166,6 +166,9 @@ class WeightsBox:
     def _is_for(self, bundle, network: str) -> bool:
         """Return whether weights may be those of a network, rather than those of another one."""
         own = {n: one.weights or n for n, one in self._method.networks.items()}
+        owner = self._method.networks[network].of or self._method.key
+        if bundle.method != owner and bundle.name != own[network]:
+            return False
         return bundle.name == own[network] or bundle.name not in own.values()
 
     def _import(self, *_signal) -> None:

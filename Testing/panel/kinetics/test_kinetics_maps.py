@@ -52,7 +52,7 @@ def test_a_map_of_the_region_is_what_the_library_computes(tab, series, patient):
     np.testing.assert_allclose(found, wanted["signal_enhancement_ratio"].array, rtol=1e-5)
     assert tab.maps.legend.widget.isVisible()
     assert "Over the region 'lesion'" in tab.maps.legend.text.text
-    assert [label.text for label in tab.maps.legend.ends] == ["0", "1", "2"]
+    assert [label.text for label in tab.maps.legend.scale.ends] == ["0", "1", "2"]
 
 
 def test_the_views_show_the_map_of_the_series_that_they_show(panel, tab, series, patient):

@@ -76,7 +76,7 @@ def test_regions_of_uptake_are_listed_and_are_its_volume(tab, nodes, patient):
     rows = read_table(tab.table.table)
     assert len(rows) == len(regions.regions) > 3
     first = regions.regions[0]
-    assert rows[0][1:] == [f"{first.volume_ml:.2f}", f"{first.mean:.2f}"]
+    assert rows[0][1:] == [f"{first.volume_ml:.2f}", f"{first.mean:.2f}", ""]
     right, anterior, superior = first.inside_ras_mm
     assert rows[0][0] == (
         f"{'R' if right >= 0 else 'L'} {abs(right):.0f}, "
@@ -259,12 +259,12 @@ def test_a_click_on_a_header_sorts_numbers_as_numbers(tab, nodes, synthetic):
     show(tab)
     click(tab, 3)
     lesion = tab.table.current
-    sort_by(tab, "Volume, ml")
+    sort_by(tab, "Volume,\nml")
     volumes = [row["volume_ml"] for row in tab.table.rows]
     assert volumes == sorted(volumes, reverse=True)
     assert [float(text) for text in texts(tab, 1)] == pytest.approx(volumes, abs=0.005)
     assert tab.table.current is lesion  # which stays marked
-    sort_by(tab, "Volume, ml")
+    sort_by(tab, "Volume,\nml")
     assert [row["volume_ml"] for row in tab.table.rows] == volumes[::-1]
     assert tab.table.current is lesion
     sort_by(tab, "Kind")
@@ -274,7 +274,7 @@ def test_a_click_on_a_header_sorts_numbers_as_numbers(tab, nodes, synthetic):
 
 def test_a_lesion_stays_marked_at_another_threshold(tab, nodes, synthetic):
     show(tab)
-    sort_by(tab, "Volume, ml")
+    sort_by(tab, "Volume,\nml")
     click(tab, 0)
     before = tab.table.current
     set_threshold(tab, "0.105")
@@ -340,18 +340,19 @@ def test_thousands_of_regions_are_listed_in_part(tab, nodes, monkeypatch):
 
 def test_the_table_is_saved_with_units(host, tab, nodes, synthetic, tmp_path):
     show(tab)
-    sort_by(tab, "Volume, ml")
+    sort_by(tab, "Volume,\nml")
     path = tmp_path / "lesions of a day.csv"
     host.record.answers.append(str(path))
     press(tab.table.save_button)
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(tab.table.rows)
-    assert list(rows[0])[:7] == [
+    assert list(rows[0])[:8] == [
         "kind",
         "volume, ml",
         "overlap, share",
         "mean error, means in the brain",
+        "uncertainty, means of the brain",
         "R, mm",
         "A, mm",
         "S, mm",
