@@ -226,4 +226,7 @@ set(SHARED_RESOURCES
   weights/sphere_art/LICENSE
   weights/sphere_art/metadata.json
   weights/sphere_art/model.safetensors
+  weights/sphere_virtual/LICENSE
+  weights/sphere_virtual/metadata.json
+  weights/sphere_virtual/model.safetensors
   )

@@ -24,13 +24,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--metrics", type=Path, help="JSON with the figures of the model card")
+    parser.add_argument("--name", help="of the weights; that of the bundle without it")
+    parser.add_argument("--version", help="of the weights; that of the bundle without it")
     arguments = parser.parse_args()
     bundle = read_bundle(arguments.bundle)
     card = {key: bundle.metadata[key] for key in bundle.metadata if key != "sha256"}
     if arguments.metrics:
         card["metrics"] = json.loads(arguments.metrics.read_text(encoding="utf-8"))
+    for key in ("name", "version"):
+        card[key] = getattr(arguments, key) or card[key]
     table_path = resource("Weights.json")
-    folder = table_path.parent / "weights" / bundle.name
+    folder = table_path.parent / "weights" / card["name"]
     shipped = save_bundle(folder, load_state(bundle), card, licence_of_weights(), replace=True)
 
     table = json.loads(table_path.read_text(encoding="utf-8"))

@@ -241,6 +241,7 @@ def data_of(
     return {
         "data": data,
         "data_licence": licence,
+        "real_patients": len(set(real.learnt.values())),
         "held_out_patients": sorted(set(real.held_out.values())),
         "chosen_by": "highest 1 - (mean loss + mean left) / 2 of the held-out patients",
     }

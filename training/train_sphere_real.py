@@ -216,6 +216,7 @@ def card_of(
             "data": f"{len(learnt)} pairs of scans of {patients} patients ({arguments.source})"
             f"{', and virtual brains' if virtual else ''}",
             "data_licence": f"pairs: {arguments.terms}; virtual brains: Apache-2.0",
+            "real_patients": patients if arguments.real_share > 0 else 0,
             "losses": WEIGHTS,
             "held_out_patients": sorted(others),
             "chosen_by": "highest mean share - mean left of the held-out patients",

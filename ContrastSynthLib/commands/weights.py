@@ -88,5 +88,5 @@ def _as_dict(bundle: Bundle) -> dict[str, Any]:
 
 def _as_line(bundle: Bundle) -> str:
     origin = "shipped" if bundle.shipped else "imported"
-    virtual = "trained on virtual patients" if bundle.trained_on_virtual_patients else ""
-    return f"{bundle.id:<32}  for {bundle.method:<20}  {origin:<8}  {virtual}".rstrip()
+    line = f"{bundle.id:<32}  for {bundle.method:<20}  {origin:<8}  {bundle.trained_on}"
+    return line.rstrip()

@@ -14,6 +14,9 @@ from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from ContrastSynthLib.registry import Context, Param
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
 
+LEAST_SIDE_MM = 64.0
+"""Slices across a slab thinner than this show too little of a brain: our choice."""
+
 
 @dataclass(frozen=True)
 class SliceParameters:
@@ -32,14 +35,17 @@ class SliceParameters:
         Param(
             "Average three directions",
             help="Runs the network on axial, coronal and sagittal slices and averages the three "
-            "results: better, three times the time. Scans of thick slices have one direction.",
+            "results: better, three times the time. Scans of thick slices, or of less than "
+            f"{LEAST_SIDE_MM:g} mm along any side, have one direction.",
         ),
     ] = True
 
     def axes(self, reference: Volume) -> tuple[int, ...]:
         """Return the array axes along which a scan is to be sliced, one after the other."""
         found = slicing_axes(reference.grid)
-        return found if self.three_directions else found[:1]
+        sides_mm = np.multiply(reference.grid.shape[::-1], reference.grid.spacing_mm)
+        whole = float(sides_mm.min()) >= LEAST_SIDE_MM
+        return found if self.three_directions and whole else found[:1]
 
 
 def run_on_slices(

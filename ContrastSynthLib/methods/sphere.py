@@ -37,10 +37,10 @@ class SphereParameters(SliceParameters):
             low=0.0,
             high=0.2,
             unit="means in the mask",
-            help="Changes smaller than this, which the network makes everywhere, are mostly "
-            "suppressed. 0: all changes are applied, as in the paper.",
+            help="Changes smaller than this are mostly suppressed. 0: all changes are applied, "
+            "as in the paper. For weights of version 1, which change a little everywhere: 0.05.",
         ),
-    ] = UPTAKE_THRESHOLD / 2
+    ] = 0.0
 
 
 @method(

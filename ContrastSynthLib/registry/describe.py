@@ -114,10 +114,8 @@ def _networks_needed(method: Method) -> list[str]:
 def _weights_lines(method: Method) -> list[str]:
     """Return a line for each bundle on this machine that fits the method."""
     there = [bundle for bundle in shipped_and_imported() if fits(bundle, method)]
-    virtual = {True: "  trained on virtual patients", False: ""}
-    return [
-        f"  {bundle.id:<22}{virtual[bundle.trained_on_virtual_patients]}" for bundle in there
-    ] or ["  none of them are on this machine"]
+    lines = [f"  {bundle.id:<22}  {bundle.trained_on}".rstrip() for bundle in there]
+    return lines or ["  none of them are on this machine"]
 
 
 def _kind_of(output: Output) -> str:

@@ -113,7 +113,7 @@ def _warn(
     for sentence in assumed:
         context.warn(sentence)
     for weights in context.bundles.values():
-        if weights.trained_on_virtual_patients:
+        if weights.trained_on_virtual_patients and not weights.real_patients:
             context.warn(
                 f"The weights {weights.id} were trained on virtual patients; how well they do on "
                 "real ones is not known."

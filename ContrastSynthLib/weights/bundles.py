@@ -49,8 +49,22 @@ class Bundle:
 
     @property
     def trained_on_virtual_patients(self) -> bool:
-        """Whether no real patient was in the training: shown wherever the weights are listed."""
+        """Whether virtual patients were in the training: shown wherever the weights are listed."""
         return bool(self.metadata["trained_on_virtual_patients"])
+
+    @property
+    def real_patients(self) -> int:
+        """How many real patients were in the training, as far as the card says."""
+        said = self.metadata["training"].get("real_patients", 0)
+        return said if isinstance(said, int) else 0
+
+    @property
+    def trained_on(self) -> str:
+        """What has to be said of the training wherever the weights are offered, or nothing."""
+        if not self.trained_on_virtual_patients:
+            return ""
+        real = f"{self.real_patients} real and on " if self.real_patients else ""
+        return f"trained on {real}virtual patients"
 
     @property
     def shipped(self) -> bool:

@@ -137,7 +137,7 @@ def test_what_a_run_took_is_remembered_once():
 def test_few_are_remembered():
     many = [entry(processors=n) for n in range(module.MOST_REMEMBERED + 5)]
     provenance = {
-        "parameters": {"mirrored": {"value": True}},
+        "parameters": {"mirrored": {"value": True}, "three_directions": {"value": True}},
         "device": "cpu",
         "threads": {"processors": 4000},
         "inputs": {"post": [{"grid": {"size": [2, 3, 4]}}]},

@@ -95,3 +95,10 @@ def test_the_uncertainty_joins_what_the_network_expects_and_the_spread():
     found = {"error": np.full(3, 3.0, "f4"), "spread": np.full(3, 4.0, "f4")}
     np.testing.assert_allclose(sphere.uncertainty(found), 5)
     np.testing.assert_allclose(sphere.uncertainty({"spread": found["spread"]}), 4)
+
+
+@pytest.mark.parametrize(("slices", "count"), [(20, 1), (63, 1), (64, 3)])
+def test_a_slab_is_sliced_one_way_and_a_whole_head_three(slices, count):
+    given = Volume(np.ones((slices, 70, 70), "f4"), Grid((70, 70, slices)))
+    assert len(sphere.SphereParameters().axes(given)) == count
+    assert len(sphere.SphereParameters(three_directions=False).axes(given)) == 1

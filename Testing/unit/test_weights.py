@@ -715,3 +715,13 @@ def test_the_comparison_finds_what_does_not_agree(shipped, change):
 
 def test_the_limit_is_the_one_that_is_tested():
     assert weights.MAX_BYTES == MAX_BYTES
+
+
+def test_weights_that_saw_real_and_virtual_patients_say_both(tmp_path):
+    folder = make(tmp_path / "own", (5.0,), name="own")
+    assert read_bundle(folder).trained_on == "trained on virtual patients"
+    card = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
+    for real, said in ((25, "trained on 25 real and on virtual patients"), ("many", None)):
+        card["training"]["real_patients"] = real
+        (folder / "metadata.json").write_text(json.dumps(card), encoding="utf-8")
+        assert read_bundle(folder).trained_on == (said or "trained on virtual patients")

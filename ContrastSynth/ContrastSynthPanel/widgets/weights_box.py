@@ -208,9 +208,12 @@ class WeightsBox:
 
 def bundle_title(bundle) -> str:
     """Return name and version, and what has to be said wherever weights are offered."""
-    virtual = _("{name} {version}, trained on virtual patients")
-    text = virtual if bundle.trained_on_virtual_patients else "{name} {version}"
-    return text.format(name=bundle.name, version=bundle.version)
+    text = "{name} {version}"
+    if bundle.trained_on_virtual_patients:
+        text = _("{name} {version}, trained on virtual patients")
+        if bundle.real_patients:
+            text = _("{name} {version}, trained on {real} real and on virtual patients")
+    return text.format(name=bundle.name, version=bundle.version, real=bundle.real_patients)
 
 
 def card_html(bundle) -> str:
