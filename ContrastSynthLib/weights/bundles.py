@@ -24,6 +24,8 @@ from ContrastSynthLib.weights.model_card import parse_card, refuse_newer
 TABLE = "Weights.json"
 METADATA, MODEL, LICENCE = FILES = ("metadata.json", "model.safetensors", "LICENSE")
 MAX_BYTES = 10_000_000
+RENAMED = {"sphere-1.4-5aa6aab4": "sphere_virtual-1.4-5aa6aab4"}
+"""The present id of weights that are shipped under another name than before."""
 USER_FOLDER_VARIABLE = "CONTRASTSYNTH_WEIGHTS"
 
 
@@ -148,6 +150,7 @@ def look_up(wanted: str) -> Bundle:
     MissingError when there is none, RequestError when several imported ones have the name or the
     folder is no bundle.
     """
+    wanted = RENAMED.get(wanted, wanted)
     if wanted in known_weights():
         return read_bundle(resource(f"weights/{wanted}/{METADATA}").parent)
     there = shipped_and_imported()

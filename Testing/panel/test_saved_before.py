@@ -18,7 +18,7 @@ from host import pick, press, pump, read_table
 from scans import settled, show_tab
 
 from ContrastSynthLib.registry import METHODS
-from ContrastSynthLib.weights.bundles import shipped_and_imported
+from ContrastSynthLib.weights.bundles import RENAMED
 
 SCENE = Path(__file__).with_name("scenes") / "before_13.mrb"
 RESULTS = {
@@ -29,7 +29,7 @@ RESULTS = {
     "T1 post Gd hyperintensity SYNTHETIC": ("sphere", "hyperintensity"),
 }
 WEIGHTS = "sphere-1.4-5aa6aab4"
-THERE = WEIGHTS in {bundle.id for bundle in shipped_and_imported()}  # until they are replaced
+PRESENT = RENAMED[WEIGHTS]
 
 
 @pytest.fixture
@@ -73,10 +73,10 @@ def test_synthesise_is_set_as_it_was(opened):
     assert tab.inputs.nodes() == {"post": named("T1 post Gd")}
     assert opened.box.case.node("mask") is named("brain")
     assert tab.parameters.preset == "fast"
-    assert tab.form.weights.chosen == ({"sphere": WEIGHTS} if THERE else None)
+    assert tab.form.weights.chosen == {"sphere": PRESENT}
     combo = tab.form.weights.combos["sphere"]
-    assert combo.itemData(combo.currentIndex) == (WEIGHTS if THERE else "")
-    assert tab.form.weights.label.text.startswith("Used: sphere 1.")
+    assert combo.itemData(combo.currentIndex) == PRESENT
+    assert tab.form.weights.label.text.startswith("Used: sphere_virtual 1.4")
     assert tab.form.device.chosen == "cpu"
     assert tab.run.apply_button.enabled
     assert tab._given["physics_dose"] == (None, {"dose": 0.25})
@@ -107,7 +107,7 @@ def test_an_inversion_is_shown_and_an_iterate_chosen(opened):
 def test_it_can_be_run_on_and_is_saved_in_the_present_form(opened):
     tab = show_tab(opened, "synthesise")
     pick(opened.box.selectors["mask"], named("brain"))
-    assert tab.state()["weights"] == ({"sphere": WEIGHTS} if THERE else {})
+    assert tab.state()["weights"] == {"sphere": PRESENT}
     pick(tab.form.method_combo, METHODS["physics_dose"].title)
     assert tab.parameters.fields["dose"].value() == 0.25
     press(tab.run.apply_button)

@@ -23,6 +23,7 @@ from ContrastSynthLib.running.request import Request
 from ContrastSynthLib.running.run import run
 from ContrastSynthLib.weights import bundles as weights
 from ContrastSynthLib.weights.bundles import (
+    RENAMED,
     find_bundle,
     look_up,
     read_bundle,
@@ -715,6 +716,12 @@ def test_the_comparison_finds_what_does_not_agree(shipped, change):
 
 def test_the_limit_is_the_one_that_is_tested():
     assert weights.MAX_BYTES == MAX_BYTES
+
+
+def test_an_id_from_before_a_new_name_finds_the_same_weights():
+    for before, now in RENAMED.items():
+        assert look_up(before).id == now
+        assert before.rpartition("-")[2] == now.rpartition("-")[2]
 
 
 def test_weights_that_saw_real_and_virtual_patients_say_both(tmp_path):

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from ContrastSynthLib.errors import ContrastSynthError, MissingError, without_options
 from ContrastSynthLib.registry import METHODS, Method, choose_bundles
 from ContrastSynthLib.registry.bundles import fits
-from ContrastSynthLib.weights.bundles import METADATA, shipped_and_imported
+from ContrastSynthLib.weights.bundles import METADATA, RENAMED, shipped_and_imported
 from ContrastSynthLib.weights.storage import import_bundle
 from ContrastSynthPanel.widgets.forms import add_choice, chosen, empty_combo
 from ContrastSynthPanel.widgets.slots import connect
@@ -89,9 +89,11 @@ class WeightsBox:
         """
         there = {bundle.id for bundle in shipped_and_imported()}
         if isinstance(saved, str):
+            saved = RENAMED.get(saved, saved)
             self.wanted, self._saved = {}, saved if saved in there else None
         else:
-            self.wanted = {name: one for name, one in (saved or {}).items() if one in there}
+            present = {name: RENAMED.get(one, one) for name, one in (saved or {}).items()}
+            self.wanted = {name: one for name, one in present.items() if one in there}
         self._offer({})
 
     def missing(self, values) -> str:
