@@ -49,7 +49,8 @@ WEIGHTS = {"charbonnier": 1.0, "squared": 3.0, "gradient": 0.2, "uptake": 0.05, 
 PSYN = 0.01
 """Weight of R_psyn with ``--with-physics``, as in the paper."""
 IN_UPTAKE = 2.0
-"""What the soft label of the uptake adds to the weight of a voxel of the brain, which is 1."""
+"""What the soft label of the uptake adds to the weight of a voxel of the brain, which is 1, unless
+``--in-uptake`` gives another number."""
 OUTSIDE = 0.05
 """Weight of a voxel outside of the brain."""
 SMOOTH = 0.01
@@ -77,7 +78,7 @@ def main() -> None:
     def learn(batch: Images, progress: float) -> dict[str, Tensor]:
         """Take one step; return the terms of the loss."""
         made = learner.network(batch["post"])
-        terms = compare(made, batch)
+        terms = compare(made, batch, arguments.in_uptake)
         loss = sum(WEIGHTS[name] * terms[name] for name in WEIGHTS)
         if "peak" in made:
             given = (made["pre"], middle(batch["post"]), made["uptake"], made["peak"])
@@ -132,10 +133,10 @@ def batches(
     return in_batches(Crops(sources, seed), batch, workers)
 
 
-def compare(made: Images, batch: Images) -> dict[str, Tensor]:
+def compare(made: Images, batch: Images, in_uptake: float = IN_UPTAKE) -> dict[str, Tensor]:
     """Return the terms of the loss, and the mean absolute errors inside and outside the uptake."""
     brain, uptake = batch["brain"], batch["uptake"]
-    weight = (OUTSIDE + (1 - OUTSIDE) * brain + IN_UPTAKE * uptake) * batch["trust"]
+    weight = (OUTSIDE + (1 - OUTSIDE) * brain + in_uptake * uptake) * batch["trust"]
     weight = weight / weight.sum()
     error = made["pre"] - batch["pre"]
     found, away = uptake * brain, error.detach().abs()
@@ -156,6 +157,12 @@ def compare(made: Images, batch: Images) -> dict[str, Tensor]:
     }
 
 
+def read_share(text: str) -> tuple[str, float]:
+    """Return the part and the share of PART=SHARE."""
+    part, _, share = text.partition("=")
+    return part, float(share)
+
+
 def read_arguments() -> argparse.Namespace:
     """Return what the command line asks for."""
     parser = argparse.ArgumentParser(
@@ -167,6 +174,15 @@ def read_arguments() -> argparse.Namespace:
     add("--maps", type=Path, help="folder of make_slabs.py --for real_pairs")
     add("--pairs", type=Path, help="folder to keep the matched pairs in; OUT/pairs without it")
     add("--real-share", type=float, default=Recipe.real, help="share of crops of real pairs")
+    add(
+        "--share",
+        type=read_share,
+        action="append",
+        default=[],
+        metavar="PART=SHARE",
+        help="another share of a part of the recipe, see --without",
+    )
+    add("--in-uptake", type=float, default=IN_UPTAKE, help="what uptake adds to a voxel's weight")
     add("--without", nargs="+", default=[], metavar="PART", help=Recipe.__doc__)
     add("--held-out", type=int, default=9, help="patients to choose the checkpoint by")
     add(
@@ -188,7 +204,7 @@ def read_arguments() -> argparse.Namespace:
     if arguments.maps is None and arguments.real_share < 1:
         parser.error("give --maps, or --real-share 1 for real pairs alone")
     parts = [part for part in arguments.without if part not in PARTS_OF_NETWORK]
-    recipe = Recipe(real=arguments.real_share).without(parts)
+    recipe = Recipe(real=arguments.real_share).changed_to(dict(arguments.share)).without(parts)
     # With the rest of the arguments it goes into the card.
     arguments.recipe = asdict(recipe)
     return arguments

@@ -225,6 +225,14 @@ def test_an_unknown_part_of_the_recipe_is_refused(crops):
         crops.Recipe().without(["unheard"])
 
 
+def test_shares_of_the_recipe_are_changed_and_wrong_ones_refused(crops):
+    recipe = crops.Recipe().changed_to({"no_agent": 0.1})
+    assert recipe.no_agent == 0.1
+    assert recipe.pasted == crops.Recipe.pasted
+    with pytest.raises(RequestError, match="0 to 1"):
+        crops.Recipe().changed_to({"pasted": 1.5})
+
+
 def test_without_the_part_every_example_has_agent(crops):
     recipe = crops.Recipe().without(["no_agent"])
     stream = iter(crops.Crops(crops.Sources([pair(crops)], None, CROP, recipe), seed=2))

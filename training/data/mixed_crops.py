@@ -13,7 +13,7 @@ What is done to a crop before it is learnt from is in :mod:`data.crop_changes`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 
-from ContrastSynthLib.errors import unknown_name
+from ContrastSynthLib.errors import RequestError, unknown_name
 from data.agent_maps import ALL_AGENT, CHANNELS, NO_AGENT, KeptMaps, Protocol, draw_agent, textured
 from data.crop_changes import Crop, changed, depth_for, draw_thickness, noisy, pasted, turned
 from data.matched import UPTAKE_SPAN, trust_in
@@ -75,11 +75,20 @@ class Recipe:
 
     def without(self, parts: Iterable[str]) -> Recipe:
         """Return the recipe with these shares at 0. Raises RequestError for an unknown part."""
+        return self.changed_to(dict.fromkeys(parts, 0.0))
+
+    def changed_to(self, shares: Mapping[str, float]) -> Recipe:
+        """Return the recipe with other shares of some parts.
+
+        Raises RequestError for an unknown part, and for a share that is not 0 to 1.
+        """
         known = [field.name for field in fields(self)]
-        for part in parts:
+        for part, share in shares.items():
             if part not in known:
                 raise unknown_name("part of the recipe", part, known)
-        return replace(self, **dict.fromkeys(parts, 0.0))
+            if not 0 <= share <= 1:
+                raise RequestError(f"{part} is {share:g}, but a share is 0 to 1.")
+        return replace(self, **shares)
 
 
 @dataclass(frozen=True)
