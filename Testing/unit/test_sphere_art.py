@@ -207,6 +207,13 @@ def test_the_refinement_sees_both_scans_by_their_own_means(bricks):
     np.testing.assert_allclose(outputs["uptake"], 0.5)
 
 
+@pytest.fixture
+def small_heads(monkeypatch):
+    """Small volumes count as whole heads, which are sliced in three directions."""
+    monkeypatch.setattr("ContrastSynthLib.methods._slices.LEAST_SIDE_MM", 1.0)
+
+
+@pytest.mark.usefixtures("small_heads")
 def test_sphere_runs_in_three_directions_and_mirrored_as_asked(bricks):
     counts = {}
     for three, mirrored in ((False, False), (True, False), (True, True)):
@@ -228,6 +235,7 @@ def test_the_presets_of_the_paper_and_for_speed_have_one_direction():
     assert values == {None: True, "paper": False, "fast": False, "aliasing": True}
 
 
+@pytest.mark.usefixtures("small_heads")
 def test_progress_goes_on_over_both_networks(bricks):
     seen, before_art = [], []
     sphere, art, _ = looked_at(bricks, progress=lambda share, _: seen.append(share))

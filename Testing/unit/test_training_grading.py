@@ -109,7 +109,8 @@ def test_scans_that_cannot_be_compared_have_no_target(grading):
         }
 
 
-def test_the_departure_of_a_parabola_from_a_line(matched):
+def test_the_departure_of_a_parabola_from_a_line():
+    matched = importlib.import_module("data.matched")
     x = np.random.default_rng(0).uniform(0, 1, 200_000)
     # Of x^2 from 3/4 x, in 0 to 1: sqrt(1/80).
     assert matched.curve_departure(matched.LEVELS**2, x) == pytest.approx(80**-0.5, rel=0.05)
