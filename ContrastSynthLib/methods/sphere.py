@@ -10,15 +10,11 @@ import numpy as np
 
 from ContrastSynthLib.inference.networks import slices_seen
 from ContrastSynthLib.inference.views import Views
-from ContrastSynthLib.methods._slices import (
-    SliceParameters,
-    changed_by,
-    record_removed,
-)
+from ContrastSynthLib.methods._slices import SliceParameters
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from ContrastSynthLib.preprocessing.normalisation import Normalisation, fit
 from ContrastSynthLib.registry import MAP, Context, Input, Network, Output, Param, method
-from ContrastSynthLib.volumes import FloatArray, Volume
+from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
 
 NO_UNCERTAINTY = (
     "The uncertainty is 0 everywhere: these weights expect no error of their own, and the network "
@@ -150,3 +146,27 @@ def without_small(change: FloatArray, least: float) -> FloatArray:
         return change
     square = change * change  # a power of 3 takes ten times longer
     return np.asarray(change * (square / (square + least**2)), dtype=np.float32)
+
+
+def changed_by(change: FloatArray, image: FloatArray, mask: BoolArray) -> FloatArray:
+    """Return ``image`` plus a change, both (k, j, i): not below 0, ``image`` outside the mask."""
+    changed: FloatArray = np.maximum(image + change, np.minimum(image, 0))
+    np.copyto(changed, image, where=~mask)
+    return changed
+
+
+def record_removed(
+    outputs: Mapping[str, FloatArray], image: FloatArray, reference: Volume, context: Context
+) -> None:
+    """Record the volume and mean of the enhancement removed from ``image``, and of the uptake.
+
+    ``image`` and ``outputs["pre"]`` (k, j, i) are divided by the mean of the brain.
+    """
+    change = image - outputs["pre"]
+    removed = context.mask & (change > UPTAKE_THRESHOLD)
+    taken = change[removed]
+    context.record.update(
+        enhancement_removed_ml=float(removed.sum() * reference.grid.voxel_volume_ml),
+        mean_enhancement_removed_of_brain_mean=float(taken.mean()) if taken.size else 0.0,
+        uptake_ml=float((outputs["uptake"] > 0.5).sum() * reference.grid.voxel_volume_ml),
+    )

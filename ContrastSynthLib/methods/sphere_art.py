@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -10,8 +10,9 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from ContrastSynthLib.inference.networks import slices_seen
-from ContrastSynthLib.inference.slicing import SlicePlan
-from ContrastSynthLib.methods._slices import SliceParameters, run_on_slices
+from ContrastSynthLib.inference.pieces import Slices
+from ContrastSynthLib.inference.slicing import SlicePlan, plan_slices
+from ContrastSynthLib.methods._slices import SliceParameters
 from ContrastSynthLib.methods.sphere import synthetic_pre
 from ContrastSynthLib.preprocessing.normalisation import fit
 from ContrastSynthLib.registry import MAP, Context, Input, Network, Output, Param, method
@@ -149,6 +150,35 @@ def _from_post(
     )
     uptake = found.get("uptake", np.zeros_like(found["pre"]))
     return plan, found, plan.restore(uptake, outside=0.0)
+
+
+def run_on_slices(
+    name: str,
+    images: Sequence[tuple[FloatArray, int]],
+    reference: Volume,
+    context: Context,
+    *,
+    mirrored: bool,
+    part: tuple[float, float] = (0.0, 1.0),
+) -> tuple[SlicePlan, dict[str, FloatArray]]:
+    """Return the plan of slices, and the network's outputs by name, (n, rows, columns) each.
+
+    ``name`` is the network's in the declaration. ``images`` are normalised scans (k, j, i) on the
+    grid of ``reference``, each with the number of adjacent slices that the network sees at once.
+    These are its channels, in this order. Progress is that of a ``part`` of the run.
+    """
+    from ContrastSynthLib.networks.mirrored import Mirrored
+
+    network = context.network(name)
+    plan = plan_slices(reference.grid, context.mask)
+    stacks = [(plan.slices(image), count) for image, count in images]
+
+    def channels(which: slice) -> FloatArray:
+        seen = [plan.with_neighbours(stack, count, which) for stack, count in stacks]
+        return np.concatenate(seen, axis=1)
+
+    pieces = Slices(channels, plan.shape[0])
+    return plan, context.predict(Mirrored(network) if mirrored else network, pieces, part)
 
 
 def smooth_part(

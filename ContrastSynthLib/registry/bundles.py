@@ -27,6 +27,13 @@ def fits(bundle: Bundle, method: Method) -> bool:
     return len(names) == 1 or bundle.name in names
 
 
+def serves(bundle: Bundle, method: Method, network: str) -> bool:
+    """Return whether the bundle may serve this network: of its method, not of another network."""
+    names = {name: n.weights or name for name, n in method.networks.items()}
+    owner = method.networks[network].of or method.key
+    return bundle.method == owner and bundle.name not in {*names.values()} - {names[network]}
+
+
 def choose_bundles(
     method: Method, values: Any, wanted: Wanted = None, *, verify: bool = True
 ) -> dict[str, Bundle]:
@@ -64,8 +71,7 @@ def _bundle_of(method: Method, name: str, wanted: str, verify: bool) -> Bundle:
     """Return the weights ``wanted``, checked for use by a network of the method."""
     network = method.networks[name]
     found = find_bundle(wanted, network.of or method.key, check_hash=verify)
-    names = {other: n.weights or other for other, n in method.networks.items()}
-    if found.name in {*names.values()} - {names[name]}:
+    if not serves(found, method, name):
         raise RequestError(
             f"The weights {found.id} are those of another network of {method.key}, not of '{name}'."
         )

@@ -210,10 +210,7 @@ def colours_of(kind: str) -> list[tuple[str, Any]]:
         shown = [(TYPE_TITLES[n], TYPE_COLOURS[n]) for n in sorted(TYPE_COLOURS)]
         return [(_("no type"), None), *shown]
     of = KINDS[kind]
-    ends = ends_of(kind)
-    entries: list[tuple[str, Any]] = [
-        (str(n), tuple(one)) for n, one in enumerate(scales.scale(ends))
-    ]
+    entries = scales.entries(ends_of(kind))
     nothing = round(-of.low / (of.high - of.low) * (len(entries) - 1))
     entries[nothing] = (_("nothing"), None)  # 0: outside, or not defined
     return entries

@@ -28,3 +28,8 @@ def scale(of: Any) -> np.ndarray:
     """Return colours in equal steps from the first of ``of`` to the last, one a row."""
     place = np.linspace(0.0, len(of) - 1.0, STEPS)
     return np.stack([np.interp(place, range(len(of)), one) for one in np.transpose(of)], axis=1)
+
+
+def entries(of: Any) -> list[tuple[str, Any]]:
+    """Return a scale as numbered entries of a colour table."""
+    return [(str(n), tuple(colour)) for n, colour in enumerate(scale(of))]

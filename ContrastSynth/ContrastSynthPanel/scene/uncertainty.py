@@ -44,9 +44,7 @@ def image_of(result: Node | None) -> Node | None:
 
 def show_as_uncertainty(display: Node) -> None:
     """Give the display of a map its colours, from 0, where nothing is seen, to WINDOW_END."""
-    entries: list[tuple[str, Any]] = [
-        (str(n), tuple(colour)) for n, colour in enumerate(scales.scale(COLOURS))
-    ]
+    entries = scales.entries(COLOURS)
     entries[0] = ("nothing", None)  # outside of what the method computed
     table = bridge.colour_table(slicer.mrmlScene, "Uncertainty", entries)
     display.SetAndObserveColorNodeID(table.GetID())

@@ -142,10 +142,8 @@ class LesionTable:
 
     def _explain_blanks(self, listed: list) -> None:
         known = [row.get("uncertainty") is not None for row in self.rows]
-        column, tip = (
-            list(self.keys).index("uncertainty"),
-            NOT_HERE if any(known) else NO_UNCERTAINTY,
-        )
+        column = list(self.keys).index("uncertainty")
+        tip = NOT_HERE if any(known) else NO_UNCERTAINTY
         for n, row in enumerate(listed):
             if row.get("uncertainty") is None:
                 self.table.item(n, column).setToolTip(tip)

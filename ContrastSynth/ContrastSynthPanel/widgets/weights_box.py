@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 
 from ContrastSynthLib.errors import ContrastSynthError, MissingError, without_options
 from ContrastSynthLib.registry import METHODS, Method, choose_bundles
-from ContrastSynthLib.registry.bundles import fits
+from ContrastSynthLib.registry.bundles import fits, serves
 from ContrastSynthLib.weights.bundles import METADATA, RENAMED, shipped_and_imported
 from ContrastSynthLib.weights.storage import import_bundle
 from ContrastSynthPanel.widgets.forms import add_choice, chosen, empty_combo
@@ -158,20 +158,12 @@ class WeightsBox:
         made = self.combos[network] = empty_combo(f"weights {network}")
         add_choice(made, _("The method's own"), "")
         for bundle in bundles:
-            if self._is_for(bundle, network):
+            if serves(bundle, self._method, network):
                 title = bundle_title(bundle)
                 add_choice(made, title, bundle.id, f"{title}\n{bundle.id}")
         made.setCurrentIndex(max(0, made.findData(self.wanted.get(network, ""))))
         connect(made, "currentIndexChanged(int)", lambda _n: self._chosen(network))
         return made
-
-    def _is_for(self, bundle, network: str) -> bool:
-        """Return whether weights may be those of a network, rather than those of another one."""
-        own = {n: one.weights or n for n, one in self._method.networks.items()}
-        owner = self._method.networks[network].of or self._method.key
-        if bundle.method != owner and bundle.name != own[network]:
-            return False
-        return bundle.name == own[network] or bundle.name not in own.values()
 
     def _import(self, *_signal) -> None:
         """Ask for weights, take them to the others, and choose them if they fit the method."""
@@ -192,7 +184,7 @@ class WeightsBox:
         text = _("Imported: {title}.").format(title=bundle_title(bundle))
         if fits(bundle, self._method):
             for network in self._needed:
-                if self._is_for(bundle, network):
+                if serves(bundle, self._method, network):
                     self.wanted[network] = bundle.id
         else:
             title = METHODS[bundle.method].title if bundle.method in METHODS else bundle.method
