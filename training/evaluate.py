@@ -41,13 +41,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from data.pair_options import add_same_patient
 from data.prepared_cases import SPLITS
 from evaluation.cache import Cache
-from evaluation.cases import Item, items_in_folder
+from evaluation.cases import Item, items_in_folder, refuse_unknown
 from evaluation.low_dose import SIMULATIONS, pool_items, simulated_items
 from evaluation.low_to_full import LOW_TO_FULL
 from evaluation.matched_pairs import MATCHED_PAIRS
@@ -154,19 +154,11 @@ def chosen_items(chosen: argparse.Namespace, task: Task) -> tuple[str, list[Item
         )
     if task is MATCHED_PAIRS:
         data += ", in the contrast of the post scan"
-    items = [item for item in items if wanted(item.name, chosen.case, items)]
+    refuse_unknown(chosen.case or (), items)
+    items = [item for item in items if not chosen.case or item.name in chosen.case]
     if not items:
         raise RequestError("There is no case to measure. Choose another --split, or more patients.")
     return data, items
-
-
-def wanted(name: str, asked: Sequence[str] | None, items: Sequence[Item]) -> bool:
-    """Return whether a case was asked for. Raises RequestError for one that is not there."""
-    names = [item.name for item in items]
-    for other in asked or ():
-        if other not in names:
-            raise unknown_name("case", other, names)
-    return not asked or name in asked
 
 
 def pairs_of(chosen: argparse.Namespace) -> list[Item]:
@@ -180,9 +172,7 @@ def pairs_of(chosen: argparse.Namespace) -> list[Item]:
         if names.count(name) > 1:
             raise RequestError(f"Two folders have a case '{name}'. Measure them one by one.")
     for group in chosen.same_patient:
-        for name in group:
-            if name not in names:
-                raise unknown_name("case", name, names)
+        refuse_unknown(group, items)
         items = [replace(i, patient=group[0]) if i.name in group else i for i in items]
     return items
 
@@ -226,14 +216,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--row", action="append", metavar=FORM, help="what to measure; see above")
     add("--only", action="append", metavar="NAME", help="only this row")
     add("--case", action="extend", nargs="+", metavar="NAME", help="only these cases")
-    add(
-        "--same-patient",
-        action="append",
-        default=[],
-        type=lambda text: text.split(","),
-        metavar="CASE,CASE",
-        help="cases that are dates of one patient, who counts once",
-    )
+    add_same_patient(parser)
     add("--split", default="test", choices=SPLITS, help="of a prepared folder")
     add("--patients", type=int, help="virtual ones: 20, low to full 10")
     add("--seed", type=int, help="of the first virtual one: 1000000, low to full 10000")

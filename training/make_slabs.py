@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from data import agent_maps, dose_pairs, dose_slices, slices
+from data.pair_options import add_same_patient
 from data.real_pairs import held_out_of, prepare_pairs, read_table
 from data.slabs import SLABS_PER_SEED, write_slabs
 
@@ -96,14 +97,7 @@ def read_arguments() -> argparse.Namespace:
     add("--pairs", type=Path, help="a folder of pairs, as train_sphere_real.py takes it")
     add("--matched", type=Path, help="folder to keep matched pairs in; FOLDER/matched without it")
     add("--held-out", type=int, default=9, help="patients of the pairs not to learn from")
-    add(
-        "--same-patient",
-        type=lambda text: text.split(","),
-        action="append",
-        default=[],
-        metavar="CASE,CASE",
-        help="cases that are dates of one patient",
-    )
+    add_same_patient(parser)
     arguments = parser.parse_args()
     if arguments.pairs and arguments.method != "lip_car":
         parser.error("--pairs makes slabs --for lip_car")

@@ -28,13 +28,13 @@ import numpy as np
 from data.matched import soft_uptake
 from data.prepared_cases import SPLITS
 from data.real_pairs import BRIGHT, lesions_of
-from evaluation.cases import Item, Scans, items_in_folder
+from evaluation.cases import Item, Scans, items_in_folder, refuse_unknown
 from evaluation.matched_pairs import MATCHED_PAIRS, Compared, in_means
 from evaluation.rows import FORM, Row, synthesise
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from ContrastSynthLib.errors import ContrastSynthError, RequestError, unknown_name
+from ContrastSynthLib.errors import ContrastSynthError, RequestError
 from ContrastSynthLib.files.images import read_volume
 from ContrastSynthLib.files.writing import whole_or_nothing
 from ContrastSynthLib.plots.figures import (
@@ -143,9 +143,7 @@ def main(arguments: list[str] | None = None) -> int:
 def chosen_items(folders: Sequence[Path], names: Sequence[str], split: str) -> list[Item]:
     """Return the cases with these names. Raises RequestError for one that is not there."""
     found = {item.name: item for folder in folders for item in items_in_folder(folder, split)}
-    for name in names:
-        if name not in found:
-            raise unknown_name("case", name, found)
+    refuse_unknown(names, [*found.values()])
     return [found[name] for name in names]
 
 

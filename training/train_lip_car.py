@@ -32,9 +32,10 @@ import torch
 from data import DOSE
 from data.dose_pairs import RECORD, PairSlabs
 from data.dose_slices import batches
+from data.pair_options import add_source
 from data.prepared_cases import holds_pairs
 from evaluation.held_out_doses import judge, read_cases
-from loop import Average, Learner, add_common_arguments, rate_at, start, train
+from loop import Average, Learner, add_common_arguments, parent_record, rate_at, start, train
 from torch import Tensor, nn
 
 from ContrastSynthLib.errors import ContrastSynthError, RequestError
@@ -168,12 +169,7 @@ def read_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--real", type=Path, help="folder of make_slabs.py --for lip_car --pairs")
     parser.add_argument("--real-share", type=float, default=0.5, help="of examples from --real")
-    parser.add_argument(
-        "--source", default="of your own", help="what the pairs are and whom to cite, for the card"
-    )
-    parser.add_argument(
-        "--terms", default="not ours to state", help="terms of the pairs, for the card"
-    )
+    add_source(parser)
     parser.add_argument(
         "--base",
         action=argparse.BooleanOptionalAction,
@@ -208,9 +204,7 @@ def card_of(
         "dose": arguments.dose,
         "training": {
             "losses": {"ssim": 1.0, "l1": arguments.weigh_l1},
-            "parents": [
-                {"id": p.id, "sha256": p.sha256, **p.metadata["training"]} for p in parents
-            ],
+            "parents": [parent_record(bundle) for bundle in parents],
         },
         "limits": f"Brains, T1-weighted, a low dose of {arguments.dose:g} of the full one. Not "
         "for diagnosis: enhancement may be missed or invented.",
@@ -229,8 +223,9 @@ def data_of(
     arguments: argparse.Namespace, real: PairSlabs, *, virtual: bool, others: bool
 ) -> dict[str, Any]:
     """Return what the card says of the data: pairs, and perhaps virtual or ``others`` patients."""
+    patients = len(set(real.learnt.values()))
     data = (
-        f"{len(real.learnt)} pairs of scans of {len(set(real.learnt.values()))} patients "
+        f"{len(real.learnt)} pairs of scans of {patients} patients "
         f"({arguments.source}), their low dose simulated"
     )
     licence = f"pairs: {arguments.terms}"
@@ -241,7 +236,7 @@ def data_of(
     return {
         "data": data,
         "data_licence": licence,
-        "real_patients": len(set(real.learnt.values())),
+        "real_patients": patients,
         "held_out_patients": sorted(set(real.held_out.values())),
         "chosen_by": "highest 1 - (mean loss + mean left) / 2 of the held-out patients",
     }

@@ -28,10 +28,11 @@ from typing import Any
 import torch
 from data.agent_maps import KeptMaps
 from data.mixed_crops import SEEN, Crops, Recipe, Sources
+from data.pair_options import add_same_patient, add_source
 from data.real_pairs import RealPair, held_out_of, prepare_pairs, read_table
 from data.slabs import in_batches
 from evaluation.held_out import Slices, judge
-from loop import Average, Learner, add_common_arguments, rate_at, start, train
+from loop import Average, Learner, add_common_arguments, parent_record, rate_at, start, train
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -103,7 +104,7 @@ def make_network(
     if arguments.fine_tune:
         bundle = find_bundle(arguments.fine_tune, "sphere")
         options, network = bundle.metadata["network"]["arguments"], load_network(bundle)
-        parents = [{"id": bundle.id, "sha256": bundle.sha256, **bundle.metadata["training"]}]
+        parents = [parent_record(bundle)]
     else:
         options = {
             "in_channels": SEEN,
@@ -185,19 +186,11 @@ def read_arguments() -> argparse.Namespace:
     add("--in-uptake", type=float, default=IN_UPTAKE, help="what uptake adds to a voxel's weight")
     add("--without", nargs="+", default=[], metavar="PART", help=Recipe.__doc__)
     add("--held-out", type=int, default=9, help="patients to choose the checkpoint by")
-    add(
-        "--same-patient",
-        type=lambda text: text.split(","),
-        action="append",
-        default=[],
-        metavar="CASE,CASE",
-        help="cases that are dates of one patient",
-    )
+    add_same_patient(parser)
+    add_source(parser)
     add("--features", type=int, nargs="+", default=FEATURES, help="of the scales, finest first")
     add("--masked", action="store_true", help="multiply the rise by the uptake")
     add("--with-physics", action="store_true", help="add R_psyn of eq. 33, with a map of beta")
-    add("--source", default="of your own", help="what the pairs are and whom to cite, for the card")
-    add("--terms", default="not ours to state", help="terms of the pairs, for the card")
     add("--name", default="sphere_real", help="of the weights")
     add("--version", default="1.0", help="of the weights")
     arguments = parser.parse_args()

@@ -10,15 +10,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from ContrastSynthLib.volumes import BoolArray, FloatArray
-from data.matched import MOST_CURVED, Matched, curve_departure, match_to_post
+from data.matched import MOST_CURVED, Matched, departure_of, inner_of, match_to_post
 from data.real_pairs import NOT_LEARNT, WORST_DIFFERENCE
 
-INNER_VOXELS = 2
-"""Voxels taken off the brain's surface before two scans are compared: vessels and dura enhance
-there, and an edge that is a little off differs by much."""
 MOST_SHADED = 0.04
 """Standard deviation of the logarithm of the smooth gain in the brain from which on the shading is
 called strong."""
@@ -80,11 +76,8 @@ def matched_and_graded(
 def grade_of(matched: Matched, pre: FloatArray, post: FloatArray, brain: BoolArray) -> Grade:
     """Return the grade of a pair; ``post`` (k, j, i) is in means of its brain, ``pre`` in any
     unit."""
-    inner = ndimage.binary_erosion(brain, iterations=INNER_VOXELS)
-    difference = float(np.median(np.abs(post - matched.target)[inner]))
-    departure = curve_departure(
-        matched.curve, pre[inner] * (np.median(post[brain]) / np.median(pre[brain]))
-    )
+    difference = float(np.median(np.abs(post - matched.target)[inner_of(brain)]))
+    departure = departure_of(matched, pre, post, brain)
     spread = float(np.log(matched.gain[brain]).std())
     grade = "B" if departure > MOST_CURVED or spread > MOST_SHADED else "A"
     if difference > WORST_DIFFERENCE:

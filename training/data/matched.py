@@ -50,6 +50,9 @@ FLUID_EDGE = (0.98, 1.15)
 LEAST_TRUST = 0.2
 USUAL_PERCENTILES = (2, 98)
 """Of the brain's intensities: beyond these the map of intensities follows a few voxels only."""
+INNER_VOXELS = 2
+"""Voxels taken off the brain's surface before two scans are compared: vessels and dura enhance
+there, and an edge that is a little off differs by much."""
 MOST_CURVED = 0.035
 """Departure of the map of intensities from a straight line through 0, in means of the brain, from
 which on the two scans are taken for two sequences."""
@@ -84,7 +87,7 @@ def match_to_post(
     sample = tuple(slice(None, None, step) for step in steps)
     sigma = [BLUR_MM / mm for mm in spacing_mm]
     p, q = (ndimage.gaussian_filter(image, sigma)[sample] for image in (pre, post))
-    inside = ndimage.binary_erosion(brain, iterations=2)[sample]
+    inside = inner_of(brain)[sample]
     if inside.sum() < 10 * PIECES:
         raise ValueError("The brain is too small to compare the contrast of two scans.")
     width = [GAIN_MM / (mm * step) for mm, step in zip(spacing_mm, steps, strict=True)]
@@ -134,6 +137,20 @@ def _smooth_gain(
     total = ndimage.gaussian_filter(np.where(quiet, ratio, 0), width)
     count = ndimage.gaussian_filter(quiet.astype(float), width)
     return np.asarray(total / np.maximum(count, 1e-3))
+
+
+def inner_of(brain: BoolArray) -> BoolArray:
+    """Return the brain (k, j, i) without its surface."""
+    return np.asarray(ndimage.binary_erosion(brain, iterations=INNER_VOXELS))
+
+
+def departure_of(matched: Matched, pre: FloatArray, post: FloatArray, brain: BoolArray) -> float:
+    """Return :func:`curve_departure` of two scans (k, j, i) in the inner brain.
+
+    ``post`` is in means of its brain, ``pre`` in any unit.
+    """
+    scale = np.median(post[brain]) / np.median(pre[brain])
+    return curve_departure(matched.curve, pre[inner_of(brain)] * scale)
 
 
 def curve_departure(curve: FloatArray, intensities: FloatArray) -> float:

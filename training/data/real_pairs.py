@@ -31,7 +31,7 @@ from data.matched import (
     DARK,
     FLUID_EDGE,
     MOST_CURVED,
-    curve_departure,
+    departure_of,
     match_to_post,
     range_of,
     soft_uptake,
@@ -280,10 +280,8 @@ def maps_of_pair(pre: FloatArray, post: FloatArray) -> FloatArray:
     brain, pre, post = brain[box], np.clip(pre[box], 0, None), np.clip(post[box], 0, None)
     post = post / post[brain].mean()
     matched = match_to_post(pre, post, brain)
-    inner = ndimage.binary_erosion(brain, iterations=2)
-    scale = np.median(post[brain]) / np.median(pre[brain])
-    departure = curve_departure(matched.curve, pre[inner] * scale) if inner.any() else 0.0
-    return _labelled(post, matched.target, brain, two_sequences=departure > MOST_CURVED)
+    two_sequences = departure_of(matched, pre, post, brain) > MOST_CURVED
+    return _labelled(post, matched.target, brain, two_sequences=two_sequences)
 
 
 def maps_of_matched(

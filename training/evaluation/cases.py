@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -14,10 +14,12 @@ import numpy as np
 from data.prepared_cases import read_cases
 from numpy.typing import NDArray
 
-from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.errors import RequestError, unknown_name
 from ContrastSynthLib.files.images import read_mask, read_volume
 from ContrastSynthLib.volumes import BoolArray, Volume, check_same_grid
 
+UNENHANCED = "unenhanced"
+"""In the truth of virtual patients: the post scan as it would be without agent."""
 SCANS = ("pre", "post", "corrupted")
 """Scans that are read from a folder."""
 
@@ -64,6 +66,14 @@ class Item:
     name: str
     patient: str
     read: Callable[[], Scans]
+
+
+def refuse_unknown(names: Iterable[str], items: Sequence[Item]) -> None:
+    """Raise RequestError for a name that none of the cases has."""
+    known = [item.name for item in items]
+    for name in names:
+        if name not in known:
+            raise unknown_name("case", name, known)
 
 
 def items_in_folder(folder: Path, split: str) -> list[Item]:

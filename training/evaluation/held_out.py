@@ -24,6 +24,7 @@ from scipy import ndimage
 from torch import nn
 
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
+from evaluation.gains import fallen, gains
 
 EVERY, FEWER = 5, 3
 MULTIPLE = 16
@@ -48,29 +49,23 @@ class Slices:
         wanted = [k for k in range(every // 2, len(inside), every) if inside[k].any()]
         near = np.array(wanted)[:, None] + np.arange(SEEN) - SEEN // 2
         near = np.clip(near, 0, len(inside) - 1)
-        post, target = (_padded(named[role])[near] for role in ("post", "target"))
+        post, target = (padded(named[role])[near] for role in ("post", "target"))
         span = range_of(named["target"], inside)
-        return cls(post, target, _padded(inside)[wanted], span)
+        return cls(post, target, padded(inside)[wanted], span)
 
     def measure(self, made: np.ndarray, kept: np.ndarray) -> dict[str, float]:
         """Return FIGURES of ``made`` (n, rows, columns) of the post scan, and ``kept`` of
         every FEWER-th slice of the target."""
         post, target = (stack[:, SEEN // 2] for stack in (self.post, self.target))
         up = (post - target > UPTAKE_THRESHOLD * self.span) & self.inside
-        nothing, reached, oracle = (
-            np.log(np.mean((image - target)[self.inside] ** 2))
-            for image in (post, made, np.where(up, target, post))
-        )
-        fallen = (target[::FEWER] - kept)[self.inside[::FEWER]] > UPTAKE_THRESHOLD * self.span
-        return {
-            "share": float((nothing - reached) / (nothing - oracle)),
-            "left": float(np.abs(made - target)[up].mean() / np.abs(post - target)[up].mean()),
-            "out": float(np.abs(made - post)[self.inside & ~up].mean() / self.span),
-            "lost": float(fallen.mean()),
-        }
+        found = gains(post, target, made, self.inside, up, self.span)
+        lost = fallen(target[::FEWER], kept, self.inside[::FEWER], self.span)
+        figures = {**found, "lost": lost}
+        return {name: np.nan if value is None else value for name, value in figures.items()}
 
 
-def _padded(stack: np.ndarray) -> np.ndarray:
+def padded(stack: np.ndarray) -> np.ndarray:
+    """Return slices (n, rows, columns) with zeros around them, to sides that a U-Net halves."""
     missing = [-size % MULTIPLE for size in stack.shape[1:]]
     return np.pad(stack, [(0, 0), *((m // 2, m - m // 2) for m in missing)])
 

@@ -26,9 +26,9 @@ from data.matched import range_of
 from torch import Tensor, nn
 
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
+from evaluation.held_out import padded
 
 EVERY = 8
-MULTIPLE = 16
 Loss = Callable[[Tensor, Tensor], Tensor]
 """The loss of an image (n, 1, rows, columns) and the one wanted, one number."""
 
@@ -53,7 +53,7 @@ class DoseSlices:
         uptake = (named["post"] - named["pre"] > UPTAKE_THRESHOLD * span) & brain
         images = {**named, "brain": brain, "uptake": uptake}
         first = min(EVERY // 2, len(brain) - 1)
-        cut = {role: torch.from_numpy(_padded(i[first::EVERY])) for role, i in images.items()}
+        cut = {role: torch.from_numpy(padded(i[first::EVERY])) for role, i in images.items()}
         return cls(
             torch.stack([cut[role] for role in seen], dim=1),
             *(cut[role][:, None] for role in (wanted, "brain", "uptake")),
@@ -73,11 +73,6 @@ class DoseSlices:
             "loss": float(losses[0] / losses[1]),
             "left": float(errors[0].mean() / errors[1].mean()),
         }
-
-
-def _padded(stack: np.ndarray) -> np.ndarray:
-    missing = [-size % MULTIPLE for size in stack.shape[1:]]
-    return np.pad(stack, [(0, 0), *((m // 2, m - m // 2) for m in missing)])
 
 
 def read_cases(files: Iterable[Path], seen: Sequence[str], wanted: str) -> list[DoseSlices]:

@@ -19,18 +19,15 @@ from scipy import ndimage
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
-from evaluation.cases import Scans
+from evaluation.cases import UNENHANCED, Scans
+from evaluation.gains import fallen, gains
 from evaluation.post_to_pre import POST_TO_PRE
-from evaluation.task import Measures, Outputs, Task
+from evaluation.task import KEPT, Measures, Outputs, Task
 from evaluation.uncertainty import MEASURES as OF_UNCERTAINTY
 from evaluation.uncertainty import RANKINGS, measure_uncertainty
 
 TARGET = "target"
 """The role of what is to be made, in the unit of the post scan; 0 outside of the brain."""
-LEAST_SQUARE = 1e-12
-"""Mean squared errors below this, in means of the brain squared, are taken for it."""
-KEPT = "kept"
-"""The output of a row that was given the target in place of the post scan."""
 HEADINGS = {
     "share": "share of reachable ↑",
     "left": "error left ↓",
@@ -102,8 +99,8 @@ def _largest(brain: BoolArray) -> BoolArray:
 def with_target(scans: Scans) -> Scans:
     """Return the case with its TARGET. Raises RequestError where the scans cannot be matched."""
     post, brain = scans["post"], _largest(scans.brain)
-    if "unenhanced" in scans.truth:
-        target = scans.truth["unenhanced"]
+    if UNENHANCED in scans.truth:
+        target = scans.truth[UNENHANCED]
     else:
         target = matched_target(scans["pre"], post, brain)
     return scans.with_scan(TARGET, post.with_array(np.where(brain, target, 0)))
@@ -152,36 +149,11 @@ def measure(scans: Scans, outputs: Outputs, brain: BoolArray) -> Measures:
     uncertainty = outputs["uncertainty"].array[where] if "uncertainty" in outputs else None
     error = np.abs(made - case.target)
     return {
-        **_gains(case, made, oracle, where, up),
-        "lost": None if kept is None else _fallen(case.target, kept, where, case.span),
-        "lost_elsewhere": _fallen(case.post, made, where & ~up, case.span),
+        **gains(case.post, case.target, made, where, up, case.span),
+        "lost": None if kept is None else fallen(case.target, kept, where, case.span),
+        "lost_elsewhere": fallen(case.post, made, where & ~up, case.span),
         **measure_uncertainty(error[where], uncertainty, case.post[where]),
     }
-
-
-def _gains(
-    case: Compared, made: FloatArray, oracle: FloatArray, where: BoolArray, up: BoolArray
-) -> Measures:
-    """Return share, left and out of a result in ``where``; the first two need an uptake ``up``."""
-    found: Measures = {"share": None, "left": None, "out": None}
-    if (rest := where & ~up).any():
-        found["out"] = float(np.abs(made - case.post)[rest].mean() / case.span)
-    if up.any():
-        nothing, reached, best = (
-            np.log(np.maximum(np.mean((image - case.target)[where] ** 2), LEAST_SQUARE))
-            for image in (case.post, made, oracle)
-        )
-        error, before = (np.abs(image - case.target)[up].mean() for image in (made, case.post))
-        found["share"] = float((nothing - reached) / (nothing - best))
-        found["left"] = float(error / before)
-    return found
-
-
-def _fallen(before: FloatArray, after: FloatArray, where: BoolArray, span: float) -> float | None:
-    """Return the share of ``where`` that falls by more than 0.1 r."""
-    if not where.any():
-        return None
-    return float(np.mean((before - after)[where] > UPTAKE_THRESHOLD * span))
 
 
 MATCHED_PAIRS = Task(

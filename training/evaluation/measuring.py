@@ -13,7 +13,7 @@ from ContrastSynthLib.volumes import BoolArray
 from evaluation.cache import Cache, Key
 from evaluation.cases import Item, Scans
 from evaluation.rows import Row, synthesise
-from evaluation.task import Task
+from evaluation.task import KEPT, Task
 
 WHOLE = "whole"
 
@@ -108,7 +108,7 @@ def _measure_case(evaluation: Evaluation, item: Item, keys: Keys, cache: Cache) 
         if task.without_agent:
             without = task.without_agent(clean)
             again = synthesise(row, task, without, without)
-            outputs |= {"kept": again[task.output]} if task.output in again else {}
+            outputs |= {KEPT: again[task.output]} if task.output in again else {}
         for key in wanted:
             mask = evaluation.mask(keys[sigma, row][key], clean)
             cache.add(key, item.patient, task.measure(clean, outputs, mask))

@@ -9,6 +9,8 @@ from ContrastSynthLib.volumes import BoolArray, Volume
 from evaluation.cases import Scans
 
 Outputs = Mapping[str, Volume]
+KEPT = "kept"
+"""The output of a row that was given the case without agent."""
 Measures = dict[str, float | None]
 """By name; None where a measure is undefined."""
 
@@ -40,7 +42,7 @@ class Task:
     ``uptake`` returns where agent went. ``with_noise(scans, sigma)`` adds noise to the input.
     ``note`` explains the table. ``prepare`` adds to a case what its measures need, once for all
     rows. Where ``without_agent`` is there, each row is also run on the case that it returns, and
-    what it makes of it is among the outputs as ``kept``.
+    what it makes of it is among the outputs as KEPT.
     """
 
     name: str

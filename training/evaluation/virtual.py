@@ -23,13 +23,12 @@ from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.phantom.brain.parameters import draw_parameters
 from ContrastSynthLib.phantom.brain.patient import build_patient
 from ContrastSynthLib.volumes import BoolArray, Volume
-from evaluation.cases import SCANS, Item, Scans
+from evaluation.cases import SCANS, UNENHANCED, Item, Scans
 from evaluation.low_dose import with_full_dose_like_low
 
 VIRTUAL_KINDS = {"same": "training", "different": "different"}
 """Held-out patients: drawn from the ranges of the training, or from outside of them."""
 TRUTHS = ("rise", "lesion")
-UNENHANCED = "unenhanced"
 MARK = "virtual brain patient, research only"
 
 

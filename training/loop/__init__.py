@@ -5,6 +5,7 @@ Read ``loop/training.py`` first.
 
 from loop.arguments import add_common_arguments, start
 from loop.average import Average
+from loop.card import parent_record
 from loop.clock import rate_at
 from loop.learner import Learner, fast_layout
 from loop.training import train
@@ -14,6 +15,7 @@ __all__ = [
     "Learner",
     "add_common_arguments",
     "fast_layout",
+    "parent_record",
     "rate_at",
     "start",
     "train",

@@ -17,6 +17,7 @@ from torch import nn
 
 from ContrastSynthLib import __version__
 from ContrastSynthLib.resources import resource
+from ContrastSynthLib.weights.bundles import Bundle
 from ContrastSynthLib.weights.storage import save_bundle
 from loop.clock import Clock
 
@@ -65,6 +66,11 @@ def training_record(
         "hardware": _hardware(device),
         "options": {name: _without_folders(value) for name, value in vars(arguments).items()},
     }
+
+
+def parent_record(bundle: Bundle) -> dict[str, Any]:
+    """Return which weights a training went on from, and how they were made, for the model card."""
+    return {"id": bundle.id, "sha256": bundle.sha256, **bundle.metadata["training"]}
 
 
 def licence_of_weights() -> str:
