@@ -29,7 +29,7 @@ import torch
 from data.agent_maps import KeptMaps
 from data.mixed_crops import SEEN, Crops, Recipe, Sources
 from data.pair_options import add_same_patient, add_source
-from data.real_pairs import RealPair, held_out_of, prepare_pairs, read_table
+from data.real_pairs import RealPair, drawn, held_out_of, prepare_pairs, read_table
 from data.slabs import in_batches
 from evaluation.held_out import Slices, judge
 from loop import Average, Learner, add_common_arguments, parent_record, rate_at, start, train
@@ -66,7 +66,7 @@ def main() -> None:
     table = read_table(Path(arguments.data), arguments.same_patient)
     others = held_out_of(table, arguments.held_out)
     pairs = prepare_pairs(table, arguments.pairs or arguments.out / "pairs")
-    learnt = [pair for pair in pairs if pair.patient not in others]
+    learnt = learnt_from(pairs, others, arguments.learn_from)
     cases = [Slices.of(pair) for pair in pairs if pair.patient in others]
     print(f"{len(learnt)} pairs to learn from, {len(cases)} of {len(others)} patients held out")
     options, network, parents = make_network(arguments)
@@ -94,6 +94,13 @@ def main() -> None:
     card["training"]["parents"] = parents
     judged = partial(judge, cases=cases) if cases else None
     train(arguments, fabric, {"network": learner}, average, source, learn, card, judge=judged)
+
+
+def learnt_from(pairs: Sequence[RealPair], others: set[str], count: int | None) -> list[RealPair]:
+    """Return the pairs of the patients who are not held out, or of ``count`` of them."""
+    free = {pair.patient for pair in pairs} - others
+    chosen = free if count is None else drawn(free, count)
+    return [pair for pair in pairs if pair.patient in chosen]
 
 
 def make_network(
@@ -186,6 +193,7 @@ def read_arguments() -> argparse.Namespace:
     add("--in-uptake", type=float, default=IN_UPTAKE, help="what uptake adds to a voxel's weight")
     add("--without", nargs="+", default=[], metavar="PART", help=Recipe.__doc__)
     add("--held-out", type=int, default=9, help="patients to choose the checkpoint by")
+    add("--learn-from", type=int, metavar="N", help="N of the others alone, to see what more bring")
     add_same_patient(parser)
     add_source(parser)
     add("--features", type=int, nargs="+", default=FEATURES, help="of the scales, finest first")

@@ -163,3 +163,15 @@ def test_weights_that_are_gone_on_from_are_named_as_parents(monkeypatch, data, t
     assert parent["sha256"] == read_bundle(given).sha256
     assert parent["seed"] == 0
     assert parent["steps"] == 2
+
+
+def test_fewer_patients_are_a_part_of_more():
+    script = importlib.import_module("train_sphere_real")
+    given = [SimpleNamespace(patient=f"p{number // 2}") for number in range(20)]
+    names = [
+        {pair.patient for pair in script.learnt_from(given, {"p0", "p1"}, count)}
+        for count in (2, 5, None)
+    ]
+    assert [len(some) for some in names] == [2, 5, 8]
+    assert names[0] < names[1] < names[2]
+    assert len(script.learnt_from(given, {"p0", "p1"}, 5)) == 10

@@ -124,8 +124,8 @@ def test_train_and_validation_are_read_and_validation_is_held_out(pairs, six):
 def test_of_a_plain_folder_as_many_are_held_out_as_asked_for(pairs):
     table = {f"case{n}": {"patient": f"p{n // 2}"} for n in range(20)}
     names = [f"p{n}" for n in range(10)]
-    assert pairs.held_out_of(table, 3) == pairs.held_out(names, 3)
-    assert pairs.held_out_of(table, 3, seed=1) == pairs.held_out(names, 3, seed=1)
+    assert pairs.held_out_of(table, 3) == pairs.drawn(names, 3)
+    assert pairs.held_out_of(table, 3, seed=1) == pairs.drawn(names, 3, seed=1)
 
 
 def test_what_is_not_to_be_learnt_from_is_left_out(pairs, listed):

@@ -56,11 +56,11 @@ def test_a_folder_without_a_table_is_refused(pairs, tmp_path):
 
 def test_who_is_held_out_depends_on_names_alone(pairs):
     names = [f"patient {n}" for n in range(30)]
-    chosen = pairs.held_out(names, 8)
+    chosen = pairs.drawn(names, 8)
     assert len(chosen) == 8
-    assert chosen == pairs.held_out(reversed(names + names), 8)
-    assert chosen < pairs.held_out(names, 9)
-    assert chosen != pairs.held_out(names, 8, seed=1)
+    assert chosen == pairs.drawn(reversed(names + names), 8)
+    assert chosen < pairs.drawn(names, 9)
+    assert chosen != pairs.drawn(names, 8, seed=1)
 
 
 def test_the_maps_of_a_pair(pairs):

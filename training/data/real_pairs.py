@@ -177,10 +177,11 @@ def _index(path: Path) -> dict[str, dict[str, str]]:
         return {row["case"]: row for row in csv.DictReader(file)}
 
 
-def held_out(patients: Iterable[str], count: int, seed: int = 0) -> set[str]:
-    """Return ``count`` patients to choose checkpoints by: the first by a hash of their names.
+def drawn(patients: Iterable[str], count: int, seed: int = 0) -> set[str]:
+    """Return ``count`` patients: the first by a hash of their names.
 
-    Nothing but the names and the seed decides, so that the choice cannot depend on any result.
+    Nothing but the names and the seed decides, so that the choice cannot depend on any result, and
+    who is among few is among more.
     """
 
     def place(patient: str) -> str:
@@ -193,11 +194,11 @@ def held_out_of(table: Mapping[str, Mapping[str, str]], count: int, seed: int = 
     """Return the patients of a table to choose checkpoints by, who are not learnt from.
 
     A prepared folder has decided that: they are those of its validation split, perhaps none. Of a
-    plain folder they are ``count`` patients, as :func:`held_out` chooses them.
+    plain folder they are ``count`` patients, as :func:`drawn` chooses them.
     """
     if any("split" in row for row in table.values()):
         return {row["patient"] for row in table.values() if row["split"] == "validation"}
-    return held_out((row["patient"] for row in table.values()), count, seed)
+    return drawn((row["patient"] for row in table.values()), count, seed)
 
 
 def prepare_pairs(table: Mapping[str, Mapping[str, str]], out: Path) -> list[RealPair]:
