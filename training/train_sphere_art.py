@@ -70,6 +70,7 @@ def main() -> None:
     def learn(batch: Images, progress: float) -> dict[str, Tensor]:
         """Take one step; return the terms of the loss."""
         if name == "sphere_art":
+            batch = stripped(batch)
             with fabric.autocast():
                 synthetic = synthetic_of(sphere, batch)
             given = torch.cat([synthetic, batch["corrupted"]], dim=1)
@@ -85,6 +86,12 @@ def main() -> None:
     source = partial(batches, neighbours=seen)
     card = card_of(arguments, name, options, parent)
     train(arguments, fabric, {"network": learner}, average, source, learn, card)
+
+
+def stripped(batch: Images) -> Images:
+    """Return the batch with 0 outside the brain, as the networks see a scan in use."""
+    scans = ("post", "second", "corrupted")
+    return batch | {role: batch[role] * batch["brain"] for role in scans}
 
 
 @torch.no_grad()

@@ -47,6 +47,14 @@ The direction of the slices is the cross product columns x rows, so that no view
 ROUNDING_VOXELS = 1e-3
 
 
+def stripped(image: FloatArray, mask: BoolArray) -> FloatArray:
+    """Return ``image`` (k, j, i) with 0 outside the mask: networks have learned from brains alone.
+
+    Before it is resampled, so that nothing of a skull is mixed into the rim of the brain.
+    """
+    return np.where(mask, image, np.float32(0))
+
+
 @dataclass(frozen=True)
 class SlicePlan:
     """How arrays on one grid are resampled to a stack of slices (n, rows, columns), and back.

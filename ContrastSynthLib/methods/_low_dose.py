@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.inference.slicing import SlicePlan, plan_slices
+from ContrastSynthLib.inference.slicing import SlicePlan, plan_slices, stripped
 from ContrastSynthLib.preprocessing.denoising import DENOISERS, denoise, noise_of_pair, noise_sigma
 from ContrastSynthLib.preprocessing.normalisation import Normalisation, fit
 from ContrastSynthLib.preprocessing.shading import gain_field
@@ -43,12 +43,13 @@ class LowDose:
     """The scans as slices (n, rows, columns), 0 outside of the mask, normalised by ``low_dose``.
 
     ``pre`` was divided by its gain field relative to ``low``, whose median is ``gain``; both are
-    None without a pre scan. ``inside`` is the mask, ``sigma`` the standard deviation of the noise
-    of ``low`` in normalised intensities.
+    None without a pre scan. ``mask`` (k, j, i) is the brain, ``inside`` the same as slices,
+    ``sigma`` the standard deviation of the noise of ``low`` in normalised intensities.
     """
 
     plan: SlicePlan
     normalisation: Normalisation
+    mask: BoolArray
     low: FloatArray
     pre: FloatArray | None
     inside: BoolArray
@@ -62,13 +63,14 @@ class LowDose:
 
     def slices(self, volume: Volume) -> FloatArray:
         """Return as slices another volume that has the gain of the low-dose scan."""
-        return self.plan.slices(self.normalisation.apply(volume.array)) * self.inside
+        image = self.normalisation.apply(volume.array)
+        return self.plan.slices(stripped(image, self.mask)) * self.inside
 
     def denoised(self, kind: str) -> FloatArray:
         """Return the low-dose slices after the denoiser ``kind``, a key of DENOISERS."""
         return denoise(self.low, self.sigma, kind) * self.inside
 
-    def volume(self, full: FloatArray, low: Volume, mask: BoolArray) -> FloatArray:
+    def volume(self, full: FloatArray, low: Volume) -> FloatArray:
         """Return full-dose slices as an array (k, j, i) on the grid and in the units of ``low``.
 
         Only the difference to the low-dose slices is interpolated back to the grid and added to
@@ -78,7 +80,7 @@ class LowDose:
         change = self.plan.restore(full - self.low, outside=0.0)
         image = self.normalisation.apply(low.array)
         changed = np.maximum(image + change, np.minimum(image, 0))
-        return np.where(mask, self.normalisation.undo(changed), low.array).astype(np.float32)
+        return np.where(self.mask, self.normalisation.undo(changed), low.array).astype(np.float32)
 
 
 def low_dose_slices(low: Volume, pre: Volume | None, context: Context) -> LowDose:
@@ -87,19 +89,23 @@ def low_dose_slices(low: Volume, pre: Volume | None, context: Context) -> LowDos
     normalisation = fit("low_dose", low.array, context.mask)
     plan = plan_slices(low.grid, context.mask)
     inside = plan.slices(context.mask) > 0.5
+
+    def as_slices(array: FloatArray) -> FloatArray:
+        return plan.slices(stripped(normalisation.apply(array), context.mask)) * inside
+
     gain, before = None, None
     if pre is not None:
         field = gain_field(low.array, pre.array, context.mask, low.grid.spacing_mm[::-1])
         gain = float(np.median(field[context.mask]))
-        before = plan.slices(normalisation.apply(pre.array / field)) * inside
-    stack = plan.slices(normalisation.apply(low.array)) * inside
+        before = as_slices(pre.array / field)
+    stack = as_slices(low.array)
     sigma = noise_sigma(stack, inside) if before is None else noise_of_pair(stack, before, inside)
     context.record.update(
         unit_of_the_low_dose=normalisation.scale,
         noise_sigma=sigma,
         gain_pre_over_low=gain,
     )
-    return LowDose(plan, normalisation, stack, before, inside, sigma, gain)
+    return LowDose(plan, normalisation, context.mask, stack, before, inside, sigma, gain)
 
 
 def need_pre(pre: Volume | None, what: str, instead: str) -> Volume:

@@ -53,7 +53,7 @@ def direct_low_to_full(
         pre = need_pre(pre, "The network pl2h", "the network l2h (--set network=l2h)")
     slices = low_dose_slices(low, pre if parameters.network == "pl2h" else None, context)
     full = direct_slices(slices, parameters.network, parameters.denoiser, context, (0.1, 1.0))
-    return {"post": slices.volume(full, low, context.mask)}
+    return {"post": slices.volume(full, low)}
 
 
 def direct_slices(

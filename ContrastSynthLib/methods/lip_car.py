@@ -248,7 +248,7 @@ def lip_car(
         voxels_at_the_upper_bound=int((full[slices.inside] >= arrays.bounds[1]).sum()),
         history=combined_history(histories),
     )
-    return {"post": slices.volume(full, low, context.mask)}
+    return {"post": slices.volume(full, low)}
 
 
 def _warn_of_assumptions(low: Volume, parameters: LipCarParameters, context: Context) -> None:

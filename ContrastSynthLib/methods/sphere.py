@@ -9,6 +9,7 @@ from typing import Annotated
 import numpy as np
 
 from ContrastSynthLib.inference.networks import slices_seen
+from ContrastSynthLib.inference.slicing import stripped
 from ContrastSynthLib.inference.views import Views
 from ContrastSynthLib.methods._slices import SliceParameters
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
@@ -67,11 +68,11 @@ def sphere(
 ) -> dict[str, FloatArray]:
     """Segment the uptake M and inpaint the tissue below it: eq. 18-24 of SPHERE.
 
-    The scan is divided by its mean inside the mask, as in the paper, and resampled to slices with
-    pixels of about 1 mm; the network sees each slice with two or more neighbours. ``uptake`` is M
-    of eq. 21 and ``hyperintensity`` H of eq. 20. A baseline network that predicts the pre-contrast
-    image directly gives neither: then ``uptake`` is where the change exceeds the threshold of
-    eq. 22, and ``hyperintensity`` is 0.
+    The scan is divided by its mean inside the mask, as in the paper, stripped of what is outside,
+    and resampled to slices with pixels of about 1 mm; the network sees each slice with two or more
+    neighbours. ``uptake`` is M of eq. 21 and ``hyperintensity`` H of eq. 20. A baseline network
+    that predicts the pre-contrast image directly gives neither: then ``uptake`` is where the change
+    exceeds the threshold of eq. 22, and ``hyperintensity`` is 0.
     """
     made = synthetic_pre(post, parameters, context, least_change=parameters.least_change)
     maps = {
@@ -116,7 +117,8 @@ def synthetic_pre(
     seen = slices_seen(context.bundles["sphere"].metadata["network"]["arguments"])
     axes = parameters.axes(post)
     views = Views(context.network("sphere"), seen, axes, parameters.mirrored)
-    found = views.average(image, post.grid, context.mask, context.predict, part)
+    brain = stripped(image, context.mask)
+    found = views.average(brain, post.grid, context.mask, context.predict, part)
     change = without_small(found["change"], least_change)
     pre = changed_by(change, image, context.mask)
     uptake = found.get("uptake")

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from ContrastSynthLib.inference.networks import slices_seen
 from ContrastSynthLib.inference.pieces import Slices
-from ContrastSynthLib.inference.slicing import SlicePlan, plan_slices
+from ContrastSynthLib.inference.slicing import SlicePlan, plan_slices, stripped
 from ContrastSynthLib.methods._slices import SliceParameters
 from ContrastSynthLib.methods.sphere import synthetic_pre
 from ContrastSynthLib.preprocessing.normalisation import fit
@@ -81,7 +81,8 @@ def sphere_art(
 
     Section 2.3 and figure 3 of SPHERE. The network ``sphere`` makes the synthetic scan and the
     uptake from the post scan, all its changes included; the network ``sphere_art`` sees slices of
-    the synthetic and of the corrupted scan, each divided by its own mean inside the mask.
+    the synthetic and of the corrupted scan, each divided by its own mean inside the mask and
+    stripped of what is outside.
     The result has the units of the corrupted scan and lies on its grid; outside of the mask it
     is the corrupted scan. ``keep_contrast`` is our addition: for scanner settings that were not in
     the training, the network changes the contrast towards that of the training.
@@ -171,7 +172,7 @@ def run_on_slices(
 
     network = context.network(name)
     plan = plan_slices(reference.grid, context.mask)
-    stacks = [(plan.slices(image), count) for image, count in images]
+    stacks = [(plan.slices(stripped(image, context.mask)), count) for image, count in images]
 
     def channels(which: slice) -> FloatArray:
         seen = [plan.with_neighbours(stack, count, which) for stack, count in stacks]
