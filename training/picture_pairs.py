@@ -332,6 +332,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_results(parser)
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="for the pictures"
+    )
+    return parser.parse_args(arguments)
+
+
+def add_results(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that name the cases and the two results."""
     add = parser.add_argument
     add("--cases", type=Path, nargs="+", required=True, metavar="FOLDER", help="pairs of scans")
     add("--case", nargs="+", required=True, metavar="NAME", help="these cases")
@@ -339,8 +348,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     form = f"{FORM} or [NAME=]FOLDER"
     add("--before", required=True, metavar="RESULT", help=form)
     add("--after", required=True, metavar="RESULT", help=form)
-    add("--out", type=Path, required=True, metavar="FOLDER", help="for the pictures")
-    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
