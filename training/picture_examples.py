@@ -20,7 +20,7 @@ from data.real_pairs import prepare_pairs, read_table
 
 from ContrastSynthLib.plots.figures import BACKGROUND, TITLE, figure_png, load_matplotlib
 
-PLAIN = ("switched", "own_contrast", "uneven", "changed")
+PLAIN = ("switched", "own_contrast", "uneven", "mottled", "point_spread", "changed")
 """Parts of the recipe that make virtual patients differ from each other beyond their anatomy."""
 WITH_AGENT = ("no_agent", "pasted", "virtual_agent", "other_views")
 COLUMNS = 5

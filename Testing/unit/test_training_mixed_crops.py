@@ -168,6 +168,29 @@ def test_lesions_take_up_unevenly_and_nothing_else_changes(maps):
     assert maps.textured(given[:, :, :12], np.random.default_rng(0)) is not None
 
 
+def test_tissues_are_uneven_about_their_own_values_and_agent_is_not(maps):
+    given = np.asarray(slab(maps).maps).astype("f4")
+    found = maps.mottled(given, np.random.default_rng(1))
+    for number, name in enumerate(maps.CHANNELS):
+        if name not in maps.MOTTLE:
+            np.testing.assert_array_equal(found[number], given[number])
+            continue
+        ratio = np.log(found[number] / np.maximum(given[number], 1e-6))[given[number] > 0]
+        assert 0.005 < ratio.std() < maps.MOTTLE[name]
+        assert abs(ratio.mean()) < ratio.std()
+    assert not np.array_equal(found, maps.mottled(given, np.random.default_rng(2)))
+
+
+def test_a_point_spread_mixes_tissues_and_nothing_from_outside(crops):
+    brain = np.zeros((5, 20, 20), "f4")
+    brain[:, 3:17, 3:17] = 1
+    tissue = np.where(np.arange(20) < 10, 1, 2) * brain
+    (even, mixed) = crops.spread([7 * brain, tissue], brain, 0.8)
+    np.testing.assert_allclose(even, 7 * brain, rtol=1e-5)
+    assert 1.01 < mixed[2, 10, 9] < 1.99
+    assert mixed[2, 10, 4] == pytest.approx(1, abs=1e-3)
+
+
 def test_the_structure_of_a_voxel_is_the_nearest_of_those_beside_it(maps):
     tissue = np.zeros((1, 1, 12), np.uint8)
     tissue[..., 3] = maps.TISSUES["blood"].label

@@ -65,6 +65,10 @@ TEXTURE_WIDTHS = ((1.0, 3.0), (2.0, 4.0), (2.5, 5.0))
 MOST_GRADED = 0.6
 """Standard deviation of the logarithm of the graded leak, at most."""
 FOLDED_SHARE, HOLLOW_SHARE = 0.4, 0.3
+MOTTLE_WIDTHS = ((0.7, 2.0), (3.0, 8.0))
+"""Widths in voxels of what is fine and of what is coarse in the texture of a tissue."""
+MOTTLE = {"r1": 0.08, "density": 0.05}
+"""Standard deviation of the logarithm within a tissue, at most."""
 FEW = 4
 NO_AGENT: Mapping[str, float] = dict.fromkeys((*STRUCTURES, "pia"), 0.0)
 ALL_AGENT: Mapping[str, float] = dict.fromkeys(NO_AGENT, 1.0)
@@ -202,6 +206,22 @@ def textured(maps: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     changed = maps.copy()
     for name in ("leak", "plasma"):
         changed[CHANNELS.index(name)] *= np.where(lesion, factor, 1).astype(maps.dtype)
+    return changed
+
+
+def mottled(maps: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return maps (CHANNELS, slices, rows, columns) whose tissues are not uniform.
+
+    Iron, myelin and cells differ from place to place: R1 and proton density vary smoothly.
+    """
+    changed = maps.copy()
+    for name, most in MOTTLE.items():
+        fine, coarse = (
+            _smooth_noise(rng, maps.shape[1:], float(rng.uniform(*width)))
+            for width in MOTTLE_WIDTHS
+        )
+        log_factor = most * (rng.uniform() * fine + rng.uniform() * coarse) / np.sqrt(2)
+        changed[CHANNELS.index(name)] *= np.exp(log_factor).astype(maps.dtype)
     return changed
 
 

@@ -19,10 +19,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter
 from torch.utils.data import IterableDataset
 
 from ContrastSynthLib.errors import RequestError, unknown_name
-from data.agent_maps import ALL_AGENT, CHANNELS, NO_AGENT, KeptMaps, Protocol, draw_agent, textured
+from data.agent_maps import (
+    ALL_AGENT,
+    CHANNELS,
+    NO_AGENT,
+    KeptMaps,
+    Protocol,
+    draw_agent,
+    mottled,
+    textured,
+)
 from data.crop_changes import Crop, changed, depth_for, draw_thickness, noisy, pasted, turned
 from data.matched import UPTAKE_SPAN, trust_in
 from data.real_pairs import MAPS, RealPair
@@ -42,6 +52,8 @@ JITTER = 0.32
 """How far the place that a crop is about may be from its middle, as a share of its width."""
 TYPICAL_RANGE = 1.5
 """Range of intensities, in means of the brain, that virtual uptake is labelled by."""
+POINT_SPREAD = (0.3, 0.8)
+"""Standard deviation of the point spread of virtual scans, in voxels."""
 NOISE = (0.006, 0.05)
 """Standard deviation of the noise of virtual scans, in means of the brain, log-uniform."""
 
@@ -59,6 +71,8 @@ class Recipe:
     switched        virtual ones with the agent of each structure switched and scaled on its own
     own_contrast    virtual ones with a contrast of the tissues of their own
     uneven          virtual lesions that take up agent unevenly
+    mottled         virtual tissues that are not uniform
+    point_spread    virtual ones whose voxels mix what is beside them
     changed         changed as another scanner might have made them
     """
 
@@ -71,6 +85,8 @@ class Recipe:
     switched: float = 1.0
     own_contrast: float = 1.0
     uneven: float = 1.0
+    mottled: float = 1.0
+    point_spread: float = 1.0
     changed: float = 1.0
 
     def without(self, parts: Iterable[str]) -> Recipe:
@@ -155,8 +171,13 @@ class Sources:
         maps = window(slab.maps, middle, depth, self.crop)
         if rng.random() < recipe.uneven:
             maps = textured(maps, rng)
+        if rng.random() < recipe.mottled:
+            maps = mottled(maps, rng)
         brain = (maps[CHANNELS.index("tissue")] > 0).astype(np.float32)
-        post, pre = (image / level * brain for image in protocol.images(maps, agent))
+        images: Sequence[np.ndarray] = protocol.images(maps, agent)
+        if rng.random() < recipe.point_spread:
+            images = spread(images, brain, float(rng.uniform(*POINT_SPREAD)))
+        post, pre = (image / level * brain for image in images)
         crop = Crop(post, pre, label_of(post - pre), brain, np.ones_like(brain))
         return noisy(crop, rng, log_uniform(rng, NOISE))
 
@@ -275,6 +296,15 @@ def jittered(place: np.ndarray, rng: np.random.Generator, crop: int) -> np.ndarr
     most = int(JITTER * crop)
     moved: np.ndarray = place + np.r_[0, rng.integers(-most, most + 1, 2)]
     return moved
+
+
+def spread(images: Sequence[np.ndarray], brain: np.ndarray, sigma: float) -> Sequence[np.ndarray]:
+    """Return images (n, rows, columns) seen through a Gaussian point spread of ``sigma`` voxels.
+
+    Nothing outside of the brain is mixed in: at its surface there is more tissue in a scan.
+    """
+    weight = np.maximum(gaussian_filter(brain, sigma), 1e-3)
+    return [gaussian_filter(image * brain, sigma) / weight * brain for image in images]
 
 
 def label_of(rise: np.ndarray) -> np.ndarray:
