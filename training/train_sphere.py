@@ -16,6 +16,7 @@ own: ``--data PREPARED --target second_scan --fine-tune sphere --learning-rate 2
 from __future__ import annotations
 
 import argparse
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from loop import Average, Learner, add_common_arguments, fast_layout, rate_at, s
 from monai.networks.nets import PatchDiscriminator
 from torch import Tensor, nn
 
+from ContrastSynthLib.errors import ContrastSynthError, RequestError
 from ContrastSynthLib.inference.networks import load_network
 from ContrastSynthLib.losses import (
     discriminator_loss,
@@ -47,6 +49,7 @@ from ContrastSynthLib.weights.bundles import find_bundle, read_bundle
 
 Images = dict[str, Tensor]
 """Images by their names, (n, 1, rows, cols): a batch, or what the network made."""
+NETWORKS = ("sphere", "direct")
 WEIGHTS = {
     "l1": 1.0,
     "ssim": 10.0,
@@ -180,10 +183,18 @@ def by_region(made: Images, batch: Images) -> dict[str, Tensor]:
 
 
 def make_network(arguments: argparse.Namespace) -> tuple[str, dict[str, Any], nn.Module]:
-    """Return name, arguments and network; baselines get as many parameters as SPHERE."""
+    """Return name, arguments and network; baselines get as many parameters as SPHERE.
+
+    Raises RequestError for weights of a network that this script does not train.
+    """
     if arguments.fine_tune:
         bundle = find_bundle(arguments.fine_tune, "sphere")
         network = bundle.metadata["network"]
+        if network["name"] not in NETWORKS:
+            raise RequestError(
+                f"{bundle.id} are weights of the network {network['name']}, which "
+                "train_sphere_real.py goes on with."
+            )
         return network["name"], network["arguments"], load_network(bundle)
     name = "sphere"
     options: dict[str, Any] = {
@@ -275,4 +286,7 @@ def card_of(arguments: argparse.Namespace, name: str, options: dict[str, Any]) -
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ContrastSynthError as error:
+        sys.exit(str(error))

@@ -36,7 +36,7 @@ from loop import Average, Learner, add_common_arguments, parent_record, rate_at,
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ContrastSynthLib.errors import ContrastSynthError
+from ContrastSynthLib.errors import ContrastSynthError, RequestError
 from ContrastSynthLib.inference.networks import load_network
 from ContrastSynthLib.losses import physics_penalty
 from ContrastSynthLib.networks import build_network
@@ -46,6 +46,7 @@ from ContrastSynthLib.networks.sphere import middle
 from ContrastSynthLib.weights.bundles import find_bundle
 
 Images = dict[str, Tensor]
+NETWORK = "residual_unet"
 WEIGHTS = {"charbonnier": 1.0, "squared": 3.0, "gradient": 0.2, "uptake": 0.05, "error": 0.5}
 PSYN = 0.01
 """Weight of R_psyn with ``--with-physics``, as in the paper."""
@@ -106,11 +107,20 @@ def learnt_from(pairs: Sequence[RealPair], others: set[str], count: int | None) 
 def make_network(
     arguments: argparse.Namespace,
 ) -> tuple[dict[str, Any], nn.Module, list[dict[str, Any]]]:
-    """Return the arguments of the network, itself, and what its weights were made from."""
+    """Return the arguments of the network, itself, and what its weights were made from.
+
+    Raises RequestError for weights of another network.
+    """
     parents = []
     if arguments.fine_tune:
         bundle = find_bundle(arguments.fine_tune, "sphere")
-        options, network = bundle.metadata["network"]["arguments"], load_network(bundle)
+        found = bundle.metadata["network"]
+        if found["name"] != NETWORK:
+            raise RequestError(
+                f"{bundle.id} are weights of the network {found['name']}, which train_sphere.py "
+                "goes on with."
+            )
+        options, network = found["arguments"], load_network(bundle)
         parents = [parent_record(bundle)]
     else:
         options = {
@@ -120,7 +130,7 @@ def make_network(
             "masked": arguments.masked,
             "physics": arguments.with_physics,
         }
-        network = build_network("residual_unet", options)
+        network = build_network(NETWORK, options)
     print(f"{parameters_of(network)} parameters", flush=True)
     return options, network, parents
 
@@ -225,7 +235,7 @@ def card_of(
         "version": arguments.version,
         "task": "pre-contrast from post-contrast T1-weighted brain scans",
         "method": "sphere",
-        "network": {"name": "residual_unet", "arguments": options},
+        "network": {"name": NETWORK, "arguments": options},
         "inputs": {"post": f"{SEEN} axial slices 1 mm apart, pixels of about 1 mm"},
         "normalisation": "mean",
         "trained_on_virtual_patients": virtual,

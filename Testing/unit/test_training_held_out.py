@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch")
 for package in ("monai", "lightning_fabric", "safetensors", "tensorboard"):
     pytest.importorskip(package)
 
+from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.weights.bundles import read_bundle
 
 pytestmark = pytest.mark.usefixtures("training_path")
@@ -163,6 +164,13 @@ def test_weights_that_are_gone_on_from_are_named_as_parents(monkeypatch, data, t
     assert parent["sha256"] == read_bundle(given).sha256
     assert parent["seed"] == 0
     assert parent["steps"] == 2
+
+
+def test_each_script_goes_on_with_its_own_network_alone(monkeypatch, data, tmp_path):
+    with pytest.raises(RequestError, match=r"residual_unet, which train_sphere_real.py goes on"):
+        importlib.import_module("train_sphere").make_network(SimpleNamespace(fine_tune="sphere"))
+    with pytest.raises(RequestError, match=r"network sphere, which train_sphere.py goes on with"):
+        run(monkeypatch, data, tmp_path / "run", 1, "--fine-tune sphere_virtual")
 
 
 def test_fewer_patients_are_a_part_of_more():
