@@ -17,8 +17,7 @@ SMALLEST_MULTIPLE = 16
 START_LEVEL, START_SHARE = 1 / 3, 0.1
 """Initial bias of the last convolution, and a factor for its weights, in a network without base.
 
-Its initial output is then about the median of a scan. An initial output of 0 or below would not
-be trained, because the gradient of the last ReLU is 0 there.
+Its initial output is then about the median of a scan.
 """
 
 
@@ -90,4 +89,9 @@ class VNet(nn.Module):
         output: Tensor = self.last(found)
         if self.base is not None:
             output = output + image[:, self.base : self.base + 1]
-        return {"image": nn.functional.relu(output)}
+        shown = nn.functional.relu(output)
+        if self.training:
+            # The gradient goes on below 0 too, where that of the ReLU is 0: else a step that takes
+            # the whole image there would be the last one to teach anything.
+            shown = output + (shown - output).detach()
+        return {"image": shown}

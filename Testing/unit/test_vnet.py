@@ -311,3 +311,15 @@ def test_a_new_network_without_base_can_learn_everywhere(seed):
 def test_a_base_that_is_no_channel_is_refused(base):
     with pytest.raises(RequestError, match=f"base is channel {base}"):
         build_network("vnet", {"in_channels": 2, "base": base})
+
+
+@pytest.mark.parametrize("base", [None, 0])
+def test_an_image_below_zero_is_learnt_from_and_shown_as_zero(base):
+    network, image = VNet(1, 2, base=base), slices(1, 32, 32)
+    torch.nn.init.constant_(network.last.bias, -20.0)
+    for training in (True, False):
+        network.train(training).zero_grad()
+        made = network(image)["image"]
+        assert not made.any()
+        (1 - made).abs().mean().backward()
+        assert (network.last.bias.grad != 0) == training
