@@ -31,9 +31,9 @@ class SliceParameters:
         bool,
         Param(
             "Combine three directions",
-            help="Runs the network on axial, coronal and sagittal slices and takes the median of the "
-            "three changes: better, three times the time. Scans of thick slices, or of less than "
-            f"{LEAST_SIDE_MM:g} mm along any side, have one direction.",
+            help="Runs the network on axial, coronal and sagittal slices and takes the median of "
+            "the three changes: better, three times the time. Scans of thick slices, or of less "
+            f"than {LEAST_SIDE_MM:g} mm along any side, have one direction.",
         ),
     ] = True
 
