@@ -80,6 +80,7 @@ set(LIBRARY_SCRIPTS
   losses/__init__.py
   losses/adversarial.py
   losses/image.py
+  losses/noise_preserving.py
   losses/uptake.py
   methods/__init__.py
   methods/_low_dose.py

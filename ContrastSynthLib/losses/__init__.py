@@ -1,7 +1,8 @@
-"""The losses of SPHERE, appendix B; each is a function of tensors (n, 1, h, w)."""
+"""The losses of SPHERE, appendix B, of tensors (n, 1, h, w), and that of the low-dose GAN, in 3D."""
 
 from ContrastSynthLib.losses.adversarial import discriminator_loss, generator_loss
 from ContrastSynthLib.losses.image import l1_loss, perceptual_loss, ssim_loss
+from ContrastSynthLib.losses.noise_preserving import noise_preserving_loss
 from ContrastSynthLib.losses.uptake import hyperintensity_penalty, physics_penalty, uptake_loss
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "generator_loss",
     "hyperintensity_penalty",
     "l1_loss",
+    "noise_preserving_loss",
     "perceptual_loss",
     "physics_penalty",
     "ssim_loss",
