@@ -1,4 +1,4 @@
-"""The losses of SPHERE, appendix B, of tensors (n, 1, h, w), and that of the low-dose GAN, in 3D."""
+"""The losses of SPHERE (appendix B, tensors (n, 1, h, w)) and of the low-dose GAN (volumes)."""
 
 from ContrastSynthLib.losses.adversarial import discriminator_loss, generator_loss
 from ContrastSynthLib.losses.image import l1_loss, perceptual_loss, ssim_loss
