@@ -10,6 +10,7 @@ import torch
 from ratio import Ratio
 
 from ContrastSynthLib.geometry import Grid
+from ContrastSynthLib.inference.networks import slices_seen
 from ContrastSynthLib.networks import build_network
 from ContrastSynthLib.networks.baselines import Direct, parameters_of, width_for
 from ContrastSynthLib.running.request import Request
@@ -22,10 +23,10 @@ BATCH = 4
 REPEATS = 3
 
 
-def best_of(compute: Callable[[], object]) -> float:
+def best_of(compute: Callable[[], object], repeats: int = REPEATS) -> float:
     """Return the shortest time of a few, in seconds."""
     times = []
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         start = time.perf_counter()
         compute()
         times.append(time.perf_counter() - start)
@@ -37,22 +38,27 @@ def shipped() -> torch.nn.Module:
     return build_network(**find_bundle("sphere", "sphere").metadata["network"]).eval()
 
 
+def seen() -> int:
+    """Return the number of adjacent slices that it sees at once."""
+    return slices_seen(find_bundle("sphere", "sphere").metadata["network"]["arguments"])
+
+
 @torch.inference_mode()
 def all_slices(network: torch.nn.Module) -> float:
     """Return the seconds of a network for SHAPE, batch by batch."""
-    slices = torch.rand(BATCH, 3, *SHAPE[1:])
+    slices = torch.rand(BATCH, seen(), *SHAPE[1:])
     return best_of(lambda: [network(slices) for _ in range(SHAPE[0] // BATCH)])
 
 
 def sphere_beside_unet() -> Ratio:
-    """Three nested networks against one U-Net of as many parameters."""
+    """The network of SPHERE against a plain U-Net of as many parameters."""
     network = shipped()
-    width = width_for("unet", 3, parameters_of(network))
+    width = width_for("unet", seen(), parameters_of(network))
     return Ratio(
         f"SPHERE on {SHAPE[0]} slices of {SHAPE[1]}x{SHAPE[2]}",
         all_slices(network),
         "U-Net of as many parameters",
-        all_slices(Direct("unet", 3, width).eval()),
+        all_slices(Direct("unet", seen(), width).eval()),
         "s",
         limit=6.0,
     )

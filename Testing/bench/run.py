@@ -20,6 +20,7 @@ from inversion import (
     time_of_24_slices,
     volume_beside_slices,
 )
+from losses import exact_beside_ipot, exact_beside_pot
 from metrics import all_metrics
 from networks import run_beside_network, sphere_beside_unet
 from panel import import_of_the_panel
@@ -67,6 +68,8 @@ BENCHMARKS: list[Callable[[], Ratio]] = [
     import_of_the_library,
     import_of_the_panel,
     all_metrics,
+    exact_beside_ipot,
+    exact_beside_pot,
     sphere_beside_unet,
     run_beside_network,
     time_of_a_volume,
