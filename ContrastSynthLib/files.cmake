@@ -82,6 +82,7 @@ set(LIBRARY_SCRIPTS
   losses/image.py
   losses/noise_preserving.py
   losses/uptake.py
+  losses/wasserstein_gan.py
   methods/__init__.py
   methods/_low_dose.py
   methods/_slabs.py
@@ -105,6 +106,7 @@ set(LIBRARY_SCRIPTS
   networks/baselines.py
   networks/blocks.py
   networks/features.py
+  networks/lowdose_gan.py
   networks/mirrored.py
   networks/residual_unet.py
   networks/sphere.py
