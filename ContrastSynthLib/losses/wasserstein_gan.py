@@ -33,10 +33,10 @@ def gradient_penalty(
 ) -> Tensor:
     """Return L_GP: the mean of (|grad f| - 1)^2 between real and synthetic examples.
 
-    ``real`` and ``synthetic`` are images (n, c, k, j, i) with their conditions (n, m). The gradient,
-    with respect to both together, is taken at ``share`` (n,) of the way from real to synthetic,
-    uniform in 0 to 1 in the paper. Channels in which both agree, such as the scans given, count in
-    the gradient as the rest does.
+    ``real`` and ``synthetic`` are images (n, c, k, j, i) with their conditions (n, m). The
+    gradient, with respect to both together, is taken at ``share`` (n,) of the way from real to
+    synthetic, uniform in 0 to 1 in the paper. Channels in which both agree, such as the scans
+    given, count in the gradient as the rest does.
     """
     places = [
         _between(*pair, share).detach().requires_grad_()
