@@ -156,6 +156,19 @@ def test_structures_are_switched_one_by_one(maps):
     assert rise(lesions=2.0)[tumour].mean() > lesions[tumour].mean()
 
 
+def test_a_dose_is_between_none_and_the_full_one(maps):
+    given = slab(maps).maps
+    protocol = maps.Protocol.draw(np.random.default_rng(3))
+    scans = [protocol.at_dose(given, maps.ALL_AGENT, dose) for dose in (0.0, 0.1, 0.33, 1.0)]
+    np.testing.assert_array_equal(scans[-1], protocol.images(given, maps.ALL_AGENT)[0])
+    lesion = given[maps.CHANNELS.index("leak")] > 0
+    means = [float(scan[lesion].mean()) for scan in scans]
+    assert means == sorted(means)
+    # Less agent in healthy tissue than a gain could explain away.
+    other = protocol.at_dose(given, maps.NO_AGENT, 0.0)
+    np.testing.assert_array_equal(scans[0], other)
+
+
 def test_lesions_take_up_unevenly_and_nothing_else_changes(maps):
     given = np.asarray(slab(maps).maps)
     lesion = given[6] == maps.STRUCTURES.index("lesions")

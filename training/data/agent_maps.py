@@ -143,23 +143,39 @@ class Protocol:
 
         ``agent`` holds a factor for each of STRUCTURES and for "pia".
         """
+        tissues = self._tissues(maps)
+        return self._scan(*tissues, agent), self._scan(*tissues, NO_AGENT)
+
+    def at_dose(
+        self, maps: np.ndarray, agent: Mapping[str, float], dose_fraction: float
+    ) -> np.ndarray:
+        """Return the noise-free scan after a fraction of the full dose, of maps (CHANNELS, ...).
+
+        Before any dose no tissue has agent, not even the healthy one, unlike in :meth:`images`.
+        """
+        return self._scan(*self._tissues(maps), agent, dose_fraction)
+
+    def _tissues(self, maps: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Return the maps by name, and R1, R2 and density with the contrast of the protocol."""
         named = dict(zip(CHANNELS, np.asarray(maps, dtype=np.float32), strict=True))
         label = named["tissue"].astype(np.intp)
         r1, density = (
             named[name] * factor[label]
             for name, factor in zip(("r1", "density"), self.factors, strict=True)
         )
-        base = np.stack([r1, named["r2"], density, np.zeros_like(r1)])
-        shown = []
-        for plasma, leak in (_agent_in(named, agent), _agent_in(named, NO_AGENT)):
-            whole = np.concatenate([base, np.stack([plasma, leak, named["flow"]])])
-            shown.append(self._signal(whole))
-        return shown[0], shown[1]
+        return named, np.stack([r1, named["r2"], density, np.zeros_like(r1)])
 
-    def _signal(self, maps: np.ndarray) -> np.ndarray:
-        dose, time_s = STANDARD_DOSE_MMOL_PER_KG, self.contrast["time_s"]
-        given = gadolinium(maps, self.contrast, dose, time_s)
-        tissue: Relaxation = tissue_with_agent(maps, given, self.agent, self.field_strength_t)
+    def _scan(
+        self,
+        named: Mapping[str, np.ndarray],
+        base: np.ndarray,
+        agent: Mapping[str, float],
+        dose_fraction: float = 1.0,
+    ) -> np.ndarray:
+        whole = np.concatenate([base, np.stack([*_agent_in(named, agent), named["flow"]])])
+        dose, time_s = dose_fraction * STANDARD_DOSE_MMOL_PER_KG, self.contrast["time_s"]
+        given = gadolinium(whole, self.contrast, dose, time_s)
+        tissue: Relaxation = tissue_with_agent(whole, given, self.agent, self.field_strength_t)
         csf_r1 = float(tissue_table(self.field_strength_t)["csf"][0])
         return np.asarray(clean_signal(tissue, self.scan, csf_r1), dtype=np.float32)
 
