@@ -54,20 +54,31 @@ def simulated_low_dose(
 
     ``noise`` is the standard deviation of either channel in medians of the brain.
     """
-    settings = {"repetition_time_s": by.repetition_time_s, "flip_angle_deg": by.flip_angle_deg}
     median = float(np.median(pre[brain]))
-    # rho of eq. 1, for which the median brain has its usual T1.
-    r1_per_s = 1.0 / MEDIAN_BRAIN_T1_S[by.field_strength_t]
-    clean, _ = signal_at_dose(
-        pre.astype(np.float64),
-        full.astype(np.float64),
-        DOSE * by.relaxivity,
-        gain=1.0,
-        proton_density=median / float(spgr_signal(r1_per_s, **settings)),
-        **settings,
-    )
+    clean = simulated_signal(pre, full, DOSE, by, median)
     rng = np.random.default_rng(seed)
     sigma = noise * by.gain * median
     real, imaginary = rng.normal(0, sigma, (2, *pre.shape))
     scan: FloatArray = np.hypot(by.gain * clean + real, imaginary).astype(np.float32)
     return scan
+
+
+def simulated_signal(
+    pre: FloatArray, full: FloatArray, dose_fraction: float, by: Simulation, median: float
+) -> FloatArray:
+    """Return the signal (k, j, i) at a fraction of the full dose, without noise and at one gain.
+
+    ``median`` is that of the brain in ``pre``, which is taken to have its usual T1.
+    """
+    settings = {"repetition_time_s": by.repetition_time_s, "flip_angle_deg": by.flip_angle_deg}
+    # rho of eq. 1, for which the median brain has its usual T1.
+    r1_per_s = 1.0 / MEDIAN_BRAIN_T1_S[by.field_strength_t]
+    clean, _ = signal_at_dose(
+        pre.astype(np.float64),
+        full.astype(np.float64),
+        dose_fraction * by.relaxivity,
+        gain=1.0,
+        proton_density=median / float(spgr_signal(r1_per_s, **settings)),
+        **settings,
+    )
+    return np.asarray(clean)
