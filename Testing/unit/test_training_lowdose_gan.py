@@ -1,0 +1,165 @@
+"""Training the low-dose GAN from end to end, and what is measured on the patients held out."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import json
+import sys
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from scipy.ndimage import gaussian_filter
+
+torch = pytest.importorskip("torch")
+for package in ("monai", "lightning_fabric", "safetensors", "tensorboard"):
+    pytest.importorskip(package)
+
+from ContrastSynthLib.inference.networks import load_network
+from ContrastSynthLib.weights.bundles import read_bundle
+
+pytestmark = pytest.mark.usefixtures("training_path")
+
+
+@pytest.fixture(scope="module")
+def measures():
+    return importlib.import_module("evaluation.held_out_lowdose")
+
+
+@pytest.fixture
+def example():
+    """A cube that rises by half at the full dose, a fifth of which at the dose; noise of 0.05."""
+    generator = torch.Generator().manual_seed(0)
+    noise = 0.05 * torch.randn(3, 1, 24, 24, 24, generator=generator)
+    rise = torch.zeros(1, 24, 24, 24)
+    rise[:, 8:16, 8:16, 8:16] = 0.5
+    native, standard, low = 1 + noise + torch.stack([0 * rise, rise, 0.3 * rise])
+    return {
+        "native": native,
+        "standard": standard,
+        "residual": low - native,
+        "dose": torch.tensor(0.2),
+        "field": torch.tensor(3.0),
+    }
+
+
+class Answers(torch.nn.Module):
+    """Gives one residual image, whatever it sees."""
+
+    def __init__(self, residual):
+        super().__init__()
+        self.residual = torch.nn.Parameter(residual)
+
+    def forward(self, image, told):
+        assert image.shape[1] == 3
+        return {"residual": self.residual[None]}
+
+
+def test_linear_interpolation_has_a_score_of_0_and_the_truth_of_1(measures, example):
+    assert measures.can_be_measured(example)
+    linear = measures.judge(Answers(measures.linear(example)), [example, example])
+    assert linear == pytest.approx({"score": 0, "ce": 1, "sigma": 1}, abs=1e-6)
+    truth = measures.judge(Answers(example["residual"]), [example])
+    assert truth == pytest.approx({"score": 1, "ce": 0, "sigma": 0}, abs=1e-6)
+
+
+def test_a_smooth_residual_is_told_from_one_with_noise(measures, example):
+    rise = torch.where(example["standard"] - example["native"] > 0.25, 0.15, 0.0)
+    smooth = measures.judge(Answers(rise), [example])
+    other = 0.05 * 2**0.5 * torch.randn(rise.shape, generator=torch.Generator().manual_seed(1))
+    noisy = measures.judge(Answers(rise + other), [example])
+    assert noisy["sigma"] < 0.2 < smooth["sigma"]
+    assert smooth["ce"] < noisy["ce"]
+
+
+def test_patches_without_agent_are_not_measured(measures, example):
+    assert not measures.can_be_measured({**example, "standard": example["native"]})
+
+
+@pytest.fixture
+def data(tmp_path):
+    folder, shape = tmp_path / "pairs", (36, 44, 40)
+    places = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    distance = sum(place**2 for place in places)
+    files = {"pre": "t1.nii.gz", "post": "t1c.nii.gz"}
+    for number in range(3):
+        noise = gaussian_filter(np.random.default_rng(number).normal(size=shape), 2)
+        pre = np.where(distance < 0.9, np.clip(100 + 300 * noise, 50, 200), 0)
+        case = folder / f"case_{number}"
+        case.mkdir(parents=True)
+        for role, array in (("pre", pre), ("post", pre + 90 * (distance < 0.15))):
+            sitk.WriteImage(sitk.GetImageFromArray(array.astype("f4")), case / files[role])
+    (folder / "cases.json").write_text(json.dumps({f"case_{n}": files for n in range(3)}))
+    return folder
+
+
+def run(monkeypatch, data, out, steps, more=""):
+    words = f"--data {data} --out {out} --real-share 1 --held-out 1 --crop 16 --batch 2 --threads 1"
+    words += f" --steps {steps} --keep-every 2 --width 4 --critic-width 4 --critic-steps 2 {more}"
+    monkeypatch.setattr(sys, "argv", ["train_lowdose_gan.py", *words.split()])
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+    script = importlib.import_module("train_lowdose_gan")
+    monkeypatch.setattr(script, "MEASURED_SIDE", 24)
+    script.main()
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+
+
+def test_both_networks_learn_and_a_run_goes_on(monkeypatch, data, tmp_path):
+    out = tmp_path / "run"
+    run(monkeypatch, data, out, 2)
+    before = load_network(read_bundle(out / "bundle")).state_dict()
+    run(monkeypatch, data, out, 4)
+    with open(out / "validation.csv", encoding="utf-8") as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["2", "4"]
+    card = read_bundle(out / "best").metadata
+    assert card["method"] == "lowdose_gan"
+    assert not card["trained_on_virtual_patients"]
+    assert card["training"]["losses"]["np"] == 200
+    assert card["training"]["data"].startswith("2 pairs of scans of 2 patients")
+    assert len(card["training"]["held_out_patients"]) == 1
+    after = load_network(read_bundle(out / "bundle"))
+    assert any(not torch.equal(before[name], w) for name, w in after.state_dict().items())
+    saved = torch.load(out / "checkpoint.pt", weights_only=False)
+    assert {"network", "critic", "critic optimiser"} <= {*map(str, _names(saved))}
+
+
+def _names(saved, depth=2):
+    for name, value in saved.items():
+        yield name
+        if isinstance(value, dict) and depth:
+            yield from _names(value, depth - 1)
+
+
+@pytest.mark.parametrize(
+    "more", ["--content l1", "--solver sinkhorn", "--solver ipot", "--shared-embedding"]
+)
+def test_other_losses_and_a_shared_embedding_are_learnt_by_too(monkeypatch, data, tmp_path, more):
+    run(monkeypatch, data, tmp_path / "run", 25, f"{more} --keep-every 25")
+    with open(tmp_path / "run" / "curves.csv", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert all(float(row[name]) for name in ("critic", "penalty", "fooling", "content"))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("--content perceptual", "needs --features"),
+        ("--crop 24", "a multiple of 16"),
+        ("--real-share 0.5", "give --maps"),
+        ("--fine-tune x", "is not fine-tuned"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(monkeypatch, data, tmp_path, capsys, more, message):
+    with pytest.raises(SystemExit):
+        run(monkeypatch, data, tmp_path / "run", 1, more)
+    assert message in capsys.readouterr().err
+
+
+def test_the_preset_of_the_paper_gives_way_to_what_is_asked_for(monkeypatch, tmp_path):
+    script = importlib.import_module("train_lowdose_gan")
+    words = ["train_lowdose_gan.py", "--out", str(tmp_path), "--real-share", "1"]
+    monkeypatch.setattr(sys, "argv", [*words, "--preset", "paper", "--batch", "2"])
+    found = script.read_arguments()
+    assert (found.width, found.critic_width, found.crop, found.batch) == (12, 32, 64, 2)
+    assert found.critic_steps == 5
