@@ -1,4 +1,4 @@
-"""What a network on slices makes of a volume, over three directions of slicing."""
+"""Averaging what a network on slices makes of a volume over three directions of slicing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Views:
     axes: Sequence[int]
     mirrored: bool
 
-    def combine(
+    def average(
         self,
         image: FloatArray,
         grid: Grid,
@@ -44,30 +44,28 @@ class Views:
         predict: Predict,
         part: tuple[float, float] = (0.0, 1.0),
     ) -> dict[str, FloatArray]:
-        """Return what the network makes of ``image`` (k, j, i) over all directions.
+        """Return the mean over all directions of what the network makes of ``image`` (k, j, i).
 
-        The arrays (k, j, i) returned are the network's outputs by name, each the mean over the
-        directions, with ``change`` in place of ``pre``: what to add to the scan. It is the median
-        over the directions: what two of three take for agent goes, what one of them does stays.
-        Only the change is interpolated where pixels were resampled, so that the image keeps its own
-        detail. ``spread`` is the standard deviation of the change over directions and mirrored
-        images. All are 0 outside of what was sliced: the ``mask`` and a margin.
+        The arrays (k, j, i) returned are the network's outputs by name, with ``change`` in place
+        of ``pre``: what to add to the scan. Only the change is interpolated where pixels were
+        resampled, so that the image keeps its own detail. ``spread`` is the standard deviation of
+        the change over directions and mirrored images. All are 0 outside of what was sliced: the
+        ``mask`` and a margin.
         """
         means: dict[str, FloatArray] = {}
-        changes = []
-        within_one = np.zeros_like(image)
+        square = np.zeros_like(image)
         share = np.float32(1 / len(self.axes))
         ends = np.linspace(*part, len(self.axes) + 1).tolist()
         for axis, within in zip(self.axes, pairwise(ends), strict=True):
             found = self._in_one(image, grid, mask, axis, partial(predict, part=within))
-            changes.append(found.pop("change"))
+            square += share * found["change"] ** 2
             if self.mirrored:
-                within_one += share * found.pop("pre_spread") ** 2
+                square += share * found.pop("pre_spread") ** 2
             for name, array in found.items():
                 array *= share
                 means[name] = means[name] + array if name in means else array
-        change, variance = _middle_and_variance(changes)
-        return {**means, "change": change, "spread": np.sqrt(variance + within_one)}
+        spread = np.sqrt(np.maximum(square - means["change"] ** 2, 0))
+        return {**means, "spread": spread}
 
     def _in_one(
         self,
@@ -87,12 +85,3 @@ class Views:
         found = predict(asked, pieces)
         found["change"] = found.pop("pre") - stack
         return {name: plan.restore(each, outside=0.0) for name, each in found.items()}
-
-
-def _middle_and_variance(arrays: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
-    """Return median and variance of some arrays (k, j, i), slice by slice to save memory."""
-    middle, variance = np.zeros_like(arrays[0]), np.zeros_like(arrays[0])
-    for k in range(len(middle)):
-        some = np.stack([array[k] for array in arrays])
-        middle[k], variance[k] = np.median(some, axis=0), some.var(axis=0)
-    return middle, variance

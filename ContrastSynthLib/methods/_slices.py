@@ -30,10 +30,10 @@ class SliceParameters:
     three_directions: Annotated[
         bool,
         Param(
-            "Combine three directions",
-            help="Runs the network on axial, coronal and sagittal slices and takes the median of "
-            "the three changes: better, three times the time. Scans of thick slices, or of less "
-            f"than {LEAST_SIDE_MM:g} mm along any side, have one direction.",
+            "Average three directions",
+            help="Runs the network on axial, coronal and sagittal slices and averages the three "
+            "results: better, three times the time. Scans of thick slices, or of less than "
+            f"{LEAST_SIDE_MM:g} mm along any side, have one direction.",
         ),
     ] = True
 

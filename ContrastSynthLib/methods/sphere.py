@@ -118,7 +118,7 @@ def synthetic_pre(
     axes = parameters.axes(post)
     views = Views(context.network("sphere"), seen, axes, parameters.mirrored)
     brain = stripped(image, context.mask)
-    found = views.combine(brain, post.grid, context.mask, context.predict, part)
+    found = views.average(brain, post.grid, context.mask, context.predict, part)
     change = without_small(found["change"], least_change)
     pre = changed_by(change, image, context.mask)
     uptake = found.get("uptake")
