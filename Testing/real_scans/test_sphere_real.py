@@ -22,10 +22,10 @@ pytest.importorskip("monai")
 
 pytestmark = [pytest.mark.real_scans, pytest.mark.usefixtures("training_path")]
 
-LEAST_SHARE = 0.6
-MOST_LEFT = 0.35
+LEAST_SHARE = 0.65
+MOST_LEFT = 0.3
 MOST_OUT = 0.02
-MOST_LOST = 0.015
+MOST_LOST = 0.02
 """Guards on the slices of one patient; docs/results.md tells what is reached on whole brains."""
 MOST_CHANGE_OUTSIDE = 0.05
 
