@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from data.agent_maps import KeptMaps
 from data.dose_patches import DosePair, DosePatches, PatchSources, as_example
-from data.pair_options import add_same_patient, add_source
+from data.pair_options import add_mixture, check_mixture
 from data.real_pairs import held_out_of, prepare_pairs, read_table
 from data.slabs import in_batches
 from evaluation.held_out_lowdose import can_be_measured, judge
@@ -223,13 +223,8 @@ def read_arguments() -> argparse.Namespace:
     parser.set_defaults(crop=32, batch=4, learning_rate=2e-4)
     add = parser.add_argument
     add("--preset", choices=("paper",), help="width, patch, batch and rate as published")
-    add("--maps", type=Path, help="folder of make_slabs.py --for real_pairs")
-    add("--pairs", type=Path, help="folder to keep the matched pairs in; OUT/pairs without it")
+    add_mixture(parser, 0.5)
     add("--clean", type=Path, help="folder to keep denoised pairs in; OUT/clean without it")
-    add("--real-share", type=float, default=0.5, help="share of patches of real pairs")
-    add("--held-out", type=int, default=9, help="patients to choose the checkpoint by")
-    add_same_patient(parser)
-    add_source(parser)
     add("--width", type=int, default=8, help="features of the generator at the finest scale")
     add("--critic-width", type=int, default=8, help="features of the critic at the finest scale")
     add("--shared-embedding", action="store_true", help="one embedding for both (Table 3)")
@@ -244,8 +239,7 @@ def read_arguments() -> argparse.Namespace:
     if chosen.preset == "paper":
         parser.set_defaults(**PAPER)
     arguments = parser.parse_args()
-    if arguments.maps is None and arguments.real_share < 1:
-        parser.error("give --maps, or --real-share 1 for real pairs alone")
+    check_mixture(parser, arguments)
     if arguments.content == "perceptual" and arguments.features is None:
         parser.error("--content perceptual needs --features")
     if arguments.fine_tune:

@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from data.agent_maps import KeptMaps
 from data.mixed_crops import SEEN, Crops, Recipe, Sources
-from data.pair_options import add_same_patient, add_source
+from data.pair_options import add_mixture, check_mixture
 from data.real_pairs import RealPair, drawn, held_out_of, prepare_pairs, read_table
 from data.slabs import in_batches
 from evaluation.held_out import Slices, judge
@@ -189,9 +189,7 @@ def read_arguments() -> argparse.Namespace:
     add_common_arguments(parser)
     parser.set_defaults(crop=112, learning_rate=1e-3)
     add = parser.add_argument
-    add("--maps", type=Path, help="folder of make_slabs.py --for real_pairs")
-    add("--pairs", type=Path, help="folder to keep the matched pairs in; OUT/pairs without it")
-    add("--real-share", type=float, default=Recipe.real, help="share of crops of real pairs")
+    add_mixture(parser, Recipe.real)
     add(
         "--share",
         type=read_share,
@@ -202,18 +200,14 @@ def read_arguments() -> argparse.Namespace:
     )
     add("--in-uptake", type=float, default=IN_UPTAKE, help="what uptake adds to a voxel's weight")
     add("--without", nargs="+", default=[], metavar="PART", help=Recipe.__doc__)
-    add("--held-out", type=int, default=9, help="patients to choose the checkpoint by")
     add("--learn-from", type=int, metavar="N", help="N of the others alone, to see what more bring")
-    add_same_patient(parser)
-    add_source(parser)
     add("--features", type=int, nargs="+", default=FEATURES, help="of the scales, finest first")
     add("--masked", action="store_true", help="multiply the rise by the uptake")
     add("--with-physics", action="store_true", help="add R_psyn of eq. 33, with a map of beta")
     add("--name", default="sphere_real", help="of the weights")
     add("--version", default="1.0", help="of the weights")
     arguments = parser.parse_args()
-    if arguments.maps is None and arguments.real_share < 1:
-        parser.error("give --maps, or --real-share 1 for real pairs alone")
+    check_mixture(parser, arguments)
     parts = [part for part in arguments.without if part not in PARTS_OF_NETWORK]
     recipe = Recipe(real=arguments.real_share).changed_to(dict(arguments.share)).without(parts)
     # With the rest of the arguments it goes into the card.

@@ -64,12 +64,10 @@ def over_heads(
     """
     terms = []
     for head in heads:
-        factors = [of % to for of, to in zip(reference.shape[2:], head.shape[2:], strict=True)]
-        if any(factors):
-            raise ValueError(
-                f"{tuple(head.shape[2:])} does not divide {tuple(reference.shape[2:])}"
-            )
-        steps = [of // to for of, to in zip(reference.shape[2:], head.shape[2:], strict=True)]
+        whole, part = tuple(reference.shape[2:]), tuple(head.shape[2:])
+        steps, rest = zip(*map(divmod, whole, part), strict=True)
+        if any(rest):
+            raise ValueError(f"{part} does not divide {whole}")
         terms.append(loss(head, torch.nn.functional.avg_pool3d(reference, steps)))
     return torch.stack(terms).sum()
 

@@ -63,8 +63,7 @@ class LowDose:
 
     def slices(self, volume: Volume) -> FloatArray:
         """Return as slices another volume that has the gain of the low-dose scan."""
-        image = self.normalisation.apply(volume.array)
-        return self.plan.slices(stripped(image, self.mask)) * self.inside
+        return _slices(volume.array, self.normalisation, self.plan, self.mask, self.inside)
 
     def denoised(self, kind: str) -> FloatArray:
         """Return the low-dose slices after the denoiser ``kind``, a key of DENOISERS."""
@@ -89,16 +88,13 @@ def low_dose_slices(low: Volume, pre: Volume | None, context: Context) -> LowDos
     normalisation = fit("low_dose", low.array, context.mask)
     plan = plan_slices(low.grid, context.mask)
     inside = plan.slices(context.mask) > 0.5
-
-    def as_slices(array: FloatArray) -> FloatArray:
-        return plan.slices(stripped(normalisation.apply(array), context.mask)) * inside
-
+    prepared = (normalisation, plan, context.mask, inside)
     gain, before = None, None
     if pre is not None:
         field = gain_field(low.array, pre.array, context.mask, low.grid.spacing_mm[::-1])
         gain = float(np.median(field[context.mask]))
-        before = as_slices(pre.array / field)
-    stack = as_slices(low.array)
+        before = _slices(pre.array / field, *prepared)
+    stack = _slices(low.array, *prepared)
     sigma = noise_sigma(stack, inside) if before is None else noise_of_pair(stack, before, inside)
     context.record.update(
         unit_of_the_low_dose=normalisation.scale,
@@ -106,6 +102,17 @@ def low_dose_slices(low: Volume, pre: Volume | None, context: Context) -> LowDos
         gain_pre_over_low=gain,
     )
     return LowDose(plan, normalisation, context.mask, stack, before, inside, sigma, gain)
+
+
+def _slices(
+    array: FloatArray,
+    normalisation: Normalisation,
+    plan: SlicePlan,
+    mask: BoolArray,
+    inside: BoolArray,
+) -> FloatArray:
+    """Return a scan (k, j, i) as normalised slices (n, rows, columns), 0 outside of the mask."""
+    return plan.slices(stripped(normalisation.apply(array), mask)) * inside
 
 
 def need_pre(pre: Volume | None, what: str, instead: str) -> Volume:

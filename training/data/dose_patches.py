@@ -32,7 +32,7 @@ from ContrastSynthLib.preprocessing.normalisation import fit, radiometric_gain
 from ContrastSynthLib.volumes import FloatArray
 from data.agent_maps import CHANNELS, KeptMaps, Protocol, draw_agent, mottled, textured
 from data.dose_pairs import draw_simulation
-from data.dose_simulation import simulated_signal
+from data.dose_simulation import rician, simulated_signal
 from data.mixed_crops import ABOUT_UPTAKE, NOISE, POINT_SPREAD, log_uniform, spread, window
 from data.real_pairs import MAPS, RealPair, keep_whole
 
@@ -157,12 +157,6 @@ def _levels(
     found = {name: float(radiometric_gain(native, scan, brain)) for name, scan in scans.items()}
     found["median"] = float(np.median(native[brain]))
     return {**found, "p95": fit("p95", native, brain).scale}
-
-
-def rician(signal: FloatArray, sigma: float, rng: np.random.Generator) -> FloatArray:
-    """Return the magnitude of a signal with noise of ``sigma`` in both channels."""
-    real, imaginary = rng.normal(0, sigma, (2, *signal.shape))
-    return np.asarray(np.hypot(signal + real, imaginary), dtype=np.float32)
 
 
 class DosePatches(IterableDataset):

@@ -57,10 +57,13 @@ def simulated_low_dose(
     median = float(np.median(pre[brain]))
     clean = simulated_signal(pre, full, DOSE, by, median)
     rng = np.random.default_rng(seed)
-    sigma = noise * by.gain * median
-    real, imaginary = rng.normal(0, sigma, (2, *pre.shape))
-    scan: FloatArray = np.hypot(by.gain * clean + real, imaginary).astype(np.float32)
-    return scan
+    return rician(by.gain * clean, noise * by.gain * median, rng)
+
+
+def rician(signal: FloatArray, sigma: float, rng: np.random.Generator) -> FloatArray:
+    """Return the magnitude of a signal with noise of ``sigma`` in both channels."""
+    real, imaginary = rng.normal(0, sigma, (2, *signal.shape))
+    return np.asarray(np.hypot(signal + real, imaginary), dtype=np.float32)
 
 
 def simulated_signal(

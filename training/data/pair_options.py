@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 
 def add_same_patient(parser: argparse.ArgumentParser) -> None:
@@ -22,3 +23,20 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--source", default="of your own", help="what the pairs are and whom to cite, for the card")
     add("--terms", default="not ours to state", help="terms of the pairs, for the card")
+
+
+def add_mixture(parser: argparse.ArgumentParser, real_share: float) -> None:
+    """Declare where real pairs and virtual patients are kept, and how they are mixed."""
+    add = parser.add_argument
+    add("--maps", type=Path, help="folder of make_slabs.py --for real_pairs")
+    add("--pairs", type=Path, help="folder to keep the matched pairs in; OUT/pairs without it")
+    add("--real-share", type=float, default=real_share, help="share of examples of real pairs")
+    add("--held-out", type=int, default=9, help="patients to choose the checkpoint by")
+    add_same_patient(parser)
+    add_source(parser)
+
+
+def check_mixture(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """End the script with a message where virtual patients are asked for and there are none."""
+    if arguments.maps is None and arguments.real_share < 1:
+        parser.error("give --maps, or --real-share 1 for real pairs alone")
