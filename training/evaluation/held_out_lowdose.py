@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ContrastSynthLib.metrics import mae_ce, mae_sigma
 from ContrastSynthLib.networks.lowdose_gan import condition
 
 RISES = 0.1
@@ -44,10 +45,12 @@ def regions(example: Example) -> tuple[Tensor, Tensor]:
 def errors(made: Tensor, example: Example) -> dict[str, float]:
     """Return ``ce`` and ``sigma`` of a residual image, in the unit of the example."""
     rises, quiet = regions(example)
-    wanted = example["residual"]
+    wanted, found, none = example["residual"].numpy(), made.numpy(), np.zeros(made.shape)
     return {
-        "ce": float((made - wanted).abs()[rises].mean()),
-        "sigma": float((made[quiet].std() - wanted[quiet].std()).abs()),
+        "ce": mae_ce(wanted, found, enhancing=rises.numpy()),
+        "sigma": mae_sigma(
+            wanted, found, native=none, enhancing=rises.numpy(), mask=(rises | quiet).numpy()
+        ),
     }
 
 
