@@ -68,6 +68,7 @@ set(LIBRARY_SCRIPTS
   inference/networks.py
   inference/pieces.py
   inference/slicing.py
+  inference/turning.py
   inference/views.py
   inversion/__init__.py
   inversion/alpha.py
@@ -90,10 +91,12 @@ set(LIBRARY_SCRIPTS
   methods/_spgr.py
   methods/direct_low_to_full.py
   methods/lip_car.py
+  methods/lowdose_gan.py
   methods/physics_dose.py
   methods/physics_pre.py
   methods/sphere.py
   methods/sphere_art.py
+  methods/vcm.py
   metrics/__init__.py
   metrics/common.py
   metrics/contrast.py
@@ -111,6 +114,7 @@ set(LIBRARY_SCRIPTS
   networks/residual_unet.py
   networks/sphere.py
   networks/sphere_art.py
+  networks/virtual_contrast.py
   networks/vnet.py
   phantom/__init__.py
   phantom/brain/__init__.py

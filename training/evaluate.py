@@ -28,11 +28,17 @@ From the low to the full dose (tables lip_car_...), which have rows of their own
     h2l, ph2l   a forward operator of LIP-CAR alone, from the full to the low dose
     l2h, pl2h   a direct network of LIP-CAR on the low dose; ,denoiser=nlm denoises it first
 
+From two scans to a low dose (table any_dose), with rows of its own when none is given; rows that
+have a parameter ``dose`` get that of --dose:
+
+    linear      pre + dose x (post - pre), at the gain of pre
+    native      the pre scan
+
 Cases are a folder that prepare_data.py wrote, a folder with a cases.json of the form {"case":
 {"pre": "t1.nii.gz", "post": "t1c.nii.gz"}}, or virtual patients. The tables sphere_real and
 uncertainty compare with the pre scan in the contrast and shading of the post scan, of virtual
-patients with the post scan without agent. For the low-to-full tables the
-low dose of a folder's pairs is simulated. --cache keeps virtual patients as the library made them
+patients with the post scan without agent. For the tables with a low dose
+that of a folder's pairs is simulated. --cache keeps virtual patients as the library made them
 then: empty that folder after a change to the phantom. Every number goes into --csv as soon as it
 is there, and is not measured again.
 """
@@ -44,8 +50,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from data import DOSE
 from data.pair_options import add_same_patient
 from data.prepared_cases import SPLITS
+from evaluation.any_dose import ANY_DOSE, doses_of_pairs
 from evaluation.cache import Cache
 from evaluation.cases import Item, items_in_folder, refuse_unknown
 from evaluation.low_dose import SIMULATIONS, pool_items, simulated_items
@@ -67,7 +75,11 @@ DEFAULTS = {
     "post to pre": {"patients": 20, "seed": 1_000_000, "slab": 24},
     "low to full": {
         **{"patients": 10, "seed": 10_000, "slab": 8},
-        **{"simulation": "mismatched", "noise": 0.03},
+        **{"simulation": "mismatched", "noise": 0.03, "dose": DOSE},
+    },
+    "any dose": {
+        **{"patients": 10, "seed": 10_000, "slab": 24},
+        **{"simulation": "mismatched", "dose": DOSE},
     },
 }
 """Of options that mean another thing in each task; those that stand here for one task only are
@@ -130,13 +142,18 @@ def chosen_rows(chosen: argparse.Namespace, table: Table) -> list[Row]:
 
 def chosen_items(chosen: argparse.Namespace, task: Task) -> tuple[str, list[Item]]:
     """Return the name of the data and its cases. Raises RequestError when none is left."""
-    slices, low_dose = None if chosen.whole else chosen.slab, task is LOW_TO_FULL
+    slices = None if chosen.whole else chosen.slab
     if chosen.cases:
         data, items = "+".join(folder.resolve().name for folder in chosen.cases), pairs_of(chosen)
-        if low_dose:
-            size = f"{slices} slices" if slices else "all slices"
+        size = f"{slices} slices" if slices else "all slices"
+        if task is LOW_TO_FULL:
             data += f", {chosen.simulation} low dose, noise {chosen.noise:g}, {size}"
-            items = simulated_items(items, chosen.simulation, chosen.noise, slices)
+            items = simulated_items(
+                items, chosen.simulation, chosen.noise, slices, dose=chosen.dose
+            )
+        elif task is ANY_DOSE:
+            data += f", {chosen.simulation} low dose, {size}"
+            items = doses_of_pairs(items, chosen.simulation, chosen.dose, slices)
     elif chosen.pool:
         data = f"virtual patients of the training, {slices or 'all'} slices"
         items = pool_items(chosen.pool, chosen.patients, slices)
@@ -147,11 +164,13 @@ def chosen_items(chosen: argparse.Namespace, task: Task) -> tuple[str, list[Item
             range(chosen.seed, chosen.seed + chosen.patients),
             slices=slices,
             corruption=chosen.corrupt,
-            low_dose=low_dose,
+            low_dose=chosen.dose,
             unenhanced=task is MATCHED_PAIRS,
             cache=chosen.cache,
             spacing_mm=chosen.spacing,
         )
+    if chosen.dose not in (None, DOSE):
+        data += f", dose {chosen.dose:g}"
     if task is MATCHED_PAIRS:
         data += ", in the contrast of the post scan"
     refuse_unknown(chosen.case or (), items)
@@ -183,8 +202,11 @@ def fill_in(chosen: argparse.Namespace, table: Table) -> None:
     Raises RequestError for an option that the table cannot use.
     """
     task = table.task.name
-    low_dose = table.task is LOW_TO_FULL
-    of_the_other = ["corrupt"] if low_dose else ["pool", "simulation", "noise"]
+    of_the_other = {
+        "post to pre": ["pool", "simulation", "noise", "dose"],
+        "low to full": ["corrupt"],
+        "any dose": ["corrupt", "pool", "noise"],
+    }[task]
     if len(table.noise) == 1:
         of_the_other.append("plot")
     for option in of_the_other:
@@ -231,6 +253,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--spacing", type=float, default=1.0, metavar="MM", help="of virtual patients")
     add("--corrupt", choices=tuple(CORRUPTION), help="artefacts of virtual pre scans")
     add("--simulation", choices=tuple(SIMULATIONS), help="of the low dose of pairs: mismatched")
+    add("--dose", type=float, help=f"the low one, of the full one: {DOSE:g}")
     add("--noise", type=float, help="of a simulated low dose, in medians of the brain: 0.03")
     add("--cache", type=Path, metavar="FOLDER", help="keeps virtual patients")
     add("--around-uptake", type=int, default=0, metavar="SLICES", help="measure there as well")

@@ -28,9 +28,8 @@ from typing import Any
 import numpy as np
 import torch
 from data.agent_maps import KeptMaps
-from data.dose_patches import DosePair, DosePatches, PatchSources, as_example
+from data.dose_patches import DosePair, DosePatches, PatchSources, as_example, read_pairs
 from data.pair_options import add_mixture, check_mixture
-from data.real_pairs import held_out_of, prepare_pairs, read_table
 from data.slabs import in_batches
 from evaluation.held_out_lowdose import can_be_measured, judge
 from loop import Average, Learner, add_common_arguments, rate_at, start, train
@@ -168,20 +167,6 @@ def content_of(arguments: argparse.Namespace) -> Content:
 
 
 # ---- data
-
-
-def read_pairs(arguments: argparse.Namespace) -> tuple[list[DosePair], list[DosePair]]:
-    """Return the pairs to learn from, and those of the patients held out."""
-    table = read_table(Path(arguments.data), arguments.same_patient)
-    held_out = held_out_of(table, arguments.held_out)
-    clean = arguments.clean or arguments.out / "clean"
-    clean.mkdir(parents=True, exist_ok=True)
-    matched = prepare_pairs(table, arguments.pairs or arguments.out / "pairs")
-    pairs = [DosePair.of(pair, clean) for pair in matched]
-    others = [each for each in pairs if each.pair.patient in held_out]
-    learnt = [each for each in pairs if each.pair.patient not in held_out]
-    print(f"{len(learnt)} pairs to learn from, {len(others)} of {len(held_out)} patients held out")
-    return learnt, others
 
 
 def batches(

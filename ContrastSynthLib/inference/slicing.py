@@ -146,10 +146,7 @@ class SlicePlan:
         linearly between the slices of ``stack``; beyond its ends the last slice is repeated.
         Raises ValueError for an even count.
         """
-        slices = np.arange(len(stack))[which]
-        lower, upper, share = neighbours(slices, count, self.voxel_mm[0], len(stack))
-        share = share[..., None, None]
-        return np.asarray(stack[lower] * (1 - share) + stack[upper] * share)
+        return neighbouring(stack, self.voxel_mm[0], count, which)
 
     @staticmethod
     def _resampled(stack: FloatArray, *kernels: FloatArray | None) -> FloatArray:
@@ -226,6 +223,18 @@ def plan_slices(
         pixel_mm = (NETWORK_PIXEL_MM, NETWORK_PIXEL_MM)
     voxel_mm = (spacing_mm[0] if slice_mm is None else slice_mm, *pixel_mm)
     return SlicePlan(grid, axes, flipped, (slices, rows, columns), voxel_mm, multiple)
+
+
+def neighbouring(
+    stack: FloatArray, spacing_mm: float, count: int, which: slice = slice(None)
+) -> FloatArray:
+    """Return (b, count, rows, columns): each slice ``which`` of a stack with its neighbours.
+
+    The slices of the stack are ``spacing_mm`` apart, the neighbours 1 mm; see :func:`neighbours`.
+    """
+    lower, upper, share = neighbours(np.arange(len(stack))[which], count, spacing_mm, len(stack))
+    share = share[..., None, None]
+    return np.asarray(stack[lower] * (1 - share) + stack[upper] * share)
 
 
 def neighbours(

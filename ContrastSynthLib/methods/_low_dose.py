@@ -38,6 +38,18 @@ def denoiser() -> Param:
     )
 
 
+def given_dose() -> Param:
+    """Declare the dose of the low-dose scan, whose default is that of the file."""
+    return Param(
+        "Dose of the low scan",
+        "of the full dose",
+        0.02,
+        1.0,
+        from_acquisition=("low", "dose_fraction"),
+        main=True,
+    )
+
+
 @dataclass(frozen=True)
 class LowDose:
     """The scans as slices (n, rows, columns), 0 outside of the mask, normalised by ``low_dose``.

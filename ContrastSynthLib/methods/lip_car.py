@@ -15,7 +15,14 @@ from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.inference.ladder import first_that_fits
 from ContrastSynthLib.inversion.alpha import alpha_for_noise
 from ContrastSynthLib.inversion.parts import PART_VOXELS, combined_history, overlapping_parts
-from ContrastSynthLib.methods._low_dose import LowDose, denoiser, low_dose_slices, need_pre, one_of
+from ContrastSynthLib.methods._low_dose import (
+    LowDose,
+    denoiser,
+    given_dose,
+    low_dose_slices,
+    need_pre,
+    one_of,
+)
 from ContrastSynthLib.methods._spgr import (
     field_strength,
     flip_angle,
@@ -132,17 +139,7 @@ class LipCarParameters:
         int,
         Param("Iterate to keep", "", 0, 2000, help="0: the last one.", lowest_means="the last one"),
     ] = 0
-    dose: Annotated[
-        float,
-        Param(
-            "Dose of the low scan",
-            "of the full dose",
-            0.02,
-            1.0,
-            from_acquisition=("low", "dose_fraction"),
-            main=True,
-        ),
-    ] = 0.25
+    dose: Annotated[float, given_dose()] = 0.25
     repetition_time_s: Annotated[float, repetition_time("low")] = DEFAULT_REPETITION_TIME_S
     flip_angle_deg: Annotated[float, flip_angle("low")] = DEFAULT_FLIP_ANGLE_DEG
     field_strength_t: Annotated[float, field_strength("low")] = DEFAULT_FIELD_STRENGTH_T

@@ -14,6 +14,7 @@ from ContrastSynthLib.networks.lowdose_gan import LowDoseGenerator
 from ContrastSynthLib.networks.residual_unet import ResidualUNet
 from ContrastSynthLib.networks.sphere import Sphere
 from ContrastSynthLib.networks.sphere_art import SphereArt
+from ContrastSynthLib.networks.virtual_contrast import VirtualContrast
 from ContrastSynthLib.networks.vnet import VNet
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
@@ -23,6 +24,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "sphere": Sphere,
     "sphere_art": SphereArt,
     "tissue_features": TissueFeatures,
+    "virtual_contrast": VirtualContrast,
     "vnet": VNet,
 }
 

@@ -165,6 +165,22 @@ class LowDoseGenerator(nn.Module):
         return {"residual": heads[-1], "heads": heads}
 
 
+class AtDose(nn.Module):
+    """A generator that is asked for one dose and field strength: (n, 3, k, j, i) to the residual
+    images ``residual`` (n, 1, k, j, i)."""
+
+    def __init__(self, generator: nn.Module, dose_fraction: float, field_strength_t: float) -> None:
+        super().__init__()
+        self.generator = generator
+        asked = condition(torch.tensor([dose_fraction]), torch.tensor([field_strength_t]))
+        self.register_buffer("asked", asked)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """Return the residual images."""
+        made = self.generator(image, self.asked.expand(len(image), -1))
+        return {"residual": made["residual"]}
+
+
 class LowDoseDiscriminator(nn.Module):
     """Residual image, native and standard scan (n, 3, k, j, i) with conditions (n, 2) to scores
     (n,): higher for what looks like a real low dose.

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import csv
 import importlib
-import json
 import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
-from scipy.ndimage import gaussian_filter
+from training_pairs import write_pairs
 
 torch = pytest.importorskip("torch")
 for package in ("monai", "lightning_fabric", "safetensors", "tensorboard"):
@@ -105,27 +103,9 @@ def test_the_best_is_remembered_over_an_interruption(judging, tmp_path):
         assert [row["step"] for row in csv.DictReader(file)] == ["1", "2"]
 
 
-def write_pair(folder, seed):
-    shape = (36, 44, 40)
-    places = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
-    noise = gaussian_filter(np.random.default_rng(seed).normal(size=shape), 2)
-    brain = sum(p**2 for p in places) < 0.9
-    pre = np.where(brain, np.clip(100 + 300 * noise, 50, 200), 0)
-    post = pre + 90 * (sum(p**2 for p in places) < 0.1)
-    folder.mkdir()
-    for name, array in (("t1", pre), ("t1c", post)):
-        sitk.WriteImage(sitk.GetImageFromArray(array.astype("f4")), folder / f"{name}.nii.gz")
-
-
 @pytest.fixture
 def data(tmp_path):
-    folder = tmp_path / "pairs"
-    folder.mkdir()
-    for number in range(3):
-        write_pair(folder / f"case_{number}", number)
-    files = {"pre": "t1.nii.gz", "post": "t1c.nii.gz"}
-    (folder / "cases.json").write_text(json.dumps({f"case_{n}": files for n in range(3)}))
-    return folder
+    return write_pairs(tmp_path / "pairs", lesion=0.1)
 
 
 def run(monkeypatch, data, out, steps, more=""):

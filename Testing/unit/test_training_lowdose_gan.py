@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import csv
 import importlib
-import json
 import sys
 
-import numpy as np
 import pytest
-import SimpleITK as sitk
-from scipy.ndimage import gaussian_filter
+from training_pairs import write_pairs
 
 torch = pytest.importorskip("torch")
 for package in ("monai", "lightning_fabric", "safetensors", "tensorboard"):
@@ -79,19 +76,7 @@ def test_patches_without_agent_are_not_measured(measures, example):
 
 @pytest.fixture
 def data(tmp_path):
-    folder, shape = tmp_path / "pairs", (36, 44, 40)
-    places = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
-    distance = sum(place**2 for place in places)
-    files = {"pre": "t1.nii.gz", "post": "t1c.nii.gz"}
-    for number in range(3):
-        noise = gaussian_filter(np.random.default_rng(number).normal(size=shape), 2)
-        pre = np.where(distance < 0.9, np.clip(100 + 300 * noise, 50, 200), 0)
-        case = folder / f"case_{number}"
-        case.mkdir(parents=True)
-        for role, array in (("pre", pre), ("post", pre + 90 * (distance < 0.15))):
-            sitk.WriteImage(sitk.GetImageFromArray(array.astype("f4")), case / files[role])
-    (folder / "cases.json").write_text(json.dumps({f"case_{n}": files for n in range(3)}))
-    return folder
+    return write_pairs(tmp_path / "pairs")
 
 
 def run(monkeypatch, data, out, steps, more=""):

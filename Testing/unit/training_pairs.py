@@ -1,9 +1,32 @@
-"""A pair of scans whose tissue, lesion and vessel are known, for tests of training on pairs."""
+"""Pairs of scans for tests of training on pairs: one whose parts are known, and small files."""
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
+import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
+
+
+def write_pairs(folder, count=3, lesion=0.15):
+    """Write small pairs of patients with a lesion, ``cases.json`` and all; return the folder.
+
+    ``lesion`` is the square of its radius, in those of the head.
+    """
+    shape, files = (36, 44, 40), {"pre": "t1.nii.gz", "post": "t1c.nii.gz"}
+    places = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    distance = sum(place**2 for place in places)
+    for number in range(count):
+        noise = gaussian_filter(np.random.default_rng(number).normal(size=shape), 2)
+        pre = np.where(distance < 0.9, np.clip(100 + 300 * noise, 50, 200), 0)
+        case = folder / f"case_{number}"
+        case.mkdir(parents=True)
+        for role, array in (("pre", pre), ("post", pre + 90 * (distance < lesion))):
+            sitk.WriteImage(sitk.GetImageFromArray(array.astype("f4")), case / files[role])
+    listed = {f"case_{number}": files for number in range(count)}
+    (folder / "cases.json").write_text(json.dumps(listed), encoding="utf-8")
+    return folder
 
 
 def scans(shape=(40, 60, 50)):

@@ -1,6 +1,6 @@
 """Patches in 3D for the low-dose GAN: two scans, a dose, and what that dose adds to the first.
 
-A batch is a dictionary of tensors, the images (n, 1, side, side, side) divided by the 0.95 quantile
+A batch is a dictionary of tensors, images (n, 1, depth, side, side) divided by the 0.95 quantile
 of the native scan in the brain, with its gain, 0 outside of the brain:
 
     native      before the agent
@@ -18,6 +18,7 @@ shading of the post scan, as in :mod:`data.dose_pairs`.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +34,25 @@ from ContrastSynthLib.volumes import FloatArray
 from data.agent_maps import CHANNELS, KeptMaps, Protocol, draw_agent, mottled, textured
 from data.dose_pairs import draw_simulation
 from data.dose_simulation import rician, simulated_signal
-from data.mixed_crops import ABOUT_UPTAKE, NOISE, POINT_SPREAD, log_uniform, spread, window
-from data.real_pairs import MAPS, RealPair, keep_whole
+from data.mixed_crops import (
+    ABOUT_UPTAKE,
+    NOISE,
+    OTHER_VIEWS,
+    POINT_SPREAD,
+    log_uniform,
+    place_viewed,
+    spread,
+    viewed,
+    window,
+)
+from data.real_pairs import (
+    MAPS,
+    RealPair,
+    held_out_of,
+    keep_whole,
+    prepare_pairs,
+    read_table,
+)
 
 DOSES = (0.1, 0.2, 0.33)
 """Fractions of the full dose, as the paper's patients were given."""
@@ -43,11 +61,12 @@ LEAST_BRAIN = 0.3
 """Share of a patch that is brain."""
 MOST_TRIES = 1000
 IMAGES = ("native", "standard", "low")
+VIEWS = ("axial", *OTHER_VIEWS)
 
 
 @dataclass(frozen=True)
 class Patch:
-    """IMAGES (3, side, side, side) in the unit of a batch, the dose and the field strength."""
+    """IMAGES (3, depth, side, side) in the unit of a batch, the dose and the field strength."""
 
     images: FloatArray
     brain: FloatArray
@@ -92,14 +111,39 @@ class DosePair:
         )
 
 
+def read_pairs(arguments: argparse.Namespace) -> tuple[list[DosePair], list[DosePair]]:
+    """Return the pairs to learn from, and those of the patients held out.
+
+    ``arguments`` are those of :mod:`data.pair_options`, with ``data``, ``out`` and ``clean``.
+    """
+    table = read_table(Path(arguments.data), arguments.same_patient)
+    held_out = held_out_of(table, arguments.held_out)
+    clean = arguments.clean or arguments.out / "clean"
+    clean.mkdir(parents=True, exist_ok=True)
+    matched = prepare_pairs(table, arguments.pairs or arguments.out / "pairs")
+    pairs = [DosePair.of(pair, clean) for pair in matched]
+    others = [each for each in pairs if each.pair.patient in held_out]
+    learnt = [each for each in pairs if each.pair.patient not in held_out]
+    print(f"{len(learnt)} pairs to learn from, {len(others)} of {len(held_out)} patients held out")
+    return learnt, others
+
+
 @dataclass(frozen=True)
 class PatchSources:
-    """Where patches come from: real pairs, with the probability ``real``, and virtual patients."""
+    """Where patches come from: real pairs, with the probability ``real``, and virtual patients.
+
+    A patch has ``depth`` slices of ``side`` x ``side`` voxels; without ``depth`` it is a cube. Real
+    pairs are cut in each of the VIEWS as often where ``all_views`` says so, else in axial slices.
+    """
 
     pairs: Sequence[DosePair]
     maps: KeptMaps | None
     real: float = 0.5
     side: int = SIDE
+    depth: int | None = None
+    all_views: bool = False
+    doses: Sequence[float] = ()
+    """The lowest and the highest dose, drawn uniformly; without them one of DOSES is drawn."""
 
     def draw(self, rng: np.random.Generator) -> Patch:
         """Return one patch. Ends the script where patch after patch holds no brain."""
@@ -116,11 +160,11 @@ class PatchSources:
         if rng.random() < ABOUT_UPTAKE and len(pair.places):
             places = pair.lesions if len(pair.lesions) else pair.places
         middle = places[int(rng.integers(len(places)))]
-        maps = window(pair.maps, middle, self.side, self.side).astype(np.float32)
-        clean = window(found.clean, middle, self.side, self.side).astype(np.float32)
+        view = str(rng.choice(VIEWS)) if self.all_views else VIEWS[0]
+        maps, clean = (self._cut(each, middle, view) for each in (pair.maps, found.clean))
         post, target, brain = (maps[MAPS.index(role)] for role in ("post", "target", "brain"))
         by, _ = draw_simulation(rng)
-        dose = float(rng.choice(DOSES))
+        dose = self._dose(rng)
         # The gain is that of the native scan: the method removes the difference of gains.
         signal = simulated_signal(*clean, dose, by, found.median) * (brain > 0)
         low = rician(signal, found.sigma, rng)
@@ -133,9 +177,9 @@ class PatchSources:
         places = slab.inside
         if rng.random() < ABOUT_UPTAKE and len(slab.lesions):
             places = slab.lesions
-        maps = window(slab.maps, places[int(rng.integers(len(places)))], self.side, self.side)
+        maps = self._cut(slab.maps, places[int(rng.integers(len(places)))])
         maps = mottled(textured(maps, rng), rng)
-        dose = float(rng.choice(DOSES))
+        dose = self._dose(rng)
         doses = dict(zip(IMAGES, (0.0, 1.0, dose), strict=True))
         level = _levels(slab.few, protocol, agent, doses)
         brain = (maps[CHANNELS.index("tissue")] > 0).astype(np.float32)
@@ -145,6 +189,15 @@ class PatchSources:
         scans = [rician(scan, noise, rng) for scan in seen]
         images = np.stack(scans) / np.float32(level["p95"])
         return Patch(images, brain, dose, protocol.field_strength_t)
+
+    def _dose(self, rng: np.random.Generator) -> float:
+        """Return the dose of one patch."""
+        return float(rng.uniform(*self.doses) if self.doses else rng.choice(DOSES))
+
+    def _cut(self, maps: np.ndarray, middle: np.ndarray, view: str = VIEWS[0]) -> np.ndarray:
+        """Return the window of maps (channels, k, j, i) about a voxel in one view, float32."""
+        shown, place = viewed(maps, view), place_viewed(middle, maps.shape[1:], view)
+        return window(shown, place, self.depth or self.side, self.side).astype(np.float32)
 
 
 def _levels(

@@ -49,13 +49,14 @@ def simulated_low_dose(
     by: Simulation,
     noise: float,
     seed: int | np.random.Generator,
+    dose_fraction: float = DOSE,
 ) -> FloatArray:
-    """Return a scan (k, j, i) after DOSE, with Rician noise, from a pair at one gain.
+    """Return a scan (k, j, i) after a dose, with Rician noise, from a pair at one gain.
 
     ``noise`` is the standard deviation of either channel in medians of the brain.
     """
     median = float(np.median(pre[brain]))
-    clean = simulated_signal(pre, full, DOSE, by, median)
+    clean = simulated_signal(pre, full, dose_fraction, by, median)
     rng = np.random.default_rng(seed)
     return rician(by.gain * clean, noise * by.gain * median, rng)
 

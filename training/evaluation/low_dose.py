@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from data import DOSE
 from data.dose_simulation import SIMULATIONS, Simulation, simulated_low_dose
 
 from ContrastSynthLib.analysis.uptake import uptake
@@ -63,19 +64,30 @@ def _of_pool(file: Path, slices: int | None) -> Scans:
 
 
 def simulated_items(
-    items: Sequence[Item], simulation: str, noise: float, slices: int | None, seed: int = 0
+    items: Sequence[Item],
+    simulation: str,
+    noise: float,
+    slices: int | None,
+    seed: int = 0,
+    *,
+    dose: float = DOSE,
 ) -> list[Item]:
     """Return pairs with a simulated low dose, whole or ``slices`` slices about the most uptake.
 
     ``simulation`` is a key of SIMULATIONS, ``noise`` the standard deviation of the Rician noise of
-    the low-dose scan in medians of the brain.
+    the low-dose scan in medians of the brain, ``dose`` a fraction of the full dose.
     """
     by = SIMULATIONS[simulation]
-    return [replace(i, read=partial(_simulated, i, by, noise, slices, seed)) for i in items]
+    return [replace(i, read=partial(_simulated, i, by, noise, slices, seed, dose)) for i in items]
+
+
+def at_dose(scan: Volume, dose: float) -> Volume:
+    """Return a scan whose acquisition says after which fraction of the full dose it was taken."""
+    return replace(scan, acquisition=replace(scan.acquisition, dose_fraction=dose))
 
 
 def _simulated(
-    item: Item, simulation: Simulation, noise: float, slices: int | None, seed: int
+    item: Item, simulation: Simulation, noise: float, slices: int | None, seed: int, dose: float
 ) -> Scans:
     pair = item.read()
     pre, post, brain = pair["pre"], pair["post"], pair.brain
@@ -89,10 +101,11 @@ def _simulated(
     grid = Grid.from_index_to_lps(before.shape[::-1], matrix)
     before, after = (np.maximum(image, 0).astype(np.float32) for image in (before, after))
     full = after / radiometric_gain(before, after, inside) * simulation.gain
-    low = simulated_low_dose(before, full / simulation.gain, inside, simulation, noise, seed)
+    unit = full / simulation.gain
+    low = simulated_low_dose(before, unit, inside, simulation, noise, seed, dose)
     images = {"pre": before, "low": low * inside, "post": full}
     scans = {role: Volume(image, grid) for role, image in images.items()}
-    return Scans(scans, _mask(inside, grid))
+    return Scans({**scans, "low": at_dose(scans["low"], dose)}, _mask(inside, grid))
 
 
 def _mask(brain: BoolArray, grid: Grid) -> Volume:

@@ -52,7 +52,8 @@ def _difference(given: Scans, clean: Scans, denoiser: str = "none") -> Outputs:
     """Return pre + (low - pre) / dose, of the low dose as it is or denoised."""
     pre, low = pre_like_low(given), given["low"].array
     low = denoise(low, noise_of_pair(low, pre, given.brain), denoiser)
-    full = np.maximum(pre + (low - pre) / np.float32(DOSE), 0)
+    dose = given["low"].acquisition.dose_fraction or DOSE
+    full = np.maximum(pre + (low - pre) / np.float32(dose), 0)
     return {"post": given["low"].with_array(full, MARK)}
 
 

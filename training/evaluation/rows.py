@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from ContrastSynthLib.errors import RequestError, unknown_name
 from ContrastSynthLib.registry import METHODS, choose_bundles, find_method, resolve_parameters
@@ -120,10 +121,13 @@ def synthesise(row: Row, task: Task, given: Scans, clean: Scans) -> Outputs:
 
     ``clean`` are the same without added noise. Raises RequestError for a scan that the row lacks.
     """
-    parameters = dict(row.parameters)
+    parameters: dict[str, Any] = dict(row.parameters)
     if row.method in task.built_in:
         return task.built_in[row.method].make(given, clean, **parameters)
-    declared = find_method(row.method).inputs
+    method = find_method(row.method)
+    known = {each.name for each in fields(method.parameters)}
+    asked = {name: value for name, value in task.asked(given).items() if name in known}
+    declared = method.inputs
     wanted = [role for role in declared if not declared[role].optional or role in given.scans]
     # Never what is to be made.
     inputs = {role: given[role] for role in wanted if role != task.output}
@@ -132,7 +136,7 @@ def synthesise(row: Row, task: Task, given: Scans, clean: Scans) -> Outputs:
     request = Request(
         row.method,
         inputs,
-        parameters,
+        asked | parameters,
         preset=row.preset or None,
         weights=row.wanted,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ContrastSynthLib.volumes import BoolArray, Volume
 from evaluation.cases import Scans
@@ -33,6 +34,10 @@ def _as_it_is(scans: Scans) -> Scans:
     return scans
 
 
+def _nothing(scans: Scans) -> Mapping[str, Any]:
+    return {}
+
+
 @dataclass(frozen=True)
 class Task:
     """From which scan to which, and how the result is measured.
@@ -42,7 +47,8 @@ class Task:
     ``uptake`` returns where agent went. ``with_noise(scans, sigma)`` adds noise to the input.
     ``note`` explains the table. ``prepare`` adds to a case what its measures need, once for all
     rows. Where ``without_agent`` is there, each row is also run on the case that it returns, and
-    what it makes of it is among the outputs as KEPT.
+    what it makes of it is among the outputs as KEPT. ``asked(scans)`` are parameters that each
+    case has a value of its own for, such as the dose; a row that has them need not say them.
     """
 
     name: str
@@ -55,3 +61,4 @@ class Task:
     note: str
     prepare: Callable[[Scans], Scans] = _as_it_is
     without_agent: Callable[[Scans], Scans] | None = None
+    asked: Callable[[Scans], Mapping[str, Any]] = _nothing

@@ -24,7 +24,7 @@ from ContrastSynthLib.phantom.brain.parameters import draw_parameters
 from ContrastSynthLib.phantom.brain.patient import build_patient
 from ContrastSynthLib.volumes import BoolArray, Volume
 from evaluation.cases import SCANS, UNENHANCED, Item, Scans
-from evaluation.low_dose import with_full_dose_like_low
+from evaluation.low_dose import at_dose, with_full_dose_like_low
 
 VIRTUAL_KINDS = {"same": "training", "different": "different"}
 """Held-out patients: drawn from the ranges of the training, or from outside of them."""
@@ -38,7 +38,7 @@ def virtual_items(
     *,
     slices: int | None,
     corruption: str | None = None,
-    low_dose: bool = False,
+    low_dose: float | None = None,
     unenhanced: bool = False,
     cache: Path | None = None,
     spacing_mm: float = 1.0,
@@ -46,13 +46,13 @@ def virtual_items(
     """Return virtual patients of a key of VIRTUAL_KINDS: whole, or ``slices`` slices of each.
 
     The slices are those around the largest lesion, or around the middle without any.
-    ``corruption`` adds a pre scan with artefacts, ``low_dose`` a scan after DOSE, ``unenhanced``
-    to the truth the post scan as it would be without agent. ``cache`` keeps each patient as one
-    .npz file.
+    ``corruption`` adds a pre scan with artefacts, ``low_dose`` a scan after that fraction of the
+    full dose, ``unenhanced`` to the truth the post scan as it would be without agent. ``cache``
+    keeps each patient as one .npz file.
     """
     scans: dict[str, Any] = {"doses": (), "only": ("pre", "post")}
     if low_dose:
-        scans = {"doses": (DOSE,), "only": ("low",)}
+        scans = {"doses": (low_dose,), "only": ("low",)}
     items = []
     for seed in seeds:
         parameters = draw_parameters(
@@ -64,13 +64,30 @@ def virtual_items(
         )
         name = "_".join((kind, str(seed), f"slab{slices}" if slices else "whole"))
         name += f"_{corruption}" if corruption else ""
-        name += "_low" if low_dose else ""
+        if low_dose:
+            name += "_low" if low_dose == DOSE else f"_low{low_dose:g}"
         name += f"_{UNENHANCED}" if unenhanced else ""
         file = cache / f"{name}.npz" if cache else None
         items.append(
-            Item(name, name, partial(_virtual_scans, parameters, slices, file, unenhanced))
+            Item(
+                name,
+                name,
+                partial(_virtual_at_dose, parameters, slices, file, unenhanced, low_dose),
+            )
         )
     return items
+
+
+def _virtual_at_dose(
+    parameters: Mapping[str, Any],
+    slices: int | None,
+    file: Path | None,
+    unenhanced: bool,
+    dose: float | None,
+) -> Scans:
+    """Return a virtual patient, whose low-dose scan says its dose."""
+    case = _virtual_scans(parameters, slices, file, unenhanced)
+    return case.with_scan("low", at_dose(case["low"], dose)) if dose else case
 
 
 def _virtual_scans(
