@@ -15,7 +15,7 @@ demo: setup ## run the methods on sample data; one HTML page and the volumes in 
 	$(python) -m ContrastSynthLib.demo --out demo-output
 
 test: check ## lint, types and all tests
-	$(python) -m pytest
+	$(python) -m pytest --numprocesses 2 --dist loadfile
 
 check: setup ## lint and types only
 	.venv/bin/ruff check

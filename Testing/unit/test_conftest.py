@@ -77,8 +77,9 @@ def test_without_the_variable_the_real_scans_are_skipped_and_the_last_line_says_
     assert lines[-1] == "real scans: none ran, CONTRASTSYNTH_REAL_SCANS is not set"
 
 
-def test_with_the_folder_they_run_and_are_counted(folder, scans):
-    code, lines = run_pytest(folder, scans=scans)
+@pytest.mark.parametrize("options", [(), ("--numprocesses", "2")])
+def test_with_the_folder_they_run_and_are_counted(folder, scans, options):
+    code, lines = run_pytest(folder, *options, scans=scans)
     assert code == 0
     assert "5 passed, 1 skipped" in lines[-2]
     assert lines[-1] == "real scans: 4 tests ran, 0 skipped"
