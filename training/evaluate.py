@@ -10,6 +10,7 @@
     python training/evaluate.py --virtual same --slab 6 --table lip_car_3
     python training/evaluate.py --cases REAL --slab 16 --simulation mismatched --table lip_car_3
     python training/evaluate.py --virtual same --table lip_car_stability --plot stability.png
+    python training/evaluate.py --cases PAIRS --dose 0.1 --table any_dose --plot violins.png
 
 A row is NAME=METHOD[:WEIGHTS][@PRESET][,PARAMETER=VALUE]..., with a method of the library (WEIGHTS
 of two networks: sphere_art:sphere=runs/real/best+sphere_art=runs/art/bundle), or with one of these,
@@ -61,7 +62,6 @@ from evaluation.low_to_full import LOW_TO_FULL
 from evaluation.matched_pairs import MATCHED_PAIRS
 from evaluation.measuring import Evaluation, measure_all
 from evaluation.rows import FORM, Row
-from evaluation.stability import plot_stability
 from evaluation.table import NOTE, by_case, markdown
 from evaluation.tables import TABLES, Table
 from evaluation.task import Task
@@ -106,8 +106,8 @@ def main(arguments: list[str] | None = None) -> int:
                     print(f"\n{data}, {region}{noise}:\n")
                     print_tables(table, here, labels)
         print(f"\n{NOTE}\n\n{table.task.note}")
-        if chosen.plot and lines:
-            plot_stability(lines, labels, table.noise, chosen.plot)
+        if chosen.plot and lines and table.plot:
+            table.plot(lines, labels, chosen.plot)
         if failed:
             raise RequestError(f"{len(failed)} of {len(items)} cases failed; see above.")
     except ContrastSynthError as error:
@@ -118,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def print_tables(table: Table, lines: list[dict[str, str]], labels: list[str]) -> None:
     """Print the means of what was measured, and what else belongs to the table."""
-    print(markdown(lines, labels, table.headings, table.digits))
+    print(markdown(lines, labels, table.headings, table.digits, tested=table.tested))
     if table.by_case:
         print(f"\n{by_case(lines, labels, table.headings, table.digits)}")
     if table.calibrated and (text := calibration_table(lines, labels)):
@@ -207,13 +207,13 @@ def fill_in(chosen: argparse.Namespace, table: Table) -> None:
         "low to full": ["corrupt"],
         "any dose": ["corrupt", "pool", "noise"],
     }[task]
-    if len(table.noise) == 1:
+    if table.plot is None:
         of_the_other.append("plot")
     for option in of_the_other:
         if getattr(chosen, option) is not None:
             raise RequestError(
                 f"--{option} is of no use for the table {chosen.table}, which is from {task}"
-                f"{', without added noise' if option == 'plot' else ''}. Leave it out."
+                f"{' and not drawn' if option == 'plot' else ''}. Leave it out."
             )
     for option, value in DEFAULTS[task].items():
         if getattr(chosen, option) is None:
@@ -258,7 +258,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--cache", type=Path, metavar="FOLDER", help="keeps virtual patients")
     add("--around-uptake", type=int, default=0, metavar="SLICES", help="measure there as well")
     add("--csv", type=Path, metavar="FILE", help="keeps what was measured")
-    add("--plot", type=Path, metavar="PNG", help="of the table lip_car_stability")
+    add("--plot", type=Path, metavar="PNG", help="of any_dose, lip_car_stability")
     return parser.parse_args(arguments)
 
 

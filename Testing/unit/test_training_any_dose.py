@@ -130,3 +130,25 @@ def test_the_table_is_printed_for_a_folder_and_for_virtual_patients(folder, caps
     assert "MAE_CE" in printed
     assert script.main(["--cases", str(folder), *words, "--noise", "0.1"]) != 0
     assert "--noise is of no use" in capsys.readouterr().err
+
+
+def test_differences_are_tested_and_the_spread_is_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    tables = importlib.import_module("evaluation.tables")
+    table = importlib.import_module("evaluation.table")
+    labels = ("linear", "network", "same")
+    lines = [
+        {
+            **{"label": label, "case": str(n), "patient": str(n)},
+            **{"mae_ce": f"{0.02 + n / 1000 + more}", "mae_sigma": "0.01"},
+        }
+        for label, more in zip(labels, (0, -0.01, 0), strict=True)
+        for n in range(8)
+    ]
+    # Eight of eight are lower: 2 of the 256 signs are as extreme.
+    assert table.p_value(lines, "linear", "network", "mae_ce") == f"{2 / 256:.3g}"
+    assert table.p_value(lines, "linear", "same", "mae_ce") == "–"
+    text = table.markdown(lines, labels, {"mae_ce": "MAE_CE"}, tested=True)
+    assert "| p of that, Wilcoxon |" in text
+    tables.TABLES["any_dose"].plot(lines, labels, tmp_path / "violins.png")
+    assert (tmp_path / "violins.png").read_bytes().startswith(b"\x89PNG")

@@ -251,7 +251,7 @@ def test_a_preset_and_a_parameter_are_measured(script, folder, tmp_path, capsys)
         ((), "give --row"),
         (("--row", "a=clamp", "--only", "b"), "Unknown row 'b'"),
         (("--row", "a=clamp", "--noise", "0.1"), "--noise is of no use for the table sphere_2"),
-        (("--row", "a=clamp", "--plot", "a.png"), "without added noise"),
+        (("--row", "a=clamp", "--plot", "a.png"), "not drawn"),
         (("--table", "lip_car_3", "--corrupt", "motion"), "--corrupt is of no use"),
     ],
 )

@@ -183,7 +183,7 @@ def test_the_stability_is_drawn(tmp_path):
         for n in range(3)
     ]
     plot_stability = importlib.import_module("evaluation.stability").plot_stability
-    plot_stability(lines, labels, sigmas, tmp_path / "stability.png")
+    plot_stability(lines, labels, tmp_path / "stability.png", sigmas)
     assert (tmp_path / "stability.png").read_bytes().startswith(b"\x89PNG")
 
 

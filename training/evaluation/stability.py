@@ -9,7 +9,7 @@ import numpy as np
 
 
 def plot_stability(
-    lines: Sequence[Mapping[str, str]], labels: Sequence[str], sigmas: Sequence[float], path: Path
+    lines: Sequence[Mapping[str, str]], labels: Sequence[str], path: Path, sigmas: Sequence[float]
 ) -> None:
     """Draw SSIM against the noise, and box plots over patients at no noise and in the middle."""
     from ContrastSynthLib.plots.figures import LINE_COLOURS, figure_png, load_matplotlib

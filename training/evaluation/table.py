@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy.stats import wilcoxon
 
 from evaluation.intervals import BOOTSTRAP_SEED, RESAMPLES, by_patient, interval
 
@@ -20,11 +21,14 @@ def markdown(
     labels: Sequence[str],
     headings: Mapping[str, str],
     digits: int = 3,
+    *,
+    tested: bool = False,
 ) -> str:
     """Return a table of the rows ``labels``, and below it each one's difference from the first.
 
     ``lines`` are what was measured, see ``cache.py``. ``headings`` are the measures of the columns
-    by name, with their headings; ``digits`` the decimals.
+    by name, with their headings; ``digits`` the decimals. ``tested`` adds the p-values of the
+    differences.
     """
     patients = len({line["patient"] for line in lines})
     header = " | ".join(headings.values())
@@ -43,7 +47,24 @@ def markdown(
             paired = [other[patient] - first[patient] for patient in first if patient in other]
             cells.append(_cell(paired, patients, digits, starred=True))
         text.append(f"| {label} | {' | '.join(cells)} |")
+    if tested and len(labels) > 1:
+        text += ["", f"| p of that, Wilcoxon | {header} |", rule]
+        for label in labels[1:]:
+            cells = [p_value(lines, labels[0], label, name) for name in headings]
+            text.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join(text)
+
+
+def p_value(lines: Sequence[Mapping[str, str]], label: str, other: str, measure: str) -> str:
+    """Return p of the two-sided Wilcoxon signed-rank test of two rows, paired by patient.
+
+    A dash stands where no patient has both, or none differs.
+    """
+    first, second = (by_patient(lines, which, measure) for which in (label, other))
+    paired = [second[patient] - first[patient] for patient in first if patient in second]
+    if not any(paired):
+        return "–"
+    return f"{wilcoxon(paired).pvalue:.3g}"
 
 
 def _cell(values: Sequence[float], patients: int, digits: int, *, starred: bool) -> str:

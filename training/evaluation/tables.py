@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from evaluation.any_dose import ANY_DOSE
 from evaluation.low_to_full import DENOISERS, LOW_TO_FULL, NETWORKS
 from evaluation.matched_pairs import MATCHED_PAIRS
 from evaluation.post_to_pre import POST_TO_PRE
+from evaluation.stability import plot_stability
 from evaluation.task import Task
 from evaluation.uncertainty import RANKINGS
+from evaluation.violins import plot_violins
+
+Lines = Sequence[Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -19,7 +25,8 @@ class Table:
 
     ``rows`` are texts as of ``--row``; ``noise`` are standard deviations, one table for each.
     ``by_case`` prints each case by itself as well, ``calibrated`` the calibration of a map of
-    uncertainty.
+    uncertainty, ``tested`` the p-values of the differences. ``plot(lines, labels, path)`` draws
+    it.
     """
 
     task: Task
@@ -29,6 +36,8 @@ class Table:
     digits: int = 3
     by_case: bool = False
     calibrated: bool = False
+    tested: bool = False
+    plot: Callable[[Lines, Sequence[str], Path], None] | None = None
 
     @property
     def headings(self) -> Mapping[str, str]:
@@ -61,12 +70,21 @@ FULL_DOSE_ROWS = (
 """What makes a full dose; ``physics`` is the signal equation as forward operator."""
 
 
+ADDED_NOISE = (0.0, 0.011, 0.022, 0.033, 0.044, 0.055, 0.066)
+VIOLINS = {name: ANY_DOSE.headings[name] for name in ("mae_ce", "mae_sigma")}
+
+
 def _network(network: str, denoiser: str) -> str:
     return f"{network}/{denoiser}={network},denoiser={denoiser}"
 
 
-def _lip_car(rows: tuple[str, ...], noise: tuple[float, ...] = (0.0,)) -> Table:
-    return Table(LOW_TO_FULL, tuple(LOW_TO_FULL.headings), rows, noise, digits=4)
+def _lip_car(
+    rows: tuple[str, ...],
+    noise: tuple[float, ...] = (0.0,),
+    plot: Callable[..., None] | None = None,
+) -> Table:
+    drawn = partial(plot, sigmas=noise) if plot else None
+    return Table(LOW_TO_FULL, tuple(LOW_TO_FULL.headings), rows, noise, digits=4, plot=drawn)
 
 
 TABLES = {
@@ -90,13 +108,13 @@ TABLES = {
             "native scan=native",
         ),
         digits=4,
+        tested=True,
+        plot=partial(plot_violins, headings=VIOLINS),
     ),
     "lip_car_1": _lip_car(tuple(_network(n, d) for n in NETWORKS for d in DENOISERS)),
     "lip_car_2": _lip_car((_network("pl2h", "none"), _network("ph2l", "nlm")), (0.0, 0.1)),
     "lip_car_3": _lip_car(FULL_DOSE_ROWS),
-    "lip_car_stability": _lip_car(
-        (*NETWORK_ROWS, PHYSICS_PRE), (0.0, 0.011, 0.022, 0.033, 0.044, 0.055, 0.066)
-    ),
+    "lip_car_stability": _lip_car((*NETWORK_ROWS, PHYSICS_PRE), ADDED_NOISE, plot_stability),
 }
 """Tables of SPHERE and LIP-CAR by the papers' numbers; ``uptake``: how well the uptake is found, on
 virtual patients; ``sphere_real``: in the contrast of the post scan, ``uncertainty``: how well its
