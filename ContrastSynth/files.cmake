@@ -97,6 +97,7 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/widgets/seed_box.py
   ContrastSynthPanel/widgets/slots.py
   ContrastSynthPanel/widgets/tab_buttons.py
+  ContrastSynthPanel/widgets/then_box.py
   ContrastSynthPanel/widgets/uncertainty_box.py
   ContrastSynthPanel/widgets/uptake_display.py
   ContrastSynthPanel/widgets/uptake_form.py

@@ -126,6 +126,8 @@ class Method:
     - ``reference``: the input role whose grid all inputs are brought onto and all outputs have.
     - ``presets``: parameter values by preset; ``preset_titles``: titles of those that are not in
       PRESET_TITLES.
+    - ``then``: the key of a method that goes on with what this one makes, and with its inputs: the
+      panel runs both at one press of a button.
     - ``recommended``: whether it is the method of its task to begin with; it is listed first.
     - ``part_voxels``: how many voxels are computed at once, where the method computes a large
       volume in parts; its memory hardly grows beyond that.
@@ -161,6 +163,7 @@ class Method:
     signal_model: str | None = None
     part_voxels: int | None = None
     recommended: bool = False
+    then: str = ""
 
     @property
     def required(self) -> list[str]:
@@ -171,6 +174,11 @@ class Method:
     def needs_torch(self) -> bool:
         """Whether the method computes with torch, on the device that the user chooses."""
         return bool(self.networks) or "torch" in self.requires
+
+    @property
+    def next(self) -> Method | None:
+        """The method that goes on with the result; None where none does, or it is not there."""
+        return METHODS.get(self.then)
 
     def networks_for(self, values: Any) -> dict[str, str]:
         """Return the networks that a run with these parameters needs: name to name of weights."""

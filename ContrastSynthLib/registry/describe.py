@@ -29,6 +29,7 @@ def method_as_dict(method: Method) -> dict[str, Any]:
         "preset_titles": {name: method.preset_title(name) for name in method.presets},
         "can_preview": method.can_preview,
         "recommended": method.recommended,
+        "then": method.then,
         "networks": {
             name: {
                 "weights": network.weights or name,

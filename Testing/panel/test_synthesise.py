@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from functools import partial
@@ -586,3 +587,65 @@ def pick_device(tab, device):
         tab.form.device.combo,
         tab.form.device.combo.itemText(tab.form.device.combo.findData(device)),
     )
+
+
+# One method, then the next
+
+
+@pytest.fixture
+def chained(monkeypatch, tab):
+    """A dose by the signal equation, which LIP-CAR brings back."""
+    monkeypatch.setitem(
+        METHODS, "physics_dose", dataclasses.replace(METHODS["physics_dose"], then="lip_car")
+    )
+    show(tab, "physics_pre")
+
+
+def test_a_result_goes_on_to_the_next_method_at_one_press(tab, nodes, chained):
+    from ContrastSynthPanel.scene import relations, run_results
+
+    assert not tab.then.button.isVisible()
+    choose_dose(tab, nodes)
+    assert tab.then.button.isVisible()
+    assert METHODS["lip_car"].title in tab.then.button.text
+    press(tab.then.button)
+    pump(lambda: tab.method.key == "lip_car" and not tab.run.running, 2 * RUN_S)
+    low, full = (name for name in result_nodes())
+    assert low == "SYNTHETIC low, dose 0.25, physics_dose: T1 pre"
+    assert full.startswith("SYNTHETIC post, ")
+    made_of = relations.inputs_of(result_nodes()[full])
+    assert {role: node.GetName() for role, node in made_of.items()} == {
+        "low": low,
+        "pre": "T1 pre",
+    }
+    # The low scan says its dose.
+    provenance = run_results.provenance_of(result_nodes()[full])
+    assert provenance["parameters"]["dose"] == {"value": 0.25, "source": "scan 'low'"}
+    assert tab.run.message.plainText.startswith("Done: SYNTHETIC post")
+    # Apply alone runs one.
+    choose_dose(tab, nodes, "0.3")
+    apply(tab)
+    assert tab.method.key == "physics_dose"
+
+
+def test_nothing_goes_on_where_the_first_run_failed_or_was_cancelled(
+    tab, nodes, chained, tmp_path, monkeypatch
+):
+    from ContrastSynthPanel.widgets import run_section
+
+    script = tmp_path / "worker.py"
+    script.write_text(STEADY_WORKER, encoding="utf-8")
+    steady = partial(run_section.Job, sys.executable, [str(script)])
+    choose_dose(tab, nodes)
+    with monkeypatch.context() as patched:
+        patched.setattr(run_section, "Job", steady)
+        press(tab.then.button)
+        assert not tab.then.button.enabled
+        pump(lambda: not tab.run.running, RUN_S)
+    assert "It was not to be." in tab.run.message.plainText
+    assert tab.method.key == "physics_dose"
+    assert tab.then.button.enabled
+    # What failed is forgotten: the next run alone does not go on.
+    apply(tab)
+    assert tab.method.key == "physics_dose"
+    assert len(result_nodes()) == 1

@@ -23,6 +23,7 @@ from ContrastSynthPanel.widgets.input_selectors import InputSelectors
 from ContrastSynthPanel.widgets.method_form import MethodForm
 from ContrastSynthPanel.widgets.preview_box import PreviewBox
 from ContrastSynthPanel.widgets.run_section import RunSection
+from ContrastSynthPanel.widgets.then_box import ThenBox
 from ContrastSynthPanel.widgets.uncertainty_box import UncertaintyBox
 
 OVER = ("finished", "failed", "cancelled")  # the last event of a run
@@ -44,6 +45,7 @@ class SynthesiseTab(Tab):
         self.above = self.inputs.widget
         self.run = RunSection(self._apply, self._finished)
         self.run.listeners.append(self._heard)
+        self.then = ThenBox(self._apply_both)
         self.form = MethodForm(self._method_chosen, self._edited, self.run.show_message)
         self.preview = PreviewBox(self._show_preview, self._changed)
         self.uncertainty = UncertaintyBox(self.preview.end, changed)
@@ -61,6 +63,7 @@ class SynthesiseTab(Tab):
             self.preview.widget,
             self.dependencies.widget,
             self.run.widget,
+            self.then.widget,
             self.uncertainty.widget,
             self.weights_label,
             self.estimate_label,
@@ -182,6 +185,7 @@ class SynthesiseTab(Tab):
         self.method = METHODS[key]
         self.inputs.set_method(self.method)
         self.preview.set_method(self.method)
+        self.then.set_method(self.method)
         self.parameters = self.form.show_method(self.method, self._parameter_edited)
         try:
             self.parameters.restore(*self._given.get(key, (None, {})))
@@ -198,6 +202,7 @@ class SynthesiseTab(Tab):
         packages = self.dependencies.show(self.method.packages_for(values))
         reason = self.inputs.missing(self.case.node(MASK)) or self.case.unseen(MASK) or packages
         self.run.block(self.form.problem(values, scans.values()) or reason)
+        self.then.block(self.run.action.blocked)
         expected = timings.expected(
             self.method, values, scans.get(self.method.reference), self.form.device.chosen
         )
@@ -234,10 +239,27 @@ class SynthesiseTab(Tab):
         self.preview.end()
         self.run.start(given, nodes[method.reference], arguments)
 
+    def _apply_both(self) -> None:
+        """Run the method, and with what it makes the one that goes on with it."""
+        self._apply()
+        self.then.waits_for(self.running_method if self.run.running else None)
+
     def _heard(self, event) -> None:
-        """A run is over, whatever became of it: its time is known now."""
+        """A run has begun, or is over, whatever became of it: its time is known now."""
+        self.then.block(self.run.action.blocked)
         if event.kind in OVER:
             self._check()
+            if (method := self.then.take()) is not None:
+                self._go_on(method)
+
+    def _go_on(self, method) -> None:
+        """Run the next method on what was made, and on what that was made of."""
+        nodes = {**self._running_nodes, **self.then.made}
+        wanted = {role: node for role, node in nodes.items() if role in method.inputs}
+        if MASK_ROLE in nodes:
+            wanted[MASK_ROLE] = nodes[MASK_ROLE]
+        if why := self.run_again(method.key, None, {}, wanted, self.inputs.align):
+            self.run.show_message("warning", why)
 
     def run_again(self, key: str, preset: str | None, given: dict, nodes: dict, align: str) -> str:
         """Run a method on these nodes, by role, with these parameters, and show them here.
@@ -295,6 +317,7 @@ class SynthesiseTab(Tab):
                     scene.RemoveNode(node)
             raise
         run_results.add_uptake_mask(nodes, reference)
+        self.then.was_made(nodes)
         self.box.look_at(run_results.main_result(nodes))
         self.uncertainty.show()
         self._changed()
