@@ -8,7 +8,8 @@ PAIRS is a folder of pairs as train_sphere_real.py takes it; their low doses are
 by eq. 1 of the paper, with a critic that is told doses which are blurred, and a generator asked for
 doses of 0.05 to 0.5. The content loss is the noise-preserving one at every head (``--content np``),
 L1, or that of features of slices (``perceptual``, with ``--features``). ``--preset paper`` takes
-the width, patch, batch and rate of the paper.
+the width, patch, batch and rate of the paper, and its network, which does not begin with the
+linear interpolation between the scans.
 
 Some patients are held out, by a hash of their names. Every ``--keep-every`` steps the averaged
 weights are measured on patches of them (``evaluation/held_out_lowdose.py``), and the best stay in
@@ -55,7 +56,10 @@ PENALTY = 100.0
 """Weight of the gradient penalty: the paper's."""
 MEASURED_PER_PAIR, MEASURED_SIDE = 3, 48
 """Patches of each pair held out, and their side in voxels."""
-PAPER = {"width": 12, "critic_width": 32, "crop": 64, "batch": 12, "learning_rate": 1e-4}
+PAPER = {
+    **{"width": 12, "critic_width": 32, "crop": 64, "batch": 12, "learning_rate": 1e-4},
+    "interpolated": False,
+}
 
 
 def main() -> None:
@@ -63,7 +67,7 @@ def main() -> None:
     arguments = read_arguments()
     fabric = start(arguments)
     learnt, others = read_pairs(arguments)
-    options = {"width": arguments.width}
+    options = {"width": arguments.width, "interpolated": arguments.interpolated}
     generator = build_network("lowdose_generator", options)
     shared = generator.embedding if arguments.shared_embedding else None
     critic = LowDoseDiscriminator(arguments.critic_width, shared)
@@ -211,6 +215,12 @@ def read_arguments() -> argparse.Namespace:
     add_mixture(parser, 0.5)
     add("--clean", type=Path, help="folder to keep denoised pairs in; OUT/clean without it")
     add("--width", type=int, default=8, help="features of the generator at the finest scale")
+    add(
+        "--interpolated",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="the network adds to the linear interpolation; the paper's does not",
+    )
     add("--critic-width", type=int, default=8, help="features of the critic at the finest scale")
     add("--shared-embedding", action="store_true", help="one embedding for both (Table 3)")
     add("--content", choices=("np", "l1", "perceptual"), default="np", help="the content loss")

@@ -48,6 +48,18 @@ def test_sides_need_no_multiple(size):
     assert LowDoseDiscriminator(4)(volumes(3, size), conditions()).shape == (2,)
 
 
+def test_it_may_begin_with_the_linear_interpolation():
+    image, asked = volumes(), conditions(dose=(0.1, 0.4))
+    made = LowDoseGenerator(4, interpolated=True)(image, asked)
+    difference = image[:, 2:] - image[:, 1:2]
+    wanted = torch.stack([0.1 * difference[0], 0.4 * difference[1]])
+    torch.testing.assert_close(made["residual"], wanted)
+    pooled = torch.nn.functional.avg_pool3d(wanted, 4)
+    torch.testing.assert_close(made["heads"][0], pooled)
+    other = LowDoseGenerator(4)(image, asked)["residual"]
+    assert not torch.allclose(other, wanted, atol=0.1)
+
+
 def test_the_paper_has_twelve_features_and_attention_on_coarser_scales():
     network = LowDoseGenerator()
     assert [last.in_channels for last in network.last] == [48, 24, 12]

@@ -148,3 +148,4 @@ def test_the_preset_of_the_paper_gives_way_to_what_is_asked_for(monkeypatch, tmp
     found = script.read_arguments()
     assert (found.width, found.critic_width, found.crop, found.batch) == (12, 32, 64, 2)
     assert found.critic_steps == 5
+    assert not found.interpolated
