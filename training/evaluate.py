@@ -26,6 +26,7 @@ From the low to the full dose (tables lip_car_...), which have rows of their own
     pre         the pre scan
     low         the low-dose scan
     difference  pre + (low - pre) / dose; ,denoiser=nlm denoises the low dose first
+    chain       vcm of what lowdose_gan makes of pre and the full dose
     h2l, ph2l   a forward operator of LIP-CAR alone, from the full to the low dose
     l2h, pl2h   a direct network of LIP-CAR on the low dose; ,denoiser=nlm denoises it first
 

@@ -48,6 +48,7 @@ class LowDoseParameters:
     presets={"paper": {"dose": 0.33}},
     networks={"lowdose_gan": Network()},
     random=True,
+    then="vcm",
     citation="lowdose_cgan",
     intended_use="Research. T1-weighted brains before and after the full dose. The network learnt "
     "from simulated low doses: enhancement may be missed or invented.",

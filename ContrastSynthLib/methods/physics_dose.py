@@ -73,6 +73,7 @@ def measure(pre: Volume, post: Volume, *, context: Context) -> Measured:
     measure=measure,
     signal_model="spgr",
     recommended=True,
+    then="vcm",
     citation="sphere2025",
     intended_use="Research. Assumes a spoiled gradient echo and a relaxation rate that changes "
     "in proportion to the dose. A dose above 1 is an extrapolation.",

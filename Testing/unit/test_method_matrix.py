@@ -110,6 +110,14 @@ def test_weights_of_all_networks_are_there(key):
     assert {network.weights or name for name, network in METHODS[key].networks.items()} <= there
 
 
+@pytest.mark.parametrize("key", [key for key in METHODS if METHODS[key].then])
+def test_what_goes_on_with_a_result_takes_it(key):
+    method, following = METHODS[key], METHODS[key].next
+    assert following is not None
+    assert set(following.required) & set(method.outputs)
+    assert set(following.required) <= {*method.outputs, *method.required}
+
+
 @pytest.mark.parametrize("key", READY)
 def test_outputs_are_what_is_declared(key, scans, made):
     method = METHODS[key]

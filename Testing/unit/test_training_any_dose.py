@@ -113,6 +113,14 @@ def test_measures_do_not_depend_on_gains(task, case):
     assert linear["sigma_ratio"] == pytest.approx(0.2, rel=0.1)
 
 
+def test_a_region_that_rises_in_neither_scan_is_invented(task, case):
+    assert task.measure(case, {"low": case["low"]}, case.brain)["invented"] == 0
+    wrong = case["low"].array.copy()
+    wrong[:, 40:46, 40:46] *= 1.2
+    other = {"low": case["low"].with_array(wrong, "test")}
+    assert task.measure(case, other, case.brain)["invented"] == 1
+
+
 def test_without_enhancement_what_it_would_be_measured_in_is_undefined(task, case):
     quiet = case.with_scan("post", case["pre"])
     found = task.measure(quiet, {"low": quiet["low"]}, quiet.brain)

@@ -15,6 +15,7 @@ import numpy as np
 from data.dose_simulation import SIMULATIONS, Simulation, rician, simulated_signal
 from data.real_pairs import largest_part
 
+from ContrastSynthLib.analysis.enhancement import missed_and_invented
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.metrics import enhancing_voxels, mae_ce, mae_sigma, psnr, ssim
 from ContrastSynthLib.preprocessing.denoising import denoise, noise_sigma
@@ -34,13 +35,16 @@ HEADINGS = {
     "sigma_ratio": "noise / true noise",
     "rise": "mean rise in CE",
     "rise_error": "error of that ↓",
+    "invented": "invented lesions ↓",
 }
 NOTE = """\
 Scans at the gain of the native scan, in its 0.95 quantile q in the brain. CE: voxels that rise by
 at least 0.1 q at the full dose. PSNR (range q) and SSIM: brain. MAE_CE: mean absolute error in CE.
 MAE_sigma: error of the standard deviation of the difference to the native scan where nothing
 enhances; beside it that deviation relative to the true one. Mean rise: over the native scan in CE;
-its error is absolute."""
+its error is absolute. Invented lesions: connected regions of at least 0.1 ml that rise by 0.1 q and
+do not at the full dose."""
+RISES, LEAST_LESION_MM3 = 0.1, 100.0
 
 
 def doses_of_pairs(
@@ -121,7 +125,17 @@ def measure(scans: Scans, outputs: Outputs, brain: BoolArray) -> Measures:
     )
     enhancing = enhancing_in(scans) & brain
     quiet = brain & ~enhancing
+    full = unit.apply(like_native(scans, scans["post"].array)) * brain
+    report = missed_and_invented(
+        full - before,
+        made - before,
+        brain,
+        scans["pre"].grid,
+        threshold=RISES,
+        minimum_volume_mm3=LEAST_LESION_MM3,
+    )
     found: Measures = {
+        "invented": float(sum(lesion.kind == "invented" for lesion in report.lesions)),
         "psnr_db": psnr(real, made, data_range=1.0, mask=brain),
         "ssim": ssim(real, made, data_range=1.0, mask=brain, dimensions=2),
         "mae_sigma": mae_sigma(real, made, native=before, enhancing=enhancing, mask=brain),

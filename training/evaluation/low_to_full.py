@@ -15,6 +15,7 @@ from ContrastSynthLib.analysis.uptake import uptake
 from ContrastSynthLib.metrics import mae, psnr, relative_error, ssim
 from ContrastSynthLib.preprocessing.denoising import denoise, noise_of_pair, noise_sigma
 from ContrastSynthLib.preprocessing.normalisation import fit
+from ContrastSynthLib.preprocessing.shading import gain_field
 from ContrastSynthLib.running.request import Request
 from ContrastSynthLib.running.run import run
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
@@ -55,6 +56,22 @@ def _difference(given: Scans, clean: Scans, denoiser: str = "none") -> Outputs:
     dose = given["low"].acquisition.dose_fraction or DOSE
     full = np.maximum(pre + (low - pre) / np.float32(dose), 0)
     return {"post": given["low"].with_array(full, MARK)}
+
+
+def _chain(given: Scans, clean: Scans) -> Outputs:
+    """Return the full dose that ``vcm`` makes of the low dose that ``lowdose_gan`` makes of it.
+
+    It is brought to the gain of the low-dose scan of the case, which is not used otherwise.
+    """
+    dose = given["low"].acquisition.dose_fraction or DOSE
+    mask = {} if given.mask is None else {"mask": given.mask}
+    scans = {"pre": given["pre"], "post": given["post"], **mask}
+    low = run(Request("lowdose_gan", scans, {"dose": dose}, seed=0)).outputs["low"]
+    again = {"low": low, "pre": given["pre"], **mask}
+    full = run(Request("vcm", again, {"dose": dose})).outputs["post"].array
+    real = given["low"]
+    full = full / gain_field(real.array, full, given.brain, real.grid.spacing_mm[::-1])
+    return {"post": real.with_array(full.astype(np.float32), MARK)}
 
 
 def _network(given: Scans, clean: Scans, network: str, denoiser: str = "none") -> Outputs:
@@ -148,6 +165,7 @@ LOW_TO_FULL = Task(
         "pre": BuiltIn(_pre),
         "low": BuiltIn(_low),
         "difference": BuiltIn(_difference, {"denoiser": DENOISERS}),
+        "chain": BuiltIn(_chain),
         **{
             name: BuiltIn(partial(_network, network=name), {"denoiser": DENOISERS}, weights=name)
             for name in NETWORKS
