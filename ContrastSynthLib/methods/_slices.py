@@ -1,4 +1,5 @@
-"""Shared by SPHERE and SPHERE-Art, whose networks see slices: how they are run."""
+"""Shared by SPHERE, SPHERE-Art and the virtual contrast model, whose networks see slices: how they
+are run."""
 
 from __future__ import annotations
 
@@ -39,7 +40,15 @@ class SliceParameters:
 
     def axes(self, reference: Volume) -> tuple[int, ...]:
         """Return the array axes along which a scan is to be sliced, one after the other."""
-        found = slicing_axes(reference.grid)
-        sides_mm = np.multiply(reference.grid.shape[::-1], reference.grid.spacing_mm)
-        whole = float(sides_mm.min()) >= LEAST_SIDE_MM
-        return found if self.three_directions and whole else found[:1]
+        found = axes_of(reference)
+        return found if self.three_directions else found[:1]
+
+
+def axes_of(reference: Volume) -> tuple[int, ...]:
+    """Return the array axes along which a scan can be sliced, the best one first.
+
+    It is one for thick slices, and where the scan is too thin to be sliced across.
+    """
+    found = slicing_axes(reference.grid)
+    sides_mm = np.multiply(reference.grid.shape[::-1], reference.grid.spacing_mm)
+    return found if float(sides_mm.min()) >= LEAST_SIDE_MM else found[:1]

@@ -11,17 +11,11 @@ from typing import Annotated, Any
 import numpy as np
 
 from ContrastSynthLib.inference.pieces import Slices
-from ContrastSynthLib.inference.slicing import (
-    SlicePlan,
-    neighbouring,
-    plan_slices,
-    slicing_axes,
-    stripped,
-)
+from ContrastSynthLib.inference.slicing import SlicePlan, neighbouring, plan_slices, stripped
 from ContrastSynthLib.inference.turning import Turn
 from ContrastSynthLib.inference.views import Predict
 from ContrastSynthLib.methods._low_dose import given_dose
-from ContrastSynthLib.methods._slices import LEAST_SIDE_MM
+from ContrastSynthLib.methods._slices import LEAST_SIDE_MM, axes_of
 from ContrastSynthLib.preprocessing.normalisation import fit
 from ContrastSynthLib.preprocessing.shading import gain_field
 from ContrastSynthLib.registry import Context, Input, Network, Output, Param, method
@@ -125,10 +119,8 @@ def _views(
     low: Volume, parameters: VcmParameters, context: Context
 ) -> Iterator[tuple[SlicePlan, Turn | None]]:
     """Yield how the scans are sliced: along each axis, then turned towards the next axis."""
-    axes = slicing_axes(low.grid)
-    sides_mm = np.multiply(low.grid.shape[::-1], low.grid.spacing_mm)
-    if len(axes) < 3 or min(sides_mm) < LEAST_SIDE_MM or not parameters.three_directions:
-        axes = axes[:1]
+    axes = axes_of(low)
+    axes = axes if parameters.three_directions else axes[:1]
     for number, axis in enumerate(axes):
         yield plan_slices(low.grid, context.mask, across=axis), None
         if len(axes) == 1:
@@ -155,8 +147,6 @@ def _rise_in(
     if turn:
         stacks, spacing_mm = [turn.turn(stack) for stack in stacks], 1.0
     held = np.flatnonzero(stacks[0].any(axis=(1, 2)))
-    if not held.size:
-        return np.zeros_like(scans[0])
     first, last = int(held[0]), int(held[-1]) + 1
 
     def seen(which: slice) -> FloatArray:
