@@ -10,6 +10,7 @@ from torch import nn
 from ContrastSynthLib.errors import RequestError, unknown_name
 from ContrastSynthLib.networks.baselines import Direct
 from ContrastSynthLib.networks.features import TissueFeatures
+from ContrastSynthLib.networks.hrfcn import HighResolutionFCN
 from ContrastSynthLib.networks.lowdose_gan import LowDoseGenerator
 from ContrastSynthLib.networks.residual_unet import ResidualUNet
 from ContrastSynthLib.networks.sphere import Sphere
@@ -19,6 +20,7 @@ from ContrastSynthLib.networks.vnet import VNet
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "direct": Direct,
+    "hrfcn": HighResolutionFCN,
     "lowdose_generator": LowDoseGenerator,
     "residual_unet": ResidualUNet,
     "sphere": Sphere,
