@@ -109,6 +109,8 @@ set(LIBRARY_SCRIPTS
   networks/baselines.py
   networks/blocks.py
   networks/features.py
+  networks/hrfcn.py
+  networks/iter_unet.py
   networks/lowdose_gan.py
   networks/mirrored.py
   networks/residual_unet.py

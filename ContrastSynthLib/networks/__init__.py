@@ -11,6 +11,7 @@ from ContrastSynthLib.errors import RequestError, unknown_name
 from ContrastSynthLib.networks.baselines import Direct
 from ContrastSynthLib.networks.features import TissueFeatures
 from ContrastSynthLib.networks.hrfcn import HighResolutionFCN
+from ContrastSynthLib.networks.iter_unet import IterUNet
 from ContrastSynthLib.networks.lowdose_gan import LowDoseGenerator
 from ContrastSynthLib.networks.residual_unet import ResidualUNet
 from ContrastSynthLib.networks.sphere import Sphere
@@ -21,6 +22,7 @@ from ContrastSynthLib.networks.vnet import VNet
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "direct": Direct,
     "hrfcn": HighResolutionFCN,
+    "iter_unet": IterUNet,
     "lowdose_generator": LowDoseGenerator,
     "residual_unet": ResidualUNet,
     "sphere": Sphere,
