@@ -83,6 +83,7 @@ set(LIBRARY_SCRIPTS
   losses/image.py
   losses/noise_preserving.py
   losses/uptake.py
+  losses/volumes.py
   losses/wasserstein_gan.py
   methods/__init__.py
   methods/_low_dose.py
