@@ -4,13 +4,16 @@
     python training/make_slabs.py doses --for lip_car --patients 110 --first-seed 20000
     python training/make_slabs.py doses_real --for lip_car --pairs PAIRS --held-out 9
     python training/make_slabs.py maps --for real_pairs --patients 60 --first-seed 30000
+    python training/make_slabs.py scans --for hrfcn --patients 100 --first-seed 50000
+    python training/make_slabs.py scans_real --for hrfcn --pairs PAIRS
 
 Many trainings then see the same patients, and none waits for them. What is there already is not
 made again.
 
-``--pairs`` makes slabs of a folder of pairs instead of virtual patients, with a low dose that is
-simulated, see ``data/dose_pairs.py``. Some patients are held out, by the rule of
-``train_sphere_real.py``; their slabs go into the folder ``held_out``.
+``--pairs`` makes slabs of a folder of pairs instead of virtual patients. Some patients are held
+out, by the rule of ``train_sphere_real.py``; their slabs go into the folder ``held_out``. Those
+for LIP-CAR have a low dose that is simulated, see ``data/dose_pairs.py``; those for the
+high-resolution FCN have the other scans of the case too, where there are any: t2, flair, adc.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data import agent_maps, dose_pairs, dose_slices, slices
+from data import agent_maps, dose_pairs, dose_slices, enhance_slabs, slices
 from data.pair_options import add_same_patient
 from data.real_pairs import held_out_of, prepare_pairs, read_table
 from data.slabs import SLABS_PER_SEED, write_slabs
@@ -34,6 +37,7 @@ from ContrastSynthLib.errors import ContrastSynthError, RequestError
 MAKE = {
     "sphere": (slices.make_slabs, SLABS_PER_SEED, 2),
     "lip_car": (dose_slices.make_slabs, SLABS_PER_SEED, 2),
+    "hrfcn": (enhance_slabs.make_slabs, SLABS_PER_SEED, 2),
     "real_pairs": (agent_maps.maps_of_seed, agent_maps.SLABS_PER_PATIENT, 1),
 }
 """What makes the slabs, and how many slabs of how many patients a seed gives, by what is to be
@@ -44,7 +48,9 @@ def main() -> None:
     """Write the slabs of as many patients, or of the pairs, that the command line asks for."""
     arguments = read_arguments()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    if arguments.pairs:
+    if arguments.pairs and arguments.method == "hrfcn":
+        of_scans(arguments)
+    elif arguments.pairs:
         of_pairs(arguments)
     else:
         of_virtual_patients(arguments)
@@ -74,6 +80,20 @@ def of_pairs(arguments: argparse.Namespace) -> None:
     run(write, pairs, arguments.processes, f"of {len(pairs)} pairs")
 
 
+def of_scans(arguments: argparse.Namespace) -> None:
+    """Write the volumes of cases with all scans that they have."""
+    table = read_table(arguments.pairs, arguments.same_patient, others=enhance_slabs.OTHERS)
+    others = held_out_of(table, arguments.held_out)
+    (arguments.folder / dose_pairs.HELD_OUT).mkdir(exist_ok=True)
+    named = {
+        case: arguments.folder / (dose_pairs.HELD_OUT if row["patient"] in others else "")
+        for case, row in table.items()
+    }
+    print(f"{len(table)} cases, {len(others)} patients held out", flush=True)
+    write = partial(enhance_slabs.write_row, folders=named)
+    run(write, table.items(), arguments.processes, f"of {len(table)} cases")
+
+
 def run(
     write: Callable[[Any], None], of: Iterable[Any], processes: int, total: str, step: int = 1
 ) -> None:
@@ -99,8 +119,8 @@ def read_arguments() -> argparse.Namespace:
     add("--held-out", type=int, default=9, help="patients of the pairs not to learn from")
     add_same_patient(parser)
     arguments = parser.parse_args()
-    if arguments.pairs and arguments.method != "lip_car":
-        parser.error("--pairs makes slabs --for lip_car")
+    if arguments.pairs and arguments.method not in ("lip_car", "hrfcn"):
+        parser.error("--pairs makes slabs --for lip_car or hrfcn")
     return arguments
 
 

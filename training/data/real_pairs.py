@@ -101,10 +101,11 @@ def _some(places: np.ndarray, most: int = 20_000) -> np.ndarray:
 
 
 def read_table(
-    folder: Path, same_patient: Iterable[Sequence[str]] = ()
+    folder: Path, same_patient: Iterable[Sequence[str]] = (), others: Sequence[str] = ()
 ) -> dict[str, dict[str, str]]:
     """Return ``pre``, ``post`` and ``patient`` of each case of a folder of pairs, by its name.
 
+    The files of the roles ``others`` are returned too, of a case of a plain folder that has them.
     Each of ``same_patient`` is a group of cases that are dates of one patient. Cases without both
     scans, and those whose ``median_difference`` exceeds WORST_DIFFERENCE, are left out. A folder
     of ``prepare_data.py`` gives ``mask``, ``target`` and ``split`` as well, of its train and
@@ -130,7 +131,8 @@ def read_table(
         if float(row.get("median_difference") or 0) > WORST_DIFFERENCE:
             continue
         patient = groups.get(case) or row.get("patient") or case
-        scans = {role: str(folder / case / files[role]) for role in ("pre", "post")}
+        there = [role for role in ("pre", "post", *others) if role in files]
+        scans = {role: str(folder / case / files[role]) for role in there}
         found[case] = {**scans, "patient": patient}
     return found
 
