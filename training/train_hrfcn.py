@@ -1,0 +1,199 @@
+"""Train the high-resolution FCN: contrast enhancement from scans without an agent.
+
+    python training/make_slabs.py scans --for hrfcn --patients 100 --first-seed 50000
+    python training/make_slabs.py scans_real --for hrfcn --pairs PAIRS
+    python training/train_hrfcn.py --data scans --real scans_real --out runs/hrfcn --minutes 60
+
+Scans are left out of examples at random, so that one network serves any of them (Table III), and
+``--inputs`` may name fewer from the start. The loss is that of the paper, L1 + (1 - SSIM) + local
+loss; in the second stage, the last fifth, its weights are 0.1, 0.1 and 10, at a tenth of the rate.
+``--preset paper`` takes the network of the paper, whose output is not added to T1; ``--flat`` its
+variant in two dimensions. Stop it and start it again with the same ``--out``: it goes on.
+
+Every ``--keep-every`` steps the averaged weights are measured on slices of the patients held out of
+``--real`` (``evaluation/held_out_hrfcn.py``), and the best stay in ``OUT/best``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from data.dose_pairs import HELD_OUT
+from data.enhance_slabs import SCANS, EnhanceSlices
+from data.pair_options import add_source
+from data.slabs import in_batches
+from evaluation.held_out_hrfcn import judge, read_cases
+from loop import Average, Learner, add_common_arguments, rate_at, start, train
+from torch import Tensor, nn
+
+from ContrastSynthLib.errors import ContrastSynthError
+from ContrastSynthLib.losses import l1_loss, local_loss, ssim_loss
+from ContrastSynthLib.networks import build_network
+from ContrastSynthLib.networks.baselines import parameters_of
+
+Batch = dict[str, Tensor]
+DEPTH = 3
+"""Slices of an example: the paper's slabs."""
+SECOND_STAGE = 0.8
+"""Share of the training after which it begins: 40 of 50 epochs."""
+STAGES = ({"l1": 1.0, "ssim": 1.0, "local": 1.0}, {"l1": 0.1, "ssim": 0.1, "local": 10.0})
+SECOND_RATE = 0.1
+"""Rate of the second stage, as a share of that of the first."""
+PAPER = {
+    **{"widths": (64, 128, 256), "blocks": 4, "crop": 192, "batch": 3},
+    **{"learning_rate": 1e-4, "base": False},
+}
+
+
+def main() -> None:
+    """Train, and keep the averaged weights in ``OUT/bundle`` and the best in ``OUT/best``."""
+    arguments = read_arguments()
+    fabric = start(arguments)
+    options = options_of(arguments)
+    network = build_network("hrfcn", options)
+    print(f"{parameters_of(network)} parameters, {options}", flush=True)
+    network = fabric.to_device(network)
+    average = Average(network)
+    adam = torch.optim.Adam(network.parameters(), lr=arguments.learning_rate)
+    learner = Learner(fabric, network, adam, max_norm=5.0, channels_last=False)
+
+    def learn(batch: Batch, progress: float) -> dict[str, Tensor]:
+        """Take one step; return the terms of the loss."""
+        second = progress >= SECOND_STAGE and not arguments.one_stage
+        with fabric.autocast():
+            terms = compare(learner.network, batch, flat=arguments.flat)
+        weights = {**STAGES[second], **({"local": 0.0} if arguments.without_local else {})}
+        loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        rate = arguments.learning_rate * (SECOND_RATE if second else rate_at(progress))
+        learner.descend(loss, rate)
+        return {name: term.detach() for name, term in terms.items()}
+
+    source = partial(batches, arguments)
+    files = sorted((arguments.real / HELD_OUT).glob("*.npy")) if arguments.real else []
+    cases = read_cases(files, arguments.inputs, flat=arguments.flat)
+    judged = partial(judge, cases=cases) if cases else None
+    card = card_of(arguments, options, files)
+    train(arguments, fabric, {"network": learner}, average, source, learn, card, judge=judged)
+
+
+def compare(network: nn.Module, batch: Batch, *, flat: bool) -> dict[str, Tensor]:
+    """Return the terms of the loss of a batch of slabs (n, ..., slices, rows, columns).
+
+    With ``flat`` the network sees single slices.
+    """
+    scans, t1, post = (batch[name] for name in ("scans", "t1", "post"))
+    if flat:
+        scans, t1, post = (image.transpose(1, 2).flatten(0, 1) for image in (scans, t1, post))
+    made = network(scans)["post"]
+    slices = (image if flat else image.transpose(1, 2).flatten(0, 1) for image in (made, post))
+    return {
+        "l1": l1_loss(made, post),
+        "ssim": ssim_loss(*slices, data_range=1.0),
+        "local": local_loss(made, post, t1),
+    }
+
+
+def batches(
+    arguments: argparse.Namespace, data: str, *, crop: int, batch: int, seed: int, workers: int
+) -> Iterator[Batch]:
+    """Yield batches for ever, of the slabs in ``data`` and those of real pairs."""
+    virtual = sorted(Path(data).glob("*.npy"))
+    pairs = sorted(arguments.real.glob("*.npy")) if arguments.real else []
+    share = arguments.real_share if pairs else 0.0
+    examples = EnhanceSlices(
+        virtual, pairs, real=share, depth=DEPTH, crop=crop, roles=arguments.inputs, seed=seed
+    )
+    return in_batches(examples, batch, workers)
+
+
+# ---- arguments
+
+
+def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of the network."""
+    return {
+        "inputs": list(arguments.inputs),
+        "widths": list(arguments.widths),
+        "blocks": arguments.blocks,
+        "dimensions": 2 if arguments.flat else 3,
+        "base": 0 if arguments.base and arguments.inputs[0] == "t1" else None,
+    }
+
+
+def read_arguments() -> argparse.Namespace:
+    """Return what the command line asks for; its options win over those of ``--preset paper``."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_common_arguments(parser)
+    parser.set_defaults(crop=96, batch=3, learning_rate=1e-3)
+    add = parser.add_argument
+    add("--preset", choices=("paper",), help="network, crop, batch and rate as published")
+    add("--real", type=Path, help="folder of make_slabs.py --for hrfcn --pairs")
+    add("--real-share", type=float, default=0.5, help="of examples from --real")
+    add("--inputs", nargs="+", choices=SCANS, default=SCANS, help="scans that the network may see")
+    add("--widths", type=int, nargs="+", default=(12, 24, 48), help="of the branches, finest first")
+    add("--blocks", type=int, default=2, help="residual blocks in a branch of a stage")
+    add("--flat", action="store_true", help="two dimensions: slices instead of slabs")
+    add(
+        "--base",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="the output is added to T1; the paper's is not",
+    )
+    add("--without-local", action="store_true", help="ablation: no local loss")
+    add("--one-stage", action="store_true", help="ablation: the weights of the first stage only")
+    add_source(parser)
+    add("--name", default="hrfcn", help="of the weights")
+    add("--version", default="1.0", help="of the weights")
+    chosen, _ = parser.parse_known_args()
+    if chosen.preset == "paper":
+        parser.set_defaults(**PAPER)
+    arguments = parser.parse_args()
+    if arguments.fine_tune:
+        parser.error("the high-resolution FCN is trained from the start")
+    if arguments.data == "virtual":
+        parser.error("give --data, a folder of make_slabs.py --for hrfcn")
+    return arguments
+
+
+def card_of(
+    arguments: argparse.Namespace, options: dict[str, Any], held_out: list[Path]
+) -> dict[str, Any]:
+    """Return the part of the model card that only this script knows."""
+    pairs = len([*arguments.real.glob("*.npy")]) if arguments.real else 0
+    virtual = not pairs or arguments.real_share < 1
+    sources = [f"{pairs} pairs of scans ({arguments.source})"] if pairs else []
+    sources += ["virtual brains"] if virtual else []
+    return {
+        "name": arguments.name,
+        "version": arguments.version,
+        "task": "the scan after the full dose from scans without an agent, brain",
+        "method": "hrfcn",
+        "network": {"name": "hrfcn", "arguments": options},
+        "inputs": {role: "optional; voxels of about 1 mm" for role in arguments.inputs},
+        "normalisation": "unit",
+        "trained_on_virtual_patients": virtual,
+        "training": {
+            "data": " and ".join(sources),
+            "data_licence": f"pairs: {arguments.terms}; virtual brains: Apache-2.0",
+            "losses": {"first stage": STAGES[0], "second stage": STAGES[1]},
+            "held_out_cases": [path.stem for path in held_out],
+            "chosen_by": "highest 1 - (mean left + mean elsewhere) / 2 of the held-out cases",
+        },
+        "limits": "Brains. Where an agent would go cannot be seen in scans without one: what is "
+        "shown is a guess from other scans. Not for diagnosis.",
+    }
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ContrastSynthError as error:
+        sys.exit(str(error))
