@@ -26,7 +26,7 @@ def measures():
 
 @pytest.fixture
 def slab():
-    """Tissue of 0.4 with noise, a block of which rises by 0.4; t2 shows the block, adc is not there."""
+    """Tissue of 0.4 with noise, a block of which rises by 0.4; t2 shows it, adc is missing."""
     rng = np.random.default_rng(0)
     t1 = 0.4 + rng.normal(0, 0.02, (6, 40, 40))
     rise = np.zeros_like(t1)
