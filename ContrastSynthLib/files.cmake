@@ -91,6 +91,7 @@ set(LIBRARY_SCRIPTS
   methods/_slices.py
   methods/_spgr.py
   methods/direct_low_to_full.py
+  methods/hrfcn.py
   methods/lip_car.py
   methods/lowdose_gan.py
   methods/physics_dose.py
