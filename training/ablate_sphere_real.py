@@ -43,6 +43,8 @@ RUNS = {
     "without mottled tissue and point spread": "--without mottled point_spread",
 }
 """Name of a row to the options that it adds."""
+FORWARDED = ("--data", "--maps", "--pairs", "--precision", "--threads", "--same-patient")
+"""Options of every run; any other that is not of this script goes on to it too."""
 MEASURES = {"share": "share ↑", "left": "left ↓", "out": "outside ↓", "lost": "lost ↓"}
 
 
@@ -54,7 +56,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--steps", type=int, default=800, help="of each run")
     parser.add_argument("--only", action="append", choices=RUNS, help="only this run")
+    for option in FORWARDED:
+        parser.add_argument(option, action="append", help="as of train_sphere_real.py")
     arguments, others = parser.parse_known_args()
+    for option in FORWARDED:
+        values = getattr(arguments, option[2:].replace("-", "_")) or ()
+        others += [word for value in values for word in (option, value)]
     for name in arguments.only or RUNS:
         if reached(arguments.out / folder_of(name)) < arguments.steps:
             run(name, arguments, others)
