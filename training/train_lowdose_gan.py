@@ -4,12 +4,13 @@
     python training/train_lowdose_gan.py --data PAIRS --maps maps --out runs/lowdose --minutes 60
 
 PAIRS is a folder of pairs as train_sphere_real.py takes it; their low doses are simulated, see
-``data/dose_patches.py``. A step teaches the critic, every ``--critic-steps``-th the generator too:
-by eq. 1 of the paper, with a critic that is told doses which are blurred, and a generator asked for
-doses of 0.05 to 0.5. The content loss is the noise-preserving one at every head (``--content np``),
-L1, or that of features of slices (``perceptual``, with ``--features``). ``--preset paper`` takes
-the width, patch, batch and rate of the paper, and its network, which does not begin with the
-linear interpolation between the scans.
+``data/dose_patches.py``. At first the generator learns the content loss alone (``--content-first``),
+which a short training needs. Then a step teaches the critic, every ``--critic-steps``-th the
+generator too: by eq. 1 of the paper, with a critic that is told doses which are blurred, and a
+generator asked for doses of 0.05 to 0.5. The content loss is the noise-preserving one at every head
+(``--content np``), L1, or that of features of slices (``perceptual``, with ``--features``).
+``--preset paper`` takes the width, patch, batch and rate of the paper, and its network, which does
+not begin with the linear interpolation between the scans.
 
 Some patients are held out, by a hash of their names. Every ``--keep-every`` steps the averaged
 weights are measured on patches of them (``evaluation/held_out_lowdose.py``), and the best stay in
@@ -58,7 +59,7 @@ MEASURED_PER_PAIR, MEASURED_SIDE = 3, 48
 """Patches of each pair held out, and their side in voxels."""
 PAPER = {
     **{"width": 12, "critic_width": 32, "crop": 64, "batch": 12, "learning_rate": 1e-4},
-    "interpolated": False,
+    **{"interpolated": False, "content_first": 0.0},
 }
 
 
@@ -88,7 +89,12 @@ def main() -> None:
     turns = itertools.count(1)
 
     def learn(batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Teach the critic, in every few steps the generator too; return the terms."""
+        """Teach the critic, in every few steps the generator too; return the terms.
+
+        In the first share of the training the generator learns the content alone.
+        """
+        if progress < arguments.content_first:
+            return content_step(learners, batch, rate * rate_at(progress), content)
         terms = critic_step(learners, batch, rate * rate_at(progress))
         if next(turns) % arguments.critic_steps == 0:
             weigh = arguments.weigh_content
@@ -118,6 +124,17 @@ def critic_step(learners: dict[str, Learner], batch: Batch, rate: float) -> dict
     penalty = gradient_penalty(critic, (real, told), (synthetic, asked), share)
     learners["critic"].descend(distance + PENALTY * penalty, rate)
     return {"critic": distance.detach(), "penalty": penalty.detach()}
+
+
+def content_step(
+    learners: dict[str, Learner], batch: Batch, rate: float, content: Content
+) -> dict[str, Tensor]:
+    """Teach the generator the content alone."""
+    told = condition(batch["dose"], batch["field"])
+    heads = learners["network"].network(seen_by_generator(batch), told)["heads"]
+    term = over_heads(content, heads, batch["residual"])
+    learners["network"].descend(term, rate)
+    return {"content": term.detach()}
 
 
 def generator_step(
@@ -227,6 +244,12 @@ def read_arguments() -> argparse.Namespace:
     add("--solver", choices=tuple(SOLVERS), default="exact", help="of the noise-preserving loss")
     add("--features", type=Path, help="bundle of train_features.py, for --content perceptual")
     add("--weigh-content", type=float, default=200.0, help="the loss is a mean: our choice")
+    add(
+        "--content-first",
+        type=float,
+        default=0.7,
+        help="share of the training without the critic: our choice, for short ones; paper: 0",
+    )
     add("--critic-steps", type=int, default=5, help="steps of the critic for one of the generator")
     add("--name", default="lowdose_gan", help="of the weights")
     add("--version", default="1.0", help="of the weights")
