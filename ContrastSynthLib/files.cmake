@@ -91,7 +91,6 @@ set(LIBRARY_SCRIPTS
   methods/_slices.py
   methods/_spgr.py
   methods/direct_low_to_full.py
-  methods/hrfcn.py
   methods/lip_car.py
   methods/lowdose_gan.py
   methods/physics_dose.py
@@ -225,6 +224,9 @@ set(SHARED_RESOURCES
   weights/l2h/LICENSE
   weights/l2h/metadata.json
   weights/l2h/model.safetensors
+  weights/lowdose_gan/LICENSE
+  weights/lowdose_gan/metadata.json
+  weights/lowdose_gan/model.safetensors
   weights/ph2l/LICENSE
   weights/ph2l/metadata.json
   weights/ph2l/model.safetensors
@@ -240,4 +242,7 @@ set(SHARED_RESOURCES
   weights/sphere_virtual/LICENSE
   weights/sphere_virtual/metadata.json
   weights/sphere_virtual/model.safetensors
+  weights/vcm/LICENSE
+  weights/vcm/metadata.json
+  weights/vcm/model.safetensors
   )

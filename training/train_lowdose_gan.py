@@ -4,13 +4,13 @@
     python training/train_lowdose_gan.py --data PAIRS --maps maps --out runs/lowdose --minutes 60
 
 PAIRS is a folder of pairs as train_sphere_real.py takes it; their low doses are simulated, see
-``data/dose_patches.py``. At first the generator learns the content loss alone (``--content-first``),
-which a short training needs. Then a step teaches the critic, every ``--critic-steps``-th the
-generator too: by eq. 1 of the paper, with a critic that is told doses which are blurred, and a
-generator asked for doses of 0.05 to 0.5. The content loss is the noise-preserving one at every head
-(``--content np``), L1, or that of features of slices (``perceptual``, with ``--features``).
-``--preset paper`` takes the width, patch, batch and rate of the paper, and its network, which does
-not begin with the linear interpolation between the scans.
+``data/dose_patches.py``. At first the generator learns the content loss alone, which a short
+training needs (``--content-first``). Then a step teaches the critic, and every few of them
+(``--critic-steps``) the generator too: by eq. 1 of the paper, with a critic that is told doses
+which are blurred, and a generator asked for doses of 0.05 to 0.5. The content loss is the
+noise-preserving one at every head (``--content np``), L1, or that of features of slices
+(``perceptual``, with ``--features``). ``--preset paper`` takes the width, patch, batch and rate of
+the paper, and its network, which does not begin with the linear interpolation between the scans.
 
 Some patients are held out, by a hash of their names. Every ``--keep-every`` steps the averaged
 weights are measured on patches of them (``evaluation/held_out_lowdose.py``), and the best stay in

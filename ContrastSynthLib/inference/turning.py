@@ -12,8 +12,9 @@ from scipy.ndimage import affine_transform
 
 from ContrastSynthLib.volumes import FloatArray
 
-MULTIPLE = 16
-"""Rows and columns of a turned stack are multiples of this."""
+MULTIPLE = 32
+"""Rows and columns of a turned stack are multiples of this: a network that halves them four times
+has two of each left, which normalisation by instance needs."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Turn:
     def turned_shape(self) -> tuple[int, int, int]:
         """The shape of the turned stack, (n, rows, columns)."""
         extent_mm = [self.shape[a] * self.voxel_mm[a] for a in (0, self.towards)]
-        turned_mm = np.abs(self._rotation) @ extent_mm
+        turned_mm = np.round(np.abs(self._rotation) @ extent_mm, 6)
         sides = list(self.shape)
         for axis, length in zip((0, self.towards), turned_mm, strict=True):
             multiple = MULTIPLE if axis else 1

@@ -12,10 +12,12 @@ from ContrastSynthLib.registry.own_methods import load_own_methods
 METHOD_FILES = (
     "direct_low_to_full",
     "lip_car",
+    "lowdose_gan",
     "physics_dose",
     "physics_pre",
     "sphere",
     "sphere_art",
+    "vcm",
 )
 
 for _name in METHOD_FILES:

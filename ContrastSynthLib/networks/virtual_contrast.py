@@ -17,7 +17,7 @@ class VirtualContrast(nn.Module):
     many of the low-dose scan, extrapolated: its difference to the native scan is divided by the
     dose. That is our choice: one network serves any low dose, and nothing is lost, since the dose
     is known. The network's output is added to the native slice. ``h`` and ``w`` are multiples of
-    16.
+    16, 32 at least.
     """
 
     def __init__(self, width: int = 16, slices: int = 7) -> None:

@@ -105,6 +105,7 @@ TABLES = {
         (
             "linear interpolation=linear",
             "signal equation=physics_dose",
+            "low-dose GAN=lowdose_gan",
             "native scan=native",
         ),
         digits=4,
