@@ -453,7 +453,7 @@ def test_weights_are_listed_with_what_they_were_trained_on(tab):
     assert own == "The method's own"
     assert listed
     assert all(text.startswith(("sphere ", "sphere_virtual ")) for text in listed)
-    assert "trained on 25 real and on virtual patients" in tab.form.weights.label.text
+    assert "of 25 real and virtual patients" in tab.form.weights.label.text
     assert any(text.endswith("trained on virtual patients") for text in listed)
     assert not tab.form.weights.card.isVisible()
     press(tab.form.weights.card_button)

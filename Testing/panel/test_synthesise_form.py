@@ -157,7 +157,7 @@ def test_imported_weights_are_listed_and_chosen(host, tab, tmp_path, kind):
     given = zipped(folder) if kind == "zip" else folder / "metadata.json"
     host.record.answer(str(given))
     press(tab.form.weights.import_button)
-    added = "sphere 9.9, trained on 25 real and on virtual patients"
+    added = "sphere 9.9, of 25 real and virtual patients"
     assert entries(tab.form.weights.combos["sphere"]) == [*before, added]
     assert tab.form.weights.chosen["sphere"].startswith("sphere-9.9-")
     assert tab.run.message.plainText == f"Imported: {added}."
@@ -179,7 +179,7 @@ def test_weights_of_another_method_are_imported_and_it_is_said_of_which(host, ta
     text = tab.run.message.plainText
     assert text.endswith("They belong to the method 'SPHERE: pre-contrast from post-contrast'.")
     show(tab, "sphere")
-    assert "sphere 9.9, trained on 25 real and on virtual patients" in entries(
+    assert "sphere 9.9, of 25 real and virtual patients" in entries(
         tab.form.weights.combos["sphere"]
     )
 

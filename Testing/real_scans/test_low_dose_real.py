@@ -19,8 +19,6 @@ pytest.importorskip("monai")
 pytestmark = [pytest.mark.real_scans, pytest.mark.usefixtures("training_path")]
 
 DOSE = 0.33
-NOISE_WITHIN = 0.2
-"""Guard on one slab; docs/results.md tells the noise over patients and doses."""
 MOST_OF_LOW = 0.5
 """Mean absolute error where tissue enhances, of the full dose, over that of the low-dose scan."""
 
@@ -40,13 +38,16 @@ def case(task, real_slab):
 
 
 def a_low_dose(task, case, weights=None):
-    """Check the low dose that the network makes of the two scans."""
+    """Check the low dose that the network makes: closer than linear interpolation, noise and all.
+
+    Guards on one slab; docs/results.md tells more.
+    """
     inputs = {"pre": case["pre"], "post": case["post"], "mask": case.mask}
     made = run(Request("lowdose_gan", inputs, {"dose": DOSE}, seed=0, weights=weights)).outputs
     found = task.measure(case, made, case.brain)
-    native = task.measure(case, {"low": case["pre"]}, case.brain)
-    assert abs(found["sigma_ratio"] - 1) < NOISE_WITHIN, found
-    assert found["mae_ce"] < 0.5 * native["mae_ce"], found
+    linear = task.measure(case, task.ANY_DOSE.built_in["linear"].make(case, case), case.brain)
+    assert found["mae_sigma"] < 0.8 * linear["mae_sigma"], (found, linear)
+    assert found["mae_ce"] < 0.95 * linear["mae_ce"], (found, linear)
     assert found["invented"] == 0, found
 
 

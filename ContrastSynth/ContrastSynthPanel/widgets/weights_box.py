@@ -206,7 +206,7 @@ def bundle_title(bundle) -> str:
     if bundle.trained_on_virtual_patients:
         text = _("{name} {version}, trained on virtual patients")
         if bundle.real_patients:
-            text = _("{name} {version}, trained on {real} real and on virtual patients")
+            text = _("{name} {version}, of {real} real and virtual patients")
     return text.format(name=bundle.name, version=bundle.version, real=bundle.real_patients)
 
 
