@@ -239,6 +239,9 @@ set(SHARED_RESOURCES
   weights/sphere_art/LICENSE
   weights/sphere_art/metadata.json
   weights/sphere_art/model.safetensors
+  weights/sphere_paper/LICENSE
+  weights/sphere_paper/metadata.json
+  weights/sphere_paper/model.safetensors
   weights/sphere_virtual/LICENSE
   weights/sphere_virtual/metadata.json
   weights/sphere_virtual/model.safetensors
