@@ -452,7 +452,7 @@ def test_weights_are_listed_with_what_they_were_trained_on(tab):
     own, *listed = entries(tab.form.weights.combos["sphere"])
     assert own == "The method's own"
     assert listed
-    assert all(text.startswith(("sphere ", "sphere_virtual ")) for text in listed)
+    assert all(text.startswith(("sphere ", "sphere_virtual ", "sphere_paper ")) for text in listed)
     assert "of 25 real and virtual patients" in tab.form.weights.label.text
     assert any(text.endswith("trained on virtual patients") for text in listed)
     assert not tab.form.weights.card.isVisible()
