@@ -30,8 +30,15 @@ from typing import Any
 import numpy as np
 import torch
 from data.agent_maps import KeptMaps
-from data.dose_patches import DosePair, DosePatches, PatchSources, as_example, read_pairs
-from data.pair_options import add_mixture, check_mixture
+from data.dose_patches import (
+    DosePair,
+    DosePatches,
+    PatchSources,
+    as_example,
+    read_pairs,
+    seen_by_generator,
+)
+from data.pair_options import add_mixture, check_mixture, mixture_record, shows_virtual
 from data.slabs import in_batches
 from evaluation.held_out_lowdose import can_be_measured, judge
 from loop import Average, Learner, add_common_arguments, rate_at, start, train
@@ -157,12 +164,6 @@ def asked_for(batch: Batch) -> Tensor:
     return condition(low + (high - low) * torch.rand_like(batch["dose"]), batch["field"])
 
 
-def seen_by_generator(batch: Batch) -> Tensor:
-    """Return noise, native and standard scan (n, 3, k, j, i)."""
-    scans = [batch["native"], batch["standard"]]
-    return torch.cat([torch.randn_like(batch["native"]), *scans], dim=1)
-
-
 def seen_by_critic(residual: Tensor, batch: Batch) -> Tensor:
     """Return residual image, native and standard scan (n, 3, k, j, i)."""
     return torch.cat([residual, batch["native"], batch["standard"]], dim=1)
@@ -274,8 +275,7 @@ def card_of(
     others: list[DosePair],
 ) -> dict[str, Any]:
     """Return the part of the model card that only this script knows."""
-    patients = len({each.pair.patient for each in learnt})
-    virtual = arguments.maps is not None and arguments.real_share < 1
+    patients, held_out = ([each.pair.patient for each in pairs] for pairs in (learnt, others))
     return {
         "name": arguments.name,
         "version": arguments.version,
@@ -287,18 +287,14 @@ def card_of(
             "standard": "the same after the full dose",
         },
         "normalisation": "p95",
-        "trained_on_virtual_patients": virtual,
+        "trained_on_virtual_patients": shows_virtual(arguments),
         "training": {
-            "data": f"{len(learnt)} pairs of scans of {patients} patients ({arguments.source}), "
-            f"their low dose simulated{', and virtual brains' if virtual else ''}",
-            "data_licence": f"pairs: {arguments.terms}; virtual brains: Apache-2.0",
-            "real_patients": patients if arguments.real_share > 0 else 0,
+            **mixture_record(arguments, patients, held_out, ", their low dose simulated"),
             "losses": {
                 "adversarial": 1.0,
                 "gradient penalty": PENALTY,
                 arguments.content: arguments.weigh_content,
             },
-            "held_out_patients": sorted({each.pair.patient for each in others}),
             "chosen_by": "highest 1 - (mean ce + mean sigma) / 2 of the held-out patients",
         },
         "limits": "Brains, T1-weighted, doses of 0.05 to 0.5 of the full one. The low doses of the "

@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from data.agent_maps import KeptMaps
 from data.mixed_crops import SEEN, Crops, Recipe, Sources
-from data.pair_options import add_mixture, check_mixture
+from data.pair_options import add_mixture, check_mixture, mixture_record, shows_virtual
 from data.real_pairs import RealPair, drawn, held_out_of, prepare_pairs, read_table
 from data.slabs import in_batches
 from evaluation.held_out import Slices, judge
@@ -222,8 +222,6 @@ def card_of(
     others: set[str],
 ) -> dict[str, Any]:
     """Return the part of the model card that only this script knows."""
-    patients = len({pair.patient for pair in learnt})
-    virtual = arguments.maps is not None and arguments.real_share < 1
     return {
         "name": arguments.name,
         "version": arguments.version,
@@ -232,14 +230,10 @@ def card_of(
         "network": {"name": NETWORK, "arguments": options},
         "inputs": {"post": f"{SEEN} axial slices 1 mm apart, pixels of about 1 mm"},
         "normalisation": "mean",
-        "trained_on_virtual_patients": virtual,
+        "trained_on_virtual_patients": shows_virtual(arguments),
         "training": {
-            "data": f"{len(learnt)} pairs of scans of {patients} patients ({arguments.source})"
-            f"{', and virtual brains' if virtual else ''}",
-            "data_licence": f"pairs: {arguments.terms}; virtual brains: Apache-2.0",
-            "real_patients": patients if arguments.real_share > 0 else 0,
+            **mixture_record(arguments, [pair.patient for pair in learnt], others),
             "losses": WEIGHTS,
-            "held_out_patients": sorted(others),
             "chosen_by": "highest mean share - mean left of the held-out patients",
         },
         "limits": "Brains after gadolinium, T1-weighted. "

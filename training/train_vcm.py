@@ -25,9 +25,14 @@ from typing import Any
 
 import torch
 from data.agent_maps import KeptMaps
-from data.dose_patches import DosePair, DosePatches, PatchSources
-from data.dose_patches import read_pairs as pairs_of
-from data.pair_options import add_mixture, check_mixture
+from data.dose_patches import (
+    DosePair,
+    DosePatches,
+    PatchSources,
+    read_pairs,
+    seen_by_generator,
+)
+from data.pair_options import add_mixture, check_mixture, mixture_record, shows_virtual
 from data.slabs import in_batches
 from data.vcm_slices import as_slices, with_gain
 from evaluation.held_out_vcm import judge, measured_slices
@@ -58,7 +63,7 @@ def main() -> None:
     """Train, and keep the averaged weights in ``OUT/bundle`` and the best in ``OUT/best``."""
     arguments = read_arguments()
     fabric = start(arguments)
-    learnt, others = pairs_of(arguments)
+    learnt, others = read_pairs(arguments)
     options = {"width": arguments.width, "slices": SLICES}
     network = build_network("virtual_contrast", options)
     print(f"{parameters_of(network)} parameters, {options}", flush=True)
@@ -104,9 +109,8 @@ def synthesiser(arguments: argparse.Namespace, device: torch.device) -> Callable
 
     @torch.no_grad()
     def synthesise(batch: Batch) -> Batch:
-        scans = [torch.randn_like(batch["native"]), batch["native"], batch["standard"]]
         asked = condition(batch["dose"], batch["field"])
-        made = generator(torch.cat(scans, dim=1), asked)["residual"]
+        made = generator(seen_by_generator(batch), asked)["residual"]
         return {**batch, "residual": made * (batch["native"] > 0)}
 
     return synthesise
@@ -171,8 +175,7 @@ def card_of(
     others: list[DosePair],
 ) -> dict[str, Any]:
     """Return the part of the model card that only this script knows."""
-    patients = len({each.pair.patient for each in learnt})
-    virtual = arguments.maps is not None and arguments.real_share < 1
+    patients, held_out = ([each.pair.patient for each in pairs] for pairs in (learnt, others))
     generator: Bundle | None = look_up(str(arguments.generator)) if arguments.generator else None
     how = f"synthesised by {generator.id}" if generator else "simulated"
     return {
@@ -187,14 +190,10 @@ def card_of(
         },
         "normalisation": "p95",
         "doses": list(arguments.doses),
-        "trained_on_virtual_patients": virtual,
+        "trained_on_virtual_patients": shows_virtual(arguments),
         "training": {
-            "data": f"{len(learnt)} pairs of scans of {patients} patients ({arguments.source}), "
-            f"their low dose {how}{', and virtual brains' if virtual else ''}",
-            "data_licence": f"pairs: {arguments.terms}; virtual brains: Apache-2.0",
-            "real_patients": patients if arguments.real_share > 0 else 0,
+            **mixture_record(arguments, patients, held_out, f", their low dose {how}"),
             "losses": {"l1": 1.0, "l1 enhancing": WEIGHT_OF_ENHANCING, "ssim": WEIGHT_OF_SSIM},
-            "held_out_patients": sorted({each.pair.patient for each in others}),
             "chosen_by": "highest 1 - (mean left + mean elsewhere) / 2 of the held-out patients",
         },
         "limits": f"Brains, T1-weighted, low doses of {min(arguments.doses):g} to "

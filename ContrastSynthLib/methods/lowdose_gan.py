@@ -19,7 +19,7 @@ from ContrastSynthLib.volumes import FloatArray, Volume
 VOXEL_MM = 1.0
 """Of the paper, as the distance of slices; pixels are those of :func:`plan_slices`."""
 TILE, OVERLAP, LEAST_TILE = (64, 64, 64), (16, 16, 16), (32, 32, 32)
-"""In voxels. The network sees about 20 voxels around each: tiles fall off towards their faces."""
+"""In voxels."""
 RESAMPLED = (
     "The voxels are not of about 1 mm: the network ran on resampled ones, and its noise was "
     "interpolated back. It is smoother, and weaker, than that of a scan."

@@ -237,3 +237,9 @@ def as_example(patch: Patch, rng: np.random.Generator) -> dict[str, torch.Tensor
     }
     numbers = {"dose": patch.dose, "field": patch.field_strength_t}
     return example | {name: torch.tensor(value) for name, value in numbers.items()}
+
+
+def seen_by_generator(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Return noise, native and standard scan (n, 3, k, j, i)."""
+    scans = [batch["native"], batch["standard"]]
+    return torch.cat([torch.randn_like(batch["native"]), *scans], dim=1)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 
 def add_same_patient(parser: argparse.ArgumentParser) -> None:
@@ -40,3 +42,26 @@ def check_mixture(parser: argparse.ArgumentParser, arguments: argparse.Namespace
     """End the script with a message where virtual patients are asked for and there are none."""
     if arguments.maps is None and arguments.real_share < 1:
         parser.error("give --maps, or --real-share 1 for real pairs alone")
+
+
+def shows_virtual(arguments: argparse.Namespace) -> bool:
+    """Return whether virtual patients are among the examples."""
+    return arguments.maps is not None and arguments.real_share < 1
+
+
+def mixture_record(
+    arguments: argparse.Namespace, learnt: Sequence[str], held_out: Iterable[str], how: str = ""
+) -> dict[str, Any]:
+    """Return what a model card says of the patients: of each pair learnt from, and held out.
+
+    ``how`` goes on the sentence about the pairs.
+    """
+    patients = len(set(learnt))
+    virtual = ", and virtual brains" if shows_virtual(arguments) else ""
+    return {
+        "data": f"{len(learnt)} pairs of scans of {patients} patients ({arguments.source})"
+        f"{how}{virtual}",
+        "data_licence": f"pairs: {arguments.terms}; virtual brains: Apache-2.0",
+        "real_patients": patients if arguments.real_share > 0 else 0,
+        "held_out_patients": sorted(set(held_out)),
+    }

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ContrastSynthLib.metrics.contrast import ENHANCING_SHARE
+
 Batch = dict[str, Tensor]
-RISES = 0.1
-"""Of the 0.95 quantile of the native scan: what enhances, as in the paper."""
 GAIN_SPREAD = 0.01
 """Standard deviation of the log gain that is left between the scans of a training example.
 
@@ -39,5 +39,5 @@ def as_slices(batch: Batch, count: int) -> Batch:
     return {
         "seen": torch.cat([native, extrapolated], dim=1),
         "post": standard[:, middle],
-        "rises": (rise > RISES).to(native.dtype),
+        "rises": (rise > ENHANCING_SHARE).to(native.dtype),
     }

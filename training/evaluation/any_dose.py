@@ -18,6 +18,7 @@ from data.real_pairs import largest_part
 from ContrastSynthLib.analysis.enhancement import missed_and_invented
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.metrics import enhancing_voxels, mae_ce, mae_sigma, psnr, ssim
+from ContrastSynthLib.metrics.contrast import ENHANCING_SHARE
 from ContrastSynthLib.preprocessing.denoising import denoise, noise_sigma
 from ContrastSynthLib.preprocessing.normalisation import fit
 from ContrastSynthLib.preprocessing.shading import gain_field
@@ -44,7 +45,7 @@ MAE_sigma: error of the standard deviation of the difference to the native scan 
 enhances; beside it that deviation relative to the true one. Mean rise: over the native scan in CE;
 its error is absolute. Invented lesions: connected regions of at least 0.1 ml that rise by 0.1 q and
 do not at the full dose."""
-RISES, LEAST_LESION_MM3 = 0.1, 100.0
+LEAST_LESION_MM3 = 100.0
 
 
 def doses_of_pairs(
@@ -119,19 +120,20 @@ def measure(scans: Scans, outputs: Outputs, brain: BoolArray) -> Measures:
     native = scans["pre"].array
     unit = fit("p95", native, scans.brain)
     before = unit.apply(native) * brain
+    whole = like_native(scans, scans["post"].array)
     real, made = (
         unit.apply(like_native(scans, scan.array)) * brain
         for scan in (scans["low"], outputs["low"])
     )
-    enhancing = enhancing_in(scans) & brain
+    enhancing = enhancing_voxels(native, whole, mask=scans.brain) & brain
     quiet = brain & ~enhancing
-    full = unit.apply(like_native(scans, scans["post"].array)) * brain
+    full = unit.apply(whole) * brain
     report = missed_and_invented(
         full - before,
         made - before,
         brain,
         scans["pre"].grid,
-        threshold=RISES,
+        threshold=ENHANCING_SHARE,
         minimum_volume_mm3=LEAST_LESION_MM3,
     )
     found: Measures = {

@@ -20,10 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from ContrastSynthLib.metrics import mae_ce, mae_sigma
+from ContrastSynthLib.metrics.contrast import ENHANCING_SHARE
 from ContrastSynthLib.networks.lowdose_gan import condition
 
-RISES = 0.1
-"""Of the 0.95 quantile: what counts as enhancing."""
 LEAST_VOXELS = 50
 """That enhance, and that do not, in a patch that is measured."""
 LEAST_ERROR = 1e-6
@@ -38,7 +37,7 @@ def can_be_measured(example: Example) -> bool:
 
 def regions(example: Example) -> tuple[Tensor, Tensor]:
     """Return where tissue enhances and where it does not, as booleans."""
-    rises = example["standard"] - example["native"] > RISES
+    rises = example["standard"] - example["native"] > ENHANCING_SHARE
     return rises, (example["native"] > 0) & ~rises
 
 
