@@ -61,7 +61,7 @@ def main() -> None:
     network = fabric.to_device(network)
     average = Average(network)
     adam = torch.optim.Adam(network.parameters(), lr=arguments.learning_rate)
-    learner = Learner(fabric, network, adam, max_norm=5.0, channels_last=False)
+    learner = Learner(fabric, network, adam, max_norm=5.0)
 
     def learn(batch: Batch, progress: float) -> dict[str, Tensor]:
         """Take one step; return the terms of the loss."""

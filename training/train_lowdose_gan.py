@@ -88,7 +88,6 @@ def main() -> None:
             fabric,
             network,
             torch.optim.Adam(network.parameters(), lr=rate, betas=(0.5, 0.9)),
-            channels_last=False,
         )
         for name, network in (("network", generator), ("critic", critic))
     }
