@@ -4,13 +4,15 @@
     python training/train_lowdose_gan.py --data PAIRS --maps maps --out runs/lowdose --minutes 60
 
 PAIRS is a folder of pairs as train_sphere_real.py takes it; their low doses are simulated, see
-``data/dose_patches.py``. At first the generator learns the content loss alone, which a short
-training needs (``--content-first``). Then a step teaches the critic, and every few of them
-(``--critic-steps``) the generator too: by eq. 1 of the paper, with a critic that is told doses
-which are blurred, and a generator asked for doses of 0.05 to 0.5. The content loss is the
-noise-preserving one at every head (``--content np``), L1, or that of features of slices
-(``perceptual``, with ``--features``). ``--preset paper`` takes the width, patch, batch and rate of
-the paper, and its network, which does not begin with the linear interpolation between the scans.
+``data/dose_patches.py``. In a warm-up, which a short training needs (``--warm-up``), the generator
+learns the low dose without noise, by L1 at every head. Then a step teaches the critic, and every
+few of them (``--critic-steps``) the generator too: by eq. 1 of the paper, with a critic that is
+told doses which are blurred, and a generator asked for doses of 0.05 to 0.5. The content loss is
+the noise-preserving one at every head (``--content np``), L1, or that of features of slices
+(``perceptual``, with ``--features``). To compare them, train the warm-up once (``--warm-up 1``) and
+``--fine-tune`` it with each (``--warm-up 0``). ``--preset paper`` takes the width, patch, batch and
+rate of the paper, and its network, which does not begin with the linear interpolation between the
+scans and the noise.
 
 Some patients are held out, by a hash of their names. Every ``--keep-every`` steps the averaged
 weights are measured on patches of them (``evaluation/held_out_lowdose.py``), and the best stay in
@@ -41,8 +43,8 @@ from data.dose_patches import (
 from data.pair_options import add_mixture, check_mixture, mixture_record, shows_virtual
 from data.slabs import in_batches
 from evaluation.held_out_lowdose import can_be_measured, judge
-from loop import Average, Learner, add_common_arguments, rate_at, start, train
-from torch import Tensor
+from loop import Average, Learner, add_common_arguments, parent_record, rate_at, start, train
+from torch import Tensor, nn
 
 from ContrastSynthLib.errors import ContrastSynthError
 from ContrastSynthLib.inference.networks import load_network
@@ -52,7 +54,7 @@ from ContrastSynthLib.losses.wasserstein_gan import critic_loss, fooling_loss, g
 from ContrastSynthLib.networks import build_network
 from ContrastSynthLib.networks.baselines import parameters_of
 from ContrastSynthLib.networks.lowdose_gan import LowDoseDiscriminator, condition
-from ContrastSynthLib.weights.bundles import read_bundle
+from ContrastSynthLib.weights.bundles import find_bundle, read_bundle
 
 Batch = dict[str, Tensor]
 Content = Callable[[Tensor, Tensor], Tensor]
@@ -66,7 +68,7 @@ MEASURED_PER_PAIR, MEASURED_SIDE = 3, 48
 """Patches of each pair held out, and their side in voxels."""
 PAPER = {
     **{"width": 12, "critic_width": 32, "crop": 64, "batch": 12, "learning_rate": 1e-4},
-    **{"interpolated": False, "content_first": 0.0},
+    **{"interpolated": False, "warm_up": 0.0},
 }
 
 
@@ -75,8 +77,7 @@ def main() -> None:
     arguments = read_arguments()
     fabric = start(arguments)
     learnt, others = read_pairs(arguments)
-    options = {"width": arguments.width, "interpolated": arguments.interpolated}
-    generator = build_network("lowdose_generator", options)
+    options, generator, parents = make_generator(arguments)
     shared = generator.embedding if arguments.shared_embedding else None
     critic = LowDoseDiscriminator(arguments.critic_width, shared)
     print(f"{parameters_of(generator)} parameters, the critic {parameters_of(critic)}", flush=True)
@@ -95,12 +96,9 @@ def main() -> None:
     turns = itertools.count(1)
 
     def learn(batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Teach the critic, in every few steps the generator too; return the terms.
-
-        In the first share of the training the generator learns the content alone.
-        """
-        if progress < arguments.content_first:
-            return content_step(learners, batch, rate * rate_at(progress), content)
+        """Teach the critic, in every few steps the generator too; return the terms."""
+        if progress < arguments.warm_up:
+            return warm_up_step(learners, batch, rate * rate_at(progress))
         terms = critic_step(learners, batch, rate * rate_at(progress))
         if next(turns) % arguments.critic_steps == 0:
             weigh = arguments.weigh_content
@@ -109,9 +107,20 @@ def main() -> None:
 
     source = partial(batches, learnt, arguments.maps, arguments.real_share)
     card = card_of(arguments, options, learnt, others)
+    card["training"]["parents"] = parents
     cases = measured_patches(others)
     judged = partial(judge, examples=cases) if cases else None
     train(arguments, fabric, learners, average, source, learn, card, judge=judged)
+
+
+def make_generator(arguments: argparse.Namespace) -> tuple[dict[str, Any], nn.Module, list[Any]]:
+    """Return a generator's arguments, the generator, and its parents for the card."""
+    if not arguments.fine_tune:
+        options = {"width": arguments.width, "interpolated": arguments.interpolated}
+        return options, build_network("lowdose_generator", options), []
+    bundle = find_bundle(arguments.fine_tune, "lowdose_gan")
+    options, network = bundle.metadata["network"]["arguments"], load_network(bundle)
+    return options, network, [parent_record(bundle)]
 
 
 # ---- steps
@@ -132,13 +141,12 @@ def critic_step(learners: dict[str, Learner], batch: Batch, rate: float) -> dict
     return {"critic": distance.detach(), "penalty": penalty.detach()}
 
 
-def content_step(
-    learners: dict[str, Learner], batch: Batch, rate: float, content: Content
-) -> dict[str, Tensor]:
-    """Teach the generator the content alone."""
-    told = condition(batch["dose"], batch["field"])
-    heads = learners["network"].network(seen_by_generator(batch), told)["heads"]
-    term = over_heads(content, heads, batch["residual"])
+def warm_up_step(learners: dict[str, Learner], batch: Batch, rate: float) -> dict[str, Tensor]:
+    """Teach the generator the low dose that is expected, to which it adds the noise it is given."""
+    seen, told = seen_by_generator(batch), condition(batch["dose"], batch["field"])
+    heads = learners["network"].network(seen, told)["heads"]
+    noise = seen[:, :1]
+    term = over_heads(l1_loss, heads, batch["residual"] + noise)
     learners["network"].descend(term, rate)
     return {"content": term.detach()}
 
@@ -236,7 +244,7 @@ def read_arguments() -> argparse.Namespace:
         "--interpolated",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="the network adds to the linear interpolation; the paper's does not",
+        help="the network adds to the linear interpolation and the noise; the paper's does not",
     )
     add("--critic-width", type=int, default=8, help="features of the critic at the finest scale")
     add("--shared-embedding", action="store_true", help="one embedding for both (Table 3)")
@@ -245,9 +253,9 @@ def read_arguments() -> argparse.Namespace:
     add("--features", type=Path, help="bundle of train_features.py, for --content perceptual")
     add("--weigh-content", type=float, default=200.0, help="the loss is a mean: our choice")
     add(
-        "--content-first",
+        "--warm-up",
         type=float,
-        default=0.7,
+        default=0.6,
         help="share of the training without the critic: our choice, for short ones; paper: 0",
     )
     add("--critic-steps", type=int, default=5, help="steps of the critic for one of the generator")
@@ -260,8 +268,6 @@ def read_arguments() -> argparse.Namespace:
     check_mixture(parser, arguments)
     if arguments.content == "perceptual" and arguments.features is None:
         parser.error("--content perceptual needs --features")
-    if arguments.fine_tune:
-        parser.error("the low-dose GAN is not fine-tuned: its critic is not kept")
     if arguments.crop % 16:
         parser.error("--crop is a multiple of 16, so that every head has whole patches")
     return arguments

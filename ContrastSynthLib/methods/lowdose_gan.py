@@ -11,6 +11,7 @@ from ContrastSynthLib.inference.pieces import Tiles
 from ContrastSynthLib.inference.slicing import SlicePlan, plan_slices, stripped
 from ContrastSynthLib.methods._spgr import field_strength
 from ContrastSynthLib.physics.constants import DEFAULT_FIELD_STRENGTH_T, TABULATED_FIELDS_T
+from ContrastSynthLib.preprocessing.denoising import noise_sigma
 from ContrastSynthLib.preprocessing.normalisation import fit
 from ContrastSynthLib.preprocessing.shading import gain_field
 from ContrastSynthLib.registry import Context, Input, Network, Output, Param, method
@@ -60,24 +61,26 @@ def lowdose_gan(
 
     The post scan is divided by its gain field relative to the pre scan (the paper's radiometric
     registration; a smooth field is our choice), both by the 0.95 quantile of the pre scan. The
-    noise z, one number for each voxel, comes from the seed; another seed gives another noise and
-    the same contrast. Only the residual image is interpolated back to the grid of the pre scan.
-    Outside of the mask nothing changes. The network knows the fields 1.5 T and 3 T: the nearer one
-    is told.
+    noise z, one number for each voxel, has the strength of that of the scans and comes from the
+    seed; another seed gives another noise and the same contrast. Only the residual image is
+    interpolated back to the grid of the pre scan. Outside of the mask nothing changes. The network
+    knows the fields 1.5 T and 3 T: the nearer one is told.
     """
     context.progress(0.02, "Matching the gain of the scans")
     normalisation = fit("p95", pre.array, context.mask)
     gain = gain_field(pre.array, post.array, context.mask, pre.grid.spacing_mm[::-1])
     plan = plan_slices(pre.grid, context.mask, slice_mm=VOXEL_MM)
     scans = [
-        plan.slices(stripped(normalisation.apply(scan), context.mask))
-        for scan in (pre.array, post.array / gain)
+        stripped(normalisation.apply(scan), context.mask) for scan in (pre.array, post.array / gain)
     ]
-    residual = _residual(scans, plan, parameters, context)
+    sigma = float(np.mean([noise_sigma(scan, context.mask) for scan in scans]))
+    residual = _residual([plan.slices(scan) for scan in scans], sigma, plan, parameters, context)
     change = normalisation.scale * plan.restore(residual, outside=0.0)
     low = np.maximum(pre.array + change, np.minimum(pre.array, 0))
     context.record.update(
-        gain_post_over_pre=float(np.median(gain[context.mask])), resampled=plan.resampled
+        gain_post_over_pre=float(np.median(gain[context.mask])),
+        noise_of_scans=sigma * normalisation.scale,
+        resampled=plan.resampled,
     )
     if plan.resampled:
         context.warn(RESAMPLED)
@@ -85,14 +88,21 @@ def lowdose_gan(
 
 
 def _residual(
-    scans: list[FloatArray], plan: SlicePlan, parameters: LowDoseParameters, context: Context
+    scans: list[FloatArray],
+    sigma: float,
+    plan: SlicePlan,
+    parameters: LowDoseParameters,
+    context: Context,
 ) -> FloatArray:
-    """Return the residual image (n, rows, columns) of normalised scans of that shape."""
+    """Return the residual image (n, rows, columns) of normalised scans of that shape.
+
+    ``sigma`` is the standard deviation of their noise.
+    """
     from ContrastSynthLib.networks.lowdose_gan import AtDose
 
     told = min(TABULATED_FIELDS_T, key=lambda field: abs(field - parameters.field_strength_t))
     context.record["field_strength_told_t"] = told
-    noise = context.generator.standard_normal(plan.shape, dtype=np.float32)
+    noise = sigma * context.generator.standard_normal(plan.shape, dtype=np.float32)
     asked = AtDose(context.network("lowdose_gan"), parameters.dose, told)
     tiles = Tiles(np.stack([noise, *scans]), TILE, OVERLAP, least=LEAST_TILE)
     found: FloatArray = context.predict(asked, tiles, (0.1, 1.0))["residual"]

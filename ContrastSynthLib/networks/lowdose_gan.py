@@ -126,12 +126,14 @@ class LowDoseGenerator(nn.Module):
     """Volumes (n, 3, k, j, i), channels INPUTS, and conditions (n, 2) to residual images.
 
     The output ``heads`` has one (n, 1, k', j', i') for each of the scales 1/4, 1/2 and 1, coarsest
-    first; the last is ``residual``, what the dose adds to the native scan. Noise has a standard
-    deviation of 1, scans are divided by the 0.95 quantile of the native one. ``width`` is the
-    number of features at the finest of the SCALES: 12 in the paper.
+    first; the last is ``residual``, what the dose adds to the native scan. Scans are divided by the
+    0.95 quantile of the native one. The noise has the standard deviation of that of the scans: our
+    choice, since how noisy a scan is can hardly be seen from within a patch; the paper's is 1.
+    ``width`` is the number of features at the finest of the SCALES: 12 in the paper.
 
-    With ``interpolated`` the heads add to the linear interpolation, the dose times the difference
-    of the scans, and begin with it: our choice, for short trainings. The paper's do not.
+    With ``interpolated`` the heads add to the noise and the linear interpolation, the dose times
+    the difference of the scans, and begin with them: our choice, for short trainings. The paper's
+    do not.
     """
 
     def __init__(
@@ -158,8 +160,8 @@ class LowDoseGenerator(nn.Module):
 
     def forward(self, image: Tensor, conditions: Tensor) -> dict[str, Tensor | list[Tensor]]:
         """Return the outputs by name."""
-        _, native, standard = image.split(1, dim=1)
-        linear = conditions[:, 0].reshape(-1, 1, 1, 1, 1) * (standard - native)
+        noise, native, standard = image.split(1, dim=1)
+        begin = noise + conditions[:, 0].reshape(-1, 1, 1, 1, 1) * (standard - native)
         embedded = self.embedding(conditions)
         skips, found = [], self.first(image)
         for scale, down in enumerate(self.downs):
@@ -175,7 +177,7 @@ class LowDoseGenerator(nn.Module):
             found = up(torch.cat([grown, fine], dim=1), embedded)
             head = last(found)
             if self.interpolated:
-                head = head + functional.adaptive_avg_pool3d(linear, head.shape[2:])
+                head = head + functional.adaptive_avg_pool3d(begin, head.shape[2:])
             heads.append(head)
         return {"residual": heads[-1], "heads": heads}
 

@@ -17,12 +17,13 @@ from ContrastSynthLib.networks.lowdose_gan import AtDose, LowDoseGenerator, cond
 from ContrastSynthLib.registry.context import Context
 from ContrastSynthLib.volumes import Volume
 
-NOISE = 0.05
+NOISE = 3
+"""Standard deviation, of tissue of about 100."""
 SHAPE = (40, 90, 80)
 
 
 class Linear(torch.nn.Module):
-    """Adds the dose times the difference of the scans, and the noise it is given times NOISE."""
+    """Adds the dose times the difference of the scans, and the noise it is given."""
 
     def __init__(self):
         super().__init__()
@@ -33,7 +34,7 @@ class Linear(torch.nn.Module):
         self.told.append(asked[0].tolist())
         noise, native, standard = image.split(1, dim=1)
         dose = asked[:, 0].reshape(-1, 1, 1, 1, 1)
-        return {"residual": dose * (standard - native) + NOISE * noise, "heads": []}
+        return {"residual": dose * (standard - native) + noise, "heads": []}
 
 
 class Given(Context):
@@ -49,7 +50,7 @@ def scans():
     rng = np.random.default_rng(0)
     brain = np.zeros(SHAPE, bool)
     brain[4:-4, 10:-10, 10:-10] = True
-    pre = np.where(brain, 100 + rng.normal(0, 3, SHAPE), 30)
+    pre = np.where(brain, 100 + rng.normal(0, NOISE, SHAPE), 30)
     post = pre.copy()
     post[15:25, 40:50, 30:40] += 60
     return {"pre": pre.astype("f4"), "post": (0.5 * post).astype("f4"), "brain": brain}
@@ -73,8 +74,9 @@ def test_what_the_network_adds_is_added_to_the_native_scan_in_its_units(scans):
     assert (change[~brain] == 0).all()
     # The post scan has half the gain, which is taken out of it first.
     assert change[rises].mean() == pytest.approx(0.2 * 60, rel=0.05)
-    q = np.percentile(pre[brain], 95)
-    assert change[brain & ~rises].std() == pytest.approx(NOISE * q, rel=0.05)
+    # The noise that the network is given is as strong as that of the scans.
+    assert change[brain & ~rises].std() == pytest.approx(NOISE, rel=0.05)
+    assert context.record["noise_of_scans"] == pytest.approx(NOISE, rel=0.05)
     assert context.record["gain_post_over_pre"] == pytest.approx(0.5, rel=0.02)
     assert context.warnings == []
     json.dumps(context.record)

@@ -48,11 +48,11 @@ def test_sides_need_no_multiple(size):
     assert LowDoseDiscriminator(4)(volumes(3, size), conditions()).shape == (2,)
 
 
-def test_it_may_begin_with_the_linear_interpolation():
+def test_it_may_begin_with_the_noise_and_the_linear_interpolation():
     image, asked = volumes(), conditions(dose=(0.1, 0.4))
     made = LowDoseGenerator(4, interpolated=True)(image, asked)
     difference = image[:, 2:] - image[:, 1:2]
-    wanted = torch.stack([0.1 * difference[0], 0.4 * difference[1]])
+    wanted = image[:, :1] + torch.stack([0.1 * difference[0], 0.4 * difference[1]])
     torch.testing.assert_close(made["residual"], wanted)
     pooled = torch.nn.functional.avg_pool3d(wanted, 4)
     torch.testing.assert_close(made["heads"][0], pooled)

@@ -63,6 +63,7 @@ def test_a_simulated_dose_says_itself_and_rises_with_it(task, simulated):
         assert task.dose_of(case) == dose
         found = task.measure(case, {"low": case["low"]}, case.brain)
         assert (found["mae_ce"], found["mae_sigma"], found["sigma_ratio"]) == (0, 0, 1)
+        assert found["noise_ratio"] == 1
         rises.append(found["rise"])
     assert 0.02 < rises[0] < 0.6 * rises[1]
 
@@ -106,11 +107,13 @@ def test_measures_do_not_depend_on_gains(task, case):
     assert native["mae_ce"] == pytest.approx(10 / q, rel=0.1)
     assert native["rise_error"] == pytest.approx(10 / q, rel=0.05)
     assert native["sigma_ratio"] == 0
+    assert native["noise_ratio"] == pytest.approx(1, rel=0.03)
     assert native["mae_sigma"] == pytest.approx(2 * 2**0.5 / q, rel=0.1)
     linear = task.measure(case, made_by("a=linear", task, case), case.brain)
     assert linear["rise"] == pytest.approx(10 / q, rel=0.05)
     # 0.2 of the difference of two noises, where that of the low dose is a difference of two.
     assert linear["sigma_ratio"] == pytest.approx(0.2, rel=0.1)
+    assert linear["noise_ratio"] == pytest.approx((0.8**2 + 0.2**2) ** 0.5, rel=0.03)
 
 
 def test_a_region_that_rises_in_neither_scan_is_invented(task, case):

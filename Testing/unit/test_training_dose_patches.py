@@ -91,6 +91,7 @@ def test_the_residual_of_a_real_pair_has_the_rise_of_its_dose_and_the_noise_of_t
         quiet = (patch.brain > 0) & (np.abs(standard - native) < 0.1)
         # Noise of one scan is 0.02; interpolation by none.
         assert (low - native)[quiet].std() == pytest.approx(0.02 * 2**0.5, rel=0.3)
+        assert patch.noise * pair.p95 == pytest.approx(0.02, rel=0.25)
         assert patch.field_strength_t in (1.5, 3.0)
     means = [np.mean(found[dose]) for dose in patches.DOSES]
     assert means == sorted(means)
@@ -114,7 +115,7 @@ def test_examples_are_residuals_with_the_condition(patches, pair):
     stream = iter(patches.DosePatches(sources, seed=0))
     doses = set()
     for _, example in zip(range(30), stream, strict=False):
-        assert set(example) == {"native", "standard", "residual", "dose", "field"}
+        assert set(example) == {"native", "standard", "residual", "dose", "noise", "field"}
         for name in ("native", "standard", "residual"):
             assert example[name].shape == (1, SIDE, SIDE, SIDE)
             assert example[name].dtype == torch.float32

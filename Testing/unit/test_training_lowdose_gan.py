@@ -37,6 +37,7 @@ def example():
         "standard": standard,
         "residual": low - native,
         "dose": torch.tensor(0.2),
+        "noise": torch.tensor(0.05),
         "field": torch.tensor(3.0),
     }
 
@@ -109,6 +110,17 @@ def test_both_networks_learn_and_a_run_goes_on(monkeypatch, data, tmp_path):
     assert {"network", "critic", "critic optimiser"} <= {*map(str, _names(saved))}
 
 
+def test_the_warm_up_is_learnt_once_and_gone_on_with(monkeypatch, data, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    run(monkeypatch, data, first, 25, "--warm-up 1 --keep-every 25")
+    with open(first / "curves.csv", encoding="utf-8") as file:
+        assert not next(csv.DictReader(file)).get("critic")
+    run(monkeypatch, data, second, 2, f"--warm-up 0 --width 8 --fine-tune {first / 'bundle'}")
+    card = read_bundle(second / "bundle").metadata
+    assert card["network"]["arguments"]["width"] == 4, "that of the weights it goes on with"
+    assert len(card["training"]["parents"]) == 1
+
+
 def _names(saved, depth=2):
     for name, value in saved.items():
         yield name
@@ -132,7 +144,6 @@ def test_other_losses_and_a_shared_embedding_are_learnt_by_too(monkeypatch, data
         ("--content perceptual", "needs --features"),
         ("--crop 24", "a multiple of 16"),
         ("--real-share 0.5", "give --maps"),
-        ("--fine-tune x", "is not fine-tuned"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(monkeypatch, data, tmp_path, capsys, more, message):

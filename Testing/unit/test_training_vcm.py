@@ -150,6 +150,7 @@ def test_the_generator_replaces_the_low_dose_and_nothing_else(generator, tmp_pat
     native[..., :4] = 0
     names = ("native", "standard", "residual")
     batch = dict.fromkeys(names, native) | {"dose": torch.tensor([0.2]), "field": torch.ones(1)}
+    batch["noise"] = torch.tensor([0.05])
     made = script.synthesiser(arguments, torch.device("cpu"))(batch)
     assert torch.equal(made["standard"], batch["standard"])
     assert not torch.equal(made["residual"], batch["residual"])

@@ -7,6 +7,7 @@ of the native scan in the brain, with its gain, 0 outside of the brain:
     standard    after the full dose
     residual    the low-dose scan less the native one, with the noise of both
     dose        its fraction of the full dose, (n,), one of DOSES
+    noise       standard deviation of the noise of the scans, (n,)
     field       field strength in tesla, (n,)
 
 They are of virtual patients, scanned anew for each patch from maps (``make_slabs.py --for
@@ -66,11 +67,12 @@ VIEWS = ("axial", *OTHER_VIEWS)
 
 @dataclass(frozen=True)
 class Patch:
-    """IMAGES (3, depth, side, side) in the unit of a batch, the dose and the field strength."""
+    """IMAGES (3, depth, side, side) in the unit of a batch, and the numbers of one."""
 
     images: FloatArray
     brain: FloatArray
     dose: float
+    noise: float
     field_strength_t: float
 
 
@@ -169,7 +171,7 @@ class PatchSources:
         signal = simulated_signal(*clean, dose, by, found.median) * (brain > 0)
         low = rician(signal, found.sigma, rng)
         images = np.stack([target, post, low]) / np.float32(found.p95)
-        return Patch(images, brain, dose, by.field_strength_t)
+        return Patch(images, brain, dose, found.sigma / found.p95, by.field_strength_t)
 
     def _virtual(self, rng: np.random.Generator) -> Patch | None:
         assert self.maps is not None
@@ -188,7 +190,7 @@ class PatchSources:
         seen = spread(clean, brain, float(rng.uniform(*POINT_SPREAD)))
         scans = [rician(scan, noise, rng) for scan in seen]
         images = np.stack(scans) / np.float32(level["p95"])
-        return Patch(images, brain, dose, protocol.field_strength_t)
+        return Patch(images, brain, dose, noise / level["p95"], protocol.field_strength_t)
 
     def _dose(self, rng: np.random.Generator) -> float:
         """Return the dose of one patch."""
@@ -235,11 +237,12 @@ def as_example(patch: Patch, rng: np.random.Generator) -> dict[str, torch.Tensor
         name: torch.from_numpy(np.ascontiguousarray(np.flip(image, flips)[None], dtype=np.float32))
         for name, image in shown.items()
     }
-    numbers = {"dose": patch.dose, "field": patch.field_strength_t}
+    numbers = {"dose": patch.dose, "noise": patch.noise, "field": patch.field_strength_t}
     return example | {name: torch.tensor(value) for name, value in numbers.items()}
 
 
 def seen_by_generator(batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Return noise, native and standard scan (n, 3, k, j, i)."""
-    scans = [batch["native"], batch["standard"]]
-    return torch.cat([torch.randn_like(batch["native"]), *scans], dim=1)
+    """Return noise of the strength of the scans', native and standard scan (n, 3, k, j, i)."""
+    native, standard = batch["native"], batch["standard"]
+    noise = batch["noise"].reshape(-1, 1, 1, 1, 1) * torch.randn_like(native)
+    return torch.cat([noise, native, standard], dim=1)

@@ -33,7 +33,8 @@ HEADINGS = {
     "ssim": "SSIM ↑",
     "mae_ce": "MAE_CE ↓",
     "mae_sigma": "MAE_sigma ↓",
-    "sigma_ratio": "noise / true noise",
+    "noise_ratio": "noise / true noise",
+    "sigma_ratio": "deviation / true one",
     "rise": "mean rise in CE",
     "rise_error": "error of that ↓",
     "invented": "invented lesions ↓",
@@ -42,9 +43,10 @@ NOTE = """\
 Scans at the gain of the native scan, in its 0.95 quantile q in the brain. CE: voxels that rise by
 at least 0.1 q at the full dose. PSNR (range q) and SSIM: brain. MAE_CE: mean absolute error in CE.
 MAE_sigma: error of the standard deviation of the difference to the native scan where nothing
-enhances; beside it that deviation relative to the true one. Mean rise: over the native scan in CE;
-its error is absolute. Invented lesions: connected regions of at least 0.1 ml that rise by 0.1 q and
-do not at the full dose."""
+enhances; beside it that deviation relative to the true one, and the noise of the image there
+relative to the true one (from differences of neighbouring voxels, Immerkaer 1996). Mean rise: over
+the native scan in CE; its error is absolute. Invented lesions: connected regions of at least 0.1 ml
+that rise by 0.1 q and do not at the full dose."""
 LEAST_LESION_MM3 = 100.0
 
 
@@ -127,6 +129,7 @@ def measure(scans: Scans, outputs: Outputs, brain: BoolArray) -> Measures:
     )
     enhancing = enhancing_voxels(native, whole, mask=scans.brain) & brain
     quiet = brain & ~enhancing
+    noise = noise_sigma(real, quiet)
     full = unit.apply(whole) * brain
     report = missed_and_invented(
         full - before,
@@ -141,6 +144,7 @@ def measure(scans: Scans, outputs: Outputs, brain: BoolArray) -> Measures:
         "psnr_db": psnr(real, made, data_range=1.0, mask=brain),
         "ssim": ssim(real, made, data_range=1.0, mask=brain, dimensions=2),
         "mae_sigma": mae_sigma(real, made, native=before, enhancing=enhancing, mask=brain),
+        "noise_ratio": noise_sigma(made, quiet) / noise if noise else None,
         "sigma_ratio": float((made - before)[quiet].std() / (real - before)[quiet].std()),
     }
     if not enhancing.any():

@@ -71,7 +71,7 @@ def judge(network: nn.Module, examples: Sequence[Example]) -> dict[str, float]:
     by_linear = dict(sums)
     for example in examples:
         native, standard = example["native"], example["standard"]
-        noise = torch.randn(native.shape, generator=generator)
+        noise = example["noise"] * torch.randn(native.shape, generator=generator)
         image = torch.stack([noise, native, standard], dim=1).to(device)
         told = condition(example["dose"][None], example["field"][None]).to(device)
         made = network(image, told)["residual"][0].float().cpu()
