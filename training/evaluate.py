@@ -10,7 +10,7 @@
     python training/evaluate.py --virtual same --slab 6 --table lip_car_3
     python training/evaluate.py --cases REAL --slab 16 --simulation mismatched --table lip_car_3
     python training/evaluate.py --virtual same --table lip_car_stability --plot stability.png
-    python training/evaluate.py --cases PAIRS --dose 0.1 --table any_dose --plot violins.png
+    python training/evaluate.py --cases PAIRS --dose 0.1 --table any_dose --plot statistics.png
 
 A row is NAME=METHOD[:WEIGHTS][@PRESET][,PARAMETER=VALUE]..., with a method of the library (WEIGHTS
 of two networks: sphere_art:sphere=runs/real/best+sphere_art=runs/art/bundle), or with one of these,

@@ -131,10 +131,11 @@ def test_without_enhancement_what_it_would_be_measured_in_is_undefined(task, cas
     assert found["sigma_ratio"] == pytest.approx(1, abs=1e-6)
 
 
-def test_the_table_is_printed_for_a_folder_and_for_virtual_patients(folder, capsys):
+def test_the_table_is_printed_for_a_folder_and_for_virtual_patients(folder, tmp_path, capsys):
     script = importlib.import_module("evaluate")
     rows = ["--row", "linear=linear", "--row", "equation=physics_dose"]
     words = ["--table", "any_dose", "--dose", "0.1", "--slab", "4", *rows]
+    words += ["--csv", str(tmp_path / "measured.csv")]
     assert script.main(["--cases", str(folder), *words]) == 0
     printed = capsys.readouterr().out
     assert "mismatched low dose, 4 slices, dose 0.1, whole" in printed
@@ -152,6 +153,8 @@ def test_differences_are_tested_and_the_spread_is_drawn(tmp_path):
         {
             **{"label": label, "case": str(n), "patient": str(n)},
             **{"mae_ce": f"{0.02 + n / 1000 + more}", "mae_sigma": "0.01"},
+            **{"rise": f"{0.1 + more}", "true_rise": f"{0.1 + n / 1000}"},
+            **{"deviation": f"{0.05 + n / 1000}", "true_deviation": ""},
         }
         for label, more in zip(labels, (0, -0.01, 0), strict=True)
         for n in range(8)
@@ -161,5 +164,5 @@ def test_differences_are_tested_and_the_spread_is_drawn(tmp_path):
     assert table.p_value(lines, "linear", "same", "mae_ce") == "–"
     text = table.markdown(lines, labels, {"mae_ce": "MAE_CE"}, tested=True)
     assert "| p of that, Wilcoxon |" in text
-    tables.TABLES["any_dose"].plot(lines, labels, tmp_path / "violins.png")
-    assert (tmp_path / "violins.png").read_bytes().startswith(b"\x89PNG")
+    tables.TABLES["any_dose"].plot(lines, labels, tmp_path / "drawn.png")
+    assert (tmp_path / "drawn.png").read_bytes().startswith(b"\x89PNG")

@@ -38,7 +38,12 @@ HEADINGS = {
     "rise": "mean rise in CE",
     "rise_error": "error of that ↓",
     "invented": "invented lesions ↓",
+    "true_rise": "true mean rise in CE",
+    "deviation": "deviation",
+    "true_deviation": "true deviation",
 }
+PLOTTED = ("true_rise", "deviation", "true_deviation")
+"""Measures that are no column of the table."""
 NOTE = """\
 Scans at the gain of the native scan, in its 0.95 quantile q in the brain. CE: voxels that rise by
 at least 0.1 q at the full dose. PSNR (range q) and SSIM: brain. MAE_CE: mean absolute error in CE.
@@ -139,21 +144,25 @@ def measure(scans: Scans, outputs: Outputs, brain: BoolArray) -> Measures:
         threshold=ENHANCING_SHARE,
         minimum_volume_mm3=LEAST_LESION_MM3,
     )
+    deviations = [float((image - before)[quiet].std()) for image in (real, made)]
     found: Measures = {
         "invented": float(sum(lesion.kind == "invented" for lesion in report.lesions)),
         "psnr_db": psnr(real, made, data_range=1.0, mask=brain),
         "ssim": ssim(real, made, data_range=1.0, mask=brain, dimensions=2),
         "mae_sigma": mae_sigma(real, made, native=before, enhancing=enhancing, mask=brain),
         "noise_ratio": noise_sigma(made, quiet) / noise if noise else None,
-        "sigma_ratio": float((made - before)[quiet].std() / (real - before)[quiet].std()),
+        "sigma_ratio": deviations[1] / deviations[0],
+        "deviation": deviations[1],
+        "true_deviation": deviations[0],
     }
     if not enhancing.any():
-        return {**found, **dict.fromkeys(("mae_ce", "rise", "rise_error"))}
+        return {**found, **dict.fromkeys(("mae_ce", "rise", "rise_error", "true_rise"))}
     rises = [float((image - before)[enhancing].mean()) for image in (real, made)]
     return {
         **found,
         "mae_ce": mae_ce(real, made, enhancing=enhancing),
         "rise": rises[1],
+        "true_rise": rises[0],
         "rise_error": abs(rises[1] - rises[0]),
     }
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from evaluation.any_dose import ANY_DOSE
+from evaluation.any_dose import ANY_DOSE, PLOTTED
+from evaluation.dose_statistics import plot_statistics
 from evaluation.low_to_full import DENOISERS, LOW_TO_FULL, NETWORKS
 from evaluation.matched_pairs import MATCHED_PAIRS
 from evaluation.post_to_pre import POST_TO_PRE
 from evaluation.stability import plot_stability
 from evaluation.task import Task
 from evaluation.uncertainty import RANKINGS
-from evaluation.violins import plot_violins
 
 Lines = Sequence[Mapping[str, str]]
 
@@ -71,7 +71,6 @@ FULL_DOSE_ROWS = (
 
 
 ADDED_NOISE = (0.0, 0.011, 0.022, 0.033, 0.044, 0.055, 0.066)
-VIOLINS = {name: ANY_DOSE.headings[name] for name in ("mae_ce", "mae_sigma")}
 
 
 def _network(network: str, denoiser: str) -> str:
@@ -101,7 +100,7 @@ TABLES = {
     "uncertainty": Table(MATCHED_PAIRS, tuple(RANKINGS), by_case=True, calibrated=True),
     "any_dose": Table(
         ANY_DOSE,
-        tuple(ANY_DOSE.headings),
+        tuple(name for name in ANY_DOSE.headings if name not in PLOTTED),
         (
             "linear interpolation=linear",
             "signal equation=physics_dose",
@@ -110,7 +109,7 @@ TABLES = {
         ),
         digits=4,
         tested=True,
-        plot=partial(plot_violins, headings=VIOLINS),
+        plot=plot_statistics,
     ),
     "lip_car_1": _lip_car(tuple(_network(n, d) for n in NETWORKS for d in DENOISERS)),
     "lip_car_2": _lip_car((_network("pl2h", "none"), _network("ph2l", "nlm")), (0.0, 0.1)),
