@@ -6,6 +6,7 @@
     python training/make_slabs.py maps --for real_pairs --patients 60 --first-seed 30000
     python training/make_slabs.py scans --for hrfcn --patients 100 --first-seed 50000
     python training/make_slabs.py scans_real --for hrfcn --pairs PAIRS
+    python training/make_slabs.py breasts --for iter_unet --patients 120 --first-seed 70000
 
 Many trainings then see the same patients, and none waits for them. What is there already is not
 made again.
@@ -27,7 +28,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data import agent_maps, dose_pairs, dose_slices, enhance_slabs, slices
+from data import agent_maps, breast_series, dose_pairs, dose_slices, enhance_slabs, slices
 from data.pair_options import add_same_patient
 from data.real_pairs import held_out_of, prepare_pairs, read_table
 from data.slabs import SLABS_PER_SEED, write_slabs
@@ -38,10 +39,12 @@ MAKE = {
     "sphere": (slices.make_slabs, SLABS_PER_SEED, 2),
     "lip_car": (dose_slices.make_slabs, SLABS_PER_SEED, 2),
     "hrfcn": (enhance_slabs.make_slabs, SLABS_PER_SEED, 2),
+    "iter_unet": (breast_series.make_series, 1, 1),
     "real_pairs": (agent_maps.maps_of_seed, agent_maps.SLABS_PER_PATIENT, 1),
 }
 """What makes the slabs, and how many slabs of how many patients a seed gives, by what is to be
-trained. Those of SPHERE serve SPHERE-Art and the features as well; ``real_pairs`` makes maps."""
+trained. Those of SPHERE serve SPHERE-Art and the features as well; ``real_pairs`` makes maps,
+``iter_unet`` whole series of breasts."""
 
 
 def main() -> None:

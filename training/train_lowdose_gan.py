@@ -5,14 +5,13 @@
 
 PAIRS is a folder of pairs as train_sphere_real.py takes it; their low doses are simulated, see
 ``data/dose_patches.py``. In a warm-up, which a short training needs (``--warm-up``), the generator
-learns the low dose without noise, by L1 at every head. Then a step teaches the critic, and every
-few of them (``--critic-steps``) the generator too: by eq. 1 of the paper, with a critic that is
-told doses which are blurred, and a generator asked for doses of 0.05 to 0.5. The content loss is
-the noise-preserving one at every head (``--content np``), L1, or that of features of slices
-(``perceptual``, with ``--features``). To compare them, train the warm-up once (``--warm-up 1``) and
-``--fine-tune`` it with each (``--warm-up 0``). ``--preset paper`` takes the width, patch, batch and
-rate of the paper, and its network, which does not begin with the linear interpolation between the
-scans and the noise.
+learns the content loss alone. Then a step teaches the critic, and every few of them
+(``--critic-steps``) the generator too: by eq. 1 of the paper, with a critic that is told doses
+which are blurred, and a generator asked for doses of 0.05 to 0.5. The content loss is the
+noise-preserving one at every head (``--content np``), L1, or that of features of slices
+(``perceptual``, with ``--features``). ``--preset paper`` takes the width, patch, batch and rate of
+the paper, and its network, which does not begin with the linear interpolation between the scans and
+the noise.
 
 Some patients are held out, by a hash of their names. Every ``--keep-every`` steps the averaged
 weights are measured on patches of them (``evaluation/held_out_lowdose.py``), and the best stay in
@@ -98,7 +97,7 @@ def main() -> None:
     def learn(batch: Batch, progress: float) -> dict[str, Tensor]:
         """Teach the critic, in every few steps the generator too; return the terms."""
         if progress < arguments.warm_up:
-            return warm_up_step(learners, batch, rate * rate_at(progress))
+            return warm_up_step(learners, batch, rate * rate_at(progress), content)
         terms = critic_step(learners, batch, rate * rate_at(progress))
         if next(turns) % arguments.critic_steps == 0:
             weigh = arguments.weigh_content
@@ -141,12 +140,13 @@ def critic_step(learners: dict[str, Learner], batch: Batch, rate: float) -> dict
     return {"critic": distance.detach(), "penalty": penalty.detach()}
 
 
-def warm_up_step(learners: dict[str, Learner], batch: Batch, rate: float) -> dict[str, Tensor]:
-    """Teach the generator the low dose that is expected, to which it adds the noise it is given."""
-    seen, told = seen_by_generator(batch), condition(batch["dose"], batch["field"])
-    heads = learners["network"].network(seen, told)["heads"]
-    noise = seen[:, :1]
-    term = over_heads(l1_loss, heads, batch["residual"] + noise)
+def warm_up_step(
+    learners: dict[str, Learner], batch: Batch, rate: float, content: Content
+) -> dict[str, Tensor]:
+    """Teach the generator the content alone."""
+    told = condition(batch["dose"], batch["field"])
+    heads = learners["network"].network(seen_by_generator(batch), told)["heads"]
+    term = over_heads(content, heads, batch["residual"])
     learners["network"].descend(term, rate)
     return {"content": term.detach()}
 
@@ -255,7 +255,7 @@ def read_arguments() -> argparse.Namespace:
     add(
         "--warm-up",
         type=float,
-        default=0.6,
+        default=0.7,
         help="share of the training without the critic: our choice, for short ones; paper: 0",
     )
     add("--critic-steps", type=int, default=5, help="steps of the critic for one of the generator")

@@ -2,8 +2,9 @@
 
 A 3D U-Net that is applied again and again: what it predicted is its input for the phase after. A
 convolutional LSTM beyond its first block keeps what was seen so far, and every block is told the
-time. Where the paper is silent the choices are ours: the time is the number of the phase, as in the
-authors' code, or the seconds since the injection, in minutes.
+time. Where the paper is silent the choices are ours: the time is the number of the phase that is
+given, as in the authors' code (``index``), or when that phase and the wanted one were, after the
+injection (``seconds``), which any protocol has.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ EMBEDDED = 128
 """Features of the embedded time."""
 LONGEST_PERIOD = 10_000.0
 """Of the sinusoids, in units of the time, as in Vaswani et al. 2017."""
+CLOCKS = {"seconds": 2, "index": 1, "none": 0}
+"""How the time is told, and by how many numbers."""
+TIME_UNIT_S = 10.0
+"""Scans follow each other by several of these."""
 State = tuple[Tensor, Tensor]
 """Hidden state and cell state of the LSTM, (n, features[0], k, j, i) each."""
 
@@ -52,22 +57,38 @@ class ConvLSTM(nn.Module):
         return out.sigmoid() * cell.tanh(), cell
 
 
+def told_times(clock: str, number: int, now_s: Tensor, next_s: Tensor) -> Tensor:
+    """Return the time (n, CLOCKS[clock]) of a step as the network is told it.
+
+    ``number`` is that of the phase which is given, 0 for the first after the agent; ``now_s`` and
+    ``next_s`` (n,) are the times of this phase and of the wanted one in seconds.
+    """
+    if clock == "index":
+        return torch.full_like(now_s, float(number))[:, None]
+    times = torch.stack([now_s, next_s], dim=1) / TIME_UNIT_S
+    return times[:, : CLOCKS[clock]]
+
+
 class IterUNet(nn.Module):
-    """Pre scan and a phase (n, 2, k, j, i), with its time (n,), to the next phase.
+    """Pre scan and a phase (n, 2, k, j, i), with times (n, CLOCKS[clock]), to the next phase.
 
     ``step`` also takes and gives the state of the LSTM, None for the first phase; ``forward``
-    is a step from nothing. ``timed`` and ``remembers`` leave out the time and the LSTM (Table 2).
-    ``k``, ``j`` and ``i`` are multiples of 16.
+    is a step from nothing. ``clock`` is a key of CLOCKS; "none" leaves out the time, and
+    ``remembers`` the LSTM (Table 2). ``k``, ``j`` and ``i`` are multiples of 16. Raises ValueError
+    for an unknown clock.
     """
 
     def __init__(
         self,
         features: Sequence[int] = FEATURES,
         *,
-        timed: bool = True,
+        clock: str = "seconds",
         remembers: bool = True,
     ) -> None:
         super().__init__()
+        if clock not in CLOCKS:
+            raise ValueError(f"unknown clock '{clock}': one of {', '.join(CLOCKS)}")
+        self.clock, numbers = clock, CLOCKS[clock]
         shared = {"act": ACTIVATION, "norm": INSTANCE, "bias": True}
         widths, last = tuple(features[:-1]), features[-1]
         self.first = TwoConv(3, 2, widths[0], **shared)
@@ -85,11 +106,13 @@ class IterUNet(nn.Module):
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
         self.embedding = (
-            nn.Sequential(nn.Linear(EMBEDDED, EMBEDDED), nn.GELU(), nn.Linear(EMBEDDED, EMBEDDED))
-            if timed
+            nn.Sequential(
+                nn.Linear(numbers * EMBEDDED, EMBEDDED), nn.GELU(), nn.Linear(EMBEDDED, EMBEDDED)
+            )
+            if numbers
             else None
         )
-        told = (*widths, *grown) if timed else ()
+        told = (*widths, *grown) if numbers else ()
         self.told = nn.ModuleList(nn.Linear(EMBEDDED, width) for width in told)
 
     def forward(self, image: Tensor, time: Tensor) -> dict[str, Tensor]:
@@ -99,7 +122,9 @@ class IterUNet(nn.Module):
 
     def step(self, image: Tensor, time: Tensor, state: State | None) -> tuple[Tensor, State | None]:
         """Return the next phase (n, 1, k, j, i) and the state after it."""
-        embedded = None if self.embedding is None else self.embedding(sinusoids(time))
+        embedded = None
+        if self.embedding is not None:
+            embedded = self.embedding(sinusoids(time.flatten()).unflatten(0, time.shape).flatten(1))
         found = self._told(0, self.first(image), embedded)
         if self.memory is not None:
             state = self.memory(found, state)
@@ -113,9 +138,42 @@ class IterUNet(nn.Module):
             found = self._told(block, up(found, skips.pop()), embedded)
         return image[:, 1:] + self.last(found), state
 
+    def recursion(
+        self, pre: Tensor, phase: Tensor, times_s: Tensor, first: int = 0
+    ) -> list[Tensor]:
+        """Return the phases (n, 1, k, j, i) that follow a phase, each made from the one before.
+
+        ``times_s`` (n, t + 1) are the times in seconds of that phase and of the t wanted ones;
+        ``first`` is its number, 0 for the first after the agent.
+        """
+        made: list[Tensor] = []
+        state: State | None = None
+        for step, (now, later) in enumerate(pairwise(times_s.unbind(dim=1))):
+            given = torch.cat([pre, made[-1] if made else phase], dim=1)
+            told = told_times(self.clock, first + step, now, later)
+            found, state = self.step(given, told, state)
+            made.append(found)
+        return made
+
     def _told(self, block: int, features: Tensor, embedded: Tensor | None) -> Tensor:
         """Return the features of a block after the time was added to them."""
         if embedded is None:
             return features
         told: Tensor = self.told[block](embedded)
         return features + told[:, :, None, None, None]
+
+
+class LaterPhases(nn.Module):
+    """A network that is asked for phases at given times: (n, 2, k, j, i) to ``phases``
+    (n, times, k, j, i). ``times_s`` are those of the given phase and of the wanted ones."""
+
+    def __init__(self, network: IterUNet, times_s: Sequence[float], first: int = 0) -> None:
+        super().__init__()
+        self.network, self.first = network, first
+        self.register_buffer("times_s", torch.tensor([*times_s], dtype=torch.float32))
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """Return the phases."""
+        times = self.times_s.expand(len(image), -1)
+        made = self.network.recursion(image[:, :1], image[:, 1:], times, self.first)
+        return {"phases": torch.cat(made, dim=1)}

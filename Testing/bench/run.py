@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 from batch import a_cluster_of_two, two_workers
 from inversion import (
@@ -72,10 +73,14 @@ BENCHMARKS: list[Callable[[], Ratio]] = [
     exact_beside_pot,
     sphere_beside_unet,
     run_beside_network,
-    time_of_a_volume,
-    memory_of_a_volume,
+    partial(time_of_a_volume, "sphere"),
+    partial(memory_of_a_volume, "sphere"),
     overhead_of_a_volume,
     beside_slice_by_slice,
+    partial(time_of_a_volume, "lowdose_gan"),
+    partial(memory_of_a_volume, "lowdose_gan"),
+    partial(time_of_a_volume, "vcm", "fast"),
+    partial(memory_of_a_volume, "vcm", "fast"),
     evaluations_to_adams_objective,
     image_at_adams_objective,
     volume_beside_slices,

@@ -328,3 +328,17 @@ def test_the_noise_deviation_follows_the_scanner():
     scanner = draw_scanner(np.random.default_rng(0))
     assert noise_deviation(scanner, np.inf) == 0
     assert noise_deviation(scanner, 10) == pytest.approx(2 * noise_deviation(scanner, 20))
+
+
+def test_a_patient_who_moves_has_the_same_first_scan_and_the_same_maps():
+    still, moving = (breast_patient(5, size=(64, 64, 24), motion_mm=mm) for mm in (0.0, 3.0))
+    assert np.array_equal(still.truth["t1_s"], moving.truth["t1_s"])
+    assert np.array_equal(still.phases[0].array, moving.phases[0].array)
+    assert moving.parameters["motion_mm"] == 3
+    differences = [
+        np.abs(one.array - other.array).mean() / one.array.mean()
+        for one, other in zip(still.phases[1:], moving.phases[1:], strict=True)
+    ]
+    assert min(differences) > 0.03
+    again = breast_patient(5, size=(64, 64, 24), motion_mm=3.0)
+    assert np.array_equal(again.phases[3].array, moving.phases[3].array)

@@ -8,10 +8,17 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("monai")
 
 from ContrastSynthLib.networks import build_network
-from ContrastSynthLib.networks.iter_unet import EMBEDDED, ConvLSTM, IterUNet, sinusoids
+from ContrastSynthLib.networks.iter_unet import (
+    EMBEDDED,
+    ConvLSTM,
+    IterUNet,
+    LaterPhases,
+    sinusoids,
+    told_times,
+)
 
 SMALL = (4, 4, 8, 8, 8, 4)
-TIME = torch.tensor([0.0, 2.0])
+TIME = torch.tensor([[8.0, 15.0], [15.0, 23.0]])
 
 
 @pytest.fixture(autouse=True)
@@ -58,11 +65,11 @@ def test_times_are_told_apart(scans):
 
 def trained_at(scans, time):
     torch.manual_seed(1)
-    return trained()(scans, torch.full((2,), time))["post"]
+    return trained()(scans, torch.full((2, 2), time))["post"]
 
 
 def test_without_time_or_memory_these_do_not_matter(scans):
-    network = trained(timed=False)
+    network = trained(clock="none")
     assert torch.equal(network(scans, TIME)["post"], network(scans, TIME + 1)["post"])
     network = trained(remembers=False)
     _, state = network.step(scans, TIME, None)
@@ -92,9 +99,32 @@ def test_the_memory_keeps_what_its_gates_let_through():
 
 
 def test_four_steps_in_a_row_can_be_learnt_from(scans):
-    network, state, phase = trained().train(), None, scans[:, 1:]
-    for number in range(4):
-        given = torch.cat([scans[:, :1], phase], dim=1)
-        phase, state = network.step(given, torch.full((2,), float(number)), state)
-    phase.pow(2).mean().backward()
+    network, times = trained().train(), torch.tensor([[85.0, 155, 225, 295, 365]]).expand(2, -1)
+    made = network.recursion(scans[:, :1], scans[:, 1:], times)
+    assert [phase.shape for phase in made] == [scans[:, 1:].shape] * 4
+    made[-1].pow(2).mean().backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
+
+
+def test_a_recursion_goes_on_from_what_it_made_and_keeps_the_state(scans):
+    network, times = trained(), torch.tensor([[60.0, 130, 260]]).expand(2, -1)
+    pre, phase = scans[:, :1], scans[:, 1:]
+    one, two = network.recursion(pre, phase, times)
+    first, state = network.step(scans, told_times("seconds", 0, times[:, 0], times[:, 1]), None)
+    torch.testing.assert_close(one, first)
+    given = torch.cat([pre, one], dim=1)
+    second, _ = network.step(given, told_times("seconds", 1, times[:, 1], times[:, 2]), state)
+    torch.testing.assert_close(two, second)
+    asked = LaterPhases(network, (60.0, 130.0, 260.0))(scans)["phases"]
+    torch.testing.assert_close(asked, torch.cat([one, two], dim=1))
+
+
+def test_the_time_is_told_as_the_clock_says():
+    now, later = torch.tensor([85.0]), torch.tensor([155.0])
+    assert told_times("seconds", 2, now, later).tolist() == [[8.5, 15.5]]
+    assert told_times("index", 2, now, later).tolist() == [[2.0]]
+    assert told_times("none", 2, now, later).shape == (1, 0)
+    network = trained(clock="index")
+    assert network(torch.zeros(1, 2, 16, 32, 16), torch.zeros(1, 1))["post"].shape[1] == 1
+    with pytest.raises(ValueError, match="unknown clock 'hours'"):
+        IterUNet(SMALL, clock="hours")

@@ -101,7 +101,7 @@ def test_it_learns_and_a_run_goes_on(monkeypatch, folders):
 
 
 @pytest.mark.parametrize(
-    "more", ["--flat", "--inputs t2", "--without-local --one-stage", "--no-base --real-share 1"]
+    "more", ["--flat", "--inputs t2", "--weigh-local 0 --two-stages", "--no-base --real-share 1"]
 )
 def test_variants_are_trained_too(monkeypatch, folders, more):
     run(monkeypatch, folders, 25, f"{more} --keep-every 25")

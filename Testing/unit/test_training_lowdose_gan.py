@@ -110,7 +110,7 @@ def test_both_networks_learn_and_a_run_goes_on(monkeypatch, data, tmp_path):
     assert {"network", "critic", "critic optimiser"} <= {*map(str, _names(saved))}
 
 
-def test_the_warm_up_is_learnt_once_and_gone_on_with(monkeypatch, data, tmp_path):
+def test_a_warm_up_needs_no_critic_and_can_be_gone_on_with(monkeypatch, data, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     run(monkeypatch, data, first, 25, "--warm-up 1 --keep-every 25")
     with open(first / "curves.csv", encoding="utf-8") as file:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 
 from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.errors import RequestError, unknown_name
@@ -108,6 +109,9 @@ WATER_SIGNAL = 20_000.0
 MID_BREAST_MM = -45.0
 """Position y, in LPS, at which the shading is 1; it is larger in front and smaller behind."""
 
+MOTION_STEP_MM = 70.0
+"""Features of the deformation between phases."""
+
 # kep in the maps is rounded to powers of this, so that each convolution is computed only once.
 KEP_STEP = 1.01
 
@@ -148,14 +152,16 @@ def breast_patient(
     field_strength_t: float | None = None,
     agent: str = "gadopentetate",
     dose_mmol_per_kg: float = STANDARD_DOSE_MMOL_PER_KG,
+    motion_mm: float = 0.0,
 ) -> BreastPatient:
     """Return a patient on a grid of ``size`` (i, j, k) that spans 333 x 333 x 150 mm.
 
     ``times_s`` are seconds after injection; scans at 0 and before contain no agent. ``snr`` is the
     pre-contrast signal of gland in the middle of the breast divided by the standard deviation of
     the Rician noise; infinite for no noise. ``lesion_types`` are "I", "II" or "III", one for each
-    lesion; ``density`` is "a" to "d", ``background`` "minimal" to "marked". Parameters that are
-    None are drawn. The same seed gives the same bits, and the same anatomy on every grid, except
+    lesion; ``density`` is "a" to "d", ``background`` "minimal" to "marked". ``motion_mm`` is the
+    standard deviation, along each axis, of how far tissue lies from where it lay in the first scan,
+    in each later one; the maps are those of the first. Parameters that are None are drawn. The same seed gives the same bits, and the same anatomy on every grid, except
     that the position of lesions can change. Raises RequestError for unknown names, wrong times, and
     settings out of range.
     """
@@ -173,12 +179,13 @@ def breast_patient(
     truth = _truth(canvas, space, scanner, rng)
     concentration = _concentration(truth, scanner, times)
     noise = noise_deviation(scanner, snr)
-    phases = _phases(rng, space, truth, concentration, scanner, times, noise)
+    phases = _phases(rng, space, truth, concentration, scanner, times, noise, motion_mm)
     parameters = {
         "schema_version": SCHEMA_VERSION,
         **settings,
         "snr": snr if np.isfinite(snr) else None,
         "noise_deviation": noise,
+        "motion_mm": motion_mm,
         "scanner": asdict(scanner),
         "body": body,
         "lesions": [lesion.as_dict() for lesion in lesions],
@@ -324,11 +331,14 @@ def _phases(
     scanner: Scanner,
     times_s: NDArray[np.float64],
     noise: float,
+    motion_mm: float,
 ) -> list[Volume]:
     visible = truth["sensitivity"] * truth["proton_density"]
     phases = []
     for time, agent in zip(times_s.tolist(), concentration, strict=True):
         image = visible * scanner.signal(1.0 / truth["t1_s"], agent)
+        if motion_mm > 0 and phases:
+            image = _moved(image, space, motion_mm, rng)
         if noise > 0:
             real, imaginary = (rng.standard_normal(image.shape, np.float32) for _ in range(2))
             image = np.hypot(image + noise * real, noise * imaginary)
@@ -343,3 +353,14 @@ def _phases(
         )
         phases.append(Volume(image, space.grid, acquisition, SYNTHETIC))
     return phases
+
+
+def _moved(
+    image: NDArray[Any], space: Space, motion_mm: float, rng: np.random.Generator
+) -> FloatArray:
+    """Return an image (k, j, i) deformed smoothly, by ``motion_mm`` along each axis on average."""
+    where = np.indices(image.shape, dtype=np.float32)
+    for along, spacing_mm in zip(where, space.grid.spacing_mm[::-1], strict=True):
+        along += motion_mm / spacing_mm * space.noise(rng, MOTION_STEP_MM)
+    moved = map_coordinates(image, where, order=1, mode="nearest", output=np.float32)
+    return np.asarray(moved)
