@@ -5,13 +5,13 @@
     python training/train_hrfcn.py --data scans --real scans_real --out runs/hrfcn --minutes 60
 
 Scans are left out of examples at random, so that one network serves any of them (Table III), and
-``--inputs`` may name fewer from the start. The loss is L1 + (1 - SSIM) + w local loss. The paper has
-w = 1, and a second stage, the last fifth, with weights of 0.1, 0.1 and 10 at a tenth of the rate
-(``--two-stages``). Since the local loss is a mean over the few voxels that enhance, it then weighs
-an error there many times one elsewhere, and much that does not enhance is made bright: w = 0.1 in
-one stage is our choice. ``--preset paper`` takes loss and network of the paper, whose output is not
-added to T1; ``--flat`` its variant in two dimensions. Stop it and start it again with the same
-``--out``: it goes on.
+``--inputs`` may name fewer from the start. The loss is L1 + (1 - SSIM) + w local loss. The paper
+has w = 1, and a second stage, the last fifth, with weights of 0.1, 0.1 and 10 at a tenth of the
+rate (``--two-stages``). Since the local loss is a mean over the few voxels that enhance, it then
+weighs an error there many times one elsewhere, and much that does not enhance is made bright:
+w = 0.1 in one stage is our choice. ``--preset paper`` takes loss and network of the paper, whose
+output is not added to T1; ``--flat`` its variant in two dimensions. Stop it and start it again with
+the same ``--out``: it goes on.
 
 Every ``--keep-every`` steps the averaged weights are measured on slices of the patients held out of
 ``--real`` (``evaluation/held_out_hrfcn.py``), and the best stay in ``OUT/best``.

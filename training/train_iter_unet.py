@@ -133,7 +133,7 @@ def compare(
 def split(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return the series to learn from, and those held out."""
     paths = sorted(folder.glob("*.npy"))
-    others = paths[:: HELD_OUT_EVERY] if len(paths) > 1 else []
+    others = paths[::HELD_OUT_EVERY] if len(paths) > 1 else []
     return [path for path in paths if path not in others], others
 
 

@@ -72,7 +72,7 @@ def make_series(seed: int) -> Iterator[np.ndarray]:
 
 
 class BreastSeries:
-    """A series on the disk: ``images`` (channels, k, j, i), its times, and where its lesions are."""
+    """A series on the disk: ``images`` (channels, k, j, i), its times, where its lesions are."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
