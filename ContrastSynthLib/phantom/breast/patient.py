@@ -163,7 +163,8 @@ def breast_patient(
     standard deviation, along each axis, of how far tissue lies from where it lay in the first scan,
     in each later one; the maps are those of the first. Parameters that are None are drawn. The same
     seed gives the same bits, and the same anatomy on every grid, except that the position of
-    lesions can change. Raises RequestError for unknown names, wrong times, and settings out of range.
+    lesions can change. Raises RequestError for unknown names, wrong times, and settings out of
+    range.
     """
     times = checked_times(times_s, len(times_s), "The virtual patient")
     rng = np.random.default_rng(seed)
