@@ -300,7 +300,7 @@ def card_of(
                 "gradient penalty": PENALTY,
                 arguments.content: arguments.weigh_content,
             },
-            "chosen_by": "highest 1 - (mean ce + mean sigma) / 2 of the held-out patients",
+            "chosen_by": "highest 1 - (mean rise + mean sigma) / 2 of the held-out patients",
         },
         "limits": "Brains, T1-weighted, doses of 0.05 to 0.5 of the full one. The low doses of the "
         "training were simulated. Not for diagnosis: enhancement may be missed or invented.",

@@ -57,9 +57,9 @@ class Answers(torch.nn.Module):
 def test_linear_interpolation_has_a_score_of_0_and_the_truth_of_1(measures, example):
     assert measures.can_be_measured(example)
     linear = measures.judge(Answers(measures.linear(example)), [example, example])
-    assert linear == pytest.approx({"score": 0, "ce": 1, "sigma": 1}, abs=1e-6)
+    assert linear == pytest.approx({"score": 0, "ce": 1, "rise": 1, "sigma": 1}, abs=1e-6)
     truth = measures.judge(Answers(example["residual"]), [example])
-    assert truth == pytest.approx({"score": 1, "ce": 0, "sigma": 0}, abs=1e-6)
+    assert truth == pytest.approx({"score": 1, "ce": 0, "rise": 0, "sigma": 0}, abs=1e-6)
 
 
 def test_a_smooth_residual_is_told_from_one_with_noise(measures, example):
@@ -69,6 +69,7 @@ def test_a_smooth_residual_is_told_from_one_with_noise(measures, example):
     noisy = measures.judge(Answers(rise + other), [example])
     assert noisy["sigma"] < 0.2 < smooth["sigma"]
     assert smooth["ce"] < noisy["ce"]
+    assert noisy["score"] > smooth["score"] + 0.3
 
 
 def test_patches_without_agent_are_not_measured(measures, example):
