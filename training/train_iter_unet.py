@@ -64,7 +64,8 @@ def main() -> None:
     network = fabric.to_device(network)
     average = Average(network)
     adam = torch.optim.AdamW(network.parameters(), lr=arguments.learning_rate)
-    learner = Learner(fabric, network, adam, max_norm=1.0)
+    # Channels last is not for it: in bfloat16 its gradients are sometimes not finite then.
+    learner = Learner(fabric, network, adam, max_norm=1.0, channels_last=False)
     perceptual = None
     if arguments.med3d:
         perceptual = partial(med3d_loss, features=fabric.to_device(features_of(arguments.med3d)))

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from ContrastSynthLib.errors import RequestError
+
 torch = pytest.importorskip("torch")
 for package in ("lightning_fabric", "safetensors", "tensorboard"):
     pytest.importorskip(package)
@@ -131,3 +133,24 @@ def test_a_curve_that_goes_on_drops_what_was_written_after_the_checkpoint(curves
         written.add(step, {"a": torch.tensor(float(step), requires_grad=True)})
     curves_in(tmp_path, step=2, every=1).add(3, {"a": 9.0})
     assert [row["a"] for row in rows_in(tmp_path)] == [1, 2, 9]
+
+
+def test_a_step_without_a_finite_gradient_is_skipped_and_many_end_the_training():
+    from lightning_fabric import Fabric
+
+    network = torch.nn.Linear(2, 1)
+    learner = importlib.import_module("loop.learner").Learner(
+        Fabric(accelerator="cpu"),
+        network,
+        torch.optim.SGD(network.parameters(), lr=1.0),
+        max_norm=1.0,
+    )
+    before = [weights.detach().clone() for weights in network.parameters()]
+    for _ in range(3):
+        learner.descend(learner.network(torch.ones(1, 2)).sum() * float("nan"), 0.1)
+    assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+    learner.descend(learner.network(torch.ones(1, 2)).sum(), 0.1)
+    assert not torch.equal(before[0], next(iter(network.parameters())))
+    with pytest.raises(RequestError, match="not finite for 20 steps"):
+        for _ in range(20):
+            learner.descend(learner.network(torch.ones(1, 2)).sum() * float("nan"), 0.1)

@@ -7,6 +7,11 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ContrastSynthLib.errors import RequestError
+
+MOST_SKIPPED = 20
+"""Steps in a row whose gradient may not be finite."""
+
 
 def fast_layout(network: nn.Module) -> nn.Module:
     """Return the network with channels last in memory, which makes convolutions faster.
@@ -24,8 +29,8 @@ class Learner:
     """A network and its optimiser, on the devices of ``fabric``.
 
     Call ``learner.network``, not the network that was given: with several processes it is the one
-    that averages their gradients. ``max_norm`` limits the norm of the gradient;
-    ``channels_last`` is the layout in memory.
+    that averages their gradients. ``max_norm`` limits the norm of the gradient, and a step whose
+    gradient is not finite is skipped; ``channels_last`` is the layout in memory.
     """
 
     def __init__(
@@ -37,18 +42,35 @@ class Learner:
         *,
         channels_last: bool = True,
     ) -> None:
-        self.fabric, self.max_norm = fabric, max_norm
+        self.fabric, self.max_norm, self._skipped = fabric, max_norm, 0
         network = fast_layout(network) if channels_last else network
         self.network, self.optimiser = fabric.setup(network, optimiser)
 
     def descend(self, loss: Tensor, rate: float) -> None:
-        """Take one step that makes the loss smaller, at a learning rate."""
+        """Take one step that makes the loss smaller, at a learning rate.
+
+        Raises RequestError where the gradient was not finite for MOST_SKIPPED steps in a row, which
+        is found out with a ``max_norm``.
+        """
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad()
         self.fabric.backward(loss)
         if self.max_norm is not None:
-            self.fabric.clip_gradients(
+            norm = self.fabric.clip_gradients(
                 self.network, self.optimiser, max_norm=self.max_norm, error_if_nonfinite=False
             )
+            if norm is not None and not torch.isfinite(norm):
+                self._skip()
+                return
+            self._skipped = 0
         self.optimiser.step()
+
+    def _skip(self) -> None:
+        self.optimiser.zero_grad()
+        self._skipped += 1
+        if self._skipped >= MOST_SKIPPED:
+            raise RequestError(
+                f"The gradient was not finite for {MOST_SKIPPED} steps in a row. Lower "
+                "--learning-rate, or train with --precision 32-true."
+            )
