@@ -6,8 +6,9 @@
 In the first half, the warm-up, each step is given the real phase (teacher forcing); then the phase
 that the network itself made, as in use. A series begins with any of its phases, most often with the
 first. The loss is the paper's: 0.1 L1 + SSIM + perceptual + 0.1 gradient difference. The perceptual
-one compares features of Med3D (``--med3d``, a file of MedicalNet's weights of ResNet-10); without
-that file it is left out. ``--without-warm-up``, ``--clock none`` and ``--without-memory`` are the
+one compares features of Med3D (``--med3d``, a file of MedicalNet's weights of ResNet-10). Without
+that file L1 has the weight 1 instead: our choice, since nothing else would mind the brightness of a
+lesion. ``--without-warm-up``, ``--clock none`` and ``--without-memory`` are the
 ablations of Table 2, ``--only N`` the baseline that makes the Nth later phase in one step.
 ``--preset paper`` takes the widths, crop and rate of the paper.
 
@@ -42,6 +43,7 @@ from ContrastSynthLib.networks.iter_unet import CLOCKS, FEATURES, IterUNet, told
 Batch = dict[str, Tensor]
 WEIGHTS = {"l1": 0.1, "ssim": 1.0, "perceptual": 1.0, "gradient": 0.1}
 """Of the terms of the loss: the paper's."""
+WITHOUT_PERCEPTUAL = {"l1": 1.0, "ssim": 1.0, "gradient": 0.1}
 RANGE = 6.0
 """Data range of SSIM in standard deviations: our choice."""
 SSIM_EVERY = 4
@@ -69,6 +71,7 @@ def main() -> None:
     perceptual = None
     if arguments.med3d:
         perceptual = partial(med3d_loss, features=fabric.to_device(features_of(arguments.med3d)))
+    weights = WEIGHTS if perceptual else WITHOUT_PERCEPTUAL
     warm_up = 0.0 if arguments.without_warm_up else WARM_UP
 
     def learn(batch: Batch, progress: float) -> dict[str, Tensor]:
@@ -77,7 +80,7 @@ def main() -> None:
             wanted = [arguments.only] if arguments.only else later_phases()
             made = steps(learner.network, batch, wanted, forced=progress < warm_up)
             terms = compare(made, batch["phases"][:, wanted], perceptual)
-        loss = torch.stack([WEIGHTS[name] * term for name, term in terms.items()]).sum()
+        loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
         learner.descend(loss, arguments.learning_rate * rate_at(progress))
         return {name: term.detach() for name, term in terms.items()}
 
@@ -86,7 +89,7 @@ def main() -> None:
     cases = read_cases(others, size_of(arguments.depth, arguments.crop))
     wanted = [arguments.only] if arguments.only else [*range(1, PHASES)]
     judged = partial(judge, cases=cases, wanted=wanted) if cases else None
-    card = card_of(arguments, options, len(learnt))
+    card = card_of(arguments, options, weights, len(learnt))
     train(arguments, fabric, {"network": learner}, average, source, learn, card, judge=judged)
 
 
@@ -193,7 +196,10 @@ def read_arguments() -> argparse.Namespace:
 
 
 def card_of(
-    arguments: argparse.Namespace, options: dict[str, Any], patients: int
+    arguments: argparse.Namespace,
+    options: dict[str, Any],
+    weights: dict[str, float],
+    patients: int,
 ) -> dict[str, Any]:
     """Return the part of the model card that only this script knows."""
     return {
@@ -208,7 +214,7 @@ def card_of(
         "training": {
             "data": f"{patients} series of virtual breasts, with {PHASES} phases",
             "data_licence": "Apache-2.0",
-            "losses": {n: w for n, w in WEIGHTS.items() if n != "perceptual" or arguments.med3d},
+            "losses": weights,
             "chosen_by": "highest 1 - (enhancement + image) / 2 of the held-out series",
         },
         "limits": "Breasts, T1-weighted gradient echoes. It learnt from virtual series alone: what "
