@@ -81,6 +81,7 @@ set(LIBRARY_SCRIPTS
   losses/__init__.py
   losses/adversarial.py
   losses/image.py
+  losses/med3d.py
   losses/noise_preserving.py
   losses/uptake.py
   losses/volumes.py
@@ -91,6 +92,7 @@ set(LIBRARY_SCRIPTS
   methods/_slices.py
   methods/_spgr.py
   methods/direct_low_to_full.py
+  methods/hrfcn.py
   methods/lip_car.py
   methods/lowdose_gan.py
   methods/physics_dose.py
@@ -221,6 +223,9 @@ set(SHARED_RESOURCES
   weights/h2l/LICENSE
   weights/h2l/metadata.json
   weights/h2l/model.safetensors
+  weights/hrfcn/LICENSE
+  weights/hrfcn/metadata.json
+  weights/hrfcn/model.safetensors
   weights/l2h/LICENSE
   weights/l2h/metadata.json
   weights/l2h/model.safetensors

@@ -36,13 +36,17 @@ have a parameter ``dose`` get that of --dose:
     linear      pre + dose x (post - pre), at the gain of pre
     native      the pre scan
 
+From scans without an agent to the full dose (table enhance); ,without=t2+adc leaves out scans:
+
+    t1          the pre scan, taken for the post scan
+
 Cases are a folder that prepare_data.py wrote, a folder with a cases.json of the form {"case":
-{"pre": "t1.nii.gz", "post": "t1c.nii.gz"}}, or virtual patients. The tables sphere_real and
-uncertainty compare with the pre scan in the contrast and shading of the post scan, of virtual
-patients with the post scan without agent. For the tables with a low dose
-that of a folder's pairs is simulated. --cache keeps virtual patients as the library made them
-then: empty that folder after a change to the phantom. Every number goes into --csv as soon as it
-is there, and is not measured again.
+{"pre": "t1.nii.gz", "post": "t1c.nii.gz"}} (for the table enhance with t2, flair and adc), or
+virtual patients. The tables sphere_real and uncertainty compare with the pre scan in the contrast
+and shading of the post scan, of virtual patients with the post scan without agent. For the tables
+with a low dose that of a folder's pairs is simulated. --cache keeps virtual patients as the library
+made them then: empty that folder after a change to the phantom. Every number goes into --csv as
+soon as it is there, and is not measured again.
 """
 
 from __future__ import annotations
@@ -58,6 +62,7 @@ from data.prepared_cases import SPLITS
 from evaluation.any_dose import ANY_DOSE, doses_of_pairs
 from evaluation.cache import Cache
 from evaluation.cases import Item, items_in_folder, refuse_unknown
+from evaluation.enhance import ENHANCE, about_most_uptake
 from evaluation.low_dose import SIMULATIONS, pool_items, simulated_items
 from evaluation.low_to_full import LOW_TO_FULL
 from evaluation.matched_pairs import MATCHED_PAIRS
@@ -78,6 +83,7 @@ DEFAULTS = {
         **{"patients": 10, "seed": 10_000, "slab": 8},
         **{"simulation": "mismatched", "noise": 0.03, "dose": DOSE},
     },
+    "without an agent": {"patients": 10, "seed": 10_000, "slab": 24},
     "any dose": {
         **{"patients": 10, "seed": 10_000, "slab": 24},
         **{"simulation": "mismatched", "dose": DOSE},
@@ -145,7 +151,8 @@ def chosen_items(chosen: argparse.Namespace, task: Task) -> tuple[str, list[Item
     """Return the name of the data and its cases. Raises RequestError when none is left."""
     slices = None if chosen.whole else chosen.slab
     if chosen.cases:
-        data, items = "+".join(folder.resolve().name for folder in chosen.cases), pairs_of(chosen)
+        data = "+".join(folder.resolve().name for folder in chosen.cases)
+        items = pairs_of(chosen, task)
         size = f"{slices} slices" if slices else "all slices"
         if task is LOW_TO_FULL:
             data += f", {chosen.simulation} low dose, noise {chosen.noise:g}, {size}"
@@ -155,6 +162,9 @@ def chosen_items(chosen: argparse.Namespace, task: Task) -> tuple[str, list[Item
         elif task is ANY_DOSE:
             data += f", {chosen.simulation} low dose, {size}"
             items = doses_of_pairs(items, chosen.simulation, chosen.dose, slices)
+        elif task is ENHANCE:
+            data += f", {size}"
+            items = about_most_uptake(items, slices)
     elif chosen.pool:
         data = f"virtual patients of the training, {slices or 'all'} slices"
         items = pool_items(chosen.pool, chosen.patients, slices)
@@ -167,6 +177,7 @@ def chosen_items(chosen: argparse.Namespace, task: Task) -> tuple[str, list[Item
             corruption=chosen.corrupt,
             low_dose=chosen.dose,
             unenhanced=task is MATCHED_PAIRS,
+            others=task.others,
             cache=chosen.cache,
             spacing_mm=chosen.spacing,
         )
@@ -181,12 +192,16 @@ def chosen_items(chosen: argparse.Namespace, task: Task) -> tuple[str, list[Item
     return data, items
 
 
-def pairs_of(chosen: argparse.Namespace) -> list[Item]:
+def pairs_of(chosen: argparse.Namespace, task: Task) -> list[Item]:
     """Return the cases of all folders, those of one patient under one name.
 
     Raises RequestError for a case that two folders have, and an unknown one of --same-patient.
     """
-    items = [item for folder in chosen.cases for item in items_in_folder(folder, chosen.split)]
+    items = [
+        item
+        for folder in chosen.cases
+        for item in items_in_folder(folder, chosen.split, task.others)
+    ]
     names = [item.name for item in items]
     for name in names:
         if names.count(name) > 1:
@@ -206,6 +221,7 @@ def fill_in(chosen: argparse.Namespace, table: Table) -> None:
     of_the_other = {
         "post to pre": ["pool", "simulation", "noise", "dose"],
         "low to full": ["corrupt"],
+        "without an agent": ["corrupt", "pool", "simulation", "noise", "dose"],
         "any dose": ["corrupt", "pool", "noise"],
     }[task]
     if table.plot is None:

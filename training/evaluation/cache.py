@@ -10,13 +10,14 @@ from pathlib import Path
 from ContrastSynthLib import __version__
 from ContrastSynthLib.errors import RequestError
 from evaluation.any_dose import ANY_DOSE
+from evaluation.enhance import ENHANCE
 from evaluation.low_to_full import LOW_TO_FULL
 from evaluation.matched_pairs import MATCHED_PAIRS
 from evaluation.post_to_pre import POST_TO_PRE
 
 KEY = ("data", "case", "region", "noise", "label", "method", "weights", "settings")
 """The columns that no two lines have alike."""
-TASKS = (POST_TO_PRE, LOW_TO_FULL, MATCHED_PAIRS, ANY_DOSE)
+TASKS = (POST_TO_PRE, LOW_TO_FULL, MATCHED_PAIRS, ANY_DOSE, ENHANCE)
 MEASURES = tuple({name: None for task in TASKS for name in task.headings})
 COLUMNS = (*KEY, "patient", "contrastsynth", *MEASURES)
 Key = tuple[str, ...]

@@ -76,8 +76,10 @@ def refuse_unknown(names: Iterable[str], items: Sequence[Item]) -> None:
             raise unknown_name("case", name, known)
 
 
-def items_in_folder(folder: Path, split: str) -> list[Item]:
+def items_in_folder(folder: Path, split: str, others: Sequence[str] = ()) -> list[Item]:
     """Return the cases of a folder; ``split`` counts for one that prepare_data.py wrote.
+
+    ``others`` are scans to read beside SCANS, where a case has them.
 
     Cases without a pair are left out, with a message. Raises RequestError without a list.
     """
@@ -88,12 +90,12 @@ def items_in_folder(folder: Path, split: str) -> list[Item]:
         raise RequestError(f"{path}: cannot be read as a list of cases ({error}).") from error
     if "schema_version" in listed:
         return [
-            Item(c.name, str(c.patient), partial(_read_scans, c.folder, _files(c.roles)))
+            Item(c.name, str(c.patient), partial(_read_scans, c.folder, _files(c.roles, others)))
             for c in read_cases(folder, split)
         ]
     items = []
     for name, files in listed.items():
-        known = {role: files[role] for role in (*SCANS, "mask") if role in files}
+        known = {role: files[role] for role in (*SCANS, *others, "mask") if role in files}
         if {"pre", "post"} <= set(known):
             items.append(Item(name, name, partial(_read_scans, folder / name, known)))
         else:
@@ -101,8 +103,8 @@ def items_in_folder(folder: Path, split: str) -> list[Item]:
     return items
 
 
-def _files(roles: tuple[str, ...]) -> dict[str, str]:
-    return {role: f"{role}.nrrd" for role in roles if role in (*SCANS, "mask")}
+def _files(roles: tuple[str, ...], others: Sequence[str]) -> dict[str, str]:
+    return {role: f"{role}.nrrd" for role in roles if role in (*SCANS, *others, "mask")}
 
 
 def _read_scans(folder: Path, files: Mapping[str, str]) -> Scans:

@@ -20,6 +20,8 @@ ROW = re.compile(
     r"(?P<name>[^=]+)=(?P<method>\w+)(:(?P<weights>.+?))?(@(?P<preset>\w+))?"
     r"(?P<parameters>(,\w+=[^,]+)*)"
 )
+WITHOUT = "without"
+"""In place of a parameter: the scans that the row does not see, SCAN+SCAN."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,10 @@ class Row:
             )
         if self.weights and not method.networks:
             raise RequestError(f"'{self.method}' has no weights.")
-        resolve_parameters(method, dict(self.parameters), self.preset or None)
+        for role in self.left_out:
+            if role not in task.others or role not in method.inputs:
+                raise unknown_name("scan to leave out", role, task.others)
+        resolve_parameters(method, self.values, self.preset or None)
 
     def _check_built_in(self, task: Task) -> None:
         if self.weights or self.preset:
@@ -87,6 +92,17 @@ class Row:
                 raise unknown_name(f"parameter of {self.method}", name, choices)
             if value not in choices[name]:
                 raise unknown_name(f"value of {name}", value, choices[name])
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The parameters by name."""
+        return {name: value for name, value in self.parameters if name != WITHOUT}
+
+    @property
+    def left_out(self) -> list[str]:
+        """The scans that the row does not see."""
+        text = dict(self.parameters).get(WITHOUT)
+        return text.split("+") if text else []
 
     @property
     def settings(self) -> str:
@@ -111,7 +127,7 @@ class Row:
             name = task.built_in[self.method].weights
             return look_up(name).id if name else ""
         method = find_method(self.method)
-        values = resolve_parameters(method, dict(self.parameters), self.preset or None).values
+        values = resolve_parameters(method, self.values, self.preset or None).values
         bundles = choose_bundles(method, values, self.wanted, verify=False)
         return " ".join(bundle.id for bundle in bundles.values())
 
@@ -121,7 +137,7 @@ def synthesise(row: Row, task: Task, given: Scans, clean: Scans) -> Outputs:
 
     ``clean`` are the same without added noise. Raises RequestError for a scan that the row lacks.
     """
-    parameters: dict[str, Any] = dict(row.parameters)
+    parameters: dict[str, Any] = dict(row.values)
     if row.method in task.built_in:
         return task.built_in[row.method].make(given, clean, **parameters)
     method = find_method(row.method)
@@ -130,7 +146,8 @@ def synthesise(row: Row, task: Task, given: Scans, clean: Scans) -> Outputs:
     declared = method.inputs
     wanted = [role for role in declared if not declared[role].optional or role in given.scans]
     # Never what is to be made.
-    inputs = {role: given[role] for role in wanted if role != task.output}
+    hidden = {task.output, *row.left_out}
+    inputs = {role: given[role] for role in wanted if role not in hidden}
     if given.mask is not None:
         inputs["mask"] = given.mask
     request = Request(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from evaluation.any_dose import ANY_DOSE, PLOTTED
 from evaluation.dose_statistics import plot_statistics
+from evaluation.enhance import ENHANCE
 from evaluation.low_to_full import DENOISERS, LOW_TO_FULL, NETWORKS
 from evaluation.matched_pairs import MATCHED_PAIRS
 from evaluation.post_to_pre import POST_TO_PRE
@@ -111,6 +112,15 @@ TABLES = {
         tested=True,
         plot=plot_statistics,
     ),
+    "enhance": Table(
+        ENHANCE,
+        tuple(ENHANCE.headings),
+        (
+            "T1 taken for post=t1",
+            "HR-FCN=hrfcn",
+            "HR-FCN, T1 alone=hrfcn,without=t2+flair+adc",
+        ),
+    ),
     "lip_car_1": _lip_car(tuple(_network(n, d) for n in NETWORKS for d in DENOISERS)),
     "lip_car_2": _lip_car((_network("pl2h", "none"), _network("ph2l", "nlm")), (0.0, 0.1)),
     "lip_car_3": _lip_car(FULL_DOSE_ROWS),
@@ -119,5 +129,5 @@ TABLES = {
 """Tables of SPHERE and LIP-CAR by the papers' numbers; ``uptake``: how well the uptake is found, on
 virtual patients; ``sphere_real``: in the contrast of the post scan, ``uncertainty``: how well its
 map tells the errors, each of any patients; ``any_dose``: Table 1 of the low-dose cGAN, a low dose
-from two scans; ``lip_car_stability``: the full doses while noise
+from two scans; ``enhance``: without an agent; ``lip_car_stability``: the full doses while noise
 grows."""

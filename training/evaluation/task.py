@@ -49,6 +49,7 @@ class Task:
     rows. Where ``without_agent`` is there, each row is also run on the case that it returns, and
     what it makes of it is among the outputs as KEPT. ``asked(scans)`` are parameters that each
     case has a value of its own for, such as the dose; a row that has them need not say them.
+    ``others`` are scans that a case may have beside its pair, and that a row may leave out.
     """
 
     name: str
@@ -62,3 +63,4 @@ class Task:
     prepare: Callable[[Scans], Scans] = _as_it_is
     without_agent: Callable[[Scans], Scans] | None = None
     asked: Callable[[Scans], Mapping[str, Any]] = _nothing
+    others: tuple[str, ...] = ()

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from data import DOSE
+from data.enhance_slabs import OTHERS
 from numpy.typing import NDArray
 
 from ContrastSynthLib import __version__
@@ -28,6 +29,8 @@ from evaluation.low_dose import at_dose, with_full_dose_like_low
 
 VIRTUAL_KINDS = {"same": "training", "different": "different"}
 """Held-out patients: drawn from the ranges of the training, or from outside of them."""
+ROLES = (*SCANS, "low", *OTHERS)
+"""Scans that are kept of a patient, where they were simulated."""
 TRUTHS = ("rise", "lesion")
 MARK = "virtual brain patient, research only"
 
@@ -40,6 +43,7 @@ def virtual_items(
     corruption: str | None = None,
     low_dose: float | None = None,
     unenhanced: bool = False,
+    others: Sequence[str] = (),
     cache: Path | None = None,
     spacing_mm: float = 1.0,
 ) -> list[Item]:
@@ -47,10 +51,10 @@ def virtual_items(
 
     The slices are those around the largest lesion, or around the middle without any.
     ``corruption`` adds a pre scan with artefacts, ``low_dose`` a scan after that fraction of the
-    full dose, ``unenhanced`` to the truth the post scan as it would be without agent. ``cache``
-    keeps each patient as one .npz file.
+    full dose, ``unenhanced`` to the truth the post scan as it would be without agent; ``others``
+    are scans like t2. ``cache`` keeps each patient as one .npz file.
     """
-    scans: dict[str, Any] = {"doses": (), "only": ("pre", "post")}
+    scans: dict[str, Any] = {"doses": (), "only": ("pre", "post", *others)}
     if low_dose:
         scans = {"doses": (low_dose,), "only": ("low",)}
     items = []
@@ -67,6 +71,7 @@ def virtual_items(
         if low_dose:
             name += "_low" if low_dose == DOSE else f"_low{low_dose:g}"
         name += f"_{UNENHANCED}" if unenhanced else ""
+        name += "".join(f"_{role}" for role in others)
         file = cache / f"{name}.npz" if cache else None
         items.append(
             Item(
@@ -120,8 +125,7 @@ def _make(
     """Return scans, brain, truth and index_to_lps of a patient, cut along k."""
     patient = build_patient(parameters)
     low_dose = "low" in parameters["scans"]
-    roles = (*SCANS, "low") if low_dose else SCANS
-    arrays = {role: scan.array for role, scan in patient.scans.items() if role in roles}
+    arrays = {role: scan.array for role, scan in patient.scans.items() if role in ROLES}
     arrays["brain"] = patient.truth["brain"]
     arrays |= {"rise": patient.truth["uptake"], "lesion": patient.truth["lesion"]}
     if unenhanced:
@@ -160,8 +164,7 @@ def _slab(
 
 def _as_scans(arrays: Mapping[str, NDArray[Any]]) -> Scans:
     grid = Grid.from_index_to_lps(arrays["pre"].shape[::-1], arrays["index_to_lps"])
-    roles = (*SCANS, "low")
-    scans = {role: Volume(arrays[role], grid, synthetic=MARK) for role in roles if role in arrays}
+    scans = {role: Volume(arrays[role], grid, synthetic=MARK) for role in ROLES if role in arrays}
     truth = {name: arrays[name] for name in (*TRUTHS, UNENHANCED) if name in arrays}
     case = Scans(scans, Volume(arrays["brain"], grid), truth)
     return with_full_dose_like_low(case) if "low" in scans else case
