@@ -81,7 +81,6 @@ set(LIBRARY_SCRIPTS
   losses/__init__.py
   losses/adversarial.py
   losses/image.py
-  losses/med3d.py
   losses/noise_preserving.py
   losses/uptake.py
   losses/volumes.py
@@ -115,6 +114,7 @@ set(LIBRARY_SCRIPTS
   networks/hrfcn.py
   networks/iter_unet.py
   networks/lowdose_gan.py
+  networks/med3d.py
   networks/mirrored.py
   networks/residual_unet.py
   networks/sphere.py

@@ -35,10 +35,11 @@ from torch import Tensor
 
 from ContrastSynthLib.errors import ContrastSynthError
 from ContrastSynthLib.losses import gradient_difference_loss, l1_loss, ssim_loss
-from ContrastSynthLib.losses.med3d import features_of, med3d_loss
+from ContrastSynthLib.losses.volumes import med3d_loss
 from ContrastSynthLib.networks import build_network
 from ContrastSynthLib.networks.baselines import parameters_of
 from ContrastSynthLib.networks.iter_unet import CLOCKS, FEATURES, IterUNet, told_times
+from ContrastSynthLib.networks.med3d import features_of
 
 Batch = dict[str, Tensor]
 WEIGHTS = {"l1": 0.1, "ssim": 1.0, "perceptual": 1.0, "gradient": 0.1}

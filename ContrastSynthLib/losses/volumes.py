@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 
@@ -37,3 +39,15 @@ def gradient_difference_loss(synthetic: Tensor, reference: Tensor) -> Tensor:
     if not terms:
         return synthetic.sum() * 0
     return torch.stack(terms).sum()
+
+
+def med3d_loss(
+    synthetic: Tensor, reference: Tensor, features: Callable[[Tensor], Sequence[Tensor]]
+) -> Tensor:
+    """Return the mean absolute difference of the features of volumes (n, 1, k, j, i).
+
+    It is averaged over the stages. Which of them the paper compares is not told: all of them are
+    our choice.
+    """
+    made, real = features(synthetic), features(reference)
+    return torch.stack([(m - r).abs().mean() for m, r in zip(made, real, strict=True)]).mean()

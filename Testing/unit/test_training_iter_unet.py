@@ -190,8 +190,9 @@ def test_the_preset_of_the_paper_gives_way_to_what_is_asked_for(monkeypatch, tmp
 
 
 def test_features_of_med3d_are_compared_stage_by_stage(tmp_path):
-    med3d = importlib.import_module("ContrastSynthLib.losses.med3d")
+    med3d = importlib.import_module("ContrastSynthLib.networks.med3d")
     from ContrastSynthLib.errors import RequestError
+    from ContrastSynthLib.losses.volumes import med3d_loss
 
     torch.manual_seed(0)
     network = med3d.Med3DFeatures()
@@ -200,8 +201,8 @@ def test_features_of_med3d_are_compared_stage_by_stage(tmp_path):
     features = med3d.features_of(tmp_path / "weights.pth")
     volume = torch.randn(1, 1, 16, 32, 32, requires_grad=True)
     assert len(features(volume)) == 4
-    assert med3d.med3d_loss(volume, volume.detach(), features) == 0
-    loss = med3d.med3d_loss(volume, torch.zeros_like(volume), features)
+    assert med3d_loss(volume, volume.detach(), features) == 0
+    loss = med3d_loss(volume, torch.zeros_like(volume), features)
     loss.backward()
     assert loss > 0
     assert volume.grad.abs().sum() > 0

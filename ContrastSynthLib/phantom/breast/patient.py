@@ -335,7 +335,7 @@ def _phases(
     motion_mm: float,
 ) -> list[Volume]:
     visible = truth["sensitivity"] * truth["proton_density"]
-    phases = []
+    phases: list[Volume] = []
     for time, agent in zip(times_s.tolist(), concentration, strict=True):
         image = visible * scanner.signal(1.0 / truth["t1_s"], agent)
         if motion_mm > 0 and phases:
@@ -361,7 +361,7 @@ def _moved(
 ) -> FloatArray:
     """Return an image (k, j, i) deformed smoothly, by ``motion_mm`` along each axis on average."""
     where = np.indices(image.shape, dtype=np.float32)
-    for along, spacing_mm in zip(where, space.grid.spacing_mm[::-1], strict=True):
-        along += motion_mm / spacing_mm * space.noise(rng, MOTION_STEP_MM)
+    for axis, spacing_mm in enumerate(space.grid.spacing_mm[::-1]):
+        where[axis] += motion_mm / spacing_mm * space.noise(rng, MOTION_STEP_MM)
     moved = map_coordinates(image, where, order=1, mode="nearest", output=np.float32)
     return np.asarray(moved)

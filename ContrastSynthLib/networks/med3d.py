@@ -1,4 +1,4 @@
-"""The perceptual loss of iterU-Net: features of Med3D, a network that segmented many 3D scans.
+"""Med3D, a network that segmented many 3D scans, for the perceptual loss of iterU-Net.
 
 Its weights are those of MedicalNet (Chen et al. 2019, ResNet-10, "resnet_10_23dataset.pth"), which
 are published on GitHub and Hugging Face and are not shipped here.
@@ -61,11 +61,5 @@ def features_of(file: Path) -> Med3DFeatures:
             "resnet_10_23dataset.pth of MedicalNet (TencentMedicalNet/MedicalNet-Resnet10 on "
             "Hugging Face)."
         ) from error
-    return features.eval().requires_grad_(False)
-
-
-def med3d_loss(synthetic: Tensor, reference: Tensor, features: nn.Module) -> Tensor:
-    """Return the mean absolute difference of the features of volumes (n, 1, k, j, i), stage by
-    stage, averaged. Which stages the paper compares is not told: all of them are our choice."""
-    made, real = features(synthetic), features(reference)
-    return torch.stack([(m - r).abs().mean() for m, r in zip(made, real, strict=True)]).mean()
+    features.eval().requires_grad_(False)
+    return features
