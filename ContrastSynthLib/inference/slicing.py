@@ -61,7 +61,8 @@ class SlicePlan:
 
     ``axes`` are the array axes that become slices, rows and columns; ``flipped`` says which of the
     three are reversed. After that ``crop`` is cut out and resampled to voxels of ``voxel_mm``
-    (slices, rows, columns). Rows and columns are padded with zeros to multiples of ``multiple``.
+    (slices, rows, columns). Rows and columns are padded with zeros to multiples of ``multiple``,
+    and to ``least`` where they are fewer.
     """
 
     grid: Grid
@@ -70,6 +71,7 @@ class SlicePlan:
     crop: tuple[slice, slice, slice]
     voxel_mm: tuple[float, float, float]
     multiple: int
+    least: int = 0
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -178,7 +180,7 @@ class SlicePlan:
     @property
     def _padding(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """Number of zeros before and after the rows, and the columns."""
-        missing = [-n % self.multiple for n in self._sampled]
+        missing = [max(-n % self.multiple, self.least - n) for n in self._sampled]
         rows, columns = ((m // 2, m - m // 2) for m in missing)
         return rows, columns
 
@@ -189,6 +191,7 @@ def plan_slices(
     *,
     margin_mm: float = 8.0,
     multiple: int = 16,
+    least: int = 0,
     slice_mm: float | None = None,
     across: int | None = None,
 ) -> SlicePlan:
@@ -203,8 +206,8 @@ def plan_slices(
     The stack reaches from the first to the last slice in which ``mask``, shape (k, j, i), is
     True, and in-plane by ``margin_mm`` beyond the mask. Pixels of 0.75 to 1.35 mm that are square
     within 5 % are not resampled, others become 1 mm. ``slice_mm`` is the distance of slices for a
-    three-dimensional network; with None it is that of the grid. Raises RequestError when the mask
-    is empty.
+    three-dimensional network; with None it is that of the grid. ``multiple`` and ``least`` are those
+    of the plan. Raises RequestError when the mask is empty.
     """
     _check_shape(mask, grid)
     if not mask.any():
@@ -222,7 +225,7 @@ def plan_slices(
     if min(pixel_mm) < low or max(pixel_mm) > high or max(pixel_mm) > SQUARE_WITHIN * min(pixel_mm):
         pixel_mm = (NETWORK_PIXEL_MM, NETWORK_PIXEL_MM)
     voxel_mm = (spacing_mm[0] if slice_mm is None else slice_mm, *pixel_mm)
-    return SlicePlan(grid, axes, flipped, (slices, rows, columns), voxel_mm, multiple)
+    return SlicePlan(grid, axes, flipped, (slices, rows, columns), voxel_mm, multiple, least)
 
 
 def neighbouring(

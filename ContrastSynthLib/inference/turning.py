@@ -12,9 +12,9 @@ from scipy.ndimage import affine_transform
 
 from ContrastSynthLib.volumes import FloatArray
 
-MULTIPLE = 32
-"""Rows and columns of a turned stack are multiples of this: a network that halves them four times
-has two of each left, which normalisation by instance needs."""
+MULTIPLE, LEAST = 16, 32
+"""Rows and columns of a turned stack are multiples of the one and not less than the other: a
+network that halves them four times has two of each left, which normalisation by instance needs."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Turn:
         turned_mm = np.round(np.abs(self._rotation) @ extent_mm, 6)
         sides = list(self.shape)
         for axis, length in zip((0, self.towards), turned_mm, strict=True):
-            multiple = MULTIPLE if axis else 1
-            sides[axis] = multiple * int(np.ceil(length / multiple))
+            multiple, least = (MULTIPLE, LEAST) if axis else (1, 1)
+            sides[axis] = max(least, multiple * int(np.ceil(length / multiple)))
         slices, rows, columns = sides
         return slices, rows, columns
 

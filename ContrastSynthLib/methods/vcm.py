@@ -12,7 +12,7 @@ import numpy as np
 
 from ContrastSynthLib.inference.pieces import Slices
 from ContrastSynthLib.inference.slicing import SlicePlan, neighbouring, plan_slices, stripped
-from ContrastSynthLib.inference.turning import MULTIPLE, Turn
+from ContrastSynthLib.inference.turning import LEAST, Turn
 from ContrastSynthLib.inference.views import Predict
 from ContrastSynthLib.methods._low_dose import given_dose
 from ContrastSynthLib.methods._slices import LEAST_SIDE_MM, axes_of
@@ -123,10 +123,10 @@ def _views(
     axes = axes_of(low)
     axes = axes if parameters.three_directions else axes[:1]
     for number, axis in enumerate(axes):
-        yield plan_slices(low.grid, context.mask, across=axis, multiple=MULTIPLE), None
+        yield plan_slices(low.grid, context.mask, across=axis, least=LEAST), None
         if len(axes) == 1:
             continue
-        plan = plan_slices(low.grid, context.mask, across=axis, slice_mm=1.0, multiple=MULTIPLE)
+        plan = plan_slices(low.grid, context.mask, across=axis, slice_mm=1.0, least=LEAST)
         towards = plan.axes.index(axes[(number + 1) % len(axes)])
         for step in range(1, parameters.rotations):
             yield plan, Turn(plan.shape, plan.voxel_mm, towards, step * STEP_DEG)

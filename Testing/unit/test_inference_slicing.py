@@ -296,3 +296,15 @@ def test_inputs_are_not_written_into():
     stack += 1
     plan.restore(stack, scan)
     np.testing.assert_array_equal(scan, kept)
+
+
+def test_few_pixels_are_padded_to_the_least_and_come_back():
+    grid, scan = Grid((9, 12, 5)), np.random.default_rng(0).random((5, 12, 9), dtype=np.float32)
+    mask = np.ones(grid.shape, bool)
+    assert plan_slices(grid, mask).slices(scan).shape == (5, 16, 16)
+    plan = plan_slices(grid, mask, least=32)
+    assert plan.slices(scan).shape == (5, 32, 32)
+    np.testing.assert_array_equal(plan.restore(plan.slices(scan), 0.0), scan)
+    wide = Grid((40, 12, 5))
+    shape = plan_slices(wide, np.ones(wide.shape, bool), least=32).shape
+    assert shape == (5, 32, 48)
