@@ -206,8 +206,8 @@ def plan_slices(
     The stack reaches from the first to the last slice in which ``mask``, shape (k, j, i), is
     True, and in-plane by ``margin_mm`` beyond the mask. Pixels of 0.75 to 1.35 mm that are square
     within 5 % are not resampled, others become 1 mm. ``slice_mm`` is the distance of slices for a
-    three-dimensional network; with None it is that of the grid. ``multiple`` and ``least`` are those
-    of the plan. Raises RequestError when the mask is empty.
+    three-dimensional network; with None it is that of the grid. ``multiple`` and ``least`` are
+    those of the plan. Raises RequestError when the mask is empty.
     """
     _check_shape(mask, grid)
     if not mask.any():
