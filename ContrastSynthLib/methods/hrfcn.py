@@ -33,13 +33,14 @@ class HrfcnParameters:
             3,
             help="Slabs of three slices are averaged where they overlap; at 3 they do not.",
         ),
-    ] = 1
+    ] = 3
 
 
 @method(
     key="hrfcn",
     title="Enhancement without an agent",
     task="enhance",
+    recommended=True,
     inputs={
         "pre": Input("T1, pre-contrast"),
         "t2": Input("T2", modality="T2", optional=True),
@@ -49,7 +50,7 @@ class HrfcnParameters:
     outputs={"post": Output("Guess of the full dose", units_of="pre", dose=1)},
     parameters=HrfcnParameters,
     reference="pre",
-    presets={"paper": {"step": 1}, "fast": {"step": 3}},
+    presets={"paper": {"step": 1}},
     networks={"hrfcn": Network()},
     citation="hrfcn",
     intended_use="Research. Brains before an agent. Where an agent would go is guessed from other "

@@ -36,7 +36,7 @@ def case(task, real_scans):
 def a_guess(task, case, weights=None):
     """Check the full dose that the network guesses."""
     inputs = {role: case[role] for role in ("pre", "t2", "flair")}
-    made = run(Request("hrfcn", inputs, preset="fast", weights=weights)).outputs
+    made = run(Request("hrfcn", inputs, weights=weights)).outputs
     found = task.measure(case, made, case.brain)
     t1 = task.measure(case, {"post": case["pre"]}, case.brain)
     assert found["auc"] > 0.6, found

@@ -43,7 +43,7 @@ def sample_scans():
     return {
         **found,
         "guess": found["post"],
-        "t2": found["pre"],
+        **dict.fromkeys(("t2", "flair", "adc"), found["pre"]),
         "phase": Series(tuple(at(found[role], time_s) for role, time_s in phases)),
     }
 

@@ -64,13 +64,11 @@ def values_of(lines: Lines, label: str, measure: str) -> list[float]:
 def draw_histograms(
     axes: Axes, values: Sequence[list[float]], labels: Sequence[str], colours: Sequence[str]
 ) -> None:
-    """Draw the histograms of several rows with the same bins."""
+    """Draw the histograms of several rows with the same bins, as bars beside each other."""
     together = np.concatenate(values)
     bins = max(LEAST_BINS, len(together) // (CASES_OF_BIN * len(values)))
     edges = np.linspace(0, max(float(together.max(initial=0)), 1e-6), bins + 1)
-    for these, label, colour in zip(values, labels, colours, strict=True):
-        axes.hist(these, edges, color=colour, alpha=0.15)
-        axes.hist(these, edges, color=colour, histtype="step", linewidth=1.5, label=label)
+    axes.hist(values, edges, color=[*colours], label=[*labels], rwidth=0.85)
 
 
 def draw_violins(

@@ -125,7 +125,8 @@ def _make(
     """Return scans, brain, truth and index_to_lps of a patient, cut along k."""
     patient = build_patient(parameters)
     low_dose = "low" in parameters["scans"]
-    arrays = {role: scan.array for role, scan in patient.scans.items() if role in ROLES}
+    roles = (*SCANS, *(role for role in ("low", *OTHERS) if role in parameters["scans"]))
+    arrays = {role: scan.array for role, scan in patient.scans.items() if role in roles}
     arrays["brain"] = patient.truth["brain"]
     arrays |= {"rise": patient.truth["uptake"], "lesion": patient.truth["lesion"]}
     if unenhanced:

@@ -22,6 +22,9 @@ BRAIN_NAMES = {
     "post": "Virtual T1 post",
     "low": "Virtual T1 low dose",
     "corrupted": "Virtual T1, patient moved",
+    "t2": "Virtual T2",
+    "flair": "Virtual FLAIR",
+    "adc": "Virtual ADC",
 }
 BREAST_NAME = "Virtual breast phases"
 LESIONS = "Virtual lesions"
@@ -31,6 +34,7 @@ BRAINS = {
     "pre": (_("Virtual brain: post, and a pre with motion"), ("pre", "post", "corrupted")),
     "dose": (_("Virtual brain: pre and post"), ("pre", "post")),
     "full": (_("Virtual brain: low dose"), ("pre", "low", "post")),
+    "enhance": (_("Virtual brain: pre without an agent"), ("pre", "post")),
 }
 """By task: the sample's title, and its scans; what a method is to find is there to compare."""
 BREAST_TITLE = _("Virtual breast: dynamic series")
