@@ -81,6 +81,8 @@ BENCHMARKS: list[Callable[[], Ratio]] = [
     partial(memory_of_a_volume, "lowdose_gan"),
     partial(time_of_a_volume, "vcm", "fast"),
     partial(memory_of_a_volume, "vcm", "fast"),
+    partial(time_of_a_volume, "hrfcn", "paper"),
+    partial(memory_of_a_volume, "hrfcn", "paper"),
     evaluations_to_adams_objective,
     image_at_adams_objective,
     volume_beside_slices,

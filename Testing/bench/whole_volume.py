@@ -21,7 +21,10 @@ from ratio import Ratio
 
 SHAPE = (155, 240, 240)
 BRAIN_HALF_AXES_MM = (70.0, 85.0, 68.0)
-PROMISED = {"sphere": (150.0, 4.0), "lowdose_gan": (240.0, 6.0), "vcm": (180.0, 6.0)}
+PROMISED = {
+    **{"sphere": (150.0, 4.0), "lowdose_gan": (240.0, 6.0), "vcm": (180.0, 6.0)},
+    **{"hrfcn": (240.0, 6.0)},
+}
 """Seconds and GB on two cores."""
 PLAIN_SLICES = 8
 
