@@ -22,9 +22,6 @@ BRAIN_NAMES = {
     "post": "Virtual T1 post",
     "low": "Virtual T1 low dose",
     "corrupted": "Virtual T1, patient moved",
-    "t2": "Virtual T2",
-    "flair": "Virtual FLAIR",
-    "adc": "Virtual ADC",
 }
 BREAST_NAME = "Virtual breast phases"
 LESIONS = "Virtual lesions"
