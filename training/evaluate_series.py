@@ -237,7 +237,7 @@ def measured(case: Case, made: FloatArray) -> dict[str, float | None]:
     real = [unit.apply(case.series.volumes[frame].array) for frame in case.wanted]
     synthetic = [unit.apply(frame) for frame in made]
     seen = [unit.apply(case.pre.array), unit.apply(early)]
-    span = float(np.percentile(unit.apply(early)[case.body], 99.9) - unit.apply(np.zeros(1))[0])
+    span = float(np.percentile(early[case.body], 99.9)) / unit.scale
     found: dict[str, list[float]] = {name: [] for name in HEADINGS if name != "psnr_db"}
     for lesion in case.lesions:
         errors = [

@@ -45,7 +45,11 @@ DEPTH = 3
 """Slices of an example: the paper's slabs."""
 SECOND_STAGE = 0.8
 """Share of the training after which it begins: 40 of 50 epochs."""
-STAGES = ({"l1": 1.0, "ssim": 1.0, "local": 1.0}, {"l1": 0.1, "ssim": 0.1, "local": 10.0})
+FIRST = "first stage"
+STAGES = {
+    FIRST: {"l1": 1.0, "ssim": 1.0, "local": 1.0},
+    "second stage": {"l1": 0.1, "ssim": 0.1, "local": 10.0},
+}
 SECOND_RATE = 0.1
 """Rate of the second stage, as a share of that of the first."""
 PAPER = {
@@ -65,14 +69,14 @@ def main() -> None:
     average = Average(network)
     adam = torch.optim.Adam(network.parameters(), lr=arguments.learning_rate)
     learner = Learner(fabric, network, adam, max_norm=5.0)
+    stages = [*stages_of(arguments).values()]
 
     def learn(batch: Batch, progress: float) -> dict[str, Tensor]:
         """Take one step; return the terms of the loss."""
         second = arguments.two_stages and progress >= SECOND_STAGE
         with fabric.autocast():
             terms = compare(learner.network, batch, flat=arguments.flat)
-        weights = {**STAGES[second], "local": arguments.weigh_local * STAGES[second]["local"]}
-        loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        loss = torch.stack([stages[second][name] * term for name, term in terms.items()]).sum()
         rate = arguments.learning_rate * (SECOND_RATE if second else rate_at(progress))
         learner.descend(loss, rate)
         return {name: term.detach() for name, term in terms.items()}
@@ -83,6 +87,15 @@ def main() -> None:
     judged = partial(judge, cases=cases) if cases else None
     card = card_of(arguments, options, files)
     train(arguments, fabric, {"network": learner}, average, source, learn, card, judge=judged)
+
+
+def stages_of(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Return the weights of the terms of the loss in each stage of the training, by its name."""
+    return {
+        name: {**stage, "local": arguments.weigh_local * stage["local"]}
+        for name, stage in STAGES.items()
+        if arguments.two_stages or name == FIRST
+    }
 
 
 def compare(network: nn.Module, batch: Batch, *, flat: bool) -> dict[str, Tensor]:
@@ -186,11 +199,7 @@ def card_of(
         "training": {
             "data": " and ".join(sources),
             "data_licence": f"pairs: {arguments.terms}; virtual brains: Apache-2.0",
-            "losses": {
-                f"{number} stage": {**stage, "local": arguments.weigh_local * stage["local"]}
-                for number, stage in zip(("first", "second"), STAGES, strict=True)
-                if number == "first" or arguments.two_stages
-            },
+            "losses": stages_of(arguments),
             "held_out_cases": [path.stem for path in held_out],
             "chosen_by": "highest 1 - (mean left + mean elsewhere) / 2 of the held-out cases",
         },

@@ -8,8 +8,8 @@ that the network itself made, as in use. A series begins with any of its phases,
 first. The loss is the paper's: 0.1 L1 + SSIM + perceptual + 0.1 gradient difference. The perceptual
 one compares features of Med3D (``--med3d``, a file of MedicalNet's weights of ResNet-10). Without
 that file L1 has the weight 1 instead: our choice, since nothing else would mind the brightness of a
-lesion. ``--without-warm-up``, ``--clock none`` and ``--without-memory`` are the
-ablations of Table 2, ``--only N`` the baseline that makes the Nth later phase in one step.
+lesion. ``--without-warm-up``, ``--clock none`` and ``--without-memory`` are the ablations of Table
+2, ``--only N`` the baseline that makes the Nth later phase in one step.
 ``--preset paper`` takes the widths, crop and rate of the paper.
 
 Every tenth series is held out. Every ``--keep-every`` steps the averaged weights are measured on
@@ -38,7 +38,7 @@ from ContrastSynthLib.losses import gradient_difference_loss, l1_loss, ssim_loss
 from ContrastSynthLib.losses.volumes import med3d_loss
 from ContrastSynthLib.networks import build_network
 from ContrastSynthLib.networks.baselines import parameters_of
-from ContrastSynthLib.networks.iter_unet import CLOCKS, FEATURES, IterUNet, told_times
+from ContrastSynthLib.networks.iter_unet import CLOCKS, FEATURES, IterUNet
 from ContrastSynthLib.networks.med3d import features_of
 
 Batch = dict[str, Tensor]
@@ -109,14 +109,8 @@ def steps(network: IterUNet, batch: Batch, wanted: Sequence[int], *, forced: boo
     a single one it is that of the series.
     """
     begin = wanted[0] - 1 if len(wanted) > 1 else 0
-    before, state, made = [begin, *wanted[:-1]], None, []
-    for number, (now, later) in enumerate(zip(before, wanted, strict=True)):
-        real = batch["phases"][:, now : now + 1]
-        given = real if forced or not made else made[-1]
-        times = (batch["times"][:, each] for each in (now, later))
-        told = told_times(network.clock, begin + number, *times)
-        found, state = network.step(torch.cat([batch["pre"], given], dim=1), told, state)
-        made.append(found)
+    real, times = batch["phases"][:, [begin, *wanted[:-1]]], batch["times"][:, [begin, *wanted]]
+    made = network.recursion(batch["pre"], real[:, :1], times, begin, real=real if forced else None)
     return torch.cat(made, dim=1)
 
 

@@ -55,6 +55,13 @@ def stripped(image: FloatArray, mask: BoolArray) -> FloatArray:
     return np.where(mask, image, np.float32(0))
 
 
+def changed_by(change: FloatArray, image: FloatArray, mask: BoolArray) -> FloatArray:
+    """Return ``image`` plus a change, both (k, j, i): not below 0, ``image`` outside the mask."""
+    changed: FloatArray = np.maximum(image + change, np.minimum(image, 0))
+    np.copyto(changed, image, where=~mask)
+    return changed
+
+
 @dataclass(frozen=True)
 class SlicePlan:
     """How arrays on one grid are resampled to a stack of slices (n, rows, columns), and back.

@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 
 from ContrastSynthLib.inference.pieces import Tiles
-from ContrastSynthLib.inference.slicing import plan_slices, stripped
+from ContrastSynthLib.inference.slicing import changed_by, plan_slices, stripped
 from ContrastSynthLib.preprocessing.normalisation import fit
 from ContrastSynthLib.registry import Context, Input, Network, Output, Param, method
 from ContrastSynthLib.volumes import FloatArray, Volume
@@ -65,29 +65,28 @@ def hrfcn(
     parameters: HrfcnParameters,
     context: Context,
 ) -> dict[str, FloatArray]:
-    """Predict Y = f(X_T1, X_T2, X_ADC) in slabs of three slices, sliding along the slices.
+    """Predict Y = f(X_T1, X_T2, X_ADC) in slabs of three slices, ``step`` slices apart.
 
     Each scan is divided by its 99.9th percentile in the mask, as in the paper, and stripped of what
     is outside; the network sees voxels of about 1 mm. A scan that is not given is left out, as in
     Table III. FLAIR is our addition. What the network adds to the T1 scan is interpolated back to
     its grid and added. Outside of the mask nothing changes.
     """
-    given = {"pre": pre, "t2": t2, "flair": flair, "adc": adc}
+    scans = {"pre": pre, "t2": t2, "flair": flair, "adc": adc}
+    given = {role: scan.array for role, scan in scans.items() if scan is not None}
     plan = plan_slices(pre.grid, context.mask, slice_mm=SLICE_MM)
-    unit = fit("unit", pre.array, context.mask)
-    channels = []
-    for name in context.bundles["hrfcn"].metadata["network"]["arguments"]["inputs"]:
-        scan = given[ROLE_OF.get(name, name)]
-        if scan is None:
-            channels.append(np.zeros(plan.shape, np.float32))
-            continue
-        normalised = fit("unit", scan.array, context.mask).apply(scan.array)
-        channels.append(np.maximum(plan.slices(stripped(normalised, context.mask)), 0))
+    units = {role: fit("unit", array, context.mask) for role, array in given.items()}
+    slices = {
+        role: plan.slices(stripped(units[role].apply(array), context.mask))
+        for role, array in given.items()
+    }
+    inputs = context.bundles["hrfcn"].metadata["network"]["arguments"]["inputs"]
+    roles = [ROLE_OF.get(name, name) for name in inputs]
+    nothing = np.zeros(plan.shape, np.float32)
+    channels = [np.maximum(slices.get(role, nothing), 0) for role in roles]
     overlap = (SLAB[0] - parameters.step, 0, 0)
     slabs = Tiles(np.stack(channels), SLAB, overlap, blending="constant", noun="slab")
     made = context.predict(context.network("hrfcn"), slabs, (0.05, 1.0))["post"]
-    before = plan.slices(stripped(unit.apply(pre.array), context.mask))
-    change = unit.scale * plan.restore(made - before, outside=0.0)
-    post = np.maximum(pre.array + change, np.minimum(pre.array, 0))
-    context.record["scans_seen"] = [role for role, scan in given.items() if scan is not None]
-    return {"post": np.where(context.mask, post, pre.array).astype(np.float32)}
+    change = units["pre"].scale * plan.restore(made - slices["pre"], outside=0.0)
+    context.record["scans_seen"] = [*given]
+    return {"post": changed_by(change, pre.array, context.mask)}

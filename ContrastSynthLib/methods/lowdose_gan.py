@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 
 from ContrastSynthLib.inference.pieces import Tiles
-from ContrastSynthLib.inference.slicing import SlicePlan, plan_slices, stripped
+from ContrastSynthLib.inference.slicing import SlicePlan, changed_by, plan_slices, stripped
 from ContrastSynthLib.methods._spgr import field_strength
 from ContrastSynthLib.physics.constants import DEFAULT_FIELD_STRENGTH_T, TABULATED_FIELDS_T
 from ContrastSynthLib.preprocessing.denoising import noise_sigma
@@ -76,7 +76,7 @@ def lowdose_gan(
     sigma = float(np.mean([noise_sigma(scan, context.mask) for scan in scans]))
     residual = _residual([plan.slices(scan) for scan in scans], sigma, plan, parameters, context)
     change = normalisation.scale * plan.restore(residual, outside=0.0)
-    low = np.maximum(pre.array + change, np.minimum(pre.array, 0))
+    low = changed_by(change, pre.array, context.mask)
     context.record.update(
         gain_post_over_pre=float(np.median(gain[context.mask])),
         noise_of_scans=sigma * normalisation.scale,
@@ -84,7 +84,7 @@ def lowdose_gan(
     )
     if plan.resampled:
         context.warn(RESAMPLED)
-    return {"low": np.where(context.mask, low, pre.array).astype(np.float32)}
+    return {"low": low}
 
 
 def _residual(

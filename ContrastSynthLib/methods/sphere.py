@@ -9,13 +9,13 @@ from typing import Annotated
 import numpy as np
 
 from ContrastSynthLib.inference.networks import slices_seen
-from ContrastSynthLib.inference.slicing import stripped
+from ContrastSynthLib.inference.slicing import changed_by, stripped
 from ContrastSynthLib.inference.views import Views
 from ContrastSynthLib.methods._slices import SliceParameters
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from ContrastSynthLib.preprocessing.normalisation import Normalisation, fit
 from ContrastSynthLib.registry import MAP, Context, Input, Network, Output, Param, method
-from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
+from ContrastSynthLib.volumes import FloatArray, Volume
 
 NO_UNCERTAINTY = (
     "The uncertainty is 0 everywhere: these weights expect no error of their own, and the network "
@@ -148,13 +148,6 @@ def without_small(change: FloatArray, least: float) -> FloatArray:
         return change
     square = change * change  # a power of 3 takes ten times longer
     return np.asarray(change * (square / (square + least**2)), dtype=np.float32)
-
-
-def changed_by(change: FloatArray, image: FloatArray, mask: BoolArray) -> FloatArray:
-    """Return ``image`` plus a change, both (k, j, i): not below 0, ``image`` outside the mask."""
-    changed: FloatArray = np.maximum(image + change, np.minimum(image, 0))
-    np.copyto(changed, image, where=~mask)
-    return changed
 
 
 def record_removed(

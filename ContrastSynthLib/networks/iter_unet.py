@@ -139,19 +139,27 @@ class IterUNet(nn.Module):
         return image[:, 1:] + self.last(found), state
 
     def recursion(
-        self, pre: Tensor, phase: Tensor, times_s: Tensor, first: int = 0
+        self,
+        pre: Tensor,
+        phase: Tensor,
+        times_s: Tensor,
+        first: int = 0,
+        real: Tensor | None = None,
     ) -> list[Tensor]:
         """Return the phases (n, 1, k, j, i) that follow a phase, each made from the one before.
 
         ``times_s`` (n, t + 1) are the times in seconds of that phase and of the t wanted ones;
-        ``first`` is its number, 0 for the first after the agent.
+        ``first`` is its number, 0 for the first after the agent. With ``real`` (n, t, k, j, i), the
+        phase and the real ones after it, each is made from the real one before (teacher forcing).
         """
         made: list[Tensor] = []
         state: State | None = None
         for step, (now, later) in enumerate(pairwise(times_s.unbind(dim=1))):
-            given = torch.cat([pre, made[-1] if made else phase], dim=1)
+            before = made[-1] if made else phase
+            if real is not None:
+                before = real[:, step : step + 1]
             told = told_times(self.clock, first + step, now, later)
-            found, state = self.step(given, told, state)
+            found, state = self.step(torch.cat([pre, before], dim=1), told, state)
             made.append(found)
         return made
 

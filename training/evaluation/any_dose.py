@@ -16,14 +16,13 @@ from data.dose_simulation import SIMULATIONS, Simulation, rician, simulated_sign
 from data.real_pairs import largest_part
 
 from ContrastSynthLib.analysis.enhancement import missed_and_invented
-from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.metrics import enhancing_voxels, mae_ce, mae_sigma, psnr, ssim
 from ContrastSynthLib.metrics.contrast import ENHANCING_SHARE
 from ContrastSynthLib.preprocessing.denoising import denoise, noise_sigma
 from ContrastSynthLib.preprocessing.normalisation import fit
 from ContrastSynthLib.preprocessing.shading import gain_field
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
-from evaluation.cases import Item, Scans
+from evaluation.cases import Item, Scans, grid_of, neighbours_with_most
 from evaluation.low_dose import MARK, at_dose
 from evaluation.matched_pairs import matched_target
 from evaluation.task import BuiltIn, Measures, Outputs, Task
@@ -72,18 +71,14 @@ def _with_dose(item: Item, by: Simulation, dose: float, slices: int | None, seed
     target = matched_target(pair["pre"], pair["post"], brain)
     post = np.maximum(pair["post"].array, 0)
     rises = enhancing_voxels(target, post, mask=brain).sum(axis=(1, 2))
-    slices = min(slices or len(rises), len(rises))
-    first = int(np.convolve(rises, np.ones(slices), mode="valid").argmax())
-    cut = slice(first, first + slices)
+    cut = neighbours_with_most(rises, slices)
     inside = brain[cut]
     before, after = (image[cut] * inside for image in (target, post))
     sigmas = [noise_sigma(scan, inside) for scan in (before, after)]
     clean = [denoise(s, n) * inside for s, n in zip((before, after), sigmas, strict=True)]
     signal = simulated_signal(*clean, dose, by, float(np.median(before[inside]))) * inside
     low = rician(signal, float(np.mean(sigmas)), np.random.default_rng(seed)) * inside
-    matrix = pair["pre"].grid.index_to_lps
-    matrix[:, 3] = matrix @ (0, 0, first, 1)
-    grid = Grid.from_index_to_lps(before.shape[::-1], matrix)
+    grid = grid_of(pair["pre"].grid, cut)
     images = {"pre": before, "low": low, "post": after}
     scans = {r: Volume(i.astype(np.float32), grid, synthetic=MARK) for r, i in images.items()}
     mask = Volume(inside.astype(np.float32), grid, synthetic=MARK)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ContrastSynthLib.errors import RequestError, unknown_name
 from ContrastSynthLib.files.images import read_mask, read_volume
+from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.volumes import BoolArray, Volume, check_same_grid
 
 UNENHANCED = "unenhanced"
@@ -57,6 +58,24 @@ class Scans:
     def with_scan(self, role: str, volume: Volume) -> Scans:
         """Return the case with another scan of a role."""
         return replace(self, scans={**self.scans, role: volume})
+
+
+def neighbours_with_most(counts: NDArray[Any], slices: int | None) -> slice:
+    """Return the ``slices`` neighbouring slices whose ``counts`` (k,) sum up to the most; or all.
+
+    Fewer where there are not as many.
+    """
+    slices = min(slices or len(counts), len(counts))
+    first = int(np.convolve(counts, np.ones(slices), mode="valid").argmax())
+    return slice(first, first + slices)
+
+
+def grid_of(grid: Grid, cut: slice) -> Grid:
+    """Return the grid of some slices (k) of a volume."""
+    matrix = grid.index_to_lps
+    matrix[:, 3] = matrix @ (0, 0, cut.start, 1)
+    shape = (cut.stop - cut.start, *grid.shape[1:])
+    return Grid.from_index_to_lps(shape[::-1], matrix)
 
 
 @dataclass(frozen=True)

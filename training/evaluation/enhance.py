@@ -14,13 +14,12 @@ import numpy as np
 from data.enhance_slabs import OTHERS
 
 from ContrastSynthLib.analysis.enhancement import missed_and_invented
-from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.metrics import psnr, ssim
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from ContrastSynthLib.preprocessing.normalisation import fit
 from ContrastSynthLib.preprocessing.shading import gain_field
-from ContrastSynthLib.volumes import BoolArray, FloatArray
-from evaluation.cases import Item, Scans
+from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
+from evaluation.cases import Item, Scans, grid_of, neighbours_with_most
 from evaluation.held_out_hrfcn import area_under_curve
 from evaluation.task import BuiltIn, Measures, Outputs, Task
 
@@ -67,20 +66,14 @@ def about_most_uptake(items: Sequence[Item], slices: int | None) -> list[Item]:
 
 def _cut(item: Item, slices: int) -> Scans:
     scans = item.read()
-    rises = rising(scans).sum(axis=(1, 2))
-    count = min(slices, len(rises))
-    first = int(np.convolve(rises, np.ones(count), mode="valid").argmax())
-    matrix = scans["pre"].grid.index_to_lps
-    matrix[:, 3] = matrix @ (0, 0, first, 1)
-    shape = (count, *scans["pre"].array.shape[1:])
-    grid = Grid.from_index_to_lps(shape[::-1], matrix)
-    images = {**scans.scans, **({"mask": scans.mask} if scans.mask else {})}
-    parts = {
-        role: replace(each, array=each.array[first : first + count], grid=grid)
-        for role, each in images.items()
-    }
-    mask = parts.pop("mask", None)
-    return Scans(parts, mask)
+    cut = neighbours_with_most(rising(scans).sum(axis=(1, 2)), slices)
+    grid = grid_of(scans["pre"].grid, cut)
+
+    def part(volume: Volume) -> Volume:
+        return replace(volume, array=volume.array[cut], grid=grid)
+
+    parts = {role: part(scan) for role, scan in scans.scans.items()}
+    return Scans(parts, part(scans.mask) if scans.mask else None)
 
 
 def measure(scans: Scans, outputs: Outputs, brain: BoolArray) -> Measures:

@@ -20,7 +20,7 @@ from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.preprocessing.normalisation import radiometric_gain
 from ContrastSynthLib.preprocessing.shading import gain_field
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
-from evaluation.cases import Item, Scans
+from evaluation.cases import Item, Scans, grid_of, neighbours_with_most
 
 UPTAKE_CONVENTION = "real_scans"
 MARK = "simulated for an evaluation, research only"
@@ -92,13 +92,9 @@ def _simulated(
     pair = item.read()
     pre, post, brain = pair["pre"], pair["post"], pair.brain
     agent = uptake(pre, post, brain, convention=UPTAKE_CONVENTION).binary.sum(axis=(1, 2))
-    slices = min(slices or len(agent), len(agent))
-    first = int(np.convolve(agent, np.ones(slices), mode="valid").argmax())
-    cut = slice(first, first + slices)
-    matrix = pre.grid.index_to_lps
-    matrix[:, 3] = matrix @ (0, 0, first, 1)
+    cut = neighbours_with_most(agent, slices)
     before, after, inside = (array[cut] for array in (pre.array, post.array, brain))
-    grid = Grid.from_index_to_lps(before.shape[::-1], matrix)
+    grid = grid_of(pre.grid, cut)
     before, after = (np.maximum(image, 0).astype(np.float32) for image in (before, after))
     full = after / radiometric_gain(before, after, inside) * simulation.gain
     unit = full / simulation.gain

@@ -11,7 +11,7 @@ import numpy as np
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.volumes import BoolArray
 from evaluation.cache import Cache, Key
-from evaluation.cases import Item, Scans
+from evaluation.cases import Item, Scans, neighbours_with_most
 from evaluation.rows import Row, synthesise
 from evaluation.task import KEPT, Task
 
@@ -47,10 +47,8 @@ class Evaluation:
 def around_uptake(scans: Scans, uptake: BoolArray, slices: int) -> BoolArray:
     """Return the brain in the ``slices`` neighbouring slices that hold the most uptake."""
     counts = uptake.sum(axis=(1, 2))
-    slices = min(slices, len(counts))
-    first = int(np.convolve(counts, np.ones(slices), mode="valid").argmax())
     chosen = np.zeros_like(scans.brain)
-    chosen[first : first + slices] = True
+    chosen[neighbours_with_most(counts, slices)] = True
     return scans.brain & chosen
 
 

@@ -24,7 +24,7 @@ from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.phantom.brain.parameters import draw_parameters
 from ContrastSynthLib.phantom.brain.patient import build_patient
 from ContrastSynthLib.volumes import BoolArray, Volume
-from evaluation.cases import SCANS, UNENHANCED, Item, Scans
+from evaluation.cases import SCANS, UNENHANCED, Item, Scans, grid_of
 from evaluation.low_dose import at_dose, with_full_dose_like_low
 
 VIRTUAL_KINDS = {"same": "training", "different": "different"}
@@ -125,16 +125,16 @@ def _make(
     """Return scans, brain, truth and index_to_lps of a patient, cut along k."""
     patient = build_patient(parameters)
     low_dose = "low" in parameters["scans"]
-    roles = (*SCANS, *(role for role in ("low", *OTHERS) if role in parameters["scans"]))
+    roles = [role for role in ROLES if role in SCANS or role in parameters["scans"]]
     arrays = {role: scan.array for role, scan in patient.scans.items() if role in roles}
     arrays["brain"] = patient.truth["brain"]
     arrays |= {"rise": patient.truth["uptake"], "lesion": patient.truth["lesion"]}
     if unenhanced:
         arrays[UNENHANCED] = without_agent(parameters)
-    matrix = patient.scans["pre"].grid.index_to_lps
     first, end = _slab(patient.truth["lesion"], patient.truth["brain"], slices, early=low_dose)
-    matrix[:, 3] = matrix @ (0, 0, first, 1)
-    return {name: array[first:end] for name, array in arrays.items()} | {"index_to_lps": matrix}
+    grid = grid_of(patient.scans["pre"].grid, slice(first, end))
+    cut = {name: array[first:end] for name, array in arrays.items()}
+    return {**cut, "index_to_lps": grid.index_to_lps}
 
 
 def without_agent(parameters: Mapping[str, Any]) -> NDArray[Any]:
