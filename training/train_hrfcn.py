@@ -29,7 +29,7 @@ from typing import Any
 import torch
 from data.dose_pairs import HELD_OUT
 from data.enhance_slabs import SCANS, EnhanceSlices
-from data.pair_options import add_source
+from data.pair_options import add_same_patient, add_source, patient_of
 from data.slabs import in_batches
 from evaluation.held_out_hrfcn import judge, read_cases
 from loop import Average, Learner, add_common_arguments, rate_at, start, train
@@ -165,6 +165,7 @@ def read_arguments() -> argparse.Namespace:
     )
     add("--weigh-local", type=float, default=0.1, help="local loss, as a share of the paper's")
     add("--two-stages", action="store_true", help="the second stage of the paper")
+    add_same_patient(parser)
     add_source(parser)
     add("--name", default="hrfcn", help="of the weights")
     add("--version", default="1.0", help="of the weights")
@@ -183,9 +184,11 @@ def card_of(
     arguments: argparse.Namespace, options: dict[str, Any], held_out: list[Path]
 ) -> dict[str, Any]:
     """Return the part of the model card that only this script knows."""
-    pairs = len([*arguments.real.glob("*.npy")]) if arguments.real else 0
+    shown = arguments.real if arguments.real_share > 0 else None
+    pairs = [path.stem for path in shown.glob("*.npy")] if shown else []
     virtual = not pairs or arguments.real_share < 1
-    sources = [f"{pairs} pairs of scans ({arguments.source})"] if pairs else []
+    patients = patient_of(arguments.same_patient)
+    sources = [f"{len(pairs)} pairs of scans ({arguments.source})"] if pairs else []
     sources += ["virtual brains"] if virtual else []
     return {
         "name": arguments.name,
@@ -199,6 +202,7 @@ def card_of(
         "training": {
             "data": " and ".join(sources),
             "data_licence": f"pairs: {arguments.terms}; virtual brains: Apache-2.0",
+            "real_patients": len({patients.get(case, case) for case in pairs}),
             "losses": stages_of(arguments),
             "held_out_cases": [path.stem for path in held_out],
             "chosen_by": "highest 1 - (mean left + mean elsewhere) / 2 of the held-out cases",

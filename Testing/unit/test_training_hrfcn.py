@@ -96,6 +96,7 @@ def test_it_learns_and_a_run_goes_on(monkeypatch, folders):
     assert list(card["inputs"]) == ["t1", "t2", "flair", "adc"]
     assert card["training"]["data"] == "1 pairs of scans (of your own) and virtual brains"
     assert card["training"]["held_out_cases"] == ["one"]
+    assert read_bundle(out / "best").real_patients == 1
     after = load_network(read_bundle(out / "bundle"))
     assert any(not torch.equal(before[name], w) for name, w in after.state_dict().items())
 

@@ -20,6 +20,11 @@ def add_same_patient(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def patient_of(same_patient: Iterable[Sequence[str]]) -> dict[str, str]:
+    """Return the patient of each case of the groups of --same-patient."""
+    return {case: min(group) for group in same_patient for case in group}
+
+
 def add_source(parser: argparse.ArgumentParser) -> None:
     """Declare --source and --terms, which stand in the model card."""
     add = parser.add_argument

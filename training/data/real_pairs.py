@@ -36,6 +36,7 @@ from data.matched import (
     range_of,
     soft_uptake,
 )
+from data.pair_options import patient_of
 from data.prepared_cases import Case, read_cases
 
 MAPS = ("post", "target", "uptake", "lesion", "brain")
@@ -120,7 +121,7 @@ def read_table(
     if "schema_version" in cases:
         return _prepared(folder, cases.get("cases", {}), same_patient)
     known = _index(folder / "index.csv")
-    groups = {case: min(group) for group in same_patient for case in group}
+    groups = patient_of(same_patient)
     if unknown := set(groups) - set(cases):
         raise RequestError(f"{folder.name} has no case '{min(unknown)}'.")
     found = {}
