@@ -39,6 +39,7 @@ from ContrastSynthLib.errors import ContrastSynthError
 from ContrastSynthLib.losses import l1_loss, local_loss, ssim_loss
 from ContrastSynthLib.networks import build_network
 from ContrastSynthLib.networks.baselines import parameters_of
+from ContrastSynthLib.networks.hrfcn import NORMS
 
 Batch = dict[str, Tensor]
 DEPTH = 3
@@ -54,7 +55,13 @@ SECOND_RATE = 0.1
 """Rate of the second stage, as a share of that of the first."""
 PAPER = {
     **{"widths": (64, 128, 256), "blocks": 4, "crop": 192, "batch": 3},
-    **{"learning_rate": 1e-4, "base": False, "weigh_local": 1.0, "two_stages": True},
+    **{
+        "learning_rate": 1e-4,
+        "base": False,
+        "norm": "batch",
+        "weigh_local": 1.0,
+        "two_stages": True,
+    },
 }
 
 
@@ -139,6 +146,7 @@ def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
         "blocks": arguments.blocks,
         "dimensions": 2 if arguments.flat else 3,
         "base": 0 if arguments.base and arguments.inputs[0] == "t1" else None,
+        "norm": arguments.norm,
     }
 
 
@@ -163,6 +171,7 @@ def read_arguments() -> argparse.Namespace:
         default=True,
         help="the output is added to T1; the paper's is not",
     )
+    add("--norm", choices=tuple(NORMS), default="instance", help="of features; the paper: batch")
     add("--weigh-local", type=float, default=0.1, help="local loss, as a share of the paper's")
     add("--two-stages", action="store_true", help="the second stage of the paper")
     add_same_patient(parser)

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from monai.networks.layers.factories import Conv, Norm
+from monai.networks.layers.factories import Conv
+from monai.networks.layers.utils import get_norm_layer
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -21,16 +22,25 @@ WIDTHS = (64, 128, 256)
 BLOCKS = 4
 """Residual blocks in a branch of one stage: the paper's."""
 LINEAR = {2: "bilinear", 3: "trilinear"}
+NORMS = {
+    "batch": "batch",
+    "instance": ("instance", {"affine": True}),
+    "group": ("group", {"num_groups": 4}),
+}
+"""Normalisation of features. The paper's, of batches, has other statistics in use than in each
+batch of the training, where real and virtual patients, with and without some scans, are mixed."""
 
 
 class _ConvNormRelu(nn.Sequential):
-    """Convolution 3 (or ``size``) wide, batch normalisation, ReLU."""
+    """Convolution 3 (or ``size``) wide, normalisation of NORMS, ReLU."""
 
-    def __init__(self, dimensions: int, in_channels: int, width: int, size: int = 3) -> None:
+    def __init__(
+        self, dimensions: int, norm: str, in_channels: int, width: int, size: int = 3
+    ) -> None:
         convolution = Conv[Conv.CONV, dimensions]
         super().__init__(
             convolution(in_channels, width, kernel_size=size, padding=size // 2, bias=False),
-            Norm[Norm.BATCH, dimensions](width),
+            get_norm_layer(NORMS[norm], spatial_dims=dimensions, channels=width),
             nn.ReLU(inplace=True),
         )
 
@@ -38,10 +48,11 @@ class _ConvNormRelu(nn.Sequential):
 class _ResBlock(nn.Module):
     """Two "Conv-BN-ReLU" layers, added to their input."""
 
-    def __init__(self, dimensions: int, width: int) -> None:
+    def __init__(self, dimensions: int, norm: str, width: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            _ConvNormRelu(dimensions, width, width), _ConvNormRelu(dimensions, width, width)
+            _ConvNormRelu(dimensions, norm, width, width),
+            _ConvNormRelu(dimensions, norm, width, width),
         )
 
     def forward(self, image: Tensor) -> Tensor:
@@ -83,6 +94,7 @@ class HighResolutionFCN(nn.Module):
     branches, finest first; each is coarser than the one before by ``stride`` along slices (3D
     alone), rows and columns: slabs of three slices are not halved, as in the authors' code. The
     output is added to the channel ``base``; with None it is ``post`` itself, as in the paper.
+    ``norm`` is a key of NORMS. Raises ValueError for another one, and for other dimensions.
     """
 
     def __init__(
@@ -93,23 +105,27 @@ class HighResolutionFCN(nn.Module):
         dimensions: int = 3,
         stride: Sequence[int] = (1, 2, 2),
         base: int | None = None,
+        norm: str = "batch",
     ) -> None:
         super().__init__()
         if dimensions not in LINEAR:
             raise ValueError(f"{dimensions} dimensions: 2 for slices, 3 for volumes")
+        if norm not in NORMS:
+            raise ValueError(f"unknown normalisation '{norm}': one of {', '.join(NORMS)}")
         self.inputs, self.base = tuple(inputs), base
         self.stride = tuple(stride)[-dimensions:]
         finest = widths[0]
         self.stems = nn.ModuleList(
             nn.Sequential(
-                _ConvNormRelu(dimensions, 1, finest), _ConvNormRelu(dimensions, finest, finest)
+                _ConvNormRelu(dimensions, norm, 1, finest),
+                _ConvNormRelu(dimensions, norm, finest, finest),
             )
             for _ in self.inputs
         )
-        self.fuse = _ConvNormRelu(dimensions, finest * len(self.inputs), finest, size=1)
+        self.fuse = _ConvNormRelu(dimensions, norm, finest * len(self.inputs), finest, size=1)
         self.stages = nn.ModuleList(
             nn.ModuleList(
-                nn.Sequential(*(_ResBlock(dimensions, width) for _ in range(blocks)))
+                nn.Sequential(*(_ResBlock(dimensions, norm, width) for _ in range(blocks)))
                 for width in widths[: number + 1]
             )
             for number in range(len(widths))
@@ -121,8 +137,8 @@ class HighResolutionFCN(nn.Module):
         )
         joined = sum(widths)
         self.last = nn.Sequential(
-            _ConvNormRelu(dimensions, joined, finest, size=1),
-            _ResBlock(dimensions, finest),
+            _ConvNormRelu(dimensions, norm, joined, finest, size=1),
+            _ResBlock(dimensions, norm, finest),
             Conv[Conv.CONV, dimensions](finest, 1, kernel_size=1),
         )
 
