@@ -38,7 +38,7 @@ MOTION_MM = 0.6
 """Of every second patient, along each axis."""
 FIRST_PHASE_S, STEP_S = (60.0, 120.0), (40.0, 110.0)
 """Time of the first phase after the agent, and between phases, where they are not the paper's."""
-CROP = (32, 64, 64)
+CROP = (16, 48, 48)
 """Slices, rows, columns: our choice; the paper has 48 x 96 x 96."""
 ABOUT_LESION = 0.5
 
