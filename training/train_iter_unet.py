@@ -7,10 +7,11 @@ In the first half, the warm-up, each step is given the real phase (teacher forci
 that the network itself made, as in use. A series begins with any of its phases, most often with the
 first. The loss is the paper's: 0.1 L1 + SSIM + perceptual + 0.1 gradient difference. The perceptual
 one compares features of Med3D (``--med3d``, a file of MedicalNet's weights of ResNet-10). Without
-that file L1 has the weight 1 instead, in the whole image and once more in the lesions: our choice,
-since SSIM hardly minds how bright a lesion is, and L1 forgets what fills a hundredth of a crop. ``--without-warm-up``, ``--clock none`` and ``--without-memory`` are the ablations of Table
-2, ``--only N`` the baseline that makes the Nth later phase in one step.
-``--preset paper`` takes the widths, crop and rate of the paper.
+that file L1 has the weight 1, in the whole crop and once more in the lesions: our choice, since
+SSIM hardly minds how bright a lesion is, and L1 forgets what fills a hundredth of a crop.
+``--without-warm-up``, ``--clock none`` and ``--without-memory`` are the ablations of Table 2,
+``--only N`` the baseline that makes the Nth later phase in one step. ``--preset paper`` takes the
+widths, crop and rate of the paper.
 
 Every tenth series is held out. Every ``--keep-every`` steps the averaged weights are measured on
 them (``evaluation/held_out_iter_unet.py``), and the best stay in ``OUT/best``. Stop it and start it

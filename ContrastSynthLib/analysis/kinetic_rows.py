@@ -11,7 +11,9 @@ from ContrastSynthLib.analysis.kinetics import MEASURES
 
 REAL, SYNTHETIC = "real", "SYNTHETIC"
 CURVE_COLUMNS = ("region", "series", "time_s", "signal", "enhancement_percent")
-MEASURE_COLUMNS = ("region", "series", "voxels", "ml", "type", "baseline", "arrival_s", *MEASURES)
+OF_CURVE = ("type", "baseline", "arrival_s", *MEASURES)
+FUNCTIONAL = "functional_tumour_ml"
+MEASURE_COLUMNS = ("region", "series", "voxels", "ml", *OF_CURVE, FUNCTIONAL)
 # A spreadsheet runs a cell that begins with one of these as a formula.
 STARTS_A_FORMULA = "=+-@\t\r\n"
 
@@ -23,7 +25,8 @@ def curve_rows(reports: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]
     where that is not above 0. Of a synthetic series only its own phases have rows.
     """
     rows = []
-    for region, series, curve, frames in _curves(reports):
+    for region, series, told, frames in _series(reports):
+        curve = told["curve"]
         before = curve["baseline"]
         for frame in frames:
             signal = curve["values"][frame]
@@ -36,10 +39,15 @@ def curve_rows(reports: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]
 def measure_rows(reports: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return a row of measures for each region and series, None where one is not defined."""
     rows = []
-    for region, series, curve, _ in _curves(reports):
-        mask = reports[region]["mask"]
-        told = {"region": region, "series": series, "voxels": mask["voxels"], "ml": mask["ml"]}
-        rows.append(told | {name: curve[name] for name in MEASURE_COLUMNS[len(told) :]})
+    for region, series, told, _ in _series(reports):
+        mask, voxels = reports[region]["mask"], told["voxels"]
+        rows.append(
+            {
+                **{"region": region, "series": series, "voxels": mask["voxels"], "ml": mask["ml"]},
+                **{name: told["curve"][name] for name in OF_CURVE},
+                FUNCTIONAL: voxels[FUNCTIONAL] if voxels else None,
+            }
+        )
     return rows
 
 
@@ -57,14 +65,13 @@ def _cell(value: Any) -> Any:
     return f"'{value}" if unsafe else value
 
 
-def _curves(
+def _series(
     reports: Mapping[str, Mapping[str, Any]],
 ) -> Iterator[tuple[str, str, Mapping[str, Any], Sequence[int]]]:
-    """Yield region, series, curve and the frames that are the series' own."""
+    """Yield region, series, its curve and voxels, and the frames that are the series' own."""
     for region, report in reports.items():
-        curve = report["curve"]
         marked = report.get("marked_synthetic")
-        yield region, SYNTHETIC if marked else REAL, curve, range(len(curve["times_s"]))
+        frames = range(len(report["curve"]["times_s"]))
+        yield region, SYNTHETIC if marked else REAL, report, frames
         if "synthetic" in report:
-            frames = report["agreement"]["frames"]
-            yield region, SYNTHETIC, report["synthetic"]["curve"], frames
+            yield region, SYNTHETIC, report["synthetic"], report["agreement"]["frames"]

@@ -12,6 +12,8 @@ signal of the frames before the agent arrives.
   in between (Kuhl et al., Radiology 1999;211:101-110; the shares of the breast lexicon);
 - signal enhancement ratio SER = (S1 - S0) / (S2 - S0): below 1 for persistent enhancement, above
   1 for washout (Li et al., Radiology 2008;248:79-87);
+- functional tumour volume FTV: that of the voxels whose initial enhancement is 70 % or more and
+  whose SER is not below 0 (Lo et al., Tomography 2016;2:382-387; its limits can be changed);
 - time to peak: from arrival to the highest signal of the whole series;
 - area: under (S - S0) / S0 from arrival to the last frame, by trapezoids, in seconds.
 
@@ -46,6 +48,8 @@ ARRIVAL_SHARE = 0.10
 # Minimum enhancement as a share of S0: of a region to contain agent, and of a voxel to have a type.
 # It is larger for a voxel because of its noise; maps of breast lesions usually begin at a half.
 MINIMUM_OF_CURVE, MINIMUM_OF_VOXEL = 0.10, 0.50
+# Of the functional tumour volume: limits of I-SPY, initial enhancement and SER.
+FUNCTIONAL_ENHANCEMENT, FUNCTIONAL_RATIO = 0.70, 0.0
 
 MEASURES = (
     *("initial_enhancement", "delayed_change", "signal_enhancement_ratio"),
@@ -237,6 +241,24 @@ def measure_voxels(
         name: map_.astype(np.uint8 if name == "type" else np.float32)
         for name, map_ in found.items()
     }
+
+
+def functional_tumour_ml(
+    maps: Mapping[str, NDArray[Any]],
+    voxel_ml: float,
+    *,
+    enhancement: float = FUNCTIONAL_ENHANCEMENT,
+    ratio: float = FUNCTIONAL_RATIO,
+) -> float:
+    """Return the functional tumour volume in ml, from the maps of :func:`measure_voxels`.
+
+    It is the volume of the voxels whose initial enhancement and signal enhancement ratio, both
+    without unit, reach the limits; a voxel without one of the two does not count.
+    """
+    counts = (maps["initial_enhancement"] >= enhancement) & (
+        maps["signal_enhancement_ratio"] >= ratio
+    )
+    return float(counts.sum()) * voxel_ml
 
 
 def _measures(

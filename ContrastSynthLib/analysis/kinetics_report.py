@@ -17,6 +17,7 @@ from ContrastSynthLib.analysis.kinetics import (
     TYPES,
     KineticCurve,
     curves_in,
+    functional_tumour_ml,
     measure_curve,
     measure_voxels,
 )
@@ -140,7 +141,7 @@ def kinetics_report(
         "times_from": "the file" if times_s is None else "given",
         "mask": {"voxels": voxels.shape[1], "ml": voxels.shape[1] * mask.grid.voxel_volume_ml},
         "curve": curve.as_dict(),
-        "voxels": _voxel_summary(voxels, curve),
+        "voxels": _voxel_summary(voxels, curve, mask.grid.voxel_volume_ml),
         "notes": _notes(curve),
     }
     if compare is not None:
@@ -148,7 +149,7 @@ def kinetics_report(
         frames = _matching_frames(times, compare, times_s is not None)
         synthetic = voxels.copy()
         synthetic[frames] = curves_in(compare, mask)
-        report |= _compared(curve, voxels, synthetic, frames)
+        report |= _compared(curve, voxels, synthetic, frames, mask.grid.voxel_volume_ml)
         missing = [f"{times[n]:g}" for n in range(len(times)) if n not in frames]
         if missing:
             report["notes"].append(
@@ -180,7 +181,11 @@ def kinetics_reports(
 
 
 def _compared(
-    curve: KineticCurve, real: FloatArray, synthetic: FloatArray, frames: list[int]
+    curve: KineticCurve,
+    real: FloatArray,
+    synthetic: FloatArray,
+    frames: list[int],
+    voxel_ml: float,
 ) -> dict[str, Any]:
     """Return the synthetic curve, measured with the timing of the real curve, and the agreement."""
     timing = curve.timing
@@ -191,7 +196,10 @@ def _compared(
         arrival_s=timing.arrival_s if timing else None,
     )
     return {
-        "synthetic": {"curve": other.as_dict(), "voxels": _voxel_summary(synthetic, other)},
+        "synthetic": {
+            "curve": other.as_dict(),
+            "voxels": _voxel_summary(synthetic, other, voxel_ml),
+        },
         "agreement": compare_curves(curve, other, frames) | _by_voxel(real, synthetic, curve),
     }
 
@@ -214,8 +222,10 @@ def _matching_frames(
     return frames
 
 
-def _voxel_summary(voxels: FloatArray, curve: KineticCurve) -> dict[str, Any] | None:
-    """Return the medians of the measures over the mask, and the share of each type."""
+def _voxel_summary(
+    voxels: FloatArray, curve: KineticCurve, voxel_ml: float
+) -> dict[str, Any] | None:
+    """Return medians of the measures over the mask, shares of the types, and functional volume."""
     if curve.timing is None:
         return None
     maps = measure_voxels(voxels, curve.timing)
@@ -226,6 +236,7 @@ def _voxel_summary(voxels: FloatArray, curve: KineticCurve) -> dict[str, Any] | 
             "none": float((types == 0).mean()),
             **{name: float((types == value).mean()) for value, name in TYPES.items()},
         },
+        "functional_tumour_ml": functional_tumour_ml(maps, voxel_ml),
         "median": {name: _median(values) for name, values in maps.items()},
     }
 

@@ -34,6 +34,8 @@ from ContrastSynthLib.running.jobs import JsonLines
 from ContrastSynthLib.volumes import Volume
 
 Regions = Mapping[str, Volume]
+TABLES, TIME_COLUMN = (".csv", ".tsv", ".txt"), "time_s"
+"""A table of times, and its column."""
 WHOLE = "mask"
 """The name of the region of a mask that is measured as one."""
 
@@ -199,11 +201,29 @@ def _write_tables(
 
 
 def _seconds(text: str | None) -> list[float] | None:
+    """Return the times that ``--times`` lists, or those of the column ``time_s`` of a table."""
     if text is None:
         return None
+    table = Path(text)
+    words = _column_of_times(table) if table.suffix.lower() in TABLES else text.split(",")
     try:
-        return [float(number) for number in text.split(",")]
+        return [float(word.replace(",", ".")) for word in words]
     except ValueError:
         raise RequestError(
-            f"--times '{text}' is not a list of seconds, such as -20,60,120,180."
+            f"--times '{text}' is not a list of seconds, such as -20,60,120,180, nor a table with "
+            f"seconds in the column {TIME_COLUMN}."
         ) from None
+
+
+def _column_of_times(path: Path) -> list[str]:
+    from ContrastSynthLib.running.batch.grid import read_grid
+
+    grid = read_grid(path, (TIME_COLUMN,))
+    print_warnings(grid.notes)
+    if TIME_COLUMN not in grid.headings:
+        raise RequestError(
+            f"{path}: there is no column {TIME_COLUMN}. One row for each volume, with its seconds "
+            "after the injection in that column, gives the times of a series."
+        )
+    place = grid.headings.index(TIME_COLUMN)
+    return [row.cells[place] for row in grid.rows]

@@ -241,7 +241,11 @@ def _profile(parser: argparse.ArgumentParser) -> None:
 
 def _kinetics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--series", required=True, metavar="FILE", help="a 4D file or DICOM folder")
-    parser.add_argument("--times", metavar="S,S,...", help="seconds; default: those of the file")
+    parser.add_argument(
+        "--times",
+        metavar="S,S,...|TABLE",
+        help="seconds, or a CSV table with a column time_s; default: those of the file",
+    )
     parser.add_argument("--mask", required=True, metavar="FILE", help="the region to measure")
     parser.add_argument(
         "--each-label", action="store_true", help="measure each label of the mask as a region"

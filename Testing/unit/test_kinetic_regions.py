@@ -168,6 +168,7 @@ def test_rows_of_curves_and_measures():
     assert last["delayed_change"] == pytest.approx(expected.delayed_change)
     assert last["voxels"] == 6
     assert last["ml"] == pytest.approx(6 * 9 / 1000)
+    assert last["functional_tumour_ml"] == last["ml"], "rises by 120 %, SER above 0"
     reports["washout"]["marked_synthetic"] = True
     assert {r["series"] for r in curve_rows({"w": reports["washout"]})} == {"SYNTHETIC"}
 
@@ -191,6 +192,24 @@ def folder(tmp_path):
 def kinetics(folder, *more):
     words = ["kinetics", "--series", str(folder / "dce.seq.nrrd")]
     return main([*words, "--mask", str(folder / "labels.nrrd"), *more])
+
+
+def test_a_table_of_times_overrides_those_of_the_file(folder, capsys):
+    table = folder / "times.csv"
+    table.write_text("frame;time_s\n1;-10\n2;60\n3;120,5\n4;200\n5;400\n")
+    assert kinetics(folder, "--times", str(table), "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["curve"]["times_s"] == [-10, 60, 120.5, 200, 400]
+    assert report["times_from"] == "given"
+    table.write_text("frame,seconds\n1,0\n")
+    assert kinetics(folder, "--times", str(table)) == 2
+    assert "no column time_s" in capsys.readouterr().err
+    table.write_text("time_s\n0\nsoon\n")
+    assert kinetics(folder, "--times", str(table)) == 2
+    assert "is not a list of seconds" in capsys.readouterr().err
+    assert kinetics(folder, "--times", str(folder / "missing.csv")) == 2
+    table.write_text("time_s\n0\n60\n")
+    assert kinetics(folder, "--times", str(table)) == 2, "five volumes, two times"
 
 
 def test_each_label_is_measured_and_tabled(folder, capsys):

@@ -13,6 +13,7 @@ from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.analysis.kinetics import (
     curve_timing,
     find_arrival,
+    functional_tumour_ml,
     mean_curve,
     measure_curve,
     measure_voxels,
@@ -169,6 +170,16 @@ def test_each_voxel_has_its_own_type():
     np.testing.assert_array_equal(lenient["type"], [[1, 2, 3], [2, 0, 0]])
     with pytest.raises(RequestError, match="5 frames but 6 times"):
         measure_voxels(voxels[:5], timing)
+
+
+def test_the_functional_tumour_is_what_enhances_by_70_percent():
+    maps = {
+        "initial_enhancement": np.array([0.69, 0.70, 2.0, 2.0, np.nan, 2.0]),
+        "signal_enhancement_ratio": np.array([1.0, 1.0, 0.0, -0.1, 1.0, np.nan]),
+    }
+    assert functional_tumour_ml(maps, 0.5) == 1.0
+    assert functional_tumour_ml(maps, 0.5, enhancement=0.6, ratio=0.9) == 1.0
+    assert functional_tumour_ml(maps, 0.5, ratio=-1.0) == 1.5
 
 
 def test_noise_does_not_make_washout_of_a_plateau():

@@ -128,5 +128,5 @@ def test_the_preset_of_the_paper_gives_way_to_what_is_asked_for(monkeypatch, tmp
     found = script.read_arguments()
     assert script.options_of(found) == {
         **{"inputs": ["t1", "t2", "flair", "adc"], "widths": [64, 128, 256], "blocks": 2},
-        **{"dimensions": 3, "base": None},
+        **{"dimensions": 3, "base": None, "norm": "batch"},
     }

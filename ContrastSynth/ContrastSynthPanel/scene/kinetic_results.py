@@ -43,6 +43,7 @@ SHARES = {
     "III": _("Voxels of type III (%)"),
     "none": _("Voxels without type (%)"),
 }
+DIGITS_OF_ML = 2
 
 
 # Measuring
@@ -205,7 +206,7 @@ def measure_rows(report: Report) -> list[list[Any]]:
 
 
 def _share_rows(report: Report) -> list[list[Any]]:
-    """Return the shares of the types among the voxels, without those that no series has."""
+    """Return the shares of the types among the voxels, and the functional tumour volume."""
     text = [report["voxels"], *([report["synthetic"]["voxels"]] if "synthetic" in report else [])]
     if any(one is None for one in text):
         return []
@@ -213,7 +214,9 @@ def _share_rows(report: Report) -> list[list[Any]]:
     for key, title in SHARES.items():
         values = [100.0 * one["share_of_type"][key] for one in text]
         rows.append([title, *values, *([values[1] - values[0]] if len(values) > 1 else [])])
-    return rows
+    volumes = [one["functional_tumour_ml"] for one in text]
+    change = [volumes[1] - volumes[0]] if len(volumes) > 1 else []
+    return [*rows, [_("Functional volume (ml)"), *volumes, *change]]
 
 
 def agreement_rows(agreement: Mapping[str, Any] | None) -> list[list[Any]]:

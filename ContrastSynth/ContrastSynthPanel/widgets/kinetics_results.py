@@ -130,7 +130,8 @@ def measure_texts(report: dict) -> list[list[str]]:
     """Return the rows of measures as a person reads them."""
     digits = [digits for _title, _factor, digits in results.MEASURES.values()]
     rows = results.measure_rows(report)
-    digits += [0] * (len(rows) - len(digits))
+    if len(rows) > len(digits):
+        digits += [*[0] * len(results.SHARES), results.DIGITS_OF_ML]
     return [
         [
             row[0],

@@ -91,7 +91,7 @@ def _fitted(path: Path, row: CsvRow, headings: Sequence[str]) -> CsvRow:
 
 def _decoded(path: Path) -> tuple[str, list[str]]:
     """Return the text of a file, and a note where its encoding had to be guessed."""
-    unreadable = f"{path}: cannot be read as a table of cases"
+    unreadable = f"{path}: cannot be read as a table"
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)

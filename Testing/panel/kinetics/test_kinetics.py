@@ -59,6 +59,8 @@ def test_one_series_is_what_the_library_measures(tab, series, patient):
     assert shown["Time to peak (s)"] == "120"
     assert shown["Area under the curve (s)"] == f"{curve['area_s']:.1f}"
     assert shown["Voxels of type III (%)"] == "100"
+    functional = report["voxels"]["functional_tumour_ml"]
+    assert shown["Functional volume (ml)"] == f"{functional:.2f}"
     assert not results.agreement.isVisible()
     assert heads(tab.phases.table) == ["Phase", "Time (s)", "Real (%)"]
     percent = [100 * (value / curve["baseline"] - 1) for value in curve["values"]]
