@@ -92,6 +92,7 @@ set(LIBRARY_SCRIPTS
   methods/_spgr.py
   methods/direct_low_to_full.py
   methods/hrfcn.py
+  methods/iter_unet.py
   methods/lip_car.py
   methods/lowdose_gan.py
   methods/physics_dose.py
@@ -109,6 +110,7 @@ set(LIBRARY_SCRIPTS
   metrics/perceptual.py
   networks/__init__.py
   networks/baselines.py
+  networks/bayesian_unet.py
   networks/blocks.py
   networks/features.py
   networks/hrfcn.py
@@ -226,6 +228,9 @@ set(SHARED_RESOURCES
   weights/hrfcn/LICENSE
   weights/hrfcn/metadata.json
   weights/hrfcn/model.safetensors
+  weights/iter_unet/LICENSE
+  weights/iter_unet/metadata.json
+  weights/iter_unet/model.safetensors
   weights/l2h/LICENSE
   weights/l2h/metadata.json
   weights/l2h/model.safetensors

@@ -10,8 +10,9 @@ has w = 1, and a second stage, the last fifth, with weights of 0.1, 0.1 and 10 a
 rate (``--two-stages``). Since the local loss is a mean over the few voxels that enhance, it then
 weighs an error there many times one elsewhere, and much that does not enhance is made bright:
 w = 0.1 in one stage is our choice. ``--preset paper`` takes loss and network of the paper, whose
-output is not added to T1; ``--flat`` its variant in two dimensions. Stop it and start it again with
-the same ``--out``: it goes on.
+output is not added to T1; ``--flat`` its variant in two dimensions; ``--network bayesian_unet`` the
+U-Net with dropout that it is compared with, ``--dropout 0`` one without. Stop it and start it again
+with the same ``--out``: it goes on.
 
 Every ``--keep-every`` steps the averaged weights are measured on slices of the patients held out of
 ``--real`` (``evaluation/held_out_hrfcn.py``), and the best stay in ``OUT/best``.
@@ -39,9 +40,11 @@ from ContrastSynthLib.errors import ContrastSynthError
 from ContrastSynthLib.losses import l1_loss, local_loss, ssim_loss
 from ContrastSynthLib.networks import build_network
 from ContrastSynthLib.networks.baselines import parameters_of
+from ContrastSynthLib.networks.bayesian_unet import DROPOUT
 from ContrastSynthLib.networks.hrfcn import NORMS
 
 Batch = dict[str, Tensor]
+UNET = "bayesian_unet"
 DEPTH = 3
 """Slices of an example: the paper's slabs."""
 SECOND_STAGE = 0.8
@@ -70,7 +73,7 @@ def main() -> None:
     arguments = read_arguments()
     fabric = start(arguments)
     options = options_of(arguments)
-    network = build_network("hrfcn", options)
+    network = build_network(arguments.network, options)
     print(f"{parameters_of(network)} parameters, {options}", flush=True)
     network = fabric.to_device(network)
     average = Average(network)
@@ -82,7 +85,7 @@ def main() -> None:
         """Take one step; return the terms of the loss."""
         second = arguments.two_stages and progress >= SECOND_STAGE
         with fabric.autocast():
-            terms = compare(learner.network, batch, flat=arguments.flat)
+            terms = compare(learner.network, batch)
         loss = torch.stack([stages[second][name] * term for name, term in terms.items()]).sum()
         rate = arguments.learning_rate * (SECOND_RATE if second else rate_at(progress))
         learner.descend(loss, rate)
@@ -90,7 +93,7 @@ def main() -> None:
 
     source = partial(batches, arguments)
     files = sorted((arguments.real / HELD_OUT).glob("*.npy")) if arguments.real else []
-    cases = read_cases(files, arguments.inputs, flat=arguments.flat)
+    cases = read_cases(files, arguments.inputs)
     judged = partial(judge, cases=cases) if cases else None
     card = card_of(arguments, options, files)
     train(arguments, fabric, {"network": learner}, average, source, learn, card, judge=judged)
@@ -105,16 +108,11 @@ def stages_of(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     }
 
 
-def compare(network: nn.Module, batch: Batch, *, flat: bool) -> dict[str, Tensor]:
-    """Return the terms of the loss of a batch of slabs (n, ..., slices, rows, columns).
-
-    With ``flat`` the network sees single slices.
-    """
+def compare(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """Return the terms of the loss of a batch of slabs (n, ..., slices, rows, columns)."""
     scans, t1, post = (batch[name] for name in ("scans", "t1", "post"))
-    if flat:
-        scans, t1, post = (image.transpose(1, 2).flatten(0, 1) for image in (scans, t1, post))
     made = network(scans)["post"]
-    slices = (image if flat else image.transpose(1, 2).flatten(0, 1) for image in (made, post))
+    slices = (image.transpose(1, 2).flatten(0, 1) for image in (made, post))
     return {
         "l1": l1_loss(made, post),
         "ssim": ssim_loss(*slices, data_range=1.0),
@@ -140,14 +138,13 @@ def batches(
 
 def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the arguments of the network."""
-    return {
-        "inputs": list(arguments.inputs),
-        "widths": list(arguments.widths),
-        "blocks": arguments.blocks,
-        "dimensions": 2 if arguments.flat else 3,
-        "base": 0 if arguments.base and arguments.inputs[0] == "t1" else None,
-        "norm": arguments.norm,
-    }
+    base = 0 if arguments.base and arguments.inputs[0] == "t1" else None
+    shared = {"inputs": list(arguments.inputs), "widths": list(arguments.widths), "base": base}
+    if arguments.network == UNET:
+        return {**shared, "dropout": arguments.dropout}
+    dimensions = 2 if arguments.flat else 3
+    own = {"blocks": arguments.blocks, "dimensions": dimensions, "norm": arguments.norm}
+    return {**shared, **own}
 
 
 def read_arguments() -> argparse.Namespace:
@@ -162,7 +159,9 @@ def read_arguments() -> argparse.Namespace:
     add("--real", type=Path, help="folder of make_slabs.py --for hrfcn --pairs")
     add("--real-share", type=float, default=0.5, help="of examples from --real")
     add("--inputs", nargs="+", choices=SCANS, default=SCANS, help="scans that the network may see")
-    add("--widths", type=int, nargs="+", default=(12, 24, 48), help="of the branches, finest first")
+    add("--network", choices=("hrfcn", UNET), default="hrfcn")
+    add("--dropout", type=float, default=DROPOUT, help="of the U-Net; 0: without")
+    add("--widths", type=int, nargs="+", default=(12, 24, 48), help="of the scales, finest first")
     add("--blocks", type=int, default=2, help="residual blocks in a branch of a stage")
     add("--flat", action="store_true", help="two dimensions: slices instead of slabs")
     add(
@@ -176,7 +175,7 @@ def read_arguments() -> argparse.Namespace:
     add("--two-stages", action="store_true", help="the second stage of the paper")
     add_same_patient(parser)
     add_source(parser)
-    add("--name", default="hrfcn", help="of the weights")
+    add("--name", help="of the weights; that of the network without it")
     add("--version", default="1.0", help="of the weights")
     chosen, _ = parser.parse_known_args()
     if chosen.preset == "paper":
@@ -200,11 +199,11 @@ def card_of(
     sources = [f"{len(pairs)} pairs of scans ({arguments.source})"] if pairs else []
     sources += ["virtual brains"] if virtual else []
     return {
-        "name": arguments.name,
+        "name": arguments.name or arguments.network,
         "version": arguments.version,
         "task": "the scan after the full dose from scans without an agent, brain",
-        "method": "hrfcn",
-        "network": {"name": "hrfcn", "arguments": options},
+        "method": arguments.network,
+        "network": {"name": arguments.network, "arguments": options},
         "inputs": {role: "optional; voxels of about 1 mm" for role in arguments.inputs},
         "normalisation": "unit",
         "trained_on_virtual_patients": virtual,

@@ -3,12 +3,13 @@
     python training/make_slabs.py breasts --for iter_unet --patients 120 --first-seed 70000
     python training/train_iter_unet.py --data breasts --out runs/iter_unet --minutes 60
 
-In the first half, the warm-up, each step is given the real phase (teacher forcing); then the phase
-that the network itself made, as in use. A series begins with any of its phases, most often with the
-first. The loss is the paper's: 0.1 L1 + SSIM + perceptual + 0.1 gradient difference. The perceptual
-one compares features of Med3D (``--med3d``, a file of MedicalNet's weights of ResNet-10). Without
-that file L1 has the weight 1, in the whole crop and once more in the lesions: our choice, since
-SSIM hardly minds how bright a lesion is, and L1 forgets what fills a hundredth of a crop.
+In the first quarter (the paper: half), the warm-up, each step is given the real phase (teacher
+forcing); then the phase that the network itself made, as in use. A series begins with any of its
+phases, most often with the first. The loss is the paper's: 0.1 L1 + SSIM + perceptual + 0.1
+gradient difference. The perceptual one compares features of Med3D (``--med3d``, a file of
+MedicalNet's weights of ResNet-10). Without that file L1 has the weight 1 in the whole crop and 3 in
+the lesions: our choice, since SSIM hardly minds how bright a lesion is, and L1 forgets what fills a
+hundredth of a crop.
 ``--without-warm-up``, ``--clock none`` and ``--without-memory`` are the ablations of Table 2,
 ``--only N`` the baseline that makes the Nth later phase in one step. ``--preset paper`` takes the
 widths, crop and rate of the paper.
@@ -45,13 +46,14 @@ from ContrastSynthLib.networks.med3d import features_of
 Batch = dict[str, Tensor]
 WEIGHTS = {"l1": 0.1, "ssim": 1.0, "perceptual": 1.0, "gradient": 0.1}
 """Of the terms of the loss: the paper's."""
-WITHOUT_PERCEPTUAL = {"l1": 1.0, "ssim": 1.0, "gradient": 0.1, "lesion": 1.0}
+WITHOUT_PERCEPTUAL = {"l1": 1.0, "ssim": 1.0, "gradient": 0.1, "lesion": 3.0}
 RANGE = 6.0
 """Data range of SSIM in standard deviations: our choice."""
 SSIM_EVERY = 4
 """Slices from one that it compares to the next: it would take as long as the network."""
-WARM_UP = 0.5
-"""Share of the training with real phases as input: 40 of 80 epochs."""
+WARM_UP = 0.25
+"""Share of the training with real phases as input: our choice; the paper has 40 of 80 epochs. What
+a lesion will do has to be seen in the first phase, and that is learnt from the recursion."""
 FROM_FIRST = 0.7
 """Share of the series that begin with the first phase; the others begin with any: our choice."""
 HELD_OUT_EVERY = 10

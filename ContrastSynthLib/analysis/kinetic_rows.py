@@ -31,8 +31,8 @@ def curve_rows(reports: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]
         for frame in frames:
             signal = curve["values"][frame]
             percent = 100.0 * (signal / before - 1.0) if before > 0 else None
-            told = (region, series, curve["times_s"][frame], signal, percent)
-            rows.append(dict(zip(CURVE_COLUMNS, told, strict=True)))
+            cells = (region, series, curve["times_s"][frame], signal, percent)
+            rows.append(dict(zip(CURVE_COLUMNS, cells, strict=True)))
     return rows
 
 

@@ -88,7 +88,7 @@ def run(options: Namespace, lines: JsonLines | None) -> None:
 def _refuse_to_replace(folder: Path, request: Request) -> None:
     """Raise RequestError, before the run, where its results would replace other files."""
     from ContrastSynthLib.registry import check_roles, find_method
-    from ContrastSynthLib.running.phases import roles_by_phase
+    from ContrastSynthLib.running.phases import makes_series, roles_by_phase
     from ContrastSynthLib.running.request import files_of
     from ContrastSynthLib.running.result import refuse_to_replace_results
 
@@ -96,7 +96,7 @@ def _refuse_to_replace(folder: Path, request: Request) -> None:
         return
     method = find_method(request.method)
     check_roles(method, request.inputs)
-    by_phase = bool(roles_by_phase(method, request))
+    by_phase = bool(roles_by_phase(method, request)) and not makes_series(method)
     refuse_to_replace_results(folder, method.outputs, files_of(request), by_phase)
 
 

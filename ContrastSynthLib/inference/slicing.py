@@ -22,8 +22,8 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 NETWORK_PIXEL_MM = 1.0
 NEIGHBOUR_MM = 1.0
 
-# Our choice: pixels close to 1 mm are not resampled, because interpolation blurs.
-PIXELS_LEFT_AS_THEY_ARE_MM = (0.75, 1.35)
+# Our choice: pixels close to what a network knows are not resampled, because interpolation blurs.
+LEFT_AS_THEY_ARE = (0.75, 1.35)
 SQUARE_WITHIN = 1.05
 
 THICK_SLICES = 2.0
@@ -200,6 +200,7 @@ def plan_slices(
     multiple: int = 16,
     least: int = 0,
     slice_mm: float | None = None,
+    pixel_mm: float = NETWORK_PIXEL_MM,
     across: int | None = None,
 ) -> SlicePlan:
     """Return the plan of slices that covers the mask of a volume on ``grid``.
@@ -211,10 +212,10 @@ def plan_slices(
     columns to the posterior; each along the nearest axis of the grid.
 
     The stack reaches from the first to the last slice in which ``mask``, shape (k, j, i), is
-    True, and in-plane by ``margin_mm`` beyond the mask. Pixels of 0.75 to 1.35 mm that are square
-    within 5 % are not resampled, others become 1 mm. ``slice_mm`` is the distance of slices for a
-    three-dimensional network; with None it is that of the grid. ``multiple`` and ``least`` are
-    those of the plan. Raises RequestError when the mask is empty.
+    True, and in-plane by ``margin_mm`` beyond the mask. Pixels of 0.75 to 1.35 ``pixel_mm`` that
+    are square within 5 % are not resampled, others become ``pixel_mm``. ``slice_mm`` is the
+    distance of slices for a three-dimensional network; with None it is that of the grid.
+    ``multiple`` and ``least`` are those of the plan. Raises RequestError when the mask is empty.
     """
     _check_shape(mask, grid)
     if not mask.any():
@@ -227,11 +228,11 @@ def plan_slices(
     inside = _oriented(mask, axes, flipped)
     margins = (0, *(round(margin_mm / mm) for mm in spacing_mm[1:]))
     slices, rows, columns = (_extent(inside, axis, margins[axis]) for axis in range(3))
-    pixel_mm = spacing_mm[1:]
-    low, high = PIXELS_LEFT_AS_THEY_ARE_MM
-    if min(pixel_mm) < low or max(pixel_mm) > high or max(pixel_mm) > SQUARE_WITHIN * min(pixel_mm):
-        pixel_mm = (NETWORK_PIXEL_MM, NETWORK_PIXEL_MM)
-    voxel_mm = (spacing_mm[0] if slice_mm is None else slice_mm, *pixel_mm)
+    least_mm, most_mm = sorted(spacing_mm[1:])
+    low, high = (share * pixel_mm for share in LEFT_AS_THEY_ARE)
+    fits = low <= least_mm and most_mm <= min(high, SQUARE_WITHIN * least_mm)
+    pixels = spacing_mm[1:] if fits else (pixel_mm, pixel_mm)
+    voxel_mm = (spacing_mm[0] if slice_mm is None else slice_mm, *pixels)
     return SlicePlan(grid, axes, flipped, (slices, rows, columns), voxel_mm, multiple, least)
 
 

@@ -12,6 +12,7 @@ from ContrastSynthLib.registry.own_methods import load_own_methods
 METHOD_FILES = (
     "direct_low_to_full",
     "hrfcn",
+    "iter_unet",
     "lip_car",
     "lowdose_gan",
     "physics_dose",

@@ -9,6 +9,7 @@ from torch import nn
 
 from ContrastSynthLib.errors import RequestError, unknown_name
 from ContrastSynthLib.networks.baselines import Direct
+from ContrastSynthLib.networks.bayesian_unet import BayesianUNet
 from ContrastSynthLib.networks.features import TissueFeatures
 from ContrastSynthLib.networks.hrfcn import HighResolutionFCN
 from ContrastSynthLib.networks.iter_unet import IterUNet
@@ -20,6 +21,7 @@ from ContrastSynthLib.networks.virtual_contrast import VirtualContrast
 from ContrastSynthLib.networks.vnet import VNet
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "bayesian_unet": BayesianUNet,
     "direct": Direct,
     "hrfcn": HighResolutionFCN,
     "iter_unet": IterUNet,

@@ -90,6 +90,8 @@ class _Exchange(nn.Module):
 class HighResolutionFCN(nn.Module):
     """Scans (n, len(inputs), ...) to ``post`` (n, 1, ...), volumes or slices of any size.
 
+    In two dimensions the slices of a volume are taken one by one.
+
     A channel that is 0 everywhere in an example was left out. ``widths`` are the features of the
     branches, finest first; each is coarser than the one before by ``stride`` along slices (3D
     alone), rows and columns: slabs of three slices are not halved, as in the authors' code. The
@@ -112,7 +114,7 @@ class HighResolutionFCN(nn.Module):
             raise ValueError(f"{dimensions} dimensions: 2 for slices, 3 for volumes")
         if norm not in NORMS:
             raise ValueError(f"unknown normalisation '{norm}': one of {', '.join(NORMS)}")
-        self.inputs, self.base = tuple(inputs), base
+        self.inputs, self.base, self.dimensions = tuple(inputs), base, dimensions
         self.stride = tuple(stride)[-dimensions:]
         finest = widths[0]
         self.stems = nn.ModuleList(
@@ -144,6 +146,10 @@ class HighResolutionFCN(nn.Module):
 
     def forward(self, scans: Tensor) -> dict[str, Tensor]:
         """Return ``post`` in a dictionary."""
+        if scans.dim() > self.dimensions + 2:
+            slices = scans.transpose(1, 2)
+            made = self(slices.flatten(0, 1))["post"]
+            return {"post": made.unflatten(0, slices.shape[:2]).transpose(1, 2)}
         branches = [self.fuse(torch.cat(self._stemmed(scans), dim=1))]
         for stage, exchange in zip(self.stages, self.exchanges, strict=True):
             branches = [branch(image) for branch, image in zip(stage, branches, strict=True)]

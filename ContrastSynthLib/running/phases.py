@@ -1,4 +1,7 @@
-"""A series in, a series out, for a method that takes single volumes: one run for each phase."""
+"""A series in, a series out, for a method that takes single volumes: one run for each phase.
+
+A method that makes a series from single volumes runs once, with one phase of the series.
+"""
 
 from __future__ import annotations
 
@@ -47,9 +50,7 @@ def roles_by_phase(method: Method, request: Request) -> list[str]:
         for role, given in request.inputs.items()
         if role != MASK_ROLE and not method.inputs[role].series and _is_series(sources_of(given))
     ]
-    own = any(taken.series for taken in method.inputs.values())
-    own |= any(made.series for made in method.outputs.values())
-    if found and own:
+    if found and any(taken.series for taken in method.inputs.values()):
         raise RequestError(
             f"{method.key} takes one volume as '{found[0]}', and has a series of its own. Choose a "
             f"phase by its number, as in {found[0]}=FILE#1."
@@ -80,8 +81,9 @@ def _is_series(sources: Sequence[Any]) -> bool:
 def read_used(method: Method, request: Request) -> tuple[Inputs, list[Phase]]:
     """Return the volumes that a run uses, and its phases: none where it is a single run.
 
-    Raises RequestError as :func:`read_inputs` does, for phases that there are not, and for series
-    of different times.
+    A method that makes a series is given one phase: the first after the agent, or that of
+    ``--phases``. Raises RequestError as :func:`read_inputs` does, for phases that there are not,
+    and for series of different times.
     """
     by_phase = roles_by_phase(method, request)
     inputs = read_inputs(method, request, by_phase)
@@ -92,6 +94,8 @@ def read_used(method: Method, request: Request) -> tuple[Inputs, list[Phase]]:
     leader = method.reference if method.reference in stepping else stepping[0]
     times_s = _common_times(inputs, stepping, leader)
     wanted = _wanted(request, len(times_s), first)
+    if makes_series(method):
+        wanted = [_only(method, request, wanted, times_s)]
     phases = [
         Phase(
             number,
@@ -101,6 +105,8 @@ def read_used(method: Method, request: Request) -> tuple[Inputs, list[Phase]]:
         )
         for number in wanted
     ]
+    if makes_series(method):
+        return phases[0].inputs, []
     used = {
         role: [volumes[n - 1] for n in wanted] if role in stepping else volumes[:1]
         for role, volumes in inputs.items()
@@ -155,6 +161,23 @@ def _wanted(request: Request, count: int, first: Sequence[str]) -> list[int]:
             f"to {count}.{why}"
         )
     return sorted(set(request.phases)) or list(range(lowest, count + 1))
+
+
+def makes_series(method: Method) -> bool:
+    """Return whether an output of a method is a series, so that it runs with one phase."""
+    return any(made.series for made in method.outputs.values())
+
+
+def _only(method: Method, request: Request, wanted: Sequence[int], times_s: Sequence[float]) -> int:
+    """Return the phase that was chosen, or the first after the agent."""
+    if len(set(request.phases)) > 1:
+        raise RequestError(
+            f"{method.key} makes a series from one phase: choose one, as in --phases "
+            f"{request.phases[0]}."
+        )
+    if request.phases:
+        return wanted[0]
+    return next((n for n in wanted if times_s[n - 1] > 0), wanted[0])
 
 
 def _listed(times: Any) -> str:

@@ -53,7 +53,8 @@ def test_sample_data_fills_the_inputs_of_each_task(host, small):
 
     panel = host.open_module().panel
     tab = panel.synthesise
-    assert {method.task for method in METHODS.values()} == set(sample_data.BRAINS)
+    tasks = {method.task for method in METHODS.values()}
+    assert tasks == {*sample_data.BRAINS, sample_data.BREAST_TASK}
     for task, (title, roles) in sample_data.BRAINS.items():
         slicer.mrmlScene.Clear(0)
         press_sample(host, title)
@@ -87,6 +88,11 @@ def test_the_dynamic_sample_is_a_sequence_with_times(host, small):
     background = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
     shown = slicer.mrmlScene.GetNodeByID(background.GetBackgroundVolumeID())
     assert shown.GetName() == sample_data.BREAST_NAME
+    tab = host.open_module().panel.synthesise
+    methods = tab.form.method_combo
+    methods.setCurrentIndex(methods.findData("iter_unet"))
+    settled(host.open_module().panel)
+    assert tab.inputs.nodes() == {"pre": sequence, "phase": sequence}
 
 
 def test_nothing_is_downloaded_and_each_sample_has_a_picture(host):

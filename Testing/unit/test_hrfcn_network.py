@@ -28,6 +28,11 @@ def test_a_volume_of_any_size_gives_one_image(size):
 def test_slices_are_its_two_dimensional_form():
     network = build_network("hrfcn", {**SMALL, "dimensions": 2, "inputs": ("t1", "t2")})
     assert network(torch.randn(2, 2, 32, 24))["post"].shape == (2, 1, 32, 24)
+    network.eval()
+    volume = torch.randn(2, 2, 3, 32, 24)
+    made = network(volume)["post"]
+    assert made.shape == (2, 1, 3, 32, 24)
+    torch.testing.assert_close(made[1, :, 2], network(volume[1:, :, 2])["post"][0])
     with pytest.raises(ValueError, match="2 for slices, 3 for volumes"):
         HighResolutionFCN(dimensions=4)
 
@@ -53,6 +58,15 @@ def test_branches_are_coarser_in_plane_and_see_further():
     change = (network(moved)["post"] - network(image)["post"]).abs()[0, 0].amax(dim=0)
     reached = (change > 0).nonzero()
     assert (reached.amax(dim=0) - reached.amin(dim=0)).min() > 2 * 12
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance", "group"])
+def test_features_may_be_normalised_otherwise(norm):
+    network, scans = HighResolutionFCN(**SMALL, norm=norm).train(), torch.randn(2, 3, 3, 16, 16)
+    alone, together = network(scans[:1])["post"], network(scans)["post"][:1]
+    assert torch.allclose(alone, together, atol=1e-5) == (norm != "batch")
+    with pytest.raises(ValueError, match="one of batch, instance, group"):
+        HighResolutionFCN(**SMALL, norm="layer")
 
 
 def test_an_input_that_is_left_out_gives_nothing_whatever_its_stem_says():

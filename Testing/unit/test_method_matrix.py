@@ -76,7 +76,12 @@ def inputs_of(key, scans):
     """Give each role its scan; a role that the sample lacks has to be added to the sample."""
     missing = set(METHODS[key].inputs) - set(scans)
     assert not missing, f"the sample patient has no {missing}: add them for the matrix"
-    return {role: scans[role] for role in METHODS[key].inputs}
+    return {role: fitting(scans[role], one) for role, one in METHODS[key].inputs.items()}
+
+
+def fitting(scan, declared):
+    """Return the last volume of a series where one volume is declared."""
+    return scan.volumes[-1] if isinstance(scan, Series) and not declared.series else scan
 
 
 def test_the_folder_and_the_registry_agree():

@@ -185,11 +185,24 @@ def test_several_scans_before_the_agent_and_one_after_it_are_refused(breast):
 
 def test_a_method_with_a_series_of_its_own_takes_no_other(breast, monkeypatch):
     chosen = METHODS["physics_dose"]
-    outputs = {"low": replace(chosen.outputs["low"], series=True)}
-    monkeypatch.setitem(METHODS, "physics_dose", replace(chosen, outputs=outputs))
-    given = {"pre": breast[0], "post": Series(tuple(breast))}
-    with pytest.raises(RequestError, match=r"has a series of its own. Choose.*post=FILE#1"):
+    inputs = {**chosen.inputs, "post": replace(chosen.inputs["post"], series=True)}
+    monkeypatch.setitem(METHODS, "physics_dose", replace(chosen, inputs=inputs))
+    given = {"pre": Series(tuple(breast)), "post": Series(tuple(breast))}
+    with pytest.raises(RequestError, match=r"has a series of its own. Choose.*pre=FILE#1"):
         run(Request("physics_dose", given))
+
+
+@needs_networks
+@pytest.mark.parametrize(("phases", "number"), [((), 1), ((3,), 2)])
+def test_a_method_that_makes_a_series_takes_one_phase_of_a_series(breast, phases, number):
+    series, values = Series(tuple(breast)), {"times": (200.0, 400.0)}
+    given = {"pre": series, "phase": series}
+    made = run(Request("iter_unet", given, values, phases=phases)).outputs["phases"]
+    alone = run(Request("iter_unet", {"pre": breast[0], "phase": breast[number]}, values))
+    assert made.times_s.tolist() == [200, 400]
+    assert made.array.tobytes() == alone.outputs["phases"].array.tobytes()
+    with pytest.raises(RequestError, match="makes a series from one phase"):
+        run(Request("iter_unet", given, values, phases=(2, 3)))
 
 
 def test_two_series_of_the_same_times_go_hand_in_hand(breast):

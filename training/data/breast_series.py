@@ -31,6 +31,8 @@ from ContrastSynthLib.preprocessing.normalisation import fit
 from data.mixed_crops import window
 
 PHASES = len(PAPER_TIMES_S) - 1
+LABELS = -2
+"""Channel of the labels of lesions."""
 SIDES, DEPTHS = (128, 208), (40, 72)
 """Voxels of a volume of 333 x 333 x 150 mm: the resolution differs from patient to patient."""
 SNR = (12.0, 35.0)
@@ -84,12 +86,19 @@ class BreastSeries:
         self.unit = fit("ti", every[1], body)
 
     def crop(self, middle: np.ndarray, size: Sequence[int]) -> dict[str, np.ndarray]:
-        """Return the images of an example about a voxel; what is outside of the volume is 0."""
+        """Return the images of an example about a voxel, and the ``labels`` of its lesions.
+
+        What is outside of the volume is 0.
+        """
         depth, rows, columns = size
         assert rows == columns
         images = window(self.images, middle, depth, rows).astype(np.float32)
         scans = self.unit.apply(images[: PHASES + 1])
-        return {"pre": scans[:1], "phases": scans[1:], "lesions": (images[-2:-1] > 0).astype("f4")}
+        labels = images[LABELS][None]
+        return {
+            **{"pre": scans[:1], "phases": scans[1:]},
+            **{"labels": labels, "lesions": (labels > 0).astype("f4")},
+        }
 
 
 def _places(where: np.ndarray) -> np.ndarray:
@@ -120,6 +129,7 @@ class BreastCrops(IterableDataset):
             middle = places[int(rng.integers(len(places)))]
             middle = middle + rng.integers(-6, 7, 3)
             crop = series.crop(middle, self.size)
+            del crop["labels"]
             if rng.random() < 0.5:
                 crop = {name: image[..., ::-1] for name, image in crop.items()}
             example = {n: torch.from_numpy(np.ascontiguousarray(i)) for n, i in crop.items()}

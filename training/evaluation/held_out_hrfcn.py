@@ -50,9 +50,8 @@ class EnhanceCase:
         return (self.post > 0) & ~self.rises
 
 
-def read_cases(files: Iterable[Path], roles: Sequence[str], *, flat: bool) -> list[EnhanceCase]:
-    """Return slabs of each file, or with ``flat`` their slices; those that hardly enhance are left
-    out."""
+def read_cases(files: Iterable[Path], roles: Sequence[str]) -> list[EnhanceCase]:
+    """Return slabs of each file; those that hardly enhance are left out."""
     found = []
     for file in files:
         images = np.load(file, mmap_mode="r")
@@ -61,18 +60,16 @@ def read_cases(files: Iterable[Path], roles: Sequence[str], *, flat: bool) -> li
         best = int(np.convolve(agent, np.ones(DEPTH), mode="valid").argmax())
         firsts = {best, len(post) // 3, len(post) // 2}
         for first in sorted(firsts)[:SLABS_PER_CASE]:
-            case = _case(np.asarray(images[:, first : first + DEPTH], "f4"), roles, flat=flat)
+            case = _case(np.asarray(images[:, first : first + DEPTH], "f4"), roles)
             if min(int(case.rises.sum()), int(case.quiet.sum())) >= LEAST_VOXELS:
                 found.append(case)
     return found
 
 
-def _case(slab: np.ndarray, roles: Sequence[str], *, flat: bool) -> EnhanceCase:
+def _case(slab: np.ndarray, roles: Sequence[str]) -> EnhanceCase:
     named = {role: torch.from_numpy(padded(i)) for role, i in zip(ROLES, slab, strict=True)}
     scans = torch.stack([named[role] for role in roles])[None]
     t1, post = (named[role][None, None] for role in ("t1", "post"))
-    if flat:
-        scans, t1, post = (image.transpose(1, 2).flatten(0, 1) for image in (scans, t1, post))
     return EnhanceCase(scans, t1, post)
 
 

@@ -1,9 +1,9 @@
 """How well iterU-Net does on lesions of virtual breasts that are not learnt from.
 
-About one lesion of each series all later phases are made from the first, one after the other. Both
-figures are relative to taking the first phase for the last one:
+About each lesion all later phases are made from the first, one after the other. Both figures are
+relative to taking the first phase for the later ones:
 
-    enhancement    absolute error of the mean of the lesion in the last phase
+    enhancement    squared error of the mean of the lesion in the last phase, as in the paper
     image          mean absolute error of the crop, over all phases
     score          1 - (mean enhancement + mean image) / 2: 0 for the first phase held
 
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from data.breast_series import BreastSeries
+from data.breast_series import LABELS, BreastSeries
 from torch import Tensor, nn
 
 Case = dict[str, Tensor]
@@ -25,15 +25,17 @@ LEAST_ERROR = 1e-6
 
 
 def read_cases(paths: Iterable[Path], size: Sequence[int]) -> list[Case]:
-    """Return a crop (1, ...) about the lesions of each series that has any."""
+    """Return a crop (1, ...) about each lesion of the series; ``lesions`` is where that one is."""
     cases = []
     for series in map(BreastSeries, paths):
-        if not len(series.lesions):
-            continue
-        crop = series.crop(series.lesions[len(series.lesions) // 2], size)
-        case = {name: torch.from_numpy(image)[None] for name, image in crop.items()}
-        if case["lesions"].any():
-            cases.append(case | {"times": torch.tensor([series.times_s])})
+        labels = np.asarray(series.images[LABELS])
+        for label in np.unique(labels[labels > 0]):
+            where = np.argwhere(labels == label)
+            crop = series.crop(where.mean(axis=0).astype(int), size)
+            crop["lesions"] = crop["lesions"] * (crop.pop("labels") == label)
+            case = {name: torch.from_numpy(image)[None] for name, image in crop.items()}
+            if case["lesions"].any():
+                cases.append(case | {"times": torch.tensor([series.times_s])})
     return cases
 
 
@@ -53,8 +55,8 @@ def judge(network: nn.Module, cases: Sequence[Case], wanted: Sequence[int]) -> d
         phases = torch.cat(made, dim=1).float().cpu()
         lesion = case["lesions"][0, 0] > 0
         last = real[0, -1][lesion].mean()
-        sums["enhancement"].append(float((phases[0, -1][lesion].mean() - last).abs()))
-        sums["held"].append(float((first[0, 0][lesion].mean() - last).abs()))
+        sums["enhancement"].append(float((phases[0, -1][lesion].mean() - last) ** 2))
+        sums["held"].append(float((first[0, 0][lesion].mean() - last) ** 2))
         sums["image"].append(float((phases - real).abs().mean()))
         sums["held_image"].append(float((first - real).abs().mean()))
     means = {name: float(np.mean(values)) for name, values in sums.items()}

@@ -34,7 +34,7 @@ BRAINS = {
     "enhance": (_("Virtual brain: pre without an agent"), ("pre", "post")),
 }
 """By task: the sample's title, and its scans; what a method is to find is there to compare."""
-BREAST_TITLE = _("Virtual breast: dynamic series")
+BREAST_TASK, BREAST_TITLE = "delayed", _("Virtual breast: dynamic series")
 
 
 def register(icon: str) -> None:

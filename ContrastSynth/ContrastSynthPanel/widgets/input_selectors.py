@@ -15,7 +15,7 @@ from ContrastSynthPanel.widgets.forms import add_row, new_form
 from ContrastSynthPanel.widgets.node_selector import NodeSelector
 
 COLOURS = "vtkMRMLVectorVolumeNode"
-OF_SERIES = ("pre", "post")  # a dynamic series has both: its first phase, and the later ones
+OF_SERIES = ("pre", "post", "phase")  # of a dynamic series: its first phase, and the later ones
 
 
 class InputSelectors:
