@@ -24,8 +24,13 @@ def script():
     return importlib.import_module("evaluate_series")
 
 
+@pytest.fixture(scope="module")
+def phases():
+    return importlib.import_module("evaluation.later_phases")
+
+
 @pytest.fixture
-def case(script):
+def case(phases):
     """A lesion that rises as 1 - exp(-t / TAU) from 100 to 300, in tissue of 100."""
     shape, lesion = (4, 24, 24), np.zeros((4, 24, 24), bool)
     lesion[1:3, 8:16, 8:16] = True
@@ -38,40 +43,49 @@ def case(script):
             Volume(image.astype("f4"), Grid(shape[::-1]), Acquisition(time_s=float(time)))
         )
     body = np.ones(shape, bool)
-    return script.Case("one", Series(tuple(volumes)), 4, (5, 6), (lesion,), body)
+    return phases.Case("one", Series(tuple(volumes)), 4, (5, 6), (lesion,), body)
 
 
 def real(case):
     return np.stack([case.series.volumes[frame].array for frame in case.wanted])
 
 
-def test_the_true_phases_have_no_error(script, case):
-    found = script.measured(case, real(case))
+def test_the_true_phases_have_no_error(phases, case):
+    found = phases.measured(case, real(case))
     assert (found["last"], found["all"], found["dtw"], found["same_type"]) == (0, 0, 0, 1)
     assert found["rho"] == pytest.approx(1)
-    held = script.measured(case, script.held(case))
+    held = phases.measured(case, phases.held(case))
     assert held["last"] > held["all"] > 0
     assert held["psnr_db"] < 40
 
 
-def test_an_exponential_is_found_from_its_beginning(script, case):
+def test_an_exponential_is_found_from_its_beginning(phases, case):
     assert case.before == 2
-    fitted, held = (script.measured(case, f(case)) for f in (script.exponential, script.held))
+    fitted, held = (phases.measured(case, f(case)) for f in (phases.exponential, phases.held))
     assert fitted["last"] < 0.02 * held["last"]
 
 
-def test_the_population_rises_first_and_then_stays_or_falls(script, case, monkeypatch):
-    monkeypatch.setattr(script, "OTHERS", range(900, 902))
-    script.population_course.cache_clear()
-    times, course = script.population_course()
+def test_the_population_rises_first_and_then_stays_or_falls(phases, case, monkeypatch):
+    monkeypatch.setattr(phases, "OTHERS", range(900, 902))
+    phases.population_course.cache_clear()
+    times, course = phases.population_course()
     assert course[0] == 0
     assert 40 <= times[course.argmax()] <= 400
-    made = script.population(case)
+    made = phases.population(case)
     shares = np.interp([155, 225], times, course) / np.interp(85, times, course)
     rise = (case.series.volumes[4].array - case.pre.array)[case.lesions[0]].mean()
     found = [(frame - case.pre.array)[case.lesions[0]].mean() / rise for frame in made]
     assert found == pytest.approx(shares, rel=1e-3)
-    script.population_course.cache_clear()
+    phases.population_course.cache_clear()
+
+
+def test_the_agreement_over_lesions(phases, case):
+    pairs = phases.curves_of(case, real(case))
+    assert "| same | 1 |" in phases.agreement({"same": pairs})
+    other = phases.curves_of(case, 0.7 * real(case))
+    rows = phases.agreement({"both": [*pairs, *other]}).splitlines()
+    assert rows[-1].startswith("| both | 2 | 0.00 |")
+    assert "| -" in rows[-1], "the synthetic ones wash out"
 
 
 @pytest.mark.parametrize("text", ["weights", "=x", "a=", "a=b,later"])
