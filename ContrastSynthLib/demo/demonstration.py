@@ -25,9 +25,10 @@ from ContrastSynthLib.files.series import write_series
 from ContrastSynthLib.phantom.brain.patient import brain_patient
 from ContrastSynthLib.phantom.breast.patient import breast_patient
 from ContrastSynthLib.registry import METHODS, ROLES, Method
+from ContrastSynthLib.registry.volumes import PHASE_ROLE
 from ContrastSynthLib.running.request import Request
 from ContrastSynthLib.running.run import run
-from ContrastSynthLib.volumes import Series, Volume, check_same_grid
+from ContrastSynthLib.volumes import Series, Volume, check_same_grid, times_of
 
 REAL_SCANS = "CONTRASTSYNTH_REAL_SCANS"
 SEED = 13
@@ -105,7 +106,7 @@ def show_case(case: Case, folder: Path, page: Page) -> None:
 
 
 def show_breast(folder: Path, page: Page) -> None:
-    """Simulate a virtual breast and add the kinetic curves of its lesions to the page."""
+    """Simulate a virtual breast, make its later phases, and add the curves of its lesions."""
     print("virtual-breast:")
     patient = breast_patient(SEED, size=(192, 192, 40), lesion_types=("I", "II", "III"))
     series = folder / "scans" / "series.seq.nrrd"
@@ -113,6 +114,20 @@ def show_breast(folder: Path, page: Page) -> None:
     write_series(patient.phases, series)
     page.add_kinetics("virtual-breast", patient.phases, patient.lesion_labels, ("I", "II", "III"))
     print(f"  {len(patient.phases)} phases")
+    pre, first, *later = patient.phases
+    times = {"times": tuple(times_of(later).tolist())}
+    for method in METHODS.values():
+        if set(method.required) != {"pre", PHASE_ROLE}:
+            continue
+        try:
+            result = run(Request(method.key, {"pre": pre, PHASE_ROLE: first}, times))
+        except MissingError as error:
+            print(f"  {method.key}: skipped. {error}")
+            continue
+        result.write(folder / method.key)
+        made = next(each for each in result.outputs.values() if isinstance(each, Series))
+        page.add_later_phases(method, patient.phases, [*made], patient.lesion_labels)
+        print(f"  {method.key}: {result.provenance['seconds']} s")
 
 
 def _evaluated(

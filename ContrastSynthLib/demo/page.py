@@ -16,7 +16,7 @@ from scipy.ndimage import distance_transform_edt
 
 from ContrastSynthLib.analysis.enhancement import ADDED_PART, INVENTED, LOST_PART, MISSED
 from ContrastSynthLib.analysis.evaluation import enhancement_of
-from ContrastSynthLib.analysis.kinetics import mean_curve, measure_curve
+from ContrastSynthLib.analysis.kinetics import KineticCurve, mean_curve, measure_curve
 from ContrastSynthLib.analysis.profiles import line_profile
 from ContrastSynthLib.analysis.uptake import uptake
 from ContrastSynthLib.errors import RequestError
@@ -59,14 +59,14 @@ class Page:
     def __init__(self) -> None:
         self._body: list[str] = []
         self._place: tuple[float, float, float] = (0.0, 0.0, 0.0)
-        self._brain: BoolArray = np.zeros((0, 0, 0), bool)
+        self._region: BoolArray = np.zeros((0, 0, 0), bool)
 
     def start_case(self, name: str, description: str, scans: Mapping[str, Volume]) -> None:
         """Start a section; show the scans and the uptake."""
         self._body.append(f"<h2>{escape(name)}</h2><p class='soft'>{escape(description)}</p>")
         pre, post = scans["pre"], scans["post"]
         region = foreground([pre, post])
-        self._brain = region.mask
+        self._region = region.mask
         found = uptake(pre, post, region.mask, convention="real_scans")
         mask = pre.with_array(found.soft)
         self._place = _slice_with_deep_uptake(pre.with_array(found.binary), region.mask)
@@ -131,25 +131,51 @@ class Page:
             "The curves follow the Tofts model.</p>"
         )
         pre, early, late = phases[0], phases[1], phases[-1]
-        at = choose_slice(pre.with_array(labels > 0))
+        self._place = choose_slice(pre.with_array(labels > 0))
+        self._region = foreground(phases).mask
         rise = early.with_array(early.array - pre.array)
         shown = {"pre": pre, "first phase": early, "last phase": late, "first - pre": rise}
         panels = [
-            Panel(title, *display_slice(volume, at_ras_mm=at)) for title, volume in shown.items()
+            Panel(title, *display_slice(volume, at_ras_mm=self._place))
+            for title, volume in shown.items()
         ]
         self._show(slice_figure(panels))
-        curves = {
-            f"lesion {n}": measure_curve(
-                times_of(phases).tolist(), mean_curve(phases, np.asarray(labels == n))
-            )
-            for n in range(1, len(made_as) + 1)
-        }
+        curves = {f"lesion {n}": _curve(phases, labels, n) for n in range(1, len(made_as) + 1)}
         self._show(plot_curves(curves), css="picture plot")
         rows = [
             [title, true, curve.type or "none", *(_number(getattr(curve, m)) for m in KINETICS)]
             for (title, curve), true in zip(curves.items(), made_as, strict=True)
         ]
         self._body.append(_html_table(["lesion", "made as", "found as", *KINETICS.values()], rows))
+
+    def add_later_phases(
+        self,
+        method: Method,
+        phases: Sequence[Volume],
+        made: Sequence[Volume],
+        labels: NDArray[np.uint8],
+    ) -> None:
+        """Show the last of the phases that a method made beside the real ones, and the curves.
+
+        ``made`` are the last phases of the series, and the method was given those before.
+        """
+        self._body.append(f"<h3>{escape(method.title)} (<code>{method.key}</code>)</h3>")
+        self._body.append(f"<p class='soft'>{escape(method.intended_use)}</p>")
+        given = phases[: len(phases) - len(made)]
+        shown = {"given": given[-1], "last phase, true": phases[-1]}
+        shown |= {"last phase, SYNTHETIC": made[-1]}
+        self._show(slice_figure([self._panel(title, volume) for title, volume in shown.items()]))
+        curves: dict[str, KineticCurve] = {}
+        rows: list[list[str]] = []
+        for n in range(1, int(labels.max()) + 1):
+            pair = [_curve(series, labels, n) for series in (phases, [*given, *made])]
+            curves |= dict(zip((f"lesion {n}, true", f"lesion {n}, SYNTHETIC"), pair, strict=True))
+            changes = [_number(curve.delayed_change) for curve in pair]
+            rows.append([f"lesion {n}", *(curve.type or "none" for curve in pair), *changes])
+        self._show(plot_curves(curves), css="picture plot")
+        heads = ["lesion", "type, true", "type, SYNTHETIC"]
+        heads += ["delayed change, true", "delayed change, SYNTHETIC"]
+        self._body.append(_html_table(heads, rows))
 
     def write(self, path: Path, command: str, seconds: float) -> None:
         """Write the page; raises RequestError when the file cannot be written."""
@@ -170,7 +196,7 @@ class Page:
     ) -> None:
         """Show missed and invented enhancement, as a map and as a list of lesions."""
         found = enhancement_of(
-            scans[name], made, pre=scans["pre"], post=scans["post"], brain=self._brain
+            scans[name], made, pre=scans["pre"], post=scans["post"], brain=self._region
         )
         kinds = {"missed": (MISSED, LOST_PART), "invented": (INVENTED, ADDED_PART)}
         post = scans["post"]
@@ -231,7 +257,7 @@ class Page:
         return display_slice(volume, at_ras_mm=self._place)[0]
 
     def _in_medians(self, volume: Volume) -> Any:
-        return volume.array / float(np.median(volume.array[self._brain]))
+        return volume.array / float(np.median(volume.array[self._region]))
 
     def _profiles(self, volumes: Mapping[str, Volume]) -> dict[str, Any]:
         """Return profiles from right to left through the point that is shown."""
@@ -288,6 +314,10 @@ def _table_of_record(record: Mapping[str, Any]) -> str:
             if v != []
         ]
     return _html_table(["recorded", "value"], rows)
+
+
+def _curve(phases: Sequence[Volume], labels: NDArray[np.uint8], label: int) -> KineticCurve:
+    return measure_curve(times_of(phases).tolist(), mean_curve(phases, labels == label))
 
 
 def _html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
