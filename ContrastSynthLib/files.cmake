@@ -90,6 +90,7 @@ set(LIBRARY_SCRIPTS
   methods/_slabs.py
   methods/_slices.py
   methods/_spgr.py
+  methods/_without_agent.py
   methods/direct_low_to_full.py
   methods/hrfcn.py
   methods/iter_unet.py
