@@ -83,6 +83,8 @@ BENCHMARKS: list[Callable[[], Ratio]] = [
     partial(memory_of_a_volume, "vcm", "fast"),
     partial(time_of_a_volume, "hrfcn", "paper"),
     partial(memory_of_a_volume, "hrfcn", "paper"),
+    partial(time_of_a_volume, "iter_unet"),
+    partial(memory_of_a_volume, "iter_unet"),
     evaluations_to_adams_objective,
     image_at_adams_objective,
     volume_beside_slices,

@@ -1,4 +1,4 @@
-"""Methods from the command line on a whole brain: time, memory, and where the time goes.
+"""Methods from the command line on a whole brain or breast: time, memory, where the time goes.
 
 ``python Testing/bench/whole_volume.py METHOD PRESET`` is the process that is measured; it prints
 JSON.
@@ -19,27 +19,37 @@ import numpy as np
 import torch
 from ratio import Ratio
 
-SHAPE = (155, 240, 240)
-BRAIN_HALF_AXES_MM = (70.0, 85.0, 68.0)
+BRAIN, BREAST = ((155, 240, 240), (1.0, 1.0, 1.0)), ((64, 192, 192), (1.73, 1.73, 2.34))
+"""Shape (k, j, i) and spacing in mm (i, j, k)."""
+HALF_AXES = (0.45, 0.35, 0.28)
+"""Of what is inside, as shares of the sides: a brain of usual size in a usual field of view."""
 PROMISED = {
     **{"sphere": (150.0, 4.0), "lowdose_gan": (240.0, 6.0), "vcm": (180.0, 6.0)},
-    **{"hrfcn": (240.0, 6.0)},
+    **{"hrfcn": (240.0, 6.0), "iter_unet": (240.0, 6.0)},
 }
 """Seconds and GB on two cores."""
 PLAIN_SLICES = 8
 
 
-def make_head(file: Path, seed: int) -> Path:
-    """Write a brain of usual size in a usual field of view, and return its file."""
+def scanned(method: str) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
+    """Return shape and spacing of what a method is for."""
+    return BREAST if method == "iter_unet" else BRAIN
+
+
+def make_body(file: Path, seed: int, method: str) -> Path:
+    """Write a body of usual size in a usual field of view, and return its file."""
     from ContrastSynthLib.files.images import write_volume
     from ContrastSynthLib.geometry import Grid
     from ContrastSynthLib.volumes import Volume
 
-    axes = [np.arange(n, dtype=np.float32) - n / 2 for n in SHAPE]
-    k, j, i = np.meshgrid(*axes, indexing="ij", sparse=True)
-    inside = sum((x / half) ** 2 for x, half in zip((k, j, i), BRAIN_HALF_AXES_MM, strict=True)) < 1
-    noise = np.random.default_rng(seed).uniform(0.6, 1.4, SHAPE).astype(np.float32)
-    write_volume(Volume(noise * inside, Grid(SHAPE[::-1])), file)
+    shape, spacing_mm = scanned(method)
+    axes = [
+        (np.arange(n, dtype=np.float32) / n - 0.5) / half
+        for n, half in zip(shape, HALF_AXES, strict=True)
+    ]
+    inside = sum(x**2 for x in np.meshgrid(*axes, indexing="ij", sparse=True)) < 1
+    noise = np.random.default_rng(seed).uniform(0.6, 1.4, shape).astype(np.float32)
+    write_volume(Volume(noise * inside, Grid(shape[::-1], spacing_mm)), file)
     return file
 
 
@@ -68,7 +78,8 @@ def measured_process(method: str, preset: str | None = None) -> dict[str, float]
     with tempfile.TemporaryDirectory() as folder:
         roles = [role for role, each in find_method(method).inputs.items() if not each.optional]
         files = {
-            role: make_head(Path(folder) / f"{role}.nrrd", seed) for seed, role in enumerate(roles)
+            role: make_body(Path(folder) / f"{role}.nrrd", seed, method)
+            for seed, role in enumerate(roles)
         }
         start = time.perf_counter()
         request = Request(method, files, preset=preset, device="cpu")
@@ -89,8 +100,9 @@ def whole_volume(*method_and_preset: str) -> dict[str, float]:
 
 def time_of_a_volume(*method_and_preset: str) -> Ratio:
     """The whole run, against what is promised for two cores."""
+    size = " x ".join(map(str, scanned(method_and_preset[0])[0][::-1]))
     return Ratio(
-        f"{' '.join(method_and_preset)} on {' x '.join(map(str, SHAPE[::-1]))}, files included",
+        f"{' '.join(method_and_preset)} on {size}, files included",
         whole_volume(*method_and_preset)["seconds"],
         "what is promised on two cores",
         PROMISED[method_and_preset[0]][0],
@@ -131,12 +143,12 @@ def beside_slice_by_slice() -> Ratio:
 
     from ContrastSynthLib.networks.mirrored import Mirrored
 
-    network, slices = Mirrored(shipped()), torch.rand(PLAIN_SLICES, 3, *SHAPE[1:])
+    network, slices = Mirrored(shipped()), torch.rand(PLAIN_SLICES, 3, *BRAIN[0][1:])
     network(slices[:1])
     start = time.perf_counter()
     for one in slices.split(1):
         network(one)
-    plain = (time.perf_counter() - start) * SHAPE[0] / PLAIN_SLICES
+    plain = (time.perf_counter() - start) * BRAIN[0][0] / PLAIN_SLICES
     return Ratio(
         "its network, cropped and in batches",
         whole_volume("sphere")["network_s"],
