@@ -11,7 +11,9 @@ rate (``--two-stages``). Since the local loss is a mean over the few voxels that
 weighs an error there many times one elsewhere, and much that does not enhance is made bright:
 w = 0.1 in one stage is our choice. ``--preset paper`` takes loss and network of the paper, whose
 output is not added to T1; ``--flat`` its variant in two dimensions; ``--network bayesian_unet`` the
-U-Net with dropout that it is compared with, ``--dropout 0`` one without. Stop it and start it again
+U-Net with dropout that it is compared with, ``--dropout 0`` one without; ``--preset authors_code``
+differs from the paper's in four branches, of which two are joined, multi-scale SSIM, and a local
+loss without vessels. Stop it and start it again
 with the same ``--out``: it goes on.
 
 Every ``--keep-every`` steps the averaged weights are measured on slices of the patients held out of
@@ -37,7 +39,7 @@ from loop import Average, Learner, add_common_arguments, rate_at, start, train
 from torch import Tensor, nn
 
 from ContrastSynthLib.errors import ContrastSynthError
-from ContrastSynthLib.losses import l1_loss, local_loss, ssim_loss
+from ContrastSynthLib.losses import l1_loss, local_loss, ms_ssim_loss, ssim_loss
 from ContrastSynthLib.networks import build_network
 from ContrastSynthLib.networks.baselines import parameters_of
 from ContrastSynthLib.networks.bayesian_unet import DROPOUT
@@ -66,6 +68,8 @@ PAPER = {
         "two_stages": True,
     },
 }
+AUTHORS_CODE = {"widths": (32, 64, 128, 256), "joined": 2, "multi_scale": True, "most": 0.6}
+PRESETS = {"paper": PAPER, "authors_code": PAPER | AUTHORS_CODE}
 
 
 def main() -> None:
@@ -85,7 +89,7 @@ def main() -> None:
         """Take one step; return the terms of the loss."""
         second = arguments.two_stages and progress >= SECOND_STAGE
         with fabric.autocast():
-            terms = compare(learner.network, batch)
+            terms = compare(learner.network, batch, arguments)
         loss = torch.stack([stages[second][name] * term for name, term in terms.items()]).sum()
         rate = arguments.learning_rate * (SECOND_RATE if second else rate_at(progress))
         learner.descend(loss, rate)
@@ -108,15 +112,16 @@ def stages_of(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     }
 
 
-def compare(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+def compare(network: nn.Module, batch: Batch, arguments: argparse.Namespace) -> dict[str, Tensor]:
     """Return the terms of the loss of a batch of slabs (n, ..., slices, rows, columns)."""
     scans, t1, post = (batch[name] for name in ("scans", "t1", "post"))
     made = network(scans)["post"]
     slices = (image.transpose(1, 2).flatten(0, 1) for image in (made, post))
+    compare_slices = ms_ssim_loss if arguments.multi_scale else ssim_loss
     return {
         "l1": l1_loss(made, post),
-        "ssim": ssim_loss(*slices, data_range=1.0),
-        "local": local_loss(made, post, t1),
+        "ssim": compare_slices(*slices, data_range=1.0),
+        "local": local_loss(made, post, t1, most=arguments.most),
     }
 
 
@@ -144,7 +149,7 @@ def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
         return {**shared, "dropout": arguments.dropout}
     dimensions = 2 if arguments.flat else 3
     own = {"blocks": arguments.blocks, "dimensions": dimensions, "norm": arguments.norm}
-    return {**shared, **own}
+    return {**shared, **own, "joined": arguments.joined}
 
 
 def read_arguments() -> argparse.Namespace:
@@ -155,7 +160,7 @@ def read_arguments() -> argparse.Namespace:
     add_common_arguments(parser)
     parser.set_defaults(crop=96, batch=3, learning_rate=1e-3)
     add = parser.add_argument
-    add("--preset", choices=("paper",), help="network, crop, batch and rate as published")
+    add("--preset", choices=tuple(PRESETS), help="network, loss, crop, batch and rate as published")
     add("--real", type=Path, help="folder of make_slabs.py --for hrfcn --pairs")
     add("--real-share", type=float, default=0.5, help="of examples from --real")
     add("--inputs", nargs="+", choices=SCANS, default=SCANS, help="scans that the network may see")
@@ -172,14 +177,16 @@ def read_arguments() -> argparse.Namespace:
     )
     add("--norm", choices=tuple(NORMS), default="instance", help="of features; the paper: batch")
     add("--weigh-local", type=float, default=0.1, help="local loss, as a share of the paper's")
+    add("--most", type=float, help="largest rise that counts in the local loss")
+    add("--multi-scale", action="store_true", help="SSIM of several scales, crops of 176 or more")
+    add("--joined", type=int, help="finest branches that the last stage joins; without it all")
     add("--two-stages", action="store_true", help="the second stage of the paper")
     add_same_patient(parser)
     add_source(parser)
     add("--name", help="of the weights; that of the network without it")
     add("--version", default="1.0", help="of the weights")
     chosen, _ = parser.parse_known_args()
-    if chosen.preset == "paper":
-        parser.set_defaults(**PAPER)
+    parser.set_defaults(**PRESETS.get(chosen.preset, {}))
     arguments = parser.parse_args()
     if arguments.fine_tune:
         parser.error("the high-resolution FCN is trained from the start")

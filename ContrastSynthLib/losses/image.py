@@ -1,4 +1,4 @@
-"""Image losses: SPHERE, eq. 29, without its adversarial term."""
+"""Image losses: SPHERE, eq. 29, without its adversarial term; multi-scale SSIM."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import cache
 
 import torch
 from monai.losses import SSIMLoss
+from monai.metrics.regression import compute_ms_ssim
 from torch import Tensor
 
 
@@ -25,6 +26,20 @@ def ssim_loss(synthetic: Tensor, reference: Tensor, *, data_range: float) -> Ten
     with torch.autocast(synthetic.device.type, enabled=False):
         loss: Tensor = _ssim(float(data_range))(synthetic.float(), reference.float())
     return loss
+
+
+def ms_ssim_loss(synthetic: Tensor, reference: Tensor, *, data_range: float) -> Tensor:
+    """Return 1 - multi-scale SSIM (Wang et al. 2003), as MONAI has it: five scales, of all images.
+
+    Images (n, 1, h, w) are at least 176 pixels wide, since the coarsest scale is a sixteenth of
+    them and the window has 11 pixels; smaller ones raise ValueError. A scale at which images do not
+    agree at all has no finite gradient. Precision and constants are those of :func:`ssim_loss`.
+    """
+    with torch.autocast(synthetic.device.type, enabled=False):
+        found = compute_ms_ssim(
+            synthetic.float(), reference.float(), spatial_dims=2, data_range=data_range
+        )
+    return 1 - found.mean()
 
 
 @cache

@@ -11,16 +11,24 @@ from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 
 
 def local_loss(
-    synthetic: Tensor, reference: Tensor, t1: Tensor, threshold: float = UPTAKE_THRESHOLD
+    synthetic: Tensor,
+    reference: Tensor,
+    t1: Tensor,
+    threshold: float = UPTAKE_THRESHOLD,
+    most: float | None = None,
 ) -> Tensor:
     """Return the mean absolute difference where the agent went: L_local of the high-resolution FCN.
 
     That is where ``reference``, the scan after the agent, exceeds ``t1``, the one before it, by
-    more than the threshold, in the unit of [0, 1]. The paper has a norm; the mean over these
+    more than the threshold, in the unit of [0, 1], and by no more than ``most``: the authors' code
+    leaves out what rises by more than 0.6, vessels. The paper has a norm; the mean over these
     voxels is our choice. It is 0 where no voxel enhances.
     """
-    agent = (reference - t1 > threshold).to(synthetic.dtype)
-    error = (synthetic - reference).abs() * agent
+    rise = reference - t1
+    agent = rise > threshold
+    if most is not None:
+        agent = agent & (rise <= most)
+    error = (synthetic - reference).abs() * agent.to(synthetic.dtype)
     loss: Tensor = error.sum() / agent.sum().clamp(min=1)
     return loss
 

@@ -96,7 +96,9 @@ class HighResolutionFCN(nn.Module):
     branches, finest first; each is coarser than the one before by ``stride`` along slices (3D
     alone), rows and columns: slabs of three slices are not halved, as in the authors' code. The
     output is added to the channel ``base``; with None it is ``post`` itself, as in the paper.
-    ``norm`` is a key of NORMS. Raises ValueError for another one, and for other dimensions.
+    ``norm`` is a key of NORMS. The last stage joins the ``joined`` finest branches, None: all, as
+    in the paper; the authors' code joins two of four. Raises ValueError for another normalisation
+    and for other dimensions.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class HighResolutionFCN(nn.Module):
         stride: Sequence[int] = (1, 2, 2),
         base: int | None = None,
         norm: str = "batch",
+        joined: int | None = None,
     ) -> None:
         super().__init__()
         if dimensions not in LINEAR:
@@ -137,9 +140,9 @@ class HighResolutionFCN(nn.Module):
         self.exchanges = nn.ModuleList(
             _Exchange(dimensions, widths[: min(count + 1, len(widths))], count) for count in counts
         )
-        joined = sum(widths)
+        self.joined = len(widths) if joined is None else joined
         self.last = nn.Sequential(
-            _ConvNormRelu(dimensions, norm, joined, finest, size=1),
+            _ConvNormRelu(dimensions, norm, sum(widths[: self.joined]), finest, size=1),
             _ResBlock(dimensions, norm, finest),
             Conv[Conv.CONV, dimensions](finest, 1, kernel_size=1),
         )
@@ -155,7 +158,8 @@ class HighResolutionFCN(nn.Module):
             branches = [branch(image) for branch, image in zip(stage, branches, strict=True)]
             branches = exchange(branches, self._sizes(scans.shape[2:], len(exchange.ways)))
         whole = branches[0].shape[2:]
-        post = self.last(torch.cat([_of_size(branch, whole) for branch in branches], dim=1))
+        joined = [_of_size(branch, whole) for branch in branches[: self.joined]]
+        post = self.last(torch.cat(joined, dim=1))
         if self.base is not None:
             post = post + scans[:, self.base : self.base + 1]
         return {"post": post}

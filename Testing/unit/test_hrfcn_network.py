@@ -46,6 +46,9 @@ def test_the_paper_has_three_branches_of_four_blocks():
     with torch.device("meta"):
         code = HighResolutionFCN(widths=(32, 64, 128, 256))
     assert [len(stage) for stage in code.stages] == [1, 2, 3, 4]
+    made = HighResolutionFCN(widths=(4, 8, 16, 32), blocks=1, joined=2)
+    assert made.last[0][0].in_channels == 4 + 8
+    assert made(torch.randn(1, 3, 3, 32, 24))["post"].shape == (1, 1, 3, 32, 24)
 
 
 def test_branches_are_coarser_in_plane_and_see_further():

@@ -14,7 +14,10 @@ from ContrastSynthLib.acquisition import Acquisition
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.methods.iter_unet import IterUNetParameters, iter_unet
+from ContrastSynthLib.phantom.breast.patient import breast_patient
 from ContrastSynthLib.registry.context import Context
+from ContrastSynthLib.running.request import Request
+from ContrastSynthLib.running.run import run
 from ContrastSynthLib.volumes import Volume
 
 SHAPE = (20, 48, 40)
@@ -101,3 +104,42 @@ def test_one_slice_comes_back_as_one_slice(scans):
     assert all(shape[2] > 1 for _, _, shape in context.given.asked)
     whole, _ = made(scans)
     assert series.array.mean() == pytest.approx(whole.array[:, 9:10].mean(), rel=0.02)
+
+
+# The shipped weights
+
+
+@pytest.fixture(scope="module")
+def lesions():
+    """Two virtual breasts that nothing learnt from, with a persistent and a washing-out lesion."""
+    return [
+        breast_patient(seed, size=(160, 160, 64), lesion_types=("I", "III"))
+        for seed in (3_000_000, 3_000_001)
+    ]
+
+
+def share_of_the_error_of_holding(patients, weights=None):
+    """Return the squared error of lesions in the last phase, of that of the first phase held."""
+    errors = {"made": 0.0, "held": 0.0}
+    for patient in patients:
+        pre, first, *later = patient.phases
+        times = [phase.acquisition.time_s for phase in later]
+        request = Request(
+            "iter_unet", {"pre": pre, "phase": first}, {"times": tuple(times)}, weights=weights
+        )
+        made = run(request).outputs["phases"].array[-1]
+        for label in range(1, patient.lesion_labels.max() + 1):
+            inside = patient.lesion_labels == label
+            unit = first.array[inside].mean()
+            for name, image in (("made", made), ("held", first.array)):
+                errors[name] += ((image - later[-1].array)[inside].mean() / unit) ** 2
+    return errors["made"] / errors["held"]
+
+
+def test_shipped_weights_are_ahead_of_holding_the_first_phase(lesions):
+    assert share_of_the_error_of_holding(lesions) < 0.8
+
+
+def test_random_weights_are_not(lesions, random_weights):
+    weights = str(random_weights("iter_unet").folder)
+    assert share_of_the_error_of_holding(lesions, weights) > 0.8

@@ -6,7 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
+from skimage.transform import downscale_local_mean
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("monai")
@@ -16,6 +18,7 @@ from ContrastSynthLib.losses import (
     generator_loss,
     hyperintensity_penalty,
     l1_loss,
+    ms_ssim_loss,
     perceptual_loss,
     physics_penalty,
     ssim_loss,
@@ -83,6 +86,37 @@ def test_ssim_is_zero_for_equal_images_and_at_the_constants_for_flat_ones():
     c1 = (0.01 * 2.0) ** 2
     wanted = 1 - (2 * 0.5 * 1.5 + c1) / (0.5**2 + 1.5**2 + c1)
     assert float(ssim_loss(low, high, data_range=2.0)) == pytest.approx(wanted, abs=1e-3)
+
+
+def test_multi_scale_ssim_is_the_product_over_scales():
+    """Contrast and structure at five scales, luminance at the coarsest: with exponents of 2003."""
+    rng = np.random.default_rng(4)
+    first = gaussian_filter(rng.random((192, 192)), 2)
+    second = first + 0.05 * gaussian_filter(rng.random((192, 192)), 1)
+    images = [torch.tensor(i, dtype=torch.float32)[None, None] for i in (second, first)]
+    wanted, pair = 1.0, (first, second)
+    exponents = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+    for exponent in exponents:
+        last = exponent is exponents[-1]
+        _, local = structural_similarity(
+            *pair,
+            data_range=1.0,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            full=True,
+            K1=0.01 if last else 1e4,  # a large constant leaves luminance out
+        )
+        wanted *= local[5:-5, 5:-5].mean() ** exponent
+        pair = [downscale_local_mean(image, (2, 2)) for image in pair]
+    made = images[0].requires_grad_()
+    loss = ms_ssim_loss(made, images[1], data_range=1.0)
+    assert float(loss) == pytest.approx(1 - wanted, abs=1e-4)
+    assert 0.001 < float(loss) < 0.9
+    loss.backward()
+    assert made.grad.isfinite().all()
+    with pytest.raises(ValueError, match="larger than 160"):
+        ms_ssim_loss(images[0][..., :96, :96], images[1][..., :96, :96], data_range=1.0)
 
 
 def test_perceptual_sums_the_mean_squares_of_each_scale():

@@ -19,6 +19,7 @@ def test_the_local_loss_is_that_of_what_enhances():
     made = volume(0.9, 0.9, 0.4, 0.4)
     assert local_loss(made, post, t1) == pytest.approx((0.1 + 0.2) / 2)
     assert local_loss(made, post, t1, threshold=0.35) == pytest.approx(0.2)
+    assert local_loss(made, post, t1, most=0.35) == pytest.approx(0.1), "without vessels"
     assert local_loss(made, t1, t1) == 0
 
 

@@ -132,5 +132,10 @@ def test_the_preset_of_the_paper_gives_way_to_what_is_asked_for(monkeypatch, tmp
     found = script.read_arguments()
     assert script.options_of(found) == {
         **{"inputs": ["t1", "t2", "flair", "adc"], "widths": [64, 128, 256], "blocks": 2},
-        **{"dimensions": 3, "base": None, "norm": "batch"},
+        **{"dimensions": 3, "base": None, "norm": "batch", "joined": None},
     }
+    words[-1] = "authors_code"
+    monkeypatch.setattr(sys, "argv", words)
+    code = script.read_arguments()
+    assert (code.widths, code.joined, code.blocks) == ((32, 64, 128, 256), 2, 4)
+    assert (code.multi_scale, code.most, code.two_stages) == (True, 0.6, True)
