@@ -113,6 +113,20 @@ def test_the_sample_breast_through_every_tab(panel, sample):
     through_every_tab(panel)
 
 
+def test_later_phases_of_the_sample_breast_beside_the_real_ones(panel, sample):
+    from ContrastSynthPanel.scene import sample_data
+
+    sample(sample_data.BREAST_TITLE)
+    result = apply(panel, "iter_unet")
+    assert result.IsA("vtkMRMLSequenceNode")
+    assert result.GetNumberOfDataNodes() == 4
+    tab = show_tab(panel, "kinetics")
+    press(tab.measure_button)
+    pump(lambda: not tab.work.running, RUN_S)
+    assert "SYNTHETIC" in tab.results.type_label.text
+    assert tab.results.agreement.isVisible()
+
+
 def test_three_patients_in_an_afternoon(panel, sample):
     """The scans have equal names; every number belongs to the patient that is chosen."""
     from ContrastSynthPanel.scene import sample_data
