@@ -167,6 +167,9 @@ set(LIBRARY_SCRIPTS
   preprocessing/input_checks.py
   preprocessing/normalisation.py
   preprocessing/shading.py
+  reader_study/__init__.py
+  reader_study/agreement.py
+  reader_study/non_inferiority.py
   registry/__init__.py
   registry/bundles.py
   registry/context.py

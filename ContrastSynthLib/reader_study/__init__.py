@@ -1,0 +1,1 @@
+"""Reader studies: blinded scores of synthetic and standard-of-care images, and their analysis."""
