@@ -170,6 +170,8 @@ set(LIBRARY_SCRIPTS
   reader_study/__init__.py
   reader_study/agreement.py
   reader_study/non_inferiority.py
+  reader_study/protocol.py
+  reader_study/schedule.py
   registry/__init__.py
   registry/bundles.py
   registry/context.py
