@@ -172,6 +172,8 @@ set(LIBRARY_SCRIPTS
   reader_study/non_inferiority.py
   reader_study/protocol.py
   reader_study/schedule.py
+  reader_study/sitting.py
+  reader_study/store.py
   registry/__init__.py
   registry/bundles.py
   registry/context.py

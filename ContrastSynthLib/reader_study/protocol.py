@@ -66,7 +66,7 @@ class StudyCase:
 
 @dataclass(frozen=True)
 class Analysis:
-    """Margin in points, alpha, and the tests of ``non_inferiority.TESTS``, the primary one first."""
+    """Margin in points, alpha, and tests of ``non_inferiority.TESTS``, the primary one first."""
 
     margin: float = MARGIN
     alpha: float = ALPHA
