@@ -169,6 +169,7 @@ set(LIBRARY_SCRIPTS
   preprocessing/shading.py
   reader_study/__init__.py
   reader_study/agreement.py
+  reader_study/blinding.py
   reader_study/non_inferiority.py
   reader_study/protocol.py
   reader_study/schedule.py

@@ -1,0 +1,151 @@
+"""From a protocol to what readers get, and the key that they do not get.
+
+``FOLDER/readers`` has the store and an image for each arm of each case, under random names, without
+metadata, in the same unit, as files of the same size and date. ``FOLDER/key.json`` has the protocol
+and says which name is of which image; it stays with whoever leads the study.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.images import read_volume, write_volume
+from ContrastSynthLib.files.writing import write_text
+from ContrastSynthLib.reader_study.protocol import NEW, STANDARD, Protocol, StudyCase
+from ContrastSynthLib.reader_study.schedule import schedule
+from ContrastSynthLib.reader_study.store import About, BlindReading, Store
+from ContrastSynthLib.volumes import Volume, check_same_grid
+
+READERS, STORE, IMAGES, KEY = "readers", "study.sqlite", "images", "key.json"
+SUFFIX = ".nrrd"
+MARK = "image of a blinded reader study: it may be synthetic"
+"""Of every image, those of scanners too: nothing is told, and nothing synthetic is without it."""
+BRIGHTEST_PERCENT, LEVELS = 99.9, 1000.0
+"""Each image is scaled so that this percentile of its positive voxels has this value."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """The protocol, and of each random name the case and the arm or the place beside it."""
+
+    protocol: Protocol
+    images: Mapping[str, tuple[str, str]]
+
+    def arm_of(self, image: str) -> str:
+        """Return the arm of an image by its random name."""
+        return self.images[image][1]
+
+
+def create(protocol: Protocol, folder: Path, url: str | None = None) -> Key:
+    """Make a study in a folder that is new or empty; ``url`` is a database in place of the file.
+
+    Raises RequestError for a folder that holds anything, for images that cannot be read and for two
+    images of a case on different grids; then nothing is left.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise RequestError(f"{folder}: is not empty. A study needs a folder of its own.")
+    named = {case.name: _names(case) for case in protocol.cases}
+    images = folder / READERS / IMAGES
+    written: list[Path] = []
+    try:
+        for case in protocol.cases:
+            written += _write_case(case, named[case.name], images)
+        key = Key(protocol, _places(named))
+        write_text(folder / KEY, _as_json(key))
+        readings = [
+            reading for reader in protocol.readers for reading in blinded(protocol, reader, named)
+        ]
+        about = About(
+            protocol.title,
+            protocol.mode,
+            protocol.criteria,
+            protocol.washout_days,
+            protocol.sha256(),
+        )
+        Store.create(url or folder / READERS / STORE, about, readings).close()
+    except RequestError:
+        for path in [*written, folder / KEY, folder / READERS / STORE]:
+            path.unlink(missing_ok=True)
+        for empty in (images, images.parent, folder):
+            if empty.is_dir() and not any(empty.iterdir()):
+                empty.rmdir()
+        raise
+    return key
+
+
+def read_key(path: Path) -> Key:
+    """Return the key of a study. Raises RequestError for another file, or a changed protocol."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        protocol = Protocol.from_json(json.dumps(told["protocol"]))
+        images = {name: (case, what) for name, (case, what) in told["images"].items()}
+        sha256 = told["protocol_sha256"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RequestError(f"{path}: this is no key of a reader study ({error}).") from error
+    if sha256 != protocol.sha256():
+        raise RequestError(
+            f"{path}: the protocol was changed after the study was made. It was fixed before the "
+            "first score: bring the original back, or make a new study."
+        )
+    return Key(protocol, images)
+
+
+def blinded(
+    protocol: Protocol, reader: str, named: Mapping[str, Mapping[str, str]]
+) -> list[BlindReading]:
+    """Return the readings of a reader with random names in place of cases and arms."""
+    found = []
+    for reading in schedule(protocol, reader):
+        names = named[protocol.cases[reading.case].name]
+        beside = tuple(name for what, name in names.items() if what not in (NEW, STANDARD))
+        shown = tuple(names[arm] for arm in reading.arms)
+        found.append(BlindReading(reader, reading.number, reading.session, shown, beside))
+    return found
+
+
+def neutral(volume: Volume) -> Volume:
+    """Return an image without acquisition and notes, in the unit and with the mark of all."""
+    positive = volume.array[volume.array > 0]
+    brightest = float(np.percentile(positive, BRIGHTEST_PERCENT)) if positive.size else 1.0
+    return Volume(volume.array * (LEVELS / brightest), volume.grid, synthetic=MARK)
+
+
+def _names(case: StudyCase) -> dict[str, str]:
+    """Return a random name for each image of a case, by its arm or place, in a random order."""
+    whats = [NEW, STANDARD, *(f"beside {n}" for n in range(1, len(case.beside) + 1))]
+    return {what: secrets.token_hex(6) for what in whats}
+
+
+def _places(named: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, str]]:
+    return {name: (case, what) for case, names in named.items() for what, name in names.items()}
+
+
+def _write_case(case: StudyCase, names: Mapping[str, str], folder: Path) -> list[Path]:
+    files: Sequence[str] = (case.new, case.standard, *case.beside)
+    volumes = dict(zip(names, map(read_volume, files), strict=True))
+    check_same_grid({what: volumes[what] for what in (STANDARD, NEW)})
+    written = []
+    for what, name in names.items():
+        path = folder / f"{name}{SUFFIX}"
+        write_volume(neutral(volumes[what]), path, compress=False)
+        os.utime(path, (0, 0))
+        written.append(path)
+    return written
+
+
+def _as_json(key: Key) -> str:
+    told = {
+        "schema_version": 1,
+        "protocol": json.loads(key.protocol.as_json()),
+        "protocol_sha256": key.protocol.sha256(),
+        "images": dict(sorted(key.images.items())),
+    }
+    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
