@@ -86,7 +86,6 @@ def test_nothing_that_readers_get_tells_the_arm_or_the_patient(protocol, tmp_pat
         "clara",
         "sphere",
         "made",
-        "synthetic image",
         "gadoterate",
         "standard",
     ]
