@@ -56,9 +56,7 @@ class NonInferiority:
 def wilcoxon(distances: NDArray[np.float64], alpha: float) -> tuple[float, float | None, str]:
     """Return the one-sided p value of the signed-rank test of ``distances`` = new - standard +
     margin; zeros keep their ranks but have no sign (Pratt 1959), ties share theirs."""
-    how, method = _permutations(len(distances))
-    found = stats.wilcoxon(distances, zero_method="pratt", alternative="greater", method=method)
-    return float(found.pvalue), None, how
+    return _flipped(stats.rankdata(np.abs(distances)) * np.sign(distances))
 
 
 def sign_flip(distances: NDArray[np.float64], alpha: float) -> tuple[float, float | None, str]:
@@ -66,17 +64,7 @@ def sign_flip(distances: NDArray[np.float64], alpha: float) -> tuple[float, floa
 
     Exact where distances are symmetric about their mean.
     """
-    how, method = _permutations(len(distances))
-    found = stats.permutation_test(
-        (distances,),
-        np.mean,
-        permutation_type="samples",
-        alternative="greater",
-        n_resamples=method.n_resamples,
-        rng=np.random.default_rng(SEED),
-        vectorized=True,
-    )
-    return float(found.pvalue), None, how
+    return _flipped(distances)
 
 
 def student(distances: NDArray[np.float64], alpha: float) -> tuple[float, float | None, str]:
@@ -160,12 +148,20 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     return adjusted
 
 
-def _permutations(count: int) -> tuple[str, stats.PermutationMethod]:
-    """Return how the distribution is found under the null hypothesis, in words and for scipy."""
-    if count <= EXACT_PAIRS:
-        return f"exact: all {2**count} signs", stats.PermutationMethod(n_resamples=2**count)
-    method = stats.PermutationMethod(n_resamples=RESAMPLES, rng=np.random.default_rng(SEED))
-    return f"{RESAMPLES} drawn signs", method
+def _flipped(values: NDArray[np.float64]) -> tuple[float, None, str]:
+    """Return the chance of so large a sum of values whose signs are drawn, and how it was found."""
+    exact = len(values) <= EXACT_PAIRS
+    found = stats.permutation_test(
+        (values,),
+        np.sum,
+        permutation_type="samples",
+        alternative="greater",
+        n_resamples=2**EXACT_PAIRS if exact else RESAMPLES,
+        vectorized=True,
+        rng=np.random.default_rng(SEED),
+    )
+    how = f"exact: all {2 ** len(values)} signs" if exact else f"{RESAMPLES} drawn signs"
+    return float(found.pvalue), None, how
 
 
 def _tied(distances: NDArray[np.float64]) -> int:

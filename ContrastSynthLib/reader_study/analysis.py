@@ -1,0 +1,331 @@
+"""From scores to what a study says: means, non-inferiority, agreement; by SPHERE, appendix D.
+
+Differences are new - standard, of the same case and reader. They are tested
+
+    of each reader      the pairs are his cases
+    pooled              all pairs of all readers, as in the paper: those of one case are not
+                        independent, so that its p value is too small where readers agree
+    by case             the mean over the readers of each case: what can be published
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.reader_study.agreement import (
+    Agreement,
+    intraclass_correlation,
+    quadratic_kappa,
+)
+from ContrastSynthLib.reader_study.blinding import Key
+from ContrastSynthLib.reader_study.non_inferiority import (
+    LEAST_PAIRS,
+    NonInferiority,
+    holm,
+    non_inferiority,
+)
+from ContrastSynthLib.reader_study.protocol import ARMS, NEW, STANDARD, Criterion, Protocol
+from ContrastSynthLib.reader_study.store import Store
+
+POOLED, BY_CASE = "pooled", "by case"
+POOLED_WARNING = (
+    "The pooled test takes the scores of several readers for one case as independent. They are "
+    "not: where readers agree its p value is too small. Report the test by case."
+)
+WILCOXON_WARNING = (
+    "The signed-rank test is about the median of symmetric differences. With scores of few steps "
+    "it can reject far more often than alpha when the new arm is worse by just the margin: where "
+    "most pairs are equal and a few are worse by a point. Report a test of the mean beside it."
+)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One score, unblinded."""
+
+    reader: str
+    number: int
+    session: int
+    case: str
+    arm: str
+    criterion: str
+    value: int
+    seconds: float
+    again: bool
+
+
+@dataclass(frozen=True)
+class ArmSummary:
+    """Scores of one arm and criterion: ``count`` readings, mean and standard deviation, and how
+    often each score of the scale was given."""
+
+    criterion: str
+    arm: str
+    count: int
+    mean: float
+    deviation: float
+    given: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A test of one criterion over a unit: a reader, POOLED or BY_CASE. ``adjusted`` is the p value
+    after Holm over the criteria, of the protocol's primary test by case alone."""
+
+    criterion: str
+    unit: str
+    result: NonInferiority
+    adjusted: float | None = None
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """Agreement about one criterion: between two readers, of a reader with himself, or of all."""
+
+    criterion: str
+    measure: str
+    who: str
+    count: int
+    agreement: Agreement
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What a study says. ``missing`` counts the readings that are not scored."""
+
+    protocol: Protocol
+    scores: tuple[Scored, ...]
+    arms: tuple[ArmSummary, ...]
+    tests: tuple[Tested, ...]
+    agreement: tuple[Agreed, ...]
+    missing: int
+    warnings: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything but the single scores, JSON-able."""
+        return {
+            "schema_version": 1,
+            "title": self.protocol.title,
+            "protocol_sha256": self.protocol.sha256(),
+            "missing": self.missing,
+            "arms": [asdict(arm) for arm in self.arms],
+            "tests": [
+                {
+                    **{"criterion": each.criterion, "unit": each.unit},
+                    **asdict(each.result),
+                    **{"non_inferior": each.result.non_inferior, "adjusted_p": each.adjusted},
+                }
+                for each in self.tests
+            ],
+            "agreement": [asdict(each) for each in self.agreement],
+            "warnings": [*self.warnings],
+        }
+
+
+def analyse(key: Key, store: Store) -> StudyResult:
+    """Return what the scores of a study say.
+
+    Raises RequestError for a store of another study, and for one without scores.
+    """
+    if store.about.protocol_sha256 != key.protocol.sha256():
+        raise RequestError(
+            f"{store.where}: the scores are of another study, or the protocol was changed after it "
+            "was made."
+        )
+    scores = unblinded(key, store)
+    if not scores:
+        raise RequestError(f"{store.where}: nothing is scored yet.")
+    expected = sum(len(store.readings(reader)) for reader in store.readers)
+    done = {(score.reader, score.number) for score in scores}
+    tests = _tests(key.protocol, scores)
+    warnings = []
+    if len(done) < expected:
+        warnings.append(f"{expected - len(done)} of {expected} readings are not scored yet.")
+    if any(each.unit == POOLED for each in tests):
+        warnings.append(POOLED_WARNING)
+    if any(each.result.test == "wilcoxon" for each in tests):
+        warnings.append(WILCOXON_WARNING)
+    return StudyResult(
+        key.protocol,
+        tuple(scores),
+        tuple(_arms(key.protocol.criteria, scores)),
+        tuple(tests),
+        tuple(_agreement(key.protocol, scores)),
+        expected - len(done),
+        tuple(warnings),
+    )
+
+
+def unblinded(key: Key, store: Store) -> list[Scored]:
+    """Return the last score of each reading and criterion with its case and arm."""
+    readings = {
+        (reading.reader, reading.number): reading
+        for reader in store.readers
+        for reading in store.readings(reader)
+    }
+    seen: dict[tuple[str, str], int] = {}
+    for (reader, number), reading in sorted(readings.items()):
+        seen.setdefault((reader, reading.images[0]), number)
+    found = []
+    for row in store.scores():
+        reading = readings[row["reader"], row["number"]]
+        image = reading.images[0]
+        case, arm = key.images[image]
+        again = seen[row["reader"], image] != row["number"]
+        found.append(
+            Scored(
+                row["reader"],
+                row["number"],
+                reading.session,
+                case,
+                arm,
+                row["criterion"],
+                row["value"],
+                row["seconds"],
+                again,
+            )
+        )
+    return found
+
+
+def paired(scores: Sequence[Scored], criterion: str, reader: str) -> dict[str, tuple[float, float]]:
+    """Return new and standard score of each case of a reader, both of which were read."""
+    by_case: dict[str, dict[str, int]] = {}
+    for score in scores:
+        if score.criterion == criterion and score.reader == reader and not score.again:
+            by_case.setdefault(score.case, {})[score.arm] = score.value
+    return {
+        case: (values[NEW], values[STANDARD])
+        for case, values in by_case.items()
+        if set(values) == set(ARMS)
+    }
+
+
+def _arms(criteria: Sequence[Criterion], scores: Sequence[Scored]) -> list[ArmSummary]:
+    found = []
+    for criterion in criteria:
+        for arm in ARMS:
+            values = np.array(
+                [
+                    score.value
+                    for score in scores
+                    if (score.criterion, score.arm, score.again) == (criterion.key, arm, False)
+                ]
+            )
+            if not values.size:
+                continue
+            deviation = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+            given = tuple(int((values == score).sum()) for score in criterion.scale)
+            found.append(
+                ArmSummary(criterion.key, arm, len(values), float(values.mean()), deviation, given)
+            )
+    return found
+
+
+def _tests(protocol: Protocol, scores: Sequence[Scored]) -> list[Tested]:
+    analysis, found = protocol.analysis, []
+    for criterion in protocol.criteria:
+        for unit, pairs in _units(protocol, scores, criterion.key).items():
+            if len(pairs) < LEAST_PAIRS:
+                continue
+            new, standard = np.transpose(pairs)
+            for test in analysis.tests:
+                result = non_inferiority(
+                    new, standard, analysis.margin, alpha=analysis.alpha, test=test
+                )
+                found.append(Tested(criterion.key, unit, result))
+    return _adjusted(found, analysis.tests[0])
+
+
+def _units(
+    protocol: Protocol, scores: Sequence[Scored], criterion: str
+) -> dict[str, list[tuple[float, float]]]:
+    """Return the pairs of each reader, of all, and the means over readers of each case."""
+    of_readers = {reader: paired(scores, criterion, reader) for reader in protocol.readers}
+    units = {reader: [*pairs.values()] for reader, pairs in of_readers.items()}
+    if len(protocol.readers) > 1:
+        units[POOLED] = [pair for pairs in of_readers.values() for pair in pairs.values()]
+    by_case: dict[str, list[tuple[float, float]]] = {}
+    for pairs in of_readers.values():
+        for case, pair in pairs.items():
+            by_case.setdefault(case, []).append(pair)
+    units[BY_CASE] = [
+        (float(np.mean([a for a, _ in several])), float(np.mean([b for _, b in several])))
+        for several in by_case.values()
+    ]
+    return units
+
+
+def _adjusted(tests: Sequence[Tested], primary: str) -> list[Tested]:
+    """Return the tests, the primary ones by case with p values adjusted over the criteria."""
+    places = [
+        place
+        for place, each in enumerate(tests)
+        if each.unit == BY_CASE and each.result.test == primary
+    ]
+    found = list(tests)
+    if not places:
+        return found
+    adjusted = holm([tests[place].result.p_value for place in places])
+    for place, p_value in zip(places, adjusted.tolist(), strict=True):
+        found[place] = replace(tests[place], adjusted=p_value)
+    return found
+
+
+def _agreement(protocol: Protocol, scores: Sequence[Scored]) -> list[Agreed]:
+    found = []
+    for criterion in protocol.criteria:
+        chosen = [score for score in scores if score.criterion == criterion.key]
+        first = {(s.reader, s.case, s.arm): s.value for s in chosen if not s.again}
+        second = {(s.reader, s.case, s.arm): s.value for s in chosen if s.again}
+        images = sorted({(case, arm) for _, case, arm in first})
+        for one, other in combinations(protocol.readers, 2):
+            pairs = [
+                (first[one, case, arm], first[other, case, arm])
+                for case, arm in images
+                if (one, case, arm) in first and (other, case, arm) in first
+            ]
+            found += _kappa(criterion, f"{one}, {other}", pairs)
+        for reader in protocol.readers:
+            pairs = [
+                (first[place], value)
+                for place, value in second.items()
+                if place[0] == reader and place in first
+            ]
+            found += _kappa(criterion, f"{reader}, read again", pairs)
+        found += _icc(criterion, protocol.readers, images, first)
+    return found
+
+
+def _kappa(criterion: Criterion, who: str, pairs: Sequence[tuple[int, int]]) -> list[Agreed]:
+    if len(pairs) < 2:
+        return []
+    first, second = np.transpose(pairs)
+    kappa = quadratic_kappa(first, second, criterion.scale)
+    return [Agreed(criterion.key, "kappa, quadratic weights", who, len(pairs), kappa)]
+
+
+def _icc(
+    criterion: Criterion,
+    readers: Sequence[str],
+    images: Sequence[tuple[str, str]],
+    values: Mapping[tuple[str, str, str], int],
+) -> list[Agreed]:
+    table: NDArray[np.float64] = np.array(
+        [[values.get((reader, *image), np.nan) for reader in readers] for image in images]
+    )
+    complete = int(np.isfinite(table).all(axis=1).sum()) if table.size else 0
+    if len(readers) < 2 or complete < 5:
+        return []
+    measures = intraclass_correlation(table)
+    return [
+        Agreed(criterion.key, name, "all readers", complete, each)
+        for name, each in measures.items()
+    ]

@@ -1,0 +1,156 @@
+"""What a study says, on scores that are known: the paper's, simulated to its table."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+for package in ("sqlalchemy", "statsmodels", "pingouin"):
+    pytest.importorskip(package)
+
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.reader_study.analysis import BY_CASE, POOLED, analyse
+from ContrastSynthLib.reader_study.blinding import Key, blinded
+from ContrastSynthLib.reader_study.protocol import ARMS, CRITERIA, Analysis, Protocol, StudyCase
+from ContrastSynthLib.reader_study.sitting import Sitting
+from ContrastSynthLib.reader_study.store import About, Store
+
+CASES = tuple(StudyCase(f"p{n}", "new", "standard") for n in range(15))
+READERS = ("one", "two")
+
+
+def study(tmp_path, name="study", **changes):
+    """Return the key and the store of a study of 15 cases without images."""
+    protocol = replace(Protocol("Paper", CASES, READERS, seed=1), **changes)
+    named = {c.name: {arm: f"{c.name}-{arm}" for arm in ARMS} for c in protocol.cases}
+    key = Key(
+        protocol, {name: (case, arm) for case, of in named.items() for arm, name in of.items()}
+    )
+    readings = [r for reader in protocol.readers for r in blinded(protocol, reader, named)]
+    about = About(
+        protocol.title, protocol.mode, protocol.criteria, protocol.washout_days, protocol.sha256()
+    )
+    return key, Store.create(tmp_path / f"{name}.sqlite", about, readings)
+
+
+def score(key, store, value_of, readers=READERS, leave=0):
+    """Score all readings but the last ``leave``: ``value_of(reader, case, arm, criterion)``."""
+    for reader in readers:
+        sitting = Sitting.begin(store, reader)
+        for reading in sitting.readings[: len(sitting.readings) - leave]:
+            case, arm = key.images[reading.images[0]]
+            values = {c.key: value_of(reader, int(case[1:]), arm, c.key) for c in sitting.criteria}
+            sitting.score(reading.number, values, 10.0)
+
+
+def test_means_and_counts_by_hand(tmp_path):
+    key, store = study(tmp_path)
+    score(key, store, lambda reader, case, arm, criterion: 4 if arm == "new" else 2 + case % 2)
+    found = analyse(key, store)
+    assert found.missing == 0
+    arms = {(arm.criterion, arm.arm): arm for arm in found.arms}
+    assert arms["quality", "new"].mean == 4
+    assert arms["quality", "new"].deviation == 0
+    assert arms["quality", "standard"].mean == pytest.approx(2 + 7 / 15)
+    assert arms["quality", "standard"].given == (0, 16, 14, 0)
+    assert {arm.count for arm in found.arms} == {30}
+
+
+def test_units_of_the_tests_and_their_warnings(tmp_path):
+    key, store = study(tmp_path)
+    worse = {("new", n) for n in (2, 5)}
+    score(key, store, lambda reader, case, arm, criterion: 3 - ((arm, case) in worse))
+    found = analyse(key, store)
+    tests = {(t.criterion, t.unit, t.result.test): t.result for t in found.tests}
+    assert {unit for _, unit, _ in tests} == {"one", "two", POOLED, BY_CASE}
+    assert tests["quality", POOLED, "t"].pairs == 30
+    assert tests["quality", BY_CASE, "t"].pairs == 15
+    assert tests["quality", BY_CASE, "t"].difference == pytest.approx(-2 / 15)
+    # The readers agree in all: by case there is no more to know than of one of them.
+    assert tests["quality", "one", "t"].p_value == tests["quality", BY_CASE, "t"].p_value
+    assert tests["quality", POOLED, "t"].p_value < tests["quality", BY_CASE, "t"].p_value
+    assert any("as independent" in warning for warning in found.warnings)
+    assert any("signed-rank" in warning for warning in found.warnings)
+
+
+def test_holm_is_over_the_criteria_of_the_primary_test_by_case(tmp_path):
+    key, store = study(tmp_path, analysis=Analysis(tests=("t", "wilcoxon")))
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(2, 5, (2, 15, 2, 5))
+    places = {c.key: n for n, c in enumerate(CRITERIA)}
+
+    def value_of(reader, case, arm, criterion):
+        return drawn[READERS.index(reader), case, ARMS.index(arm), places[criterion]].item()
+
+    score(key, store, value_of)
+    tests = analyse(key, store).tests
+    adjusted = [t for t in tests if t.adjusted is not None]
+    assert [(t.unit, t.result.test) for t in adjusted] == [(BY_CASE, "t")] * 5
+    smallest = min(adjusted, key=lambda t: t.result.p_value)
+    assert smallest.adjusted == pytest.approx(min(1, 5 * smallest.result.p_value))
+
+
+def test_agreement_between_readers_and_of_a_reader_with_himself(tmp_path):
+    key, store = study(tmp_path, repeats=10)
+    score(key, store, lambda reader, case, arm, criterion: 1 + case % 4)
+    found = analyse(key, store)
+    agreed = {(a.criterion, a.measure[:5], a.who): a for a in found.agreement}
+    assert agreed["quality", "kappa", "one, two"].agreement.value == 1
+    assert agreed["quality", "kappa", "one, two"].count == 30
+    assert agreed["quality", "kappa", "one, read again"].count == 10
+    assert agreed["quality", "ICC(2", "all readers"].agreement.value == pytest.approx(1)
+    assert sum(s.again for s in found.scores) == 2 * 10 * 5
+    assert {arm.count for arm in found.arms} == {30}, "what was read again counts once"
+
+
+def test_a_study_that_is_not_finished_says_so(tmp_path):
+    key, store = study(tmp_path)
+    with pytest.raises(RequestError, match="nothing is scored yet"):
+        analyse(key, store)
+    score(key, store, lambda *_: 3, readers=("one",), leave=4)
+    found = analyse(key, store)
+    assert found.missing == 34
+    assert found.warnings[0].startswith("34 of 60 readings")
+    kappas = [a.agreement.value for a in found.agreement]
+    assert all(math.isnan(value) for value in kappas)
+    text = json.dumps(found.as_dict())
+    assert json.loads(text)["missing"] == 34
+
+
+def test_scores_of_another_study_are_refused(tmp_path):
+    key, _ = study(tmp_path)
+    _, other = study(tmp_path, "other", seed=2)
+    with pytest.raises(RequestError, match="of another study"):
+        analyse(key, other)
+
+
+def test_the_papers_table_is_found_again(tmp_path):
+    """Two readers, 15 cases: the mean scores of SPHERE's appendix D, and a margin of 0.16."""
+    wanted = {
+        **{("quality", "new"): 3.96, ("quality", "standard"): 3.64},
+        **{("alignment", "new"): 3.96, ("alignment", "standard"): 3.75},
+        **{("tissue", "new"): 3.68, ("tissue", "standard"): 3.86},
+        **{("diagnostic", "new"): 3.68, ("diagnostic", "standard"): 3.86},
+        **{("artefacts", "new"): 4.00, ("artefacts", "standard"): 3.89},
+    }
+    key, store = study(tmp_path)
+    below = {place: round(30 * (4 - mean)) for place, mean in wanted.items()}
+
+    def value_of(reader, case, arm, criterion):
+        return 3 if 2 * case + READERS.index(reader) < below[criterion, arm] else 4
+
+    score(key, store, value_of)
+    found = analyse(key, store)
+    for arm in found.arms:
+        assert arm.mean == pytest.approx(wanted[arm.criterion, arm.arm], abs=0.02)
+    pooled = {
+        t.criterion: t.result
+        for t in found.tests
+        if (t.unit, t.result.test) == (POOLED, "wilcoxon")
+    }
+    assert pooled["quality"].p_value < 0.05
+    assert pooled["quality"].difference == pytest.approx(0.32, abs=0.02)
