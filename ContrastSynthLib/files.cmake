@@ -169,8 +169,10 @@ set(LIBRARY_SCRIPTS
   preprocessing/shading.py
   reader_study/__init__.py
   reader_study/agreement.py
+  reader_study/analysis.py
   reader_study/blinding.py
   reader_study/non_inferiority.py
+  reader_study/power.py
   reader_study/protocol.py
   reader_study/schedule.py
   reader_study/sitting.py

@@ -44,6 +44,10 @@ WILCOXON_WARNING = (
     "it can reject far more often than alpha when the new arm is worse by just the margin: where "
     "most pairs are equal and a few are worse by a point. Report a test of the mean beside it."
 )
+CEILING_WARNING = (
+    "{title}: the new arm is better in no pair, and worse in some, as where scores are near the "
+    "best one. With few cases every test then rejects more often than alpha at the margin."
+)
 
 
 @dataclass(frozen=True)
@@ -152,6 +156,7 @@ def analyse(key: Key, store: Store) -> StudyResult:
         warnings.append(POOLED_WARNING)
     if any(each.result.test == "wilcoxon" for each in tests):
         warnings.append(WILCOXON_WARNING)
+    warnings += _ceilings(key.protocol, scores)
     return StudyResult(
         key.protocol,
         tuple(scores),
@@ -261,6 +266,17 @@ def _units(
         for several in by_case.values()
     ]
     return units
+
+
+def _ceilings(protocol: Protocol, scores: Sequence[Scored]) -> list[str]:
+    """Return a warning for each criterion in which the new arm is never better, but worse."""
+    found = []
+    for criterion in protocol.criteria:
+        pairs = _units(protocol, scores, criterion.key)[BY_CASE]
+        differences = [new - standard for new, standard in pairs]
+        if differences and min(differences) < 0 >= max(differences):
+            found.append(CEILING_WARNING.format(title=criterion.title))
+    return found
 
 
 def _adjusted(tests: Sequence[Tested], primary: str) -> list[Tested]:

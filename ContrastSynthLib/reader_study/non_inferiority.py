@@ -2,9 +2,9 @@
 
 SPHERE, appendix D: scores of two readers, the null hypothesis that the synthetic image is worse by
 the margin of 0.16 points or more, a one-sided Wilcoxon signed-rank test. That test is about the
-median of differences that are symmetric about it. Scores of few steps are not: where most pairs are
-equal and a few are worse by a whole point, it rejects a true null hypothesis in half of all studies
-(``power.rejection_rate``). Tests of the mean difference are offered beside it.
+median of differences that are symmetric about it. Scores of few steps are not: where most pairs of
+a reader are equal and some are worse by a whole point, it rejects a true null hypothesis in half of
+all studies (``power.rejection_rate``). Tests of the mean difference are offered beside it.
 """
 
 from __future__ import annotations
