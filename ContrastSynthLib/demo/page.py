@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -24,10 +23,10 @@ from ContrastSynthLib.plots.figures import (
     Panel,
     choose_slice,
     display_slice,
-    figure_png,
     plot_profiles,
     slice_figure,
 )
+from ContrastSynthLib.plots.html import html_picture, html_table
 from ContrastSynthLib.plots.kinetics import plot_curves
 from ContrastSynthLib.preprocessing.foreground import foreground
 from ContrastSynthLib.registry import IMAGE, Method
@@ -146,7 +145,7 @@ class Page:
             [title, true, curve.type or "none", *(_number(getattr(curve, m)) for m in KINETICS)]
             for (title, curve), true in zip(curves.items(), made_as, strict=True)
         ]
-        self._body.append(_html_table(["lesion", "made as", "found as", *KINETICS.values()], rows))
+        self._body.append(html_table(["lesion", "made as", "found as", *KINETICS.values()], rows))
 
     def add_later_phases(
         self,
@@ -175,7 +174,7 @@ class Page:
         self._show(plot_curves(curves), css="picture plot")
         heads = ["lesion", "type, true", "type, SYNTHETIC"]
         heads += ["delayed change, true", "delayed change, SYNTHETIC"]
-        self._body.append(_html_table(heads, rows))
+        self._body.append(html_table(heads, rows))
 
     def write(self, path: Path, command: str, seconds: float) -> None:
         """Write the page; raises RequestError when the file cannot be written."""
@@ -224,7 +223,7 @@ class Page:
         ]
         if rows:
             header = ["lesion", "volume, ml", "mean error", "centre, R A S mm"]
-            self._body.append(_html_table(header, rows))
+            self._body.append(html_table(header, rows))
 
     def _comparison(
         self, inputs: Mapping[str, Volume], name: str, made: Volume, truth: Volume | None
@@ -271,8 +270,7 @@ class Page:
         }
 
     def _show(self, figure: Figure, css: str = "picture") -> None:
-        data = base64.b64encode(figure_png(figure)).decode("ascii")
-        self._body.append(f"<img class='{css}' alt='' src='data:image/png;base64,{data}'>")
+        self._body.append(html_picture(figure, css))
 
 
 def _slice_with_deep_uptake(uptake: Volume, brain: BoolArray) -> tuple[float, float, float]:
@@ -293,7 +291,7 @@ def _table(name: str, report: Mapping[str, Any]) -> str:
         for region, found in report["regions"].items()
     ]
     header = [f"{name}: inside the", "volume, ml", *METRICS.values()]
-    text = _html_table(header, rows)
+    text = html_table(header, rows)
     if "scale" in report:
         scale = report["scale"]
         text += (
@@ -313,19 +311,11 @@ def _table_of_record(record: Mapping[str, Any]) -> str:
             for part, v in several
             if v != []
         ]
-    return _html_table(["recorded", "value"], rows)
+    return html_table(["recorded", "value"], rows)
 
 
 def _curve(phases: Sequence[Volume], labels: NDArray[np.uint8], label: int) -> KineticCurve:
     return measure_curve(times_of(phases).tolist(), mean_curve(phases, labels == label))
-
-
-def _html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _number(value: float | int | None) -> str:
