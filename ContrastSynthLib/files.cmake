@@ -22,10 +22,13 @@ set(LIBRARY_SCRIPTS
   commands/histories.py
   commands/kinetics.py
   commands/measures.py
+  commands/options.py
   commands/parser.py
   commands/phantoms.py
   commands/printing.py
   commands/runs.py
+  commands/studies.py
+  commands/study_options.py
   commands/weights.py
   demo/__init__.py
   demo/__main__.py
@@ -158,6 +161,7 @@ set(LIBRARY_SCRIPTS
   plots/__init__.py
   plots/figures.py
   plots/history.py
+  plots/html.py
   plots/kinetics.py
   preprocessing/__init__.py
   preprocessing/alignment.py
@@ -174,6 +178,7 @@ set(LIBRARY_SCRIPTS
   reader_study/non_inferiority.py
   reader_study/power.py
   reader_study/protocol.py
+  reader_study/report.py
   reader_study/schedule.py
   reader_study/sitting.py
   reader_study/store.py
@@ -231,6 +236,7 @@ set(SHARED_RESOURCES
   Citations.json
   ContrastSynth.svg
   DemoPage.html
+  StudyReport.html
   Timings.json
   Weights.json
   weights/h2l/LICENSE

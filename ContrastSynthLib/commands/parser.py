@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ContrastSynthLib import __version__
@@ -17,6 +17,8 @@ from ContrastSynthLib.commands import (
     runs,
     weights,
 )
+from ContrastSynthLib.commands.options import json_option, pair
+from ContrastSynthLib.commands.study_options import add_study
 from ContrastSynthLib.files.selection import numbers_in
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from ContrastSynthLib.running.devices import DEVICES
@@ -54,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     _history(add("history", help="the iterations of the solver that made a result"))
     _phantom(add("phantom", help="make a virtual patient, whose true images are known"))
     _weights(add("weights", help="list, verify or import the weights of networks"))
+    add_study(add("study", help="make, read, analyse and report a blinded reader study"))
     env = add("env", help="print versions and devices, for a bug report")
     env.set_defaults(command=runs.env)
     return parser
@@ -61,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _methods(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("method", nargs="?", help="show this method with its parameters")
-    _json_option(parser)
+    json_option(parser)
     parser.set_defaults(command=runs.methods)
 
 
@@ -73,7 +76,7 @@ def _how_to_run(parser: argparse.ArgumentParser) -> None:
         "--set",
         action="append",
         default=[],
-        type=_pair("NAME=VALUE"),
+        type=pair("NAME=VALUE"),
         metavar="NAME=VALUE",
         help="a parameter of the method; repeatable",
     )
@@ -107,7 +110,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         dest="inputs",
-        type=_pair("ROLE=FILE"),
+        type=pair("ROLE=FILE"),
         metavar="ROLE=FILE",
         help="an input, a file or a DICOM folder; FILE#3 is phase 3 of a series; repeatable",
     )
@@ -121,7 +124,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
         help="seconds after injection, one for each volume of a series or phase; repeatable",
     )
     _progress_option(parser)
-    _json_option(parser)
+    json_option(parser)
     parser.set_defaults(command=runs.run)
 
 
@@ -185,7 +188,7 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
         "is listed with its mean in it",
     )
     _progress_option(parser)
-    _json_option(parser)
+    json_option(parser)
     parser.set_defaults(command=measures.evaluate)
 
 
@@ -193,7 +196,7 @@ def _brain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--volume", required=True, metavar="FILE", help="a T1 scan of a head")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the mask")
     _progress_option(parser)
-    _json_option(parser)
+    json_option(parser)
     parser.set_defaults(command=brains.brain)
 
 
@@ -223,7 +226,7 @@ def _uptake(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--soft", action="store_true", help="write values from 0 to 1, not a mask")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE")
-    _json_option(parser)
+    json_option(parser)
     parser.set_defaults(command=measures.uptake)
 
 
@@ -235,7 +238,7 @@ def _profile(parser: argparse.ArgumentParser) -> None:
             option, required=True, type=_ras, dest=name, metavar="R,A,S", help="point in mm"
         )
     parser.add_argument("--plot", type=Path, metavar="PNG")
-    _json_option(parser)
+    json_option(parser)
     parser.set_defaults(command=measures.profile)
 
 
@@ -260,14 +263,14 @@ def _kinetics(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--maps", type=Path, metavar="DIR", help="write a map of each measure")
     parser.add_argument("--plot", type=Path, metavar="PNG")
-    _json_option(parser)
+    json_option(parser)
     parser.set_defaults(command=kinetics.kinetics)
 
 
 def _history(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("result", type=Path, metavar="DIR", help="the folder of a result")
     parser.add_argument("--plot", type=Path, metavar="PNG")
-    _json_option(parser)
+    json_option(parser)
     parser.set_defaults(command=histories.history)
 
 
@@ -314,7 +317,7 @@ def _phantom(parser: argparse.ArgumentParser) -> None:
 def _weights(parser: argparse.ArgumentParser) -> None:
     add = parser.add_subparsers(required=True, metavar="ACTION").add_parser
     listing = add("list", help="list shipped and imported weights")
-    _json_option(listing)
+    json_option(listing)
     listing.set_defaults(command=weights.list_weights)
     verifying = add("verify", help="check weights by their SHA-256")
     verifying.add_argument("names", nargs="*", metavar="ID|PATH", help="only these weights")
@@ -339,22 +342,6 @@ def _align_option(parser: argparse.ArgumentParser) -> None:
 
 def _progress_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--progress", default="bar", choices=PROGRESS_CHOICES)
-
-
-def _json_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON")
-
-
-def _pair(form: str) -> Callable[[str], tuple[str, str]]:
-    """Return an argument type that splits at the first equals sign."""
-
-    def split(text: str) -> tuple[str, str]:
-        name, equals, value = text.partition("=")
-        if not (name and equals and value):
-            raise argparse.ArgumentTypeError(f"'{text}' is not of the form {form}")
-        return name, value
-
-    return split
 
 
 def _positive(text: str) -> int:

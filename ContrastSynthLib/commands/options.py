@@ -1,0 +1,23 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+
+def json_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that prints JSON."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def pair(form: str) -> Callable[[str], tuple[str, str]]:
+    """Return an argument type that splits at the first equals sign."""
+
+    def split(text: str) -> tuple[str, str]:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise argparse.ArgumentTypeError(f"'{text}' is not of the form {form}")
+        return name, value
+
+    return split

@@ -1,0 +1,186 @@
+"""The report of a reader study: a page in one file, and the scores as CSV."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+from ContrastSynthLib.analysis.kinetic_rows import rows_as_csv
+from ContrastSynthLib.files.writing import write_text
+from ContrastSynthLib.plots.figures import load_matplotlib
+from ContrastSynthLib.plots.html import html_picture, html_table
+from ContrastSynthLib.reader_study.agreement import Agreement
+from ContrastSynthLib.reader_study.analysis import BY_CASE, Scored, StudyResult
+from ContrastSynthLib.reader_study.protocol import NEW, STANDARD
+from ContrastSynthLib.resources import resource
+from ContrastSynthLib.running.provenance import software
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TITLES = {NEW: "new", STANDARD: "standard"}
+# From the worst score to the best, to be told apart by the colour-blind too.
+FROM_COLOUR, TO_COLOUR = (0.93, 0.86, 0.66), (0.08, 0.30, 0.55)
+
+
+def write_report(result: StudyResult, folder: Path) -> list[Path]:
+    """Write ``report.html``, ``scores.csv`` and ``summary.json``; return their paths.
+
+    Raises RequestError when they cannot be written, MissingError without matplotlib.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files: dict[str, Callable[[StudyResult], str]] = {
+        "report.html": page,
+        "scores.csv": scores_as_csv,
+        "summary.json": lambda found: json.dumps(_finite(found.as_dict()), indent=2) + "\n",
+    }
+    for name, made in files.items():
+        write_text(folder / name, made(result))
+    return [folder / name for name in files]
+
+
+def scores_as_csv(result: StudyResult) -> str:
+    """Return a row for each score: reader, case, arm, criterion, value, and when it was read."""
+    columns = [field.name for field in fields(Scored)]
+    return rows_as_csv([asdict(score) for score in result.scores], columns)
+
+
+def page(result: StudyResult) -> str:
+    """Return the page: means, distributions, non-inferiority, agreement, protocol."""
+    protocol = result.protocol
+    titles = {criterion.key: criterion.title for criterion in protocol.criteria}
+    parts = [f"<p class='notice'>{escape(warning)}</p>" for warning in result.warnings]
+    parts += ["<h2>Scores</h2>", _table_of_arms(result, titles)]
+    parts.append(html_picture(likert_bars(result), alt="How often each score was given"))
+    margin, alpha = protocol.analysis.margin, protocol.analysis.alpha
+    parts += [
+        "<h2>Non-inferiority</h2>",
+        f"<p>Null hypothesis: the new arm is worse by {margin:g} points or more; alpha {alpha:g}, "
+        f"one-sided. The primary test is <em>{protocol.analysis.tests[0]}</em>, {BY_CASE}, with p "
+        "values adjusted over the criteria (Holm).</p>",
+        _table_of_tests(result, titles),
+        "<h2>Agreement</h2>",
+        _table_of_agreement(result, titles),
+        "<h2>Time</h2>",
+        _table_of_times(result.scores),
+    ]
+    template = Template(resource("StudyReport.html").read_text(encoding="utf-8"))
+    return template.substitute(
+        title=escape(protocol.title),
+        cases=len(protocol.cases),
+        readers=escape(", ".join(protocol.readers)),
+        when=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+        body="\n".join(parts),
+        sha256=protocol.sha256(),
+        protocol=escape(protocol.as_json()),
+        software=escape(json.dumps(software(), indent=2)),
+    )
+
+
+def likert_bars(result: StudyResult) -> Figure:
+    """Return stacked bars of the share of each score, an arm below the other, by criterion."""
+    figure_class, _ = load_matplotlib()
+    rows = [(arm, f"{arm.criterion}, {TITLES[arm.arm]}") for arm in result.arms][::-1]
+    figure = figure_class(
+        figsize=(8.6, 0.6 + 0.36 * len(rows)), facecolor="white", layout="constrained"
+    )
+    axes = figure.add_subplot()
+    most = max((len(arm.given) for arm in result.arms), default=1)
+    for score in range(most):
+        shade = score / max(most - 1, 1)
+        colour = [a + shade * (b - a) for a, b in zip(FROM_COLOUR, TO_COLOUR, strict=True)]
+        widths = [100 * arm.given[score] / arm.count for arm, _ in rows]
+        left = [100 * sum(arm.given[:score]) / arm.count for arm, _ in rows]
+        bars = axes.barh([name for _, name in rows], widths, left=left, color=colour)
+        bars.set_label(f"step {score + 1} of {most}")
+        text = [str(arm.given[score]) if arm.given[score] else "" for arm, _ in rows]
+        axes.bar_label(bars, text, label_type="center", color="white" if shade > 0.5 else "black")
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("Share of the readings (%), with their number")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=most, frameon=False, fontsize=8)
+    return figure
+
+
+def _table_of_arms(result: StudyResult, titles: dict[str, str]) -> str:
+    rows = []
+    for key, title in titles.items():
+        found = {arm.arm: arm for arm in result.arms if arm.criterion == key}
+        if found:
+            cells = [
+                f"{found[arm].mean:.2f} \N{PLUS-MINUS SIGN} {found[arm].deviation:.2f}"
+                f" ({found[arm].count})"
+                if arm in found
+                else ""
+                for arm in TITLES
+            ]
+            rows.append([title, *cells])
+    heads = ["mean \N{PLUS-MINUS SIGN} standard deviation (readings)", *TITLES.values()]
+    return html_table(heads, rows)
+
+
+def _table_of_tests(result: StudyResult, titles: dict[str, str]) -> str:
+    heads = ["criterion", "unit", "test", "pairs", "difference", "lower end", "p"]
+    heads += ["p, Holm", "not inferior", "zeros, ties", "how"]
+    rows = []
+    for each in result.tests:
+        found = each.result
+        rows.append(
+            [
+                *(titles[each.criterion], each.unit, found.test, str(found.pairs)),
+                f"{found.difference:+.3f}",
+                "" if found.lower is None else f"{found.lower:+.3f}",
+                f"{found.p_value:.4f}",
+                "" if each.adjusted is None else f"{each.adjusted:.4f}",
+                "yes" if found.non_inferior else "not shown",
+                f"{found.zeros}, {found.ties}",
+                found.how,
+            ]
+        )
+    return html_table(heads, rows)
+
+
+def _table_of_agreement(result: StudyResult, titles: dict[str, str]) -> str:
+    heads = ["criterion", "measure", "who", "readings", "value [95 % interval]"]
+    rows = [
+        [titles[a.criterion], a.measure, a.who, str(a.count), _agreed(a.agreement)]
+        for a in result.agreement
+    ]
+    return html_table(heads, rows)
+
+
+def _agreed(found: Agreement) -> str:
+    if math.isnan(found.value):
+        return "not defined: the scores are all equal"
+    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+
+
+def _table_of_times(scores: Sequence[Scored]) -> str:
+    """Return how long readers looked at a reading, idle time left out."""
+    seconds: dict[str, dict[int, float]] = {}
+    for score in scores:
+        seconds.setdefault(score.reader, {})[score.number] = score.seconds
+    rows = []
+    for reader, times in sorted(seconds.items()):
+        ordered = sorted(times.values())
+        median = ordered[len(ordered) // 2]
+        rows.append([reader, str(len(times)), f"{median:.0f}", f"{sum(ordered) / 60:.1f}"])
+    return html_table(["reader", "readings", "median, s", "in all, min"], rows)
+
+
+def _finite(told: object) -> object:
+    """Return what JSON can hold: None for a number that is not defined."""
+    if isinstance(told, float):
+        return told if math.isfinite(told) else None
+    if isinstance(told, dict):
+        return {key: _finite(value) for key, value in told.items()}
+    if isinstance(told, (list, tuple)):
+        return [_finite(value) for value in told]
+    return told
