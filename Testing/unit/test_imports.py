@@ -29,6 +29,9 @@ HEAVY = {
     "skimage",
     "pydicom",
     "distributed",
+    "pandas",
+    "statsmodels",
+    "pingouin",
 }
 TORCH_FROM_THE_TOP = {"networks", "losses"}
 
@@ -66,13 +69,16 @@ MAY_LEAN_ON = {
     },
     # What people see.
     "plots": {"analysis", "errors", "registry", "volumes"},
+    "reader_study": {
+        *("", "analysis", "errors", "files", "plots", "resources", "running", "volumes"),
+    },
     "demo": {
         *("analysis", "errors", "files", "phantom", "plots", "preprocessing", "registry"),
         *("resources", "running", "volumes"),
     },
     "commands": {
         *("", "analysis", "errors", "files", "geometry", "methods", "phantom", "physics", "plots"),
-        *("preprocessing", "registry", "running", "volumes", "weights"),
+        *("preprocessing", "reader_study", "registry", "running", "volumes", "weights"),
     },
     "cli": {"commands", "errors", "requirements", "running"},
     "__main__": {"cli"},
