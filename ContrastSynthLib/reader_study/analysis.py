@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.reader_study.agreement import (
@@ -31,7 +32,7 @@ from ContrastSynthLib.reader_study.non_inferiority import (
     holm,
     non_inferiority,
 )
-from ContrastSynthLib.reader_study.protocol import ARMS, NEW, STANDARD, Criterion, Protocol
+from ContrastSynthLib.reader_study.protocol import ARMS, NEW, SCORES, STANDARD, Criterion, Protocol
 from ContrastSynthLib.reader_study.store import Store
 
 POOLED, BY_CASE = "pooled", "by case"
@@ -101,6 +102,23 @@ class Agreed:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """How often the new arm was chosen of two images: as the real one, or as the better one.
+
+    ``who`` is a reader or POOLED; the interval of 95 % and the two-sided p value against one half
+    are exact (Clopper and Pearson 1934).
+    """
+
+    who: str
+    count: int
+    of: int
+    share: float
+    low: float
+    high: float
+    p_value: float
+
+
+@dataclass(frozen=True)
 class StudyResult:
     """What a study says. ``missing`` counts the readings that are not scored."""
 
@@ -109,6 +127,7 @@ class StudyResult:
     arms: tuple[ArmSummary, ...]
     tests: tuple[Tested, ...]
     agreement: tuple[Agreed, ...]
+    chosen: tuple[Chosen, ...]
     missing: int
     warnings: tuple[str, ...]
 
@@ -129,6 +148,7 @@ class StudyResult:
                 for each in self.tests
             ],
             "agreement": [asdict(each) for each in self.agreement],
+            "chosen": [asdict(each) for each in self.chosen],
             "warnings": [*self.warnings],
         }
 
@@ -148,7 +168,8 @@ def analyse(key: Key, store: Store) -> StudyResult:
         raise RequestError(f"{store.where}: nothing is scored yet.")
     expected = sum(len(store.readings(reader)) for reader in store.readers)
     done = {(score.reader, score.number) for score in scores}
-    tests = _tests(key.protocol, scores)
+    alone = key.protocol.mode == SCORES
+    tests = _tests(key.protocol, scores) if alone else []
     warnings = []
     if len(done) < expected:
         warnings.append(f"{expected - len(done)} of {expected} readings are not scored yet.")
@@ -156,34 +177,40 @@ def analyse(key: Key, store: Store) -> StudyResult:
         warnings.append(POOLED_WARNING)
     if any(each.result.test == "wilcoxon" for each in tests):
         warnings.append(WILCOXON_WARNING)
-    warnings += _ceilings(key.protocol, scores)
+    if alone:
+        warnings += _ceilings(key.protocol, scores)
     return StudyResult(
         key.protocol,
         tuple(scores),
         tuple(_arms(key.protocol.criteria, scores)),
         tuple(tests),
-        tuple(_agreement(key.protocol, scores)),
+        tuple(_agreement(key.protocol, scores)) if alone else (),
+        () if alone else tuple(_chosen(key.protocol, scores)),
         expected - len(done),
         tuple(warnings),
     )
 
 
 def unblinded(key: Key, store: Store) -> list[Scored]:
-    """Return the last score of each reading and criterion with its case and arm."""
+    """Return the last score of each reading and criterion with its case and arm.
+
+    Of two images side by side the arm is that of the chosen one.
+    """
     readings = {
         (reading.reader, reading.number): reading
         for reader in store.readers
         for reading in store.readings(reader)
     }
-    seen: dict[tuple[str, str], int] = {}
+    seen: dict[tuple[str, frozenset[str]], int] = {}
     for (reader, number), reading in sorted(readings.items()):
-        seen.setdefault((reader, reading.images[0]), number)
+        seen.setdefault((reader, frozenset(reading.images)), number)
     found = []
     for row in store.scores():
         reading = readings[row["reader"], row["number"]]
-        image = reading.images[0]
-        case, arm = key.images[image]
-        again = seen[row["reader"], image] != row["number"]
+        # Of two images side by side it is the chosen one, 1 the left and 2 the right.
+        chosen = row["value"] - 1 if len(reading.images) > 1 else 0
+        case, arm = key.images[reading.images[chosen]]
+        again = seen[row["reader"], frozenset(reading.images)] != row["number"]
         found.append(
             Scored(
                 row["reader"],
@@ -292,6 +319,20 @@ def _adjusted(tests: Sequence[Tested], primary: str) -> list[Tested]:
     adjusted = holm([tests[place].result.p_value for place in places])
     for place, p_value in zip(places, adjusted.tolist(), strict=True):
         found[place] = replace(tests[place], adjusted=p_value)
+    return found
+
+
+def _chosen(protocol: Protocol, scores: Sequence[Scored]) -> list[Chosen]:
+    first = [score for score in scores if not score.again]
+    found = []
+    for who in (*protocol.readers, *([POOLED] if len(protocol.readers) > 1 else [])):
+        arms = [score.arm for score in first if who in (POOLED, score.reader)]
+        if arms:
+            count = arms.count(NEW)
+            exact = stats.binomtest(count, len(arms), 0.5)
+            low, high = exact.proportion_ci(method="exact")
+            shares = (count / len(arms), float(low), float(high), float(exact.pvalue))
+            found.append(Chosen(who, count, len(arms), *shares))
     return found
 
 

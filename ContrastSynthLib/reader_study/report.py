@@ -18,7 +18,7 @@ from ContrastSynthLib.plots.figures import load_matplotlib
 from ContrastSynthLib.plots.html import html_picture, html_table
 from ContrastSynthLib.reader_study.agreement import Agreement
 from ContrastSynthLib.reader_study.analysis import BY_CASE, Scored, StudyResult
-from ContrastSynthLib.reader_study.protocol import NEW, STANDARD
+from ContrastSynthLib.reader_study.protocol import NEW, SCORES, STANDARD, WHICH_IS_REAL
 from ContrastSynthLib.resources import resource
 from ContrastSynthLib.running.provenance import software
 
@@ -57,20 +57,8 @@ def page(result: StudyResult) -> str:
     protocol = result.protocol
     titles = {criterion.key: criterion.title for criterion in protocol.criteria}
     parts = [f"<p class='notice'>{escape(warning)}</p>" for warning in result.warnings]
-    parts += ["<h2>Scores</h2>", _table_of_arms(result, titles)]
-    parts.append(html_picture(likert_bars(result), alt="How often each score was given"))
-    margin, alpha = protocol.analysis.margin, protocol.analysis.alpha
-    parts += [
-        "<h2>Non-inferiority</h2>",
-        f"<p>Null hypothesis: the new arm is worse by {margin:g} points or more; alpha {alpha:g}, "
-        f"one-sided. The primary test is <em>{protocol.analysis.tests[0]}</em>, {BY_CASE}, with p "
-        "values adjusted over the criteria (Holm).</p>",
-        _table_of_tests(result, titles),
-        "<h2>Agreement</h2>",
-        _table_of_agreement(result, titles),
-        "<h2>Time</h2>",
-        _table_of_times(result.scores),
-    ]
+    parts += _of_scores(result, titles) if protocol.mode == SCORES else _of_choices(result)
+    parts += ["<h2>Time</h2>", _table_of_times(result.scores)]
     template = Template(resource("StudyReport.html").read_text(encoding="utf-8"))
     return template.substitute(
         title=escape(protocol.title),
@@ -82,6 +70,34 @@ def page(result: StudyResult) -> str:
         protocol=escape(protocol.as_json()),
         software=escape(json.dumps(software(), indent=2)),
     )
+
+
+def _of_scores(result: StudyResult, titles: dict[str, str]) -> list[str]:
+    analysis = result.protocol.analysis
+    return [
+        *("<h2>Scores</h2>", _table_of_arms(result, titles)),
+        html_picture(likert_bars(result), alt="How often each score was given"),
+        "<h2>Non-inferiority</h2>",
+        f"<p>Null hypothesis: the new arm is worse by {analysis.margin:g} points or more; alpha "
+        f"{analysis.alpha:g}, one-sided. The primary test is <em>{analysis.tests[0]}</em>, "
+        f"{BY_CASE}, with p values adjusted over the criteria (Holm).</p>",
+        *(_table_of_tests(result, titles), "<h2>Agreement</h2>"),
+        _table_of_agreement(result, titles),
+    ]
+
+
+def _of_choices(result: StudyResult) -> list[str]:
+    asked = "taken for the real one" if result.protocol.mode == WHICH_IS_REAL else "preferred"
+    rows = [
+        [
+            *(each.who, f"{each.count} of {each.of}"),
+            f"{each.share:.0%} [{each.low:.0%}, {each.high:.0%}]",
+            f"{each.p_value:.4f}",
+        ]
+        for each in result.chosen
+    ]
+    heads = ["reader", f"new arm {asked}", "share [95 %, exact]", "p against one half"]
+    return ["<h2>Choices</h2>", html_table(heads, rows)]
 
 
 def likert_bars(result: StudyResult) -> Figure:

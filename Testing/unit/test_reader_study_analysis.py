@@ -15,7 +15,16 @@ for package in ("sqlalchemy", "statsmodels", "pingouin"):
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.reader_study.analysis import BY_CASE, POOLED, analyse
 from ContrastSynthLib.reader_study.blinding import Key, blinded
-from ContrastSynthLib.reader_study.protocol import ARMS, CRITERIA, Analysis, Protocol, StudyCase
+from ContrastSynthLib.reader_study.protocol import (
+    ARMS,
+    CRITERIA,
+    PREFERENCE,
+    WHICH_IS_REAL,
+    Analysis,
+    Protocol,
+    StudyCase,
+)
+from ContrastSynthLib.reader_study.report import page
 from ContrastSynthLib.reader_study.sitting import Sitting
 from ContrastSynthLib.reader_study.store import About, Store
 
@@ -120,6 +129,29 @@ def test_a_study_that_is_not_finished_says_so(tmp_path):
     assert all(math.isnan(value) for value in kappas)
     text = json.dumps(found.as_dict())
     assert json.loads(text)["missing"] == 34
+
+
+@pytest.mark.parametrize("mode", [PREFERENCE, WHICH_IS_REAL])
+def test_choices_between_two_images(tmp_path, mode):
+    """One prefers the new image in 12 of 15 cases, the other in all: whatever side it was on."""
+    key, store = study(tmp_path, mode=mode, repeats=4)
+    for reader, cases in (("one", 12), ("two", 15)):
+        sitting = Sitting.begin(store, reader)
+        for reading in sitting.readings:
+            arms = [key.arm_of(image) for image in reading.images]
+            case = int(key.images[reading.images[0]][0][1:])
+            sitting.score(
+                reading.number,
+                {"choice": 1 + arms.index("new" if case < cases else "standard")},
+                5.0,
+            )
+    one, two, pooled = analyse(key, store).chosen
+    assert (one.who, one.count, one.of) == ("one", 12, 15)
+    # Clopper and Pearson for 12 of 15, and the two tails of the binomial distribution.
+    assert (one.low, one.high) == pytest.approx((0.519, 0.957), abs=1e-3)
+    assert one.p_value == pytest.approx(2 * 576 / 2**15)
+    assert (two.share, pooled.count, pooled.of) == (1.0, 27, 30)
+    assert "27 of 30" in page(analyse(key, store))
 
 
 def test_scores_of_another_study_are_refused(tmp_path):
