@@ -180,6 +180,7 @@ set(LIBRARY_SCRIPTS
   reader_study/protocol.py
   reader_study/report.py
   reader_study/schedule.py
+  reader_study/scored.py
   reader_study/sitting.py
   reader_study/store.py
   registry/__init__.py

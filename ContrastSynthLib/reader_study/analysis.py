@@ -33,6 +33,7 @@ from ContrastSynthLib.reader_study.non_inferiority import (
     non_inferiority,
 )
 from ContrastSynthLib.reader_study.protocol import ARMS, NEW, SCORES, STANDARD, Criterion, Protocol
+from ContrastSynthLib.reader_study.scored import Scored, first_read, paired, unblinded
 from ContrastSynthLib.reader_study.store import Store
 
 POOLED, BY_CASE = "pooled", "by case"
@@ -49,21 +50,6 @@ CEILING_WARNING = (
     "{title}: the new arm is better in no pair, and worse in some, as where scores are near the "
     "best one. With few cases every test then rejects more often than alpha at the margin."
 )
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One score, unblinded."""
-
-    reader: str
-    number: int
-    session: int
-    case: str
-    arm: str
-    criterion: str
-    value: int
-    seconds: float
-    again: bool
 
 
 @dataclass(frozen=True)
@@ -119,6 +105,18 @@ class Chosen:
 
 
 @dataclass(frozen=True)
+class OrderEffect:
+    """Mean difference new - standard of a criterion where the new image was read first, and where
+    second, over readers and cases, and the two-sided p value of Mann and Whitney's test."""
+
+    criterion: str
+    new_first: float
+    new_second: float
+    pairs: tuple[int, int]
+    p_value: float
+
+
+@dataclass(frozen=True)
 class StudyResult:
     """What a study says. ``missing`` counts the readings that are not scored."""
 
@@ -128,6 +126,7 @@ class StudyResult:
     tests: tuple[Tested, ...]
     agreement: tuple[Agreed, ...]
     chosen: tuple[Chosen, ...]
+    order: tuple[OrderEffect, ...]
     missing: int
     warnings: tuple[str, ...]
 
@@ -149,6 +148,7 @@ class StudyResult:
             ],
             "agreement": [asdict(each) for each in self.agreement],
             "chosen": [asdict(each) for each in self.chosen],
+            "order": [asdict(each) for each in self.order],
             "warnings": [*self.warnings],
         }
 
@@ -186,58 +186,10 @@ def analyse(key: Key, store: Store) -> StudyResult:
         tuple(tests),
         tuple(_agreement(key.protocol, scores)) if alone else (),
         () if alone else tuple(_chosen(key.protocol, scores)),
+        tuple(_order(key.protocol, scores)) if alone else (),
         expected - len(done),
         tuple(warnings),
     )
-
-
-def unblinded(key: Key, store: Store) -> list[Scored]:
-    """Return the last score of each reading and criterion with its case and arm.
-
-    Of two images side by side the arm is that of the chosen one.
-    """
-    readings = {
-        (reading.reader, reading.number): reading
-        for reader in store.readers
-        for reading in store.readings(reader)
-    }
-    seen: dict[tuple[str, frozenset[str]], int] = {}
-    for (reader, number), reading in sorted(readings.items()):
-        seen.setdefault((reader, frozenset(reading.images)), number)
-    found = []
-    for row in store.scores():
-        reading = readings[row["reader"], row["number"]]
-        # Of two images side by side it is the chosen one, 1 the left and 2 the right.
-        chosen = row["value"] - 1 if len(reading.images) > 1 else 0
-        case, arm = key.images[reading.images[chosen]]
-        again = seen[row["reader"], frozenset(reading.images)] != row["number"]
-        found.append(
-            Scored(
-                row["reader"],
-                row["number"],
-                reading.session,
-                case,
-                arm,
-                row["criterion"],
-                row["value"],
-                row["seconds"],
-                again,
-            )
-        )
-    return found
-
-
-def paired(scores: Sequence[Scored], criterion: str, reader: str) -> dict[str, tuple[float, float]]:
-    """Return new and standard score of each case of a reader, both of which were read."""
-    by_case: dict[str, dict[str, int]] = {}
-    for score in scores:
-        if score.criterion == criterion and score.reader == reader and not score.again:
-            by_case.setdefault(score.case, {})[score.arm] = score.value
-    return {
-        case: (values[NEW], values[STANDARD])
-        for case, values in by_case.items()
-        if set(values) == set(ARMS)
-    }
 
 
 def _arms(criteria: Sequence[Criterion], scores: Sequence[Scored]) -> list[ArmSummary]:
@@ -319,6 +271,24 @@ def _adjusted(tests: Sequence[Tested], primary: str) -> list[Tested]:
     adjusted = holm([tests[place].result.p_value for place in places])
     for place, p_value in zip(places, adjusted.tolist(), strict=True):
         found[place] = replace(tests[place], adjusted=p_value)
+    return found
+
+
+def _order(protocol: Protocol, scores: Sequence[Scored]) -> list[OrderEffect]:
+    found = []
+    for criterion in protocol.criteria:
+        differences: dict[str, list[float]] = {arm: [] for arm in ARMS}
+        for reader in protocol.readers:
+            pairs = paired(scores, criterion.key, reader)
+            for case, arm in first_read(scores, criterion.key, reader).items():
+                new, standard = pairs[case]
+                differences[arm].append(new - standard)
+        first, second = differences[NEW], differences[STANDARD]
+        if min(len(first), len(second)) < LEAST_PAIRS:
+            continue
+        p_value = float(stats.mannwhitneyu(first, second).pvalue)
+        means = (float(np.mean(first)), float(np.mean(second)))
+        found.append(OrderEffect(criterion.key, *means, (len(first), len(second)), p_value))
     return found
 
 

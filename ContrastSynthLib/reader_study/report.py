@@ -17,8 +17,9 @@ from ContrastSynthLib.files.writing import write_text
 from ContrastSynthLib.plots.figures import load_matplotlib
 from ContrastSynthLib.plots.html import html_picture, html_table
 from ContrastSynthLib.reader_study.agreement import Agreement
-from ContrastSynthLib.reader_study.analysis import BY_CASE, Scored, StudyResult
+from ContrastSynthLib.reader_study.analysis import BY_CASE, StudyResult
 from ContrastSynthLib.reader_study.protocol import NEW, SCORES, STANDARD, WHICH_IS_REAL
+from ContrastSynthLib.reader_study.scored import Scored
 from ContrastSynthLib.resources import resource
 from ContrastSynthLib.running.provenance import software
 
@@ -82,7 +83,7 @@ def _of_scores(result: StudyResult, titles: dict[str, str]) -> list[str]:
         f"{analysis.alpha:g}, one-sided. The primary test is <em>{analysis.tests[0]}</em>, "
         f"{BY_CASE}, with p values adjusted over the criteria (Holm).</p>",
         *(_table_of_tests(result, titles), "<h2>Agreement</h2>"),
-        _table_of_agreement(result, titles),
+        *(_table_of_agreement(result, titles), "<h2>Order</h2>", _table_of_order(result, titles)),
     ]
 
 
@@ -168,6 +169,20 @@ def _table_of_agreement(result: StudyResult, titles: dict[str, str]) -> str:
     rows = [
         [titles[a.criterion], a.measure, a.who, str(a.count), _agreed(a.agreement)]
         for a in result.agreement
+    ]
+    return html_table(heads, rows)
+
+
+def _table_of_order(result: StudyResult, titles: dict[str, str]) -> str:
+    heads = ["difference new - standard", "new read first", "new read second", "p"]
+    rows = [
+        [
+            titles[each.criterion],
+            f"{each.new_first:+.2f} ({each.pairs[0]})",
+            f"{each.new_second:+.2f} ({each.pairs[1]})",
+            f"{each.p_value:.3f}",
+        ]
+        for each in result.order
     ]
     return html_table(heads, rows)
 

@@ -117,6 +117,24 @@ def test_agreement_between_readers_and_of_a_reader_with_himself(tmp_path):
     assert {arm.count for arm in found.arms} == {30}, "what was read again counts once"
 
 
+def test_an_effect_of_the_order_is_found(tmp_path):
+    """A reader who scores what he sees second a point lower."""
+    key, store = study(tmp_path)
+    for reader in READERS:
+        sitting, seen = Sitting.begin(store, reader), set()
+        for reading in sitting.readings:
+            case = key.images[reading.images[0]][0]
+            value = 3 if case in seen else 4
+            seen.add(case)
+            sitting.score(reading.number, {c.key: value for c in sitting.criteria}, 1.0)
+    found = analyse(key, store)
+    assert len(found.order) == 5
+    for effect in found.order:
+        assert (effect.new_first, effect.new_second) == (1.0, -1.0)
+        assert sum(effect.pairs) == 30
+        assert effect.p_value < 1e-4
+
+
 def test_a_study_that_is_not_finished_says_so(tmp_path):
     key, store = study(tmp_path)
     with pytest.raises(RequestError, match="nothing is scored yet"):
