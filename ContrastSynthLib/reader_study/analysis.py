@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from itertools import combinations
 from typing import Any
 
@@ -32,6 +33,7 @@ from ContrastSynthLib.reader_study.non_inferiority import (
     holm,
     non_inferiority,
 )
+from ContrastSynthLib.reader_study.power import TOLERATED, Differences, rejection_rate
 from ContrastSynthLib.reader_study.protocol import ARMS, NEW, SCORES, STANDARD, Criterion, Protocol
 from ContrastSynthLib.reader_study.scored import Scored, first_read, paired, unblinded
 from ContrastSynthLib.reader_study.store import Store
@@ -46,9 +48,10 @@ WILCOXON_WARNING = (
     "it can reject far more often than alpha when the new arm is worse by just the margin: where "
     "most pairs are equal and a few are worse by a point. Report a test of the mean beside it."
 )
-CEILING_WARNING = (
-    "{title}: the new arm is better in no pair, and worse in some, as where scores are near the "
-    "best one. With few cases every test then rejects more often than alpha at the margin."
+ERROR_WARNING = (
+    "{title}: with {cases} cases and scores like these, better in {better:.0%} of the pairs, the "
+    "primary test ({test}) rejects in {rate:.0%} of the studies in which the new arm is worse by "
+    "just the margin, not in {alpha:.0%}. More cases help, or a scale with more steps."
 )
 
 
@@ -178,7 +181,7 @@ def analyse(key: Key, store: Store) -> StudyResult:
     if any(each.result.test == "wilcoxon" for each in tests):
         warnings.append(WILCOXON_WARNING)
     if alone:
-        warnings += _ceilings(key.protocol, scores)
+        warnings += _errors(key.protocol, scores)
     return StudyResult(
         key.protocol,
         tuple(scores),
@@ -247,15 +250,47 @@ def _units(
     return units
 
 
-def _ceilings(protocol: Protocol, scores: Sequence[Scored]) -> list[str]:
-    """Return a warning for each criterion in which the new arm is never better, but worse."""
+def _errors(protocol: Protocol, scores: Sequence[Scored]) -> list[str]:
+    """Return a warning for each criterion whose primary test does not keep its level.
+
+    Studies are drawn at the margin, with as many cases and readers, and as often better pairs.
+    """
     found = []
+    analysis, readers = protocol.analysis, len(protocol.readers)
     for criterion in protocol.criteria:
-        pairs = _units(protocol, scores, criterion.key)[BY_CASE]
-        differences = [new - standard for new, standard in pairs]
-        if differences and min(differences) < 0 >= max(differences):
-            found.append(CEILING_WARNING.format(title=criterion.title))
+        pairs = [
+            pair
+            for reader in protocol.readers
+            for pair in paired(scores, criterion.key, reader).values()
+        ]
+        cases = len(_units(protocol, scores, criterion.key)[BY_CASE])
+        if cases < LEAST_PAIRS:
+            continue
+        better = round(float(np.mean([new > standard for new, standard in pairs])), 2)
+        rate = _error(analysis.tests[0], better, cases, readers, analysis.margin, analysis.alpha)
+        if rate > analysis.alpha * TOLERATED / 0.05:
+            found.append(
+                ERROR_WARNING.format(
+                    title=criterion.title,
+                    cases=cases,
+                    better=better,
+                    test=analysis.tests[0],
+                    rate=rate,
+                    alpha=analysis.alpha,
+                )
+            )
     return found
+
+
+@cache
+def _error(
+    test: str, better: float, cases: int, readers: int, margin: float, alpha: float
+) -> float:
+    """Return how often a test rejects at the margin; 0 where no such scores can be."""
+    if 2 * better + margin > 1:
+        return 0.0
+    at_margin = Differences.of_mean(-margin, better)
+    return rejection_rate(test, at_margin, cases=cases, readers=readers, margin=margin, alpha=alpha)
 
 
 def _adjusted(tests: Sequence[Tested], primary: str) -> list[Tested]:

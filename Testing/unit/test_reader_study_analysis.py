@@ -84,7 +84,9 @@ def test_units_of_the_tests_and_their_warnings(tmp_path):
     assert tests["quality", POOLED, "t"].p_value < tests["quality", BY_CASE, "t"].p_value
     assert any("as independent" in warning for warning in found.warnings)
     assert any("signed-rank" in warning for warning in found.warnings)
-    assert sum("better in no pair" in warning for warning in found.warnings) == 5
+    wrong = [warning for warning in found.warnings if "just the margin, not in 5%" in warning]
+    assert len(wrong) == 5
+    assert "better in 0% of the pairs, the primary test (wilcoxon) rejects in 13%" in wrong[0]
 
 
 def test_holm_is_over_the_criteria_of_the_primary_test_by_case(tmp_path):
