@@ -175,6 +175,7 @@ set(LIBRARY_SCRIPTS
   reader_study/agreement.py
   reader_study/analysis.py
   reader_study/blinding.py
+  reader_study/exports.py
   reader_study/non_inferiority.py
   reader_study/power.py
   reader_study/protocol.py

@@ -56,12 +56,16 @@ CRITERIA = (
 
 @dataclass(frozen=True)
 class StudyCase:
-    """One patient: an image of each arm, and the scans that are shown beside either."""
+    """One patient: an image of each arm, and the scans that are shown beside either.
+
+    ``truth`` is 1 with and 0 without what the readers look for, None where that is not asked.
+    """
 
     name: str
     new: str
     standard: str
     beside: tuple[str, ...] = ()
+    truth: int | None = None
 
 
 @dataclass(frozen=True)
@@ -157,13 +161,13 @@ class Protocol:
 
 
 def read_cases(table: Path) -> tuple[StudyCase, ...]:
-    """Return the cases of a CSV table with the columns ``case``, ``new``, ``standard`` and perhaps
-    ``beside``, several files of which are separated by semicolons, relative to the table.
+    """Return the cases of a CSV table with the columns ``case``, ``new`` and ``standard``.
 
-    Raises RequestError, with the line, for a column or a cell that is missing, and for a file that
-    is not there.
+    It may have ``beside``, several files of which are separated by semicolons, and ``truth``, 1 or
+    0. Files are relative to the table. Raises RequestError, with the line, for a column or a cell
+    that is missing, and for a file that is not there.
     """
-    columns = ("case", *ARMS, "beside")
+    columns = ("case", *ARMS, "beside", "truth")
     grid = read_grid(table, columns)
     for column in columns[:3]:
         if column not in grid.headings:
@@ -178,7 +182,8 @@ def read_cases(table: Path) -> tuple[StudyCase, ...]:
             raise RequestError(f"{table}: line {row.line}: '{empty}' is empty.")
         beside = [part.strip() for part in cells.get("beside", "").split(";") if part.strip()]
         files = [_file(table, row.line, name) for name in (cells[NEW], cells[STANDARD], *beside)]
-        cases.append(StudyCase(cells["case"], files[0], files[1], tuple(files[2:])))
+        truth = _truth(table, row.line, cells.get("truth", ""))
+        cases.append(StudyCase(cells["case"], files[0], files[1], tuple(files[2:]), truth))
     return tuple(cases)
 
 
@@ -187,6 +192,12 @@ def _file(table: Path, line: int, name: str) -> str:
     if not path.exists():
         raise RequestError(f"{table}: line {line}: there is no file {name}.")
     return str(path)
+
+
+def _truth(table: Path, line: int, cell: str) -> int | None:
+    if cell not in ("", "0", "1"):
+        raise RequestError(f"{table}: line {line}: the truth '{cell}' is neither 1 nor 0.")
+    return int(cell) if cell else None
 
 
 def _refuse_twice(what: str, names: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
+from functools import partial
 from html import escape
 from pathlib import Path
 from string import Template
@@ -18,6 +19,7 @@ from ContrastSynthLib.plots.figures import load_matplotlib
 from ContrastSynthLib.plots.html import html_picture, html_table
 from ContrastSynthLib.reader_study.agreement import Agreement
 from ContrastSynthLib.reader_study.analysis import BY_CASE, StudyResult
+from ContrastSynthLib.reader_study.exports import imrmc, mrmcaov
 from ContrastSynthLib.reader_study.protocol import NEW, SCORES, STANDARD, WHICH_IS_REAL
 from ContrastSynthLib.reader_study.scored import Scored
 from ContrastSynthLib.resources import resource
@@ -32,16 +34,21 @@ FROM_COLOUR, TO_COLOUR = (0.93, 0.86, 0.66), (0.08, 0.30, 0.55)
 
 
 def write_report(result: StudyResult, folder: Path) -> list[Path]:
-    """Write ``report.html``, ``scores.csv`` and ``summary.json``; return their paths.
+    """Write ``report.html``, ``scores.csv``, ``mrmcaov.csv`` and ``summary.json``.
 
-    Raises RequestError when they cannot be written, MissingError without matplotlib.
+    For cases whose truth is known also ``<criterion>.imrmc``. Returns the paths. Raises
+    RequestError when they cannot be written, MissingError without matplotlib.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, Callable[[StudyResult], str]] = {
         "report.html": page,
         "scores.csv": scores_as_csv,
+        "mrmcaov.csv": mrmcaov,
         "summary.json": lambda found: json.dumps(_finite(found.as_dict()), indent=2) + "\n",
     }
+    if {case.truth for case in result.protocol.cases} == {0, 1}:
+        for criterion in result.protocol.criteria:
+            files[f"{criterion.key}.imrmc"] = partial(imrmc, criterion=criterion.key)
     for name, made in files.items():
         write_text(folder / name, made(result))
     return [folder / name for name in files]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 from dataclasses import replace
@@ -15,6 +17,7 @@ for package in ("sqlalchemy", "statsmodels", "pingouin"):
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.reader_study.analysis import BY_CASE, POOLED, analyse
 from ContrastSynthLib.reader_study.blinding import Key, blinded
+from ContrastSynthLib.reader_study.exports import imrmc, mrmcaov
 from ContrastSynthLib.reader_study.protocol import (
     ARMS,
     CRITERIA,
@@ -24,7 +27,7 @@ from ContrastSynthLib.reader_study.protocol import (
     Protocol,
     StudyCase,
 )
-from ContrastSynthLib.reader_study.report import page
+from ContrastSynthLib.reader_study.report import page, write_report
 from ContrastSynthLib.reader_study.sitting import Sitting
 from ContrastSynthLib.reader_study.store import About, Store
 
@@ -135,6 +138,30 @@ def test_an_effect_of_the_order_is_found(tmp_path):
         assert (effect.new_first, effect.new_second) == (1.0, -1.0)
         assert sum(effect.pairs) == 30
         assert effect.p_value < 1e-4
+
+
+def test_exports_for_other_programs(tmp_path):
+    cases = tuple(replace(case, truth=n % 2) for n, case in enumerate(CASES))
+    key, store = study(tmp_path, cases=cases, repeats=3)
+    score(key, store, lambda reader, case, arm, criterion: 1 + case % 4)
+    found = analyse(key, store)
+    rows = list(csv.DictReader(io.StringIO(mrmcaov(found))))
+    assert len(rows) == 2 * 30 * 5
+    assert {(row["case"], row["truth"], row["rating"]) for row in rows} == {
+        (f"p{n}", str(n % 2), str(1 + n % 4)) for n in range(15)
+    }
+    head, _, data = imrmc(found, "quality").partition("BEGIN DATA:\n")
+    assert "N0: 8\nN1: 7\nNR: 2\nNM: 2\n" in head
+    lines = data.splitlines()
+    assert lines[:2] == ["-1,1,0,0", "-1,2,0,1"]
+    assert len(lines) == 15 + 60
+    assert "two,4,new,4" in lines
+    write_report(found, tmp_path / "out")
+    assert (tmp_path / "out" / "tissue.imrmc").is_file()
+    other, other_store = study(tmp_path, "without")
+    score(other, other_store, lambda *_: 3)
+    with pytest.raises(RequestError, match="column 'truth'"):
+        imrmc(analyse(other, other_store), "quality")
 
 
 def test_a_study_that_is_not_finished_says_so(tmp_path):

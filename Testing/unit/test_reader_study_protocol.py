@@ -89,6 +89,7 @@ def test_cases_come_from_a_table(tmp_path):
         ("case,new\np1,a.nrrd\n", "no column 'standard'"),
         ("case,new,standard\np1,a.nrrd,\n", "line 2: 'standard' is empty"),
         ("case,new,standard\np1,a.nrrd,c.nrrd\n", "line 2: there is no file c.nrrd"),
+        ("case,new,standard,truth\np1,a.nrrd,b.nrrd,yes\n", "'yes' is neither 1 nor 0"),
     ):
         table.write_text(text)
         with pytest.raises(RequestError, match=words):
