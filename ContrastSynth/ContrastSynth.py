@@ -36,7 +36,8 @@ HELP = _(
     "<li><b>Kinetics</b>: real and synthetic curves of a region in a dynamic series.</li>"
     "<li><b>Profile</b>: intensities along a line, with their mean absolute error.</li>"
     "<li><b>Quality</b>: measures of a synthetic image against the real one, as a table.</li>"
-    "<li><b>Inversion</b>: how the solver of an inverse problem comes to its result.</li></ul>"
+    "<li><b>Inversion</b>: how the solver of an inverse problem comes to its result.</li>"
+    "<li><b>Study</b>: blinded scores of the images of a reader study.</li></ul>"
     "<p>Virtual patients to try it on are in the module Sample Data. "
     '<a href="{readme}">Manual</a></p>'
 )

@@ -41,6 +41,7 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/scene/series_names.py
   ContrastSynthPanel/scene/slice_preview.py
   ContrastSynthPanel/scene/stamps.py
+  ContrastSynthPanel/scene/study_images.py
   ContrastSynthPanel/scene/tables.py
   ContrastSynthPanel/scene/uncertainty.py
   ContrastSynthPanel/scene/uptake_asked.py
@@ -58,6 +59,7 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/tabs/kinetics.py
   ContrastSynthPanel/tabs/profile.py
   ContrastSynthPanel/tabs/quality.py
+  ContrastSynthPanel/tabs/study.py
   ContrastSynthPanel/tabs/synthesise.py
   ContrastSynthPanel/tabs/tab.py
   ContrastSynthPanel/tabs/uptake.py
@@ -94,6 +96,7 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/widgets/profile_results.py
   ContrastSynthPanel/widgets/run_section.py
   ContrastSynthPanel/widgets/scale_bar.py
+  ContrastSynthPanel/widgets/score_form.py
   ContrastSynthPanel/widgets/seed_box.py
   ContrastSynthPanel/widgets/slots.py
   ContrastSynthPanel/widgets/tab_buttons.py

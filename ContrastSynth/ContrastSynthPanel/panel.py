@@ -11,6 +11,7 @@ from ContrastSynthPanel.tabs.inversion import InversionTab
 from ContrastSynthPanel.tabs.kinetics import KineticsTab
 from ContrastSynthPanel.tabs.profile import ProfileTab
 from ContrastSynthPanel.tabs.quality import QualityTab
+from ContrastSynthPanel.tabs.study import StudyTab
 from ContrastSynthPanel.tabs.synthesise import SynthesiseTab
 from ContrastSynthPanel.tabs.uptake import UptakeTab
 from ContrastSynthPanel.widgets import slots
@@ -33,6 +34,7 @@ TABS = {
     "profile": ProfileTab,
     "quality": QualityTab,
     "inversion": InversionTab,
+    "study": StudyTab,
 }
 
 

@@ -195,6 +195,7 @@ def test_a_series_without_phases_hinders_nobody(panel, box, capfd):
         show_tab(panel, key)
         pump(timeout_s=0.1)
     assert panel.trouble.text == ""
+    show_tab(panel, "uptake")
     pick(box.selectors["result"], None)
     assert show_tab(panel, "uptake").action.button.toolTip.startswith("'empty' has no phases.")
     assert "is out of range" not in capfd.readouterr().err  # no error of MRML, many a second

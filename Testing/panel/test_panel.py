@@ -14,7 +14,8 @@ from ContrastSynthLib.preprocessing.foreground import GUESS_MESSAGE
 
 WIDTH = 400
 PADDING = 6  # of a button's text, with its border: as its style has it
-TITLES = ["Synthesise", "Uptake", "Compare", "Kinetics", "Profile", "Quality", "Inversion"]
+TITLES = ["Synthesise", "Uptake", "Compare", "Kinetics"]
+TITLES += ["Profile", "Quality", "Inversion", "Study"]
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow  # they are for people: make screenshots
 SMALL, SMALL_BREAST = (64, 76, 52), (64, 64, 20)
 WIDTHS, HEIGHT = (400, 600), 700
 EMPTY, RUNNING, DONE, FAILED = STATES = ("empty", "running", "done", "failed")
-TABS = ("synthesise", "uptake", "compare", "kinetics", "profile", "quality", "inversion")
+TABS = ("synthesise", "uptake", "compare", "kinetics", "profile", "quality", "inversion", "study")
 WORKING = """
 import json, time
 print(json.dumps({"schema_version": 1, "type": "progress", "fraction": 0.45,

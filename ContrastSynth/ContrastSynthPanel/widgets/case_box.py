@@ -89,6 +89,7 @@ class CaseBox:
     def show_tab(self, tab) -> None:
         """Show only the rows that a tab needs."""
         self._shown, self._more_scans = tuple(tab.uses), tab.scans
+        self.widget.visible = bool(self._shown)
         self.show()
 
     def _scans(self) -> list:
