@@ -49,6 +49,7 @@ class IterUNetParameters:
     key="iter_unet",
     title="Later phases, one after the other",
     task="delayed",
+    recommended=True,
     inputs={"pre": Input("Pre-contrast"), "phase": Input("One phase after the agent")},
     outputs={"phases": Output("Synthetic phases", units_of="phase", series=True, dose=1)},
     parameters=IterUNetParameters,

@@ -103,9 +103,11 @@ def timing_parameters(method: Method, values: Any) -> dict[str, Any]:
     """Return the parameters that the run time depends on: all but those of type float.
 
     A choice or a number of iterations changes the time, a physical quantity such as TR does not.
-    Methods that do not use torch take the same time with all parameters: they have none.
+    Methods that do not use torch take the same time with all parameters: they have none. Several
+    numbers are a list, as they are once they were written and read.
     """
-    return {name: getattr(values, name) for name in _timing_names(method)}
+    found = {name: getattr(values, name) for name in _timing_names(method)}
+    return {n: list(value) if isinstance(value, tuple) else value for n, value in found.items()}
 
 
 def _timing_names(method: Method) -> list[str]:

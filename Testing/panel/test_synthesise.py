@@ -20,6 +20,7 @@ from scans import add_volume, open_sections, settled
 
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.registry import METHODS, declared_parameters
+from ContrastSynthLib.registry.parameters import parse
 from ContrastSynthLib.running import devices
 from ContrastSynthLib.running.request import Request
 from ContrastSynthLib.running.run import run
@@ -366,12 +367,13 @@ def test_every_declared_parameter_has_a_widget_with_its_default(tab, key):
         "int": "QSpinBox",
         "bool": "QCheckBox",
         "str": "QComboBox",
+        "numbers": "QLineEdit",
     }
     declared = declared_parameters(METHODS[key])
     assert list(tab.parameters.fields) == list(declared)
     for name, entry in declared.items():
         field = tab.parameters.fields[name]
-        assert field.value() == entry.default
+        assert parse(key, entry, field.value()) == entry.default
         spin = (key, name) == ("lip_car", "alpha")  # from 1e-5 to 1: no slider is that long
         assert field.widget.inherits("QDoubleSpinBox" if spin else classes[entry.kind])
         assert entry.param.help in field.widget.toolTip
@@ -403,7 +405,8 @@ def test_a_preset_sets_the_widgets(tab, key, preset):
     show(tab, key)
     combo = tab.parameters.preset_combo
     combo.setCurrentIndex(combo.findData(preset))
-    values = {name: field.value() for name, field in tab.parameters.fields.items()}
+    declared, fields = declared_parameters(METHODS[key]), tab.parameters.fields
+    values = {name: parse(key, declared[name], field.value()) for name, field in fields.items()}
     assert METHODS[key].presets[preset].items() <= values.items()
     assert tab.parameters.preset == preset
     assert tab.parameters.given == {}
