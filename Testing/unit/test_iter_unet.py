@@ -139,5 +139,6 @@ def test_shipped_weights_tell_what_washes_out(breasts):
     assert agreement(breasts) > 0.8
 
 
+@pytest.mark.slow
 def test_random_weights_do_not(breasts, random_weights):
     assert agreement(breasts, str(random_weights("iter_unet").folder)) < 0.8
