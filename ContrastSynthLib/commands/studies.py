@@ -55,6 +55,7 @@ def create(options: Namespace, lines: JsonLines | None) -> None:
 
 def show_next(options: Namespace, lines: JsonLines | None) -> None:
     """Print what a reader reads next, or that all is read."""
+    from ContrastSynthLib.reader_study.blinding import image_file
     from ContrastSynthLib.reader_study.sitting import Sitting
 
     folder, store = _opened(options)
@@ -65,8 +66,8 @@ def show_next(options: Namespace, lines: JsonLines | None) -> None:
         told |= {
             "number": reading.number,
             "session": reading.session,
-            "images": [str(_image(folder, name)) for name in reading.images],
-            "beside": [str(_image(folder, name)) for name in reading.beside],
+            "images": [str(image_file(folder, name)) for name in reading.images],
+            "beside": [str(image_file(folder, name)) for name in reading.beside],
             "criteria": {
                 one.key: {score: text for score, text in zip(one.scale, one.anchors, strict=True)}
                 for one in sitting.criteria
@@ -164,25 +165,9 @@ def power(options: Namespace, lines: JsonLines | None) -> None:
 
 
 def _opened(options: Namespace) -> tuple[Path, Any]:
-    """Return the readers' folder and the store of a study, of its own folder or of theirs."""
-    from ContrastSynthLib.reader_study.blinding import READERS, STORE
-    from ContrastSynthLib.reader_study.store import Store
+    from ContrastSynthLib.reader_study.blinding import open_store
 
-    inner = options.study / READERS
-    folder = inner if inner.is_dir() else options.study
-    return folder, Store(options.database or folder / STORE)
-
-
-def _image(folder: Path, name: str) -> Path:
-    from ContrastSynthLib.reader_study.blinding import IMAGES, SUFFIX
-
-    path = folder / IMAGES / f"{name}{SUFFIX}"
-    if not path.is_file():
-        raise RequestError(
-            f"{path}: this image of the study is missing. Bring the readers' folder back whole; "
-            "what is scored already is kept."
-        )
-    return path
+    return open_store(options.study, options.database)
 
 
 def _left(sitting: Any) -> int:

@@ -54,7 +54,7 @@ def whole_or_nothing(folder: Path, last: str = "", stale: Iterable[str] = ()) ->
                 (folder / old).unlink(missing_ok=True)
             for file in sorted(made, key=lambda path: (path == part / last, path)):
                 place = folder / file.relative_to(part)
-                place.parent.mkdir(exist_ok=True)
+                place.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(file, place)
     except OSError as error:
         raise RequestError(f"{folder}: could not be written ({error.strerror}).") from error

@@ -1,15 +1,14 @@
 """The Bayesian U-Net that the high-resolution FCN is compared with (Kleesiek et al. 2019).
 
-A U-Net whose dropout stays on in use: the mean of some passes is the answer, their standard
-deviation how sure it is. Widths and dropout are our choice; slices are not halved, as in the
-high-resolution FCN, so that both see the same slabs.
+A U-Net with dropout. There it stays on in use: the mean of some passes is the answer, their
+standard deviation how sure it is; no method does so here yet. Widths and dropout are our choice;
+slices are not halved, as in the high-resolution FCN, so that both see the same slabs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from monai.networks.nets import UNet
 from torch import Tensor, nn
 
@@ -53,30 +52,3 @@ class BayesianUNet(nn.Module):
         if self.base is not None:
             post = post + scans[:, self.base : self.base + 1]
         return {"post": post}
-
-
-class Sampled(nn.Module):
-    """Passes of a network with dropout: ``post``, their mean, and ``uncertainty``, their standard
-    deviation, (n, 1, k, j, i). All other parts stay in evaluation mode."""
-
-    def __init__(self, network: nn.Module, samples: int) -> None:
-        super().__init__()
-        self.network, self.samples = network, samples
-
-    def train(self, mode: bool = True) -> Sampled:
-        """Keep dropout on, whatever the mode."""
-        super().train(mode)
-        for part in self.modules():
-            if isinstance(part, nn.modules.dropout._DropoutNd):
-                part.training = True
-        return self
-
-    def forward(self, scans: Tensor) -> dict[str, Tensor]:
-        """Return mean and standard deviation; with one sample the latter is 0."""
-        total = squares = torch.zeros(())
-        for _ in range(self.samples):
-            made = self.network(scans)["post"].float()
-            total, squares = total + made, squares + made.square()
-        mean = total / self.samples
-        variance = (squares / self.samples - mean.square()).clamp(min=0)
-        return {"post": mean, "uncertainty": variance.sqrt()}

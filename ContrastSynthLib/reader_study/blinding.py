@@ -18,7 +18,7 @@ import numpy as np
 
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.images import read_volume, write_volume
-from ContrastSynthLib.files.writing import write_text
+from ContrastSynthLib.files.writing import whole_or_nothing, write_text
 from ContrastSynthLib.reader_study.protocol import NEW, STANDARD, Protocol, StudyCase
 from ContrastSynthLib.reader_study.schedule import schedule
 from ContrastSynthLib.reader_study.store import About, BlindReading, Store
@@ -53,32 +53,42 @@ def create(protocol: Protocol, folder: Path, url: str | None = None) -> Key:
     if folder.exists() and any(folder.iterdir()):
         raise RequestError(f"{folder}: is not empty. A study needs a folder of its own.")
     named = {case.name: _names(case) for case in protocol.cases}
-    images = folder / READERS / IMAGES
-    written: list[Path] = []
-    try:
+    key = Key(protocol, _places(named))
+    readings = [one for reader in protocol.readers for one in blinded(protocol, reader, named)]
+    about = About(
+        protocol.title,
+        protocol.mode,
+        protocol.criteria,
+        protocol.washout_days,
+        protocol.sha256(),
+    )
+    with whole_or_nothing(folder) as part:
         for case in protocol.cases:
-            written += _write_case(case, named[case.name], images)
-        key = Key(protocol, _places(named))
-        write_text(folder / KEY, _as_json(key))
-        readings = [
-            reading for reader in protocol.readers for reading in blinded(protocol, reader, named)
-        ]
-        about = About(
-            protocol.title,
-            protocol.mode,
-            protocol.criteria,
-            protocol.washout_days,
-            protocol.sha256(),
-        )
-        Store.create(url or folder / READERS / STORE, about, readings).close()
-    except RequestError:
-        for path in [*written, folder / KEY, folder / READERS / STORE]:
-            path.unlink(missing_ok=True)
-        for empty in (images, images.parent, folder):
-            if empty.is_dir() and not any(empty.iterdir()):
-                empty.rmdir()
-        raise
+            _write_case(case, named[case.name], part / READERS / IMAGES)
+        write_text(part / KEY, _as_json(key))
+        Store.create(url or part / READERS / STORE, about, readings).close()
     return key
+
+
+def open_store(folder: Path, url: str | None = None) -> tuple[Path, Store]:
+    """Return the readers' folder and the store of a study, of its own folder or of theirs.
+
+    ``url`` is the database where the store is no file. Raises RequestError as the store does.
+    """
+    inner = folder / READERS
+    found = inner if inner.is_dir() else folder
+    return found, Store(url or found / STORE)
+
+
+def image_file(folder: Path, name: str) -> Path:
+    """Return the file of an image in a readers' folder. Raises RequestError where it is missing."""
+    path = folder / IMAGES / f"{name}{SUFFIX}"
+    if not path.is_file():
+        raise RequestError(
+            f"{path}: this image of the study is missing. Bring the readers' folder back whole; "
+            "what is scored already is kept."
+        )
+    return path
 
 
 def read_key(path: Path) -> Key:
@@ -128,17 +138,14 @@ def _places(named: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, str]
     return {name: (case, what) for case, names in named.items() for what, name in names.items()}
 
 
-def _write_case(case: StudyCase, names: Mapping[str, str], folder: Path) -> list[Path]:
+def _write_case(case: StudyCase, names: Mapping[str, str], folder: Path) -> None:
     files: Sequence[str] = (case.new, case.standard, *case.beside)
     volumes = dict(zip(names, map(read_volume, files), strict=True))
     check_same_grid({what: volumes[what] for what in (STANDARD, NEW)})
-    written = []
     for what, name in names.items():
         path = folder / f"{name}{SUFFIX}"
         write_volume(neutral(volumes[what]), path, compress=False)
         os.utime(path, (0, 0))
-        written.append(path)
-    return written
 
 
 def _as_json(key: Key) -> str:

@@ -47,6 +47,11 @@ class Sitting:
         """Return the numbers of the readings that are scored."""
         return {row["number"] for row in self.store.scores(self.reader)}
 
+    def given(self, number: int) -> dict[str, int]:
+        """Return the scores that a reading has, by criterion."""
+        rows = self.store.scores(self.reader)
+        return {row["criterion"]: row["value"] for row in rows if row["number"] == number}
+
     def next(self, now: datetime | None = None) -> BlindReading | None:
         """Return the first reading that is not scored, None at the end.
 

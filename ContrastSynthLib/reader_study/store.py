@@ -26,56 +26,60 @@ WAITS_S = 60.0
 """How long a writer waits for another one."""
 
 TABLES = sql.MetaData()
-STUDY = sql.Table(
+
+
+def _table(
+    name: str, *keys: sql.Column[Any], **columns: type[sql.types.TypeEngine[Any]]
+) -> sql.Table:
+    """Return a table with columns of which none may be empty, after those of its key."""
+    rest = [sql.Column(column, kind, nullable=False) for column, kind in columns.items()]
+    return sql.Table(name, TABLES, *keys, *rest)
+
+
+def _counted() -> sql.Column[Any]:
+    """Return the number of a row, which rises."""
+    return sql.Column("id", sql.Integer, primary_key=True)
+
+
+STUDY = _table(
     "study",
-    TABLES,
-    sql.Column("schema_version", sql.Integer, nullable=False),
-    sql.Column("title", sql.Text, nullable=False),
-    sql.Column("mode", sql.Text, nullable=False),
-    sql.Column("criteria", sql.JSON, nullable=False),
-    sql.Column("washout_days", sql.Float, nullable=False),
-    sql.Column("protocol_sha256", sql.Text, nullable=False),
-    sql.Column("created_utc", sql.Text, nullable=False),
-    sql.Column("software", sql.Text, nullable=False),
+    schema_version=sql.Integer,
+    title=sql.Text,
+    mode=sql.Text,
+    criteria=sql.JSON,
+    washout_days=sql.Float,
+    protocol_sha256=sql.Text,
+    created_utc=sql.Text,
+    software=sql.Text,
 )
-READING = sql.Table(
+READING = _table(
     "reading",
-    TABLES,
     sql.Column("reader", sql.Text, primary_key=True),
     sql.Column("number", sql.Integer, primary_key=True),
-    sql.Column("session", sql.Integer, nullable=False),
-    sql.Column("images", sql.JSON, nullable=False),
-    sql.Column("beside", sql.JSON, nullable=False),
+    session=sql.Integer,
+    images=sql.JSON,
+    beside=sql.JSON,
 )
-OPENING = sql.Table(
-    "opening",
-    TABLES,
-    sql.Column("id", sql.Integer, primary_key=True),
-    sql.Column("reader", sql.Text, nullable=False),
-    sql.Column("token", sql.Text, nullable=False),
-    sql.Column("when_utc", sql.Text, nullable=False),
-)
-SCORE = sql.Table(
+OPENING = _table("opening", _counted(), reader=sql.Text, token=sql.Text, when_utc=sql.Text)
+SCORE = _table(
     "score",
-    TABLES,
-    sql.Column("id", sql.Integer, primary_key=True),
-    sql.Column("reader", sql.Text, nullable=False),
-    sql.Column("number", sql.Integer, nullable=False),
-    sql.Column("criterion", sql.Text, nullable=False),
-    sql.Column("value", sql.Integer, nullable=False),
-    sql.Column("seconds", sql.Float, nullable=False),
-    sql.Column("when_utc", sql.Text, nullable=False),
-    sql.Column("software", sql.Text, nullable=False),
+    _counted(),
+    reader=sql.Text,
+    number=sql.Integer,
+    criterion=sql.Text,
+    value=sql.Integer,
+    seconds=sql.Float,
+    when_utc=sql.Text,
+    software=sql.Text,
 )
-REMARK = sql.Table(
+REMARK = _table(
     "remark",
-    TABLES,
-    sql.Column("id", sql.Integer, primary_key=True),
-    sql.Column("reader", sql.Text, nullable=False),
-    sql.Column("number", sql.Integer, nullable=False),
-    sql.Column("kind", sql.Text, nullable=False),
-    sql.Column("text", sql.Text, nullable=False),
-    sql.Column("when_utc", sql.Text, nullable=False),
+    _counted(),
+    reader=sql.Text,
+    number=sql.Integer,
+    kind=sql.Text,
+    text=sql.Text,
+    when_utc=sql.Text,
 )
 
 

@@ -94,11 +94,7 @@ class BreastSeries:
         assert rows == columns
         images = window(self.images, middle, depth, rows).astype(np.float32)
         scans = self.unit.apply(images[: PHASES + 1])
-        labels = images[LABELS][None]
-        return {
-            **{"pre": scans[:1], "phases": scans[1:]},
-            **{"labels": labels, "lesions": (labels > 0).astype("f4")},
-        }
+        return {"pre": scans[:1], "phases": scans[1:], "labels": images[LABELS][None]}
 
 
 def _places(where: np.ndarray) -> np.ndarray:
@@ -129,7 +125,7 @@ class BreastCrops(IterableDataset):
             middle = places[int(rng.integers(len(places)))]
             middle = middle + rng.integers(-6, 7, 3)
             crop = series.crop(middle, self.size)
-            del crop["labels"]
+            crop["lesions"] = (crop.pop("labels") > 0).astype("f4")
             if rng.random() < 0.5:
                 crop = {name: image[..., ::-1] for name, image in crop.items()}
             example = {n: torch.from_numpy(np.ascontiguousarray(i)) for n, i in crop.items()}

@@ -32,7 +32,7 @@ def read_cases(paths: Iterable[Path], size: Sequence[int]) -> list[Case]:
         for label in np.unique(labels[labels > 0]):
             where = np.argwhere(labels == label)
             crop = series.crop(where.mean(axis=0).astype(int), size)
-            crop["lesions"] = crop["lesions"] * (crop.pop("labels") == label)
+            crop["lesions"] = (crop.pop("labels") == label).astype("f4")
             case = {name: torch.from_numpy(image)[None] for name, image in crop.items()}
             if case["lesions"].any():
                 cases.append(case | {"times": torch.tensor([series.times_s])})

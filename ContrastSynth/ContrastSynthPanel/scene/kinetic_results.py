@@ -202,10 +202,10 @@ def measure_rows(report: Report) -> list[list[Any]]:
         if "agreement" in report:
             values.append(report["agreement"]["differences"][key])
         rows.append([title, *(None if value is None else factor * value for value in values)])
-    return rows + _share_rows(report)
+    return rows + _voxel_rows(report)
 
 
-def _share_rows(report: Report) -> list[list[Any]]:
+def _voxel_rows(report: Report) -> list[list[Any]]:
     """Return the shares of the types among the voxels, and the functional tumour volume."""
     text = [report["voxels"], *([report["synthetic"]["voxels"]] if "synthetic" in report else [])]
     if any(one is None for one in text):

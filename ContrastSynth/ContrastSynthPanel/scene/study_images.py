@@ -20,15 +20,16 @@ class StudyImages:
         """Show nothing."""
         self.nodes: dict[str, Node] = {}
 
-    def load(self, files: Mapping[str, Path]) -> None:
-        """Take the images of files, by titles, in place of those that are shown.
+    def load(self, folder: Path, names: Mapping[str, str]) -> None:
+        """Take images of a readers' folder, by titles, in place of those that are shown.
 
         Raises RequestError for one that cannot be read; then nothing is shown.
         """
         from ContrastSynthLib.files.images import read_volume
-        from ContrastSynthLib.reader_study.blinding import LEVELS
+        from ContrastSynthLib.reader_study.blinding import LEVELS, image_file
 
         self.clear()
+        files = {title: image_file(folder, name) for title, name in names.items()}
         volumes = {title: read_volume(file) for title, file in files.items()}
         for title, volume in volumes.items():
             node = slicer.mrmlScene.AddNewNodeByClass(bridge.VOLUME, title)

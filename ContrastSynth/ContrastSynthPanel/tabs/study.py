@@ -106,9 +106,8 @@ class StudyTab(Tab):
     def open_folder(self, folder: Path) -> None:
         """Open the study of a readers' folder; say what is wrong with another one."""
         self._end()
-        inner = folder / "readers"
-        self._folder = inner if inner.is_dir() else folder
-        self._store = store = self._told(lambda: _store(self._folder))
+        self._folder, store = self._told(lambda: _opened(folder)) or (None, None)
+        self._store = store
         self.reader_combo.clear()
         for reader in store.readers if store is not None else []:
             self.reader_combo.addItem(reader)
@@ -154,11 +153,7 @@ class StudyTab(Tab):
     def _open(self, reading) -> None:
         """Show a reading, with the scores that it was given before."""
         self._reading, self._paused, self._seconds = reading, False, 0.0
-        given = {
-            row["criterion"]: row["value"]
-            for row in self._sitting.store.scores(self._sitting.reader)
-            if row["number"] == reading.number
-        }
+        given = self._sitting.given(reading.number)
         self.form.start(self._sitting.criteria, self._drafts.pop(reading.number, given))
         self.comment.text, self.flag.checked = "", False
         self._load()
@@ -170,13 +165,12 @@ class StudyTab(Tab):
         reading = self._reading
         if reading is None:
             return
-        from ContrastSynthLib.reader_study.blinding import IMAGES, SUFFIX
-
         own = ONE if len(reading.images) == 1 else TWO
         beside = [_("Beside {number}").format(number=n + 1) for n in range(len(reading.beside))]
-        names = zip((*own, *beside), (*reading.images, *reading.beside), strict=True)
-        files = {title: self._folder / IMAGES / f"{name}{SUFFIX}" for title, name in names}
-        self._told(lambda: self.images.load(files))
+        names = dict(
+            zip((*own, *beside), (*reading.images, *reading.beside), strict=True),
+        )
+        self._told(lambda: self.images.load(self._folder, names))
         if self.images.nodes:
             self._show_image(own[0], fit=True)
 
@@ -308,12 +302,7 @@ class StudyTab(Tab):
         self._looked = None
 
     def _is_new(self) -> bool:
-        given = {
-            row["criterion"]: row["value"]
-            for row in self._sitting.store.scores(self._sitting.reader)
-            if row["number"] == self._reading.number
-        }
-        return given != self.form.values
+        return self._sitting.given(self._reading.number) != self.form.values
 
     def scene_closed(self) -> None:
         """The images go with the scene; scores that were kept are kept."""
@@ -329,8 +318,7 @@ def keeps_asked() -> bool:
     return slicer.util.confirmYesNoDisplay(_("Keep the scores of this reading?"))
 
 
-def _store(folder: Path):
-    from ContrastSynthLib.reader_study.blinding import STORE
-    from ContrastSynthLib.reader_study.store import Store
+def _opened(folder: Path):
+    from ContrastSynthLib.reader_study.blinding import open_store
 
-    return Store(folder / STORE)
+    return open_store(folder)
