@@ -18,6 +18,7 @@ def create(options: Namespace, lines: JsonLines | None) -> None:
     from ContrastSynthLib.reader_study import blinding
     from ContrastSynthLib.reader_study.protocol import (
         CRITERIA,
+        STANDARD,
         Analysis,
         Criterion,
         Protocol,
@@ -39,7 +40,14 @@ def create(options: Namespace, lines: JsonLines | None) -> None:
         options.washout_days,
         Analysis(options.margin, options.alpha, tuple(options.test) or Analysis().tests),
     )
-    blinding.create(protocol, options.out, options.database)
+    key = blinding.create(protocol, options.out, options.database)
+    if marked := key.marks_of(STANDARD):
+        print_warnings(
+            [
+                f"Images of the standard arm are marked SYNTHETIC: {', '.join(marked)}. Are the "
+                "columns new and standard the right way round?"
+            ]
+        )
     told = {
         "schema_version": SCHEMA_VERSION,
         "protocol_sha256": protocol.sha256(),

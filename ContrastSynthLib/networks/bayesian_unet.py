@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from monai.networks.nets import UNet
 from torch import Tensor, nn
 
+from ContrastSynthLib.networks.blocks import start_at_zero
 from ContrastSynthLib.networks.hrfcn import INPUTS
 
 WIDTHS = (16, 32, 64, 128)
@@ -38,17 +39,22 @@ class BayesianUNet(nn.Module):
         self.net = UNet(
             spatial_dims=3,
             in_channels=len(self.inputs),
-            out_channels=1,
+            out_channels=widths[0],
             channels=tuple(widths),
             strides=[HALVED] * (len(widths) - 1),
             num_res_units=2,
             norm="instance",
             dropout=dropout,
         )
+        # The U-Net normalises what comes up to its last layer: one channel would have the same
+        # spread in every example. The image is made of several, by a layer that begins with zeros.
+        self.last = nn.Conv3d(widths[0], 1, kernel_size=1)
+        if base is not None:
+            start_at_zero(self.last)
 
     def forward(self, scans: Tensor) -> dict[str, Tensor]:
         """Return ``post`` in a dictionary."""
-        post = self.net(scans)
+        post = self.last(self.net(scans))
         if self.base is not None:
             post = post + scans[:, self.base : self.base + 1]
         return {"post": post}

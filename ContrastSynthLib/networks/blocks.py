@@ -48,7 +48,8 @@ class NestedUNet(nn.Module):
 
 def start_at_zero(network: nn.Module) -> nn.Module:
     """Return the network with a last convolution of 0, for outputs that are added to an image."""
-    last = [module for module in network.modules() if isinstance(module, nn.Conv2d)][-1]
+    kinds = (nn.Conv2d, nn.Conv3d)
+    last = [module for module in network.modules() if isinstance(module, kinds)][-1]
     nn.init.zeros_(last.weight)
     if last.bias is not None:
         nn.init.zeros_(last.bias)

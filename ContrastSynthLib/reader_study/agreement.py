@@ -48,7 +48,8 @@ def quadratic_kappa(first: ArrayLike, second: ArrayLike, scale: Sequence[int]) -
         table[places[a], places[b]] += 1
     if np.count_nonzero(table) == 1 and np.trace(table) > 0:
         return Agreement(math.nan, math.nan, math.nan)
-    found = cohens_kappa(table, wt="quadratic")
+    with np.errstate(divide="ignore", invalid="ignore"):  # of a z value that is not used
+        found = cohens_kappa(table, wt="quadratic")
     return Agreement(float(found.kappa), float(found.kappa_low), float(found.kappa_upp))
 
 

@@ -11,34 +11,42 @@ Differences are new - standard, of the same case and reader. They are tested
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import cache
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.reader_study.agreement import (
-    Agreement,
-    intraclass_correlation,
-    quadratic_kappa,
-)
+from ContrastSynthLib.reader_study.agreement import intraclass_correlation, quadratic_kappa
 from ContrastSynthLib.reader_study.blinding import Key
-from ContrastSynthLib.reader_study.non_inferiority import (
-    LEAST_PAIRS,
-    NonInferiority,
-    holm,
-    non_inferiority,
-)
+from ContrastSynthLib.reader_study.deviations import deviations, remarks
+from ContrastSynthLib.reader_study.non_inferiority import LEAST_PAIRS, holm, non_inferiority
 from ContrastSynthLib.reader_study.power import TOLERATED, Differences, rejection_rate
 from ContrastSynthLib.reader_study.protocol import ARMS, NEW, SCORES, STANDARD, Criterion, Protocol
-from ContrastSynthLib.reader_study.scored import Scored, first_read, paired, unblinded
+from ContrastSynthLib.reader_study.result import (
+    BY_CASE,
+    POOLED,
+    Agreed,
+    ArmSummary,
+    Chosen,
+    OrderEffect,
+    StudyResult,
+    Tested,
+)
+from ContrastSynthLib.reader_study.scored import (
+    Scored,
+    first_read,
+    first_values,
+    paired,
+    read_again,
+    read_by_both,
+    unblinded,
+)
 from ContrastSynthLib.reader_study.store import Store
 
-POOLED, BY_CASE = "pooled", "by case"
 POOLED_WARNING = (
     "The pooled test takes the scores of several readers for one case as independent. They are "
     "not: where readers agree its p value is too small. Report the test by case."
@@ -53,107 +61,6 @@ ERROR_WARNING = (
     "primary test ({test}) rejects in {rate:.0%} of the studies in which the new arm is worse by "
     "just the margin, not in {alpha:.0%}. More cases help, or a scale with more steps."
 )
-
-
-@dataclass(frozen=True)
-class ArmSummary:
-    """Scores of one arm and criterion: ``count`` readings, mean and standard deviation, and how
-    often each score of the scale was given."""
-
-    criterion: str
-    arm: str
-    count: int
-    mean: float
-    deviation: float
-    given: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Tested:
-    """A test of one criterion over a unit: a reader, POOLED or BY_CASE. ``adjusted`` is the p value
-    after Holm over the criteria, of the protocol's primary test by case alone."""
-
-    criterion: str
-    unit: str
-    result: NonInferiority
-    adjusted: float | None = None
-
-
-@dataclass(frozen=True)
-class Agreed:
-    """Agreement about one criterion: between two readers, of a reader with himself, or of all."""
-
-    criterion: str
-    measure: str
-    who: str
-    count: int
-    agreement: Agreement
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """How often the new arm was chosen of two images: as the real one, or as the better one.
-
-    ``who`` is a reader or POOLED; the interval of 95 % and the two-sided p value against one half
-    are exact (Clopper and Pearson 1934).
-    """
-
-    who: str
-    count: int
-    of: int
-    share: float
-    low: float
-    high: float
-    p_value: float
-
-
-@dataclass(frozen=True)
-class OrderEffect:
-    """Mean difference new - standard of a criterion where the new image was read first, and where
-    second, over readers and cases, and the two-sided p value of Mann and Whitney's test."""
-
-    criterion: str
-    new_first: float
-    new_second: float
-    pairs: tuple[int, int]
-    p_value: float
-
-
-@dataclass(frozen=True)
-class StudyResult:
-    """What a study says. ``missing`` counts the readings that are not scored."""
-
-    protocol: Protocol
-    scores: tuple[Scored, ...]
-    arms: tuple[ArmSummary, ...]
-    tests: tuple[Tested, ...]
-    agreement: tuple[Agreed, ...]
-    chosen: tuple[Chosen, ...]
-    order: tuple[OrderEffect, ...]
-    missing: int
-    warnings: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return everything but the single scores, JSON-able."""
-        return {
-            "schema_version": 1,
-            "title": self.protocol.title,
-            "protocol_sha256": self.protocol.sha256(),
-            "missing": self.missing,
-            "arms": [asdict(arm) for arm in self.arms],
-            "tests": [
-                {
-                    **{"criterion": each.criterion, "unit": each.unit},
-                    **asdict(each.result),
-                    **{"non_inferior": each.result.non_inferior, "adjusted_p": each.adjusted},
-                }
-                for each in self.tests
-            ],
-            "agreement": [asdict(each) for each in self.agreement],
-            "chosen": [asdict(each) for each in self.chosen],
-            "order": [asdict(each) for each in self.order],
-            "warnings": [*self.warnings],
-        }
 
 
 def analyse(key: Key, store: Store) -> StudyResult:
@@ -191,6 +98,9 @@ def analyse(key: Key, store: Store) -> StudyResult:
         () if alone else tuple(_chosen(key.protocol, scores)),
         tuple(_order(key.protocol, scores)) if alone else (),
         expected - len(done),
+        tuple(deviations(key, store)),
+        tuple(remarks(key, store)),
+        tuple(sorted(set(key.marks_of(NEW).values()))),
         tuple(warnings),
     )
 
@@ -344,25 +254,13 @@ def _chosen(protocol: Protocol, scores: Sequence[Scored]) -> list[Chosen]:
 def _agreement(protocol: Protocol, scores: Sequence[Scored]) -> list[Agreed]:
     found = []
     for criterion in protocol.criteria:
-        chosen = [score for score in scores if score.criterion == criterion.key]
-        first = {(s.reader, s.case, s.arm): s.value for s in chosen if not s.again}
-        second = {(s.reader, s.case, s.arm): s.value for s in chosen if s.again}
-        images = sorted({(case, arm) for _, case, arm in first})
         for one, other in combinations(protocol.readers, 2):
-            pairs = [
-                (first[one, case, arm], first[other, case, arm])
-                for case, arm in images
-                if (one, case, arm) in first and (other, case, arm) in first
-            ]
+            pairs = read_by_both(scores, criterion.key, one, other)
             found += _kappa(criterion, f"{one}, {other}", pairs)
         for reader in protocol.readers:
-            pairs = [
-                (first[place], value)
-                for place, value in second.items()
-                if place[0] == reader and place in first
-            ]
+            pairs = read_again(scores, criterion.key, reader)
             found += _kappa(criterion, f"{reader}, read again", pairs)
-        found += _icc(criterion, protocol.readers, images, first)
+        found += _icc(criterion, protocol.readers, first_values(scores, criterion.key))
     return found
 
 
@@ -377,9 +275,9 @@ def _kappa(criterion: Criterion, who: str, pairs: Sequence[tuple[int, int]]) -> 
 def _icc(
     criterion: Criterion,
     readers: Sequence[str],
-    images: Sequence[tuple[str, str]],
     values: Mapping[tuple[str, str, str], int],
 ) -> list[Agreed]:
+    images = sorted({(case, arm) for _, case, arm in values})
     table: NDArray[np.float64] = np.array(
         [[values.get((reader, *image), np.nan) for reader in readers] for image in images]
     )

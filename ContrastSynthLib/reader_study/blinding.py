@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -34,14 +34,26 @@ BRIGHTEST_PERCENT, LEVELS = 99.9, 1000.0
 
 @dataclass(frozen=True)
 class Key:
-    """The protocol, and of each random name the case and the arm or the place beside it."""
+    """The protocol, and of each random name the case and the arm or the place beside it.
+
+    ``marks`` has the SYNTHETIC mark of the images that came with one, by their random names.
+    """
 
     protocol: Protocol
     images: Mapping[str, tuple[str, str]]
+    marks: Mapping[str, str] = field(default_factory=dict)
 
     def arm_of(self, image: str) -> str:
         """Return the arm of an image by its random name."""
         return self.images[image][1]
+
+    def marks_of(self, arm: str) -> dict[str, str]:
+        """Return the SYNTHETIC marks of an arm's images, by case."""
+        return {
+            self.images[name][0]: mark
+            for name, mark in self.marks.items()
+            if self.arm_of(name) == arm
+        }
 
 
 def create(protocol: Protocol, folder: Path, url: str | None = None) -> Key:
@@ -53,7 +65,6 @@ def create(protocol: Protocol, folder: Path, url: str | None = None) -> Key:
     if folder.exists() and any(folder.iterdir()):
         raise RequestError(f"{folder}: is not empty. A study needs a folder of its own.")
     named = {case.name: _names(case) for case in protocol.cases}
-    key = Key(protocol, _places(named))
     readings = [one for reader in protocol.readers for one in blinded(protocol, reader, named)]
     about = About(
         protocol.title,
@@ -63,8 +74,10 @@ def create(protocol: Protocol, folder: Path, url: str | None = None) -> Key:
         protocol.sha256(),
     )
     with whole_or_nothing(folder) as part:
+        marks: dict[str, str] = {}
         for case in protocol.cases:
-            _write_case(case, named[case.name], part / READERS / IMAGES)
+            marks |= _write_case(case, named[case.name], part / READERS / IMAGES)
+        key = Key(protocol, _places(named), marks)
         write_text(part / KEY, _as_json(key))
         Store.create(url or part / READERS / STORE, about, readings).close()
     return key
@@ -97,7 +110,7 @@ def read_key(path: Path) -> Key:
         told = json.loads(path.read_text(encoding="utf-8"))
         protocol = Protocol.from_json(json.dumps(told["protocol"]))
         images = {name: (case, what) for name, (case, what) in told["images"].items()}
-        sha256 = told["protocol_sha256"]
+        sha256, marks = told["protocol_sha256"], dict(told.get("marks", {}))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RequestError(f"{path}: this is no key of a reader study ({error}).") from error
     if sha256 != protocol.sha256():
@@ -105,7 +118,7 @@ def read_key(path: Path) -> Key:
             f"{path}: the protocol was changed after the study was made. It was fixed before the "
             "first score: bring the original back, or make a new study."
         )
-    return Key(protocol, images)
+    return Key(protocol, images, marks)
 
 
 def blinded(
@@ -122,10 +135,13 @@ def blinded(
 
 
 def neutral(volume: Volume) -> Volume:
-    """Return an image without acquisition and notes, in the unit and with the mark of all."""
+    """Return an image without acquisition and notes, in the unit and with the mark of all.
+
+    Values are whole: a scanner's would be multiples of one step otherwise, a network's would not.
+    """
     positive = volume.array[volume.array > 0]
     brightest = float(np.percentile(positive, BRIGHTEST_PERCENT)) if positive.size else 1.0
-    return Volume(volume.array * (LEVELS / brightest), volume.grid, synthetic=MARK)
+    return Volume(np.rint(volume.array * (LEVELS / brightest)), volume.grid, synthetic=MARK)
 
 
 def _names(case: StudyCase) -> dict[str, str]:
@@ -138,7 +154,8 @@ def _places(named: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, str]
     return {name: (case, what) for case, names in named.items() for what, name in names.items()}
 
 
-def _write_case(case: StudyCase, names: Mapping[str, str], folder: Path) -> None:
+def _write_case(case: StudyCase, names: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Write the images of a case; return the SYNTHETIC marks that they came with, by name."""
     files: Sequence[str] = (case.new, case.standard, *case.beside)
     volumes = dict(zip(names, map(read_volume, files), strict=True))
     check_same_grid({what: volumes[what] for what in (STANDARD, NEW)})
@@ -146,6 +163,7 @@ def _write_case(case: StudyCase, names: Mapping[str, str], folder: Path) -> None
         path = folder / f"{name}{SUFFIX}"
         write_volume(neutral(volumes[what]), path, compress=False)
         os.utime(path, (0, 0))
+    return {name: mark for what, name in names.items() if (mark := volumes[what].synthetic)}
 
 
 def _as_json(key: Key) -> str:
@@ -154,5 +172,6 @@ def _as_json(key: Key) -> str:
         "protocol": json.loads(key.protocol.as_json()),
         "protocol_sha256": key.protocol.sha256(),
         "images": dict(sorted(key.images.items())),
+        "marks": dict(sorted(key.marks.items())),
     }
     return json.dumps(told, indent=2, ensure_ascii=False) + "\n"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ContrastSynthLib.analysis.kinetic_rows import rows_as_csv
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.reader_study.analysis import StudyResult
 from ContrastSynthLib.reader_study.protocol import ARMS
+from ContrastSynthLib.reader_study.result import StudyResult
 
 MRMCAOV_COLUMNS = ("reader", "treatment", "case", "truth", "rating", "criterion")
 TRUTH = "-1"

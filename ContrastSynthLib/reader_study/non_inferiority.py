@@ -18,9 +18,12 @@ from scipy import stats
 
 from ContrastSynthLib.errors import RequestError, unknown_name
 
-EXACT_PAIRS = 14
-"""Up to so many pairs all 2^n signs are tried; of more, RESAMPLES drawn ones."""
+MOST_SUMS = 2**18
+"""All signs are counted where they have no more sums than that, which scores of few steps never
+exceed; otherwise RESAMPLES signs are drawn."""
 RESAMPLES = 9_999
+EQUAL = 1e-7
+"""Sums that differ by less are the same one."""
 SEED = 20_240_901
 LEAST_PAIRS = 5
 """Of fewer pairs no arrangement of signs has a chance below 0.05 / 2."""
@@ -150,18 +153,41 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
 
 def _flipped(values: NDArray[np.float64]) -> tuple[float, None, str]:
     """Return the chance of so large a sum of values whose signs are drawn, and how it was found."""
-    exact = len(values) <= EXACT_PAIRS
+    sums = _sums_of_signs(np.abs(values))
+    if sums is not None:
+        there, chances = sums
+        exact = float(chances[there > values.sum() - EQUAL].sum())
+        return min(exact, 1.0), None, f"exact: all 2^{len(values)} signs"
     found = stats.permutation_test(
         (values,),
         np.sum,
         permutation_type="samples",
         alternative="greater",
-        n_resamples=2**EXACT_PAIRS if exact else RESAMPLES,
+        n_resamples=RESAMPLES,
         vectorized=True,
         rng=np.random.default_rng(SEED),
     )
-    how = f"exact: all {2 ** len(values)} signs" if exact else f"{RESAMPLES} drawn signs"
-    return float(found.pvalue), None, how
+    return float(found.pvalue), None, f"{RESAMPLES} drawn signs"
+
+
+def _sums_of_signs(
+    magnitudes: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Return all sums of magnitudes with either sign, and their chances; None for too many.
+
+    Of equal magnitudes only the number of positive ones matters.
+    """
+    sums: NDArray[np.float64] = np.zeros(1)
+    chances: NDArray[np.float64] = np.ones(1)
+    for magnitude, count in zip(*np.unique(magnitudes, return_counts=True), strict=True):
+        positive = np.arange(count + 1)
+        if len(sums) * len(positive) > MOST_SUMS:
+            return None
+        added = np.add.outer(sums, magnitude * (2 * positive - count)).ravel()
+        weights = np.multiply.outer(chances, stats.binom.pmf(positive, count, 0.5)).ravel()
+        sums, where = np.unique(np.round(added, 9), return_inverse=True)
+        chances = np.bincount(where, weights).astype(np.float64)
+    return sums, chances
 
 
 def _tied(distances: NDArray[np.float64]) -> int:

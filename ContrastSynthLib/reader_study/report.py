@@ -11,26 +11,25 @@ from functools import partial
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING
 
 from ContrastSynthLib.analysis.kinetic_rows import rows_as_csv
 from ContrastSynthLib.files.writing import write_text
-from ContrastSynthLib.plots.figures import load_matplotlib
 from ContrastSynthLib.plots.html import html_picture, html_table
 from ContrastSynthLib.reader_study.agreement import Agreement
-from ContrastSynthLib.reader_study.analysis import BY_CASE, StudyResult
+from ContrastSynthLib.reader_study.claim import claim_items
 from ContrastSynthLib.reader_study.exports import imrmc, mrmcaov
-from ContrastSynthLib.reader_study.protocol import NEW, SCORES, STANDARD, WHICH_IS_REAL
+from ContrastSynthLib.reader_study.plots import (
+    MOST_ROWS,
+    TITLES,
+    agreement_plot,
+    compared_readings,
+    likert_bars,
+)
+from ContrastSynthLib.reader_study.protocol import SCORES, WHICH_IS_REAL
+from ContrastSynthLib.reader_study.result import BY_CASE, StudyResult, Tested
 from ContrastSynthLib.reader_study.scored import Scored
 from ContrastSynthLib.resources import resource
 from ContrastSynthLib.running.provenance import software
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-TITLES = {NEW: "new", STANDARD: "standard"}
-# From the worst score to the best, to be told apart by the colour-blind too.
-FROM_COLOUR, TO_COLOUR = (0.93, 0.86, 0.66), (0.08, 0.30, 0.55)
 
 
 def write_report(result: StudyResult, folder: Path) -> list[Path]:
@@ -66,7 +65,8 @@ def page(result: StudyResult) -> str:
     titles = {criterion.key: criterion.title for criterion in protocol.criteria}
     parts = [f"<p class='notice'>{escape(warning)}</p>" for warning in result.warnings]
     parts += _of_scores(result, titles) if protocol.mode == SCORES else _of_choices(result)
-    parts += ["<h2>Time</h2>", _table_of_times(result.scores)]
+    parts += ["<h2>Time</h2>", _table_of_times(result.scores), *_deviations(result)]
+    parts += ["<h2>Checklist</h2>", *_checklist(result)]
     template = Template(resource("StudyReport.html").read_text(encoding="utf-8"))
     return template.substitute(
         title=escape(protocol.title),
@@ -89,9 +89,23 @@ def _of_scores(result: StudyResult, titles: dict[str, str]) -> list[str]:
         f"<p>Null hypothesis: the new arm is worse by {analysis.margin:g} points or more; alpha "
         f"{analysis.alpha:g}, one-sided. The primary test is <em>{analysis.tests[0]}</em>, "
         f"{BY_CASE}, with p values adjusted over the criteria (Holm).</p>",
-        *(_table_of_tests(result, titles), "<h2>Agreement</h2>"),
-        *(_table_of_agreement(result, titles), "<h2>Order</h2>", _table_of_order(result, titles)),
+        _table_of_tests([one for one in result.tests if one.adjusted is not None], titles),
+        "<details><summary>All tests: of each reader, pooled and by case</summary>",
+        *(_table_of_tests(result.tests, titles), "</details>", "<h2>Agreement</h2>"),
+        *(_table_of_agreement(result, titles), *_picture_of_agreement(result)),
+        *("<h2>Order</h2>", _table_of_order(result, titles)),
     ]
+
+
+def _picture_of_agreement(result: StudyResult) -> list[str]:
+    figure = agreement_plot(result)
+    if figure is None:
+        return []
+    told = "Images by the scores that they got in two readings; on the line both are the same."
+    rows = len(compared_readings(result))
+    if rows > MOST_ROWS:
+        told += f" The first {MOST_ROWS} of {rows} comparisons."
+    return [html_picture(figure, alt="Scores of two readings"), f"<p class='soft'>{told}</p>"]
 
 
 def _of_choices(result: StudyResult) -> list[str]:
@@ -100,37 +114,12 @@ def _of_choices(result: StudyResult) -> list[str]:
         [
             *(each.who, f"{each.count} of {each.of}"),
             f"{each.share:.0%} [{each.low:.0%}, {each.high:.0%}]",
-            f"{each.p_value:.4f}",
+            _p(each.p_value),
         ]
         for each in result.chosen
     ]
     heads = ["reader", f"new arm {asked}", "share [95 %, exact]", "p against one half"]
     return ["<h2>Choices</h2>", html_table(heads, rows)]
-
-
-def likert_bars(result: StudyResult) -> Figure:
-    """Return stacked bars of the share of each score, an arm below the other, by criterion."""
-    figure_class, _ = load_matplotlib()
-    rows = [(arm, f"{arm.criterion}, {TITLES[arm.arm]}") for arm in result.arms][::-1]
-    figure = figure_class(
-        figsize=(8.6, 0.6 + 0.36 * len(rows)), facecolor="white", layout="constrained"
-    )
-    axes = figure.add_subplot()
-    most = max((len(arm.given) for arm in result.arms), default=1)
-    for score in range(most):
-        shade = score / max(most - 1, 1)
-        colour = [a + shade * (b - a) for a, b in zip(FROM_COLOUR, TO_COLOUR, strict=True)]
-        widths = [100 * arm.given[score] / arm.count for arm, _ in rows]
-        left = [100 * sum(arm.given[:score]) / arm.count for arm, _ in rows]
-        bars = axes.barh([name for _, name in rows], widths, left=left, color=colour)
-        bars.set_label(f"step {score + 1} of {most}")
-        text = [str(arm.given[score]) if arm.given[score] else "" for arm, _ in rows]
-        axes.bar_label(bars, text, label_type="center", color="white" if shade > 0.5 else "black")
-    axes.set_xlim(0, 100)
-    axes.set_xlabel("Share of the readings (%), with their number")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside upper center", ncols=most, frameon=False, fontsize=8)
-    return figure
 
 
 def _table_of_arms(result: StudyResult, titles: dict[str, str]) -> str:
@@ -150,19 +139,19 @@ def _table_of_arms(result: StudyResult, titles: dict[str, str]) -> str:
     return html_table(heads, rows)
 
 
-def _table_of_tests(result: StudyResult, titles: dict[str, str]) -> str:
+def _table_of_tests(tests: Sequence[Tested], titles: dict[str, str]) -> str:
     heads = ["criterion", "unit", "test", "pairs", "difference", "lower end", "p"]
     heads += ["p, Holm", "not inferior", "zeros, ties", "how"]
     rows = []
-    for each in result.tests:
+    for each in tests:
         found = each.result
         rows.append(
             [
                 *(titles[each.criterion], each.unit, found.test, str(found.pairs)),
                 f"{found.difference:+.3f}",
                 "" if found.lower is None else f"{found.lower:+.3f}",
-                f"{found.p_value:.4f}",
-                "" if each.adjusted is None else f"{each.adjusted:.4f}",
+                _p(found.p_value),
+                "" if each.adjusted is None else _p(each.adjusted),
                 "yes" if found.non_inferior else "not shown",
                 f"{found.zeros}, {found.ties}",
                 found.how,
@@ -187,11 +176,15 @@ def _table_of_order(result: StudyResult, titles: dict[str, str]) -> str:
             titles[each.criterion],
             f"{each.new_first:+.2f} ({each.pairs[0]})",
             f"{each.new_second:+.2f} ({each.pairs[1]})",
-            f"{each.p_value:.3f}",
+            _p(each.p_value),
         ]
         for each in result.order
     ]
     return html_table(heads, rows)
+
+
+def _p(value: float) -> str:
+    return "< 0.0001" if value < 1e-4 else f"{value:.4f}"
 
 
 def _agreed(found: Agreement) -> str:
@@ -211,6 +204,37 @@ def _table_of_times(scores: Sequence[Scored]) -> str:
         median = ordered[len(ordered) // 2]
         rows.append([reader, str(len(times)), f"{median:.0f}", f"{sum(ordered) / 60:.1f}"])
     return html_table(["reader", "readings", "median, s", "in all, min"], rows)
+
+
+def _deviations(result: StudyResult) -> list[str]:
+    """Return what did not go as the protocol has it, and what readers remarked."""
+    parts = ["<h2>Deviations from the protocol</h2>"]
+    if result.deviations:
+        heads = ["what", "reader", "how many", "which readings"]
+        rows = [[one.what, one.reader, str(one.count), one.which] for one in result.deviations]
+        parts.append(html_table(heads, rows))
+    else:
+        parts.append("<p>None was found.</p>")
+    if result.remarks:
+        heads = ["remark", "reader", "reading", "case", "arm", "when, UTC"]
+        rows = [
+            [
+                *(one.text or one.kind, one.reader, str(one.number), one.case, one.arm),
+                one.when_utc[:16].replace("T", " "),
+            ]
+            for one in result.remarks
+        ]
+        parts += ["<h2>Comments and flags</h2>", html_table(heads, rows)]
+    return parts
+
+
+def _checklist(result: StudyResult) -> list[str]:
+    rows = [[str(number), what, told] for number, what, told in claim_items(result)]
+    return [
+        "<p>Items of CLAIM (Mongan, Moy and Kahn 2020) that this study's records answer; the "
+        "others of its 42 are yours.</p>",
+        html_table(["item", "subject", "reported"], rows),
+    ]
 
 
 def _finite(told: object) -> object:

@@ -85,3 +85,38 @@ def first_read(scores: Sequence[Scored], criterion: str, reader: str) -> dict[st
         for case, of in numbers.items()
         if set(of) == set(ARMS)
     }
+
+
+def first_values(scores: Sequence[Scored], criterion: str) -> dict[tuple[str, str, str], int]:
+    """Return the score of each reader, case and arm, of the first reading of an image."""
+    return {
+        (score.reader, score.case, score.arm): score.value
+        for score in scores
+        if score.criterion == criterion and not score.again
+    }
+
+
+def read_by_both(
+    scores: Sequence[Scored], criterion: str, one: str, other: str
+) -> list[tuple[int, int]]:
+    """Return the scores of two readers for each image that both have read."""
+    values = first_values(scores, criterion)
+    images = sorted({(case, arm) for _, case, arm in values})
+    return [
+        (values[one, *image], values[other, *image])
+        for image in images
+        if (one, *image) in values and (other, *image) in values
+    ]
+
+
+def read_again(scores: Sequence[Scored], criterion: str, reader: str) -> list[tuple[int, int]]:
+    """Return the first and the second score of each image that a reader has read twice."""
+    first = first_values(scores, criterion)
+    return [
+        (first[reader, score.case, score.arm], score.value)
+        for score in scores
+        if score.criterion == criterion
+        and score.reader == reader
+        and score.again
+        and (reader, score.case, score.arm) in first
+    ]

@@ -59,7 +59,7 @@ class Sitting:
         """
         done = self.done()
         found = next((one for one in self.readings if one.number not in done), None)
-        if found is not None and found.session > 1:
+        if found is not None:
             self._refuse_before_washout(found, now or now_utc())
         return found
 
@@ -67,13 +67,16 @@ class Sitting:
         """Keep the scores of a reading, all or none, after ``seconds`` of looking at it.
 
         Raises RequestError for a reading or criterion that there is not, for one that is missing,
-        for a score that is not on the scale, and where this reader has opened the study again.
+        for a score that is not on the scale, before the washout is over, and where this reader has
+        opened the study again.
         """
-        if number not in {one.number for one in self.readings}:
+        reading = next((one for one in self.readings if one.number == number), None)
+        if reading is None:
             raise RequestError(
                 f"{self.reader} has no reading {number}: there are {len(self.readings)}."
             )
         self._refuse_values(values)
+        self._refuse_before_washout(reading, now_utc())
         now = now_utc().isoformat()
         shared = {"reader": self.reader, "number": number, "seconds": float(seconds)}
         rows = [
@@ -116,15 +119,22 @@ class Sitting:
             )
 
     def _refuse_before_washout(self, reading: BlindReading, now: datetime) -> None:
-        before = {one.number for one in self.readings if one.session < reading.session}
-        times = [
-            datetime.fromisoformat(row["when_utc"])
-            for row in self.store.scores(self.reader)
-            if row["number"] in before
-        ]
-        until = max(times) + timedelta(days=self.store.about.washout_days)
+        if reading.session == 1:
+            return
+        first: dict[int, datetime] = {}
+        for row in self.store.scores(self.reader, every=True):
+            first.setdefault(row["number"], datetime.fromisoformat(row["when_utc"]))
+        before = [one.number for one in self.readings if one.session < reading.session]
+        left = [number for number in before if number not in first]
+        if left:
+            raise RequestError(
+                f"Reading {reading.number} is of session {reading.session}: readings of the one "
+                f"before are not scored yet, {left[0]} the first of {len(left)}."
+            )
+        days = self.store.about.washout_days
+        until = max(first[number] for number in before) + timedelta(days=days)
         if now < until:
             raise RequestError(
-                f"Session {reading.session} begins {self.store.about.washout_days:g} days after "
-                f"the last one ended: on {until:%Y-%m-%d at %H:%M} UTC."
+                f"Session {reading.session} begins {days:g} days after the last one ended: on "
+                f"{until:%Y-%m-%d at %H:%M} UTC."
             )

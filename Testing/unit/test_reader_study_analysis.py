@@ -1,4 +1,4 @@
-"""What a study says, on scores that are known: the paper's, simulated to its table."""
+"""What a study says, on scores that are known."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import pytest
 for package in ("sqlalchemy", "statsmodels", "pingouin"):
     pytest.importorskip(package)
 
+from drawn_studies import CASES, READERS, score, study
+
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.reader_study.analysis import BY_CASE, POOLED, analyse
-from ContrastSynthLib.reader_study.blinding import Key, blinded
+from ContrastSynthLib.reader_study.analysis import analyse
 from ContrastSynthLib.reader_study.exports import imrmc, mrmcaov
 from ContrastSynthLib.reader_study.protocol import (
     ARMS,
@@ -24,39 +25,10 @@ from ContrastSynthLib.reader_study.protocol import (
     PREFERENCE,
     WHICH_IS_REAL,
     Analysis,
-    Protocol,
-    StudyCase,
 )
 from ContrastSynthLib.reader_study.report import page, write_report
+from ContrastSynthLib.reader_study.result import BY_CASE, POOLED
 from ContrastSynthLib.reader_study.sitting import Sitting
-from ContrastSynthLib.reader_study.store import About, Store
-
-CASES = tuple(StudyCase(f"p{n}", "new", "standard") for n in range(15))
-READERS = ("one", "two")
-
-
-def study(tmp_path, name="study", **changes):
-    """Return the key and the store of a study of 15 cases without images."""
-    protocol = replace(Protocol("Paper", CASES, READERS, seed=1), **changes)
-    named = {c.name: {arm: f"{c.name}-{arm}" for arm in ARMS} for c in protocol.cases}
-    key = Key(
-        protocol, {name: (case, arm) for case, of in named.items() for arm, name in of.items()}
-    )
-    readings = [r for reader in protocol.readers for r in blinded(protocol, reader, named)]
-    about = About(
-        protocol.title, protocol.mode, protocol.criteria, protocol.washout_days, protocol.sha256()
-    )
-    return key, Store.create(tmp_path / f"{name}.sqlite", about, readings)
-
-
-def score(key, store, value_of, readers=READERS, leave=0):
-    """Score all readings but the last ``leave``: ``value_of(reader, case, arm, criterion)``."""
-    for reader in readers:
-        sitting = Sitting.begin(store, reader)
-        for reading in sitting.readings[: len(sitting.readings) - leave]:
-            case, arm = key.images[reading.images[0]]
-            values = {c.key: value_of(reader, int(case[1:]), arm, c.key) for c in sitting.criteria}
-            sitting.score(reading.number, values, 10.0)
 
 
 def test_means_and_counts_by_hand(tmp_path):
@@ -206,31 +178,3 @@ def test_scores_of_another_study_are_refused(tmp_path):
     _, other = study(tmp_path, "other", seed=2)
     with pytest.raises(RequestError, match="of another study"):
         analyse(key, other)
-
-
-def test_the_papers_table_is_found_again(tmp_path):
-    """Two readers, 15 cases: the mean scores of SPHERE's appendix D, and a margin of 0.16."""
-    wanted = {
-        **{("quality", "new"): 3.96, ("quality", "standard"): 3.64},
-        **{("alignment", "new"): 3.96, ("alignment", "standard"): 3.75},
-        **{("tissue", "new"): 3.68, ("tissue", "standard"): 3.86},
-        **{("diagnostic", "new"): 3.68, ("diagnostic", "standard"): 3.86},
-        **{("artefacts", "new"): 4.00, ("artefacts", "standard"): 3.89},
-    }
-    key, store = study(tmp_path)
-    below = {place: round(30 * (4 - mean)) for place, mean in wanted.items()}
-
-    def value_of(reader, case, arm, criterion):
-        return 3 if 2 * case + READERS.index(reader) < below[criterion, arm] else 4
-
-    score(key, store, value_of)
-    found = analyse(key, store)
-    for arm in found.arms:
-        assert arm.mean == pytest.approx(wanted[arm.criterion, arm.arm], abs=0.02)
-    pooled = {
-        t.criterion: t.result
-        for t in found.tests
-        if (t.unit, t.result.test) == (POOLED, "wilcoxon")
-    }
-    assert pooled["quality"].p_value < 0.05
-    assert pooled["quality"].difference == pytest.approx(0.32, abs=0.02)

@@ -7,13 +7,20 @@ from itertools import product
 
 import numpy as np
 import pytest
+from scipy import stats
 
 for package in ("statsmodels", "pingouin"):
     pytest.importorskip(package)
 
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.reader_study.agreement import intraclass_correlation, quadratic_kappa
-from ContrastSynthLib.reader_study.non_inferiority import TESTS, holm, non_inferiority, wilcoxon
+from ContrastSynthLib.reader_study.non_inferiority import (
+    TESTS,
+    holm,
+    non_inferiority,
+    sign_flip,
+    wilcoxon,
+)
 
 # Carcinoma of the cervix, two pathologists (Landis and Koch 1977; Agresti, Categorical Data
 # Analysis, section 11.5): kappa 0.493, with quadratic weights 0.78.
@@ -79,6 +86,33 @@ def test_signed_ranks_by_hand_with_a_zero_and_a_tie():
     """
     p_value, _, _ = wilcoxon(np.array([0.0, 1.0, -1.0, 2.0, 3.0]), 0.05)
     assert p_value == pytest.approx(3 / 16)
+
+
+@pytest.mark.parametrize("count", [5, 9, 13])
+def test_exact_chances_are_those_of_all_arrangements(count):
+    """Scores with ties and zeros, and values that all differ, beside scipy's enumeration."""
+    rng = np.random.default_rng(count)
+    scores = rng.integers(-1, 3, count) + 0.16 * rng.integers(0, 2, count)
+    for values in (scores, scores - scores[0], rng.normal(0.2, 1.0, count)):
+        p_value, _, how = sign_flip(values, 0.05)
+        expected = stats.permutation_test(
+            (values,),
+            np.sum,
+            permutation_type="samples",
+            alternative="greater",
+            n_resamples=2**count,
+        )
+        assert p_value == pytest.approx(expected.pvalue, abs=1e-12)
+        assert how == f"exact: all 2^{count} signs"
+
+
+def test_signs_of_many_values_that_all_differ_are_drawn():
+    values = np.random.default_rng(1).normal(0.3, 1.0, 40)
+    p_value, _, how = sign_flip(values, 0.05)
+    assert how == "9999 drawn signs"
+    assert p_value == pytest.approx(
+        stats.ttest_1samp(values, 0, alternative="greater").pvalue, abs=0.01
+    )
 
 
 @pytest.mark.parametrize("test", TESTS)

@@ -15,6 +15,7 @@ import pytest
 sql = pytest.importorskip("sqlalchemy")
 
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.reader_study import sitting as sittings
 from ContrastSynthLib.reader_study.protocol import CRITERIA, PREFERENCE, SCORES
 from ContrastSynthLib.reader_study.sitting import COMMENT, FLAG, Sitting
 from ContrastSynthLib.reader_study.store import SCORE, About, BlindReading, Store, now_utc
@@ -119,6 +120,26 @@ def test_the_second_session_waits_for_the_washout(tmp_path):
     with pytest.raises(RequestError, match="Session 2 begins 14 days after"):
         sitting.next()
     assert sitting.next(now_utc() + timedelta(days=14, seconds=1)).number == 3
+
+
+def test_no_score_of_the_second_session_is_taken_before_it_begins(tmp_path, monkeypatch):
+    about = replace(ABOUT, washout_days=14.0)
+    store = Store.create(tmp_path / "early.sqlite", about, readings(count=4, sessions=2))
+    sitting = Sitting.begin(store, "one")
+    sitting.score(1, FULL, 1.0)
+    with pytest.raises(RequestError, match="Reading 3 is of session 2"):
+        sitting.score(3, FULL, 1.0)
+    sitting.score(2, FULL, 1.0)
+    with pytest.raises(RequestError, match="Session 2 begins 14 days after"):
+        sitting.score(3, FULL, 1.0)
+    assert sitting.done() == {1, 2}
+    later = now_utc() + timedelta(days=15)
+    monkeypatch.setattr(sittings, "now_utc", lambda: later)
+    sitting.score(3, FULL, 1.0)
+    # A correction of the first session does not make the second wait once more.
+    sitting.score(1, FULL, 1.0)
+    sitting.score(4, FULL, 1.0)
+    assert sitting.done() == {1, 2, 3, 4}
 
 
 def test_two_images_have_one_choice(tmp_path):
