@@ -43,8 +43,8 @@ refresh: setup ## after a new file or method: lists of packaged files, table of 
 screenshots: setup ## pictures of the panel's tabs, as its test host draws them, in screenshots-output
 	QT_QPA_PLATFORM=offscreen CONTRASTSYNTH_SCREENSHOTS=screenshots-output $(python) -m pytest -q --slow Testing/panel/test_pictures.py
 
-tutorial: setup ## go through docs/tutorial.md in the panel's test host, and draw its pictures anew
-	QT_QPA_PLATFORM=offscreen CONTRASTSYNTH_TUTORIAL=docs/pictures/tutorial $(python) -m pytest -q Testing/panel/test_tutorial.py
+tutorial: setup ## go through the tutorials in the panel's test host, and draw their pictures anew
+	QT_QPA_PLATFORM=offscreen CONTRASTSYNTH_TUTORIAL=docs/pictures/tutorial $(python) -m pytest -q Testing/panel/test_tutorial.py Testing/panel/test_study_walk.py
 
 panel-times: setup ## how long each action keeps Slicer's thread busy, as a table
 	$(python) Testing/bench/panel_times.py

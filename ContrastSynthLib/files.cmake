@@ -36,6 +36,7 @@ set(LIBRARY_SCRIPTS
   demo/page.py
   errors.py
   files/__init__.py
+  files/csv_rows.py
   files/dicom/__init__.py
   files/dicom/acquisition.py
   files/dicom/checks.py
@@ -175,11 +176,15 @@ set(LIBRARY_SCRIPTS
   reader_study/agreement.py
   reader_study/analysis.py
   reader_study/blinding.py
+  reader_study/claim.py
+  reader_study/deviations.py
   reader_study/exports.py
   reader_study/non_inferiority.py
+  reader_study/plots.py
   reader_study/power.py
   reader_study/protocol.py
   reader_study/report.py
+  reader_study/result.py
   reader_study/schedule.py
   reader_study/scored.py
   reader_study/sitting.py

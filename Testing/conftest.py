@@ -7,7 +7,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,6 +65,7 @@ def real_pair(request: pytest.FixtureRequest, real_scans: Path) -> RealPair:
 def real_slab(real_scans: Path) -> dict[str, Any]:
     """``pre`` and ``post`` of one patient: the volumes of the slices that enhance the most."""
     import numpy as np
+    from slabs_of_scans import slab
 
     from ContrastSynthLib.files.images import read_volume
 
@@ -76,16 +76,7 @@ def real_slab(real_scans: Path) -> dict[str, Any]:
     rise = post / np.median(post[brain]) - pre / np.median(pre[brain])
     counts = ((rise > 0.2) & brain).sum(axis=(1, 2))
     first = int(np.convolve(counts, np.ones(SLAB_SLICES), mode="valid").argmax())
-    return {role: _slab(volume, first) for role, volume in whole.items()}
-
-
-def _slab(volume: Any, first: int) -> Any:
-    """Return some slices of a volume, where they lie."""
-    matrix = volume.grid.index_to_lps.copy()
-    matrix[:3, 3] += matrix[:3, 2] * first
-    array = volume.array[first : first + SLAB_SLICES].copy()
-    grid = type(volume.grid).from_index_to_lps(array.shape[::-1], matrix)
-    return replace(volume, array=array, grid=grid)
+    return {role: slab(volume, first, SLAB_SLICES) for role, volume in whole.items()}
 
 
 @pytest.fixture(scope="module")

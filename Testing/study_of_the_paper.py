@@ -78,18 +78,32 @@ def command(*words: str) -> str:
     return printed.getvalue()
 
 
-def read_all(study: Path, seed: int) -> None:
-    """Have the readers score every reading."""
+def drawn_scores(seed: int) -> dict[tuple[str, str], dict[tuple[str, str], int]]:
+    """Return the score of each criterion and arm, by reader and case."""
     rng = np.random.default_rng(seed)
     places = [(reader, f"case {n}") for reader in READERS for n in range(1, CASES + 1)]
-    given = {
+    return {
         (criterion, arm): dict(
             zip(places, drawn(*PAPER[criterion][arm], len(places), rng), strict=True)
         )
         for criterion in PAPER
         for arm in ARMS
     }
-    key = read_key(study / "key.json")
+
+
+def create(folder: Path, seed: int) -> Path:
+    """Make the patients and the study in a new folder; return the folder of the study."""
+    folder.mkdir(parents=True)
+    table, study = write_cases(folder), folder / "study"
+    words = ["study", "create", "--cases", str(table), "--out", str(study), "--seed", str(seed)]
+    readers = [word for reader in READERS for word in ("--reader", reader)]
+    command(*words, *readers, "--title", "SPHERE, appendix D, with drawn scores")
+    return study
+
+
+def read_all(study: Path, seed: int) -> None:
+    """Have the readers score every reading."""
+    given, key = drawn_scores(seed), read_key(study / "key.json")
     for reader in READERS:
         asked = ["study", "next", str(study), "--reader", reader, "--json"]
         while "number" in (told := json.loads(command(*asked))):
@@ -121,12 +135,7 @@ def compared(summary: dict[str, Any]) -> str:
 
 def rerun(folder: Path, seed: int = 0) -> dict[str, Any]:
     """Do the whole study in a new folder; return the report's summary."""
-    folder.mkdir(parents=True)
-    table = write_cases(folder)
-    study, report = folder / "study", folder / "report"
-    words = ["study", "create", "--cases", str(table), "--out", str(study), "--seed", str(seed)]
-    readers = [word for reader in READERS for word in ("--reader", reader)]
-    command(*words, *readers, "--title", "SPHERE, appendix D, with drawn scores")
+    study, report = create(folder, seed), folder / "report"
     read_all(study, seed)
     command("study", "report", str(study), "--out", str(report))
     return json.loads((report / "summary.json").read_text(encoding="utf-8"))

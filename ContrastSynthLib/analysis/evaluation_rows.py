@@ -6,9 +6,7 @@ normalisation, and a description.
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,15 +120,6 @@ def measured_by(report: Mapping[str, Any]) -> str:
         f"{report['data_range_from']}. "
         f"{str(report.get('brain_is', 'brain')).capitalize()}: {report['brain_from']}."
     )
-
-
-def rows_as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as CSV with a line of column names; None is an empty cell."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _groups(

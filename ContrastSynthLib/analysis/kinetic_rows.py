@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,8 +12,6 @@ CURVE_COLUMNS = ("region", "series", "time_s", "signal", "enhancement_percent")
 OF_CURVE = ("type", "baseline", "arrival_s", *MEASURES)
 FUNCTIONAL = "functional_tumour_ml"
 MEASURE_COLUMNS = ("region", "series", "voxels", "ml", *OF_CURVE, FUNCTIONAL)
-# A spreadsheet runs a cell that begins with one of these as a formula.
-STARTS_A_FORMULA = "=+-@\t\r\n"
 
 
 def curve_rows(reports: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -49,20 +45,6 @@ def measure_rows(reports: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any
             }
         )
     return rows
-
-
-def rows_as_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """Return rows as CSV with a line of column names; None is an empty cell."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
-    return text.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    unsafe = isinstance(value, str) and value[:1] in STARTS_A_FORMULA and value
-    return f"'{value}" if unsafe else value
 
 
 def _series(

@@ -14,7 +14,6 @@ from ContrastSynthLib.analysis.kinetic_rows import (
     MEASURE_COLUMNS,
     curve_rows,
     measure_rows,
-    rows_as_csv,
 )
 from ContrastSynthLib.analysis.kinetics import SCHEMA_VERSION
 from ContrastSynthLib.commands.measures import (
@@ -26,6 +25,7 @@ from ContrastSynthLib.commands.measures import (
 )
 from ContrastSynthLib.commands.printing import print_json, print_nested, print_warnings
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.csv_rows import rows_as_csv
 from ContrastSynthLib.files.dicom.segmentation import fitted
 from ContrastSynthLib.files.images import SYNTHETIC_KEY, write_volume
 from ContrastSynthLib.files.replacing import refuse_to_replace

@@ -80,9 +80,10 @@ def _two_way_random(scores: NDArray[np.float64]) -> dict[str, Agreement]:
 
     cases, readers = np.indices(scores.shape)
     columns = {"case": cases.ravel(), "reader": readers.ravel(), "score": scores.ravel()}
-    table = intraclass_corr(
-        pandas.DataFrame(columns), targets="case", raters="reader", ratings="score"
-    ).set_index("Type")
+    with np.errstate(divide="ignore", invalid="ignore"):  # where readers differ by a constant
+        table = intraclass_corr(
+            pandas.DataFrame(columns), targets="case", raters="reader", ratings="score"
+        ).set_index("Type")
     names: Mapping[str, str] = {"ICC(2,1)": "ICC(A,1)", "ICC(2,k)": "ICC(A,k)"}
     return {
         name: Agreement(float(table.loc[row, "ICC"]), *map(float, table.loc[row, "CI95"]))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ContrastSynthLib.analysis.kinetic_rows import rows_as_csv
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.csv_rows import rows_as_csv
 from ContrastSynthLib.reader_study.protocol import ARMS
 from ContrastSynthLib.reader_study.result import StudyResult
 

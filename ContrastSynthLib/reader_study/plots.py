@@ -28,7 +28,8 @@ Pairs = Sequence[tuple[int, int]]
 def likert_bars(result: StudyResult) -> Figure:
     """Return stacked bars of the share of each score, an arm below the other, by criterion."""
     figure_class, _ = load_matplotlib()
-    rows = [(arm, f"{arm.criterion}, {TITLES[arm.arm]}") for arm in result.arms][::-1]
+    titles = {criterion.key: criterion.title for criterion in result.protocol.criteria}
+    rows = [(arm, f"{titles[arm.criterion]}, {TITLES[arm.arm]}") for arm in result.arms][::-1]
     figure = figure_class(
         figsize=(8.6, 0.6 + 0.36 * len(rows)), facecolor="white", layout="constrained"
     )

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from ContrastSynthLib.analysis.kinetic_rows import rows_as_csv
+from ContrastSynthLib.files.csv_rows import rows_as_csv
 from ContrastSynthLib.files.writing import write_text
 from ContrastSynthLib.plots.html import html_picture, html_table
 from ContrastSynthLib.reader_study.agreement import Agreement
@@ -190,6 +190,8 @@ def _p(value: float) -> str:
 def _agreed(found: Agreement) -> str:
     if math.isnan(found.value):
         return "not defined: the scores are all equal"
+    if math.isnan(found.low) or math.isnan(found.high):
+        return f"{found.value:.2f}, its interval is not defined"
     return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
@@ -212,7 +214,7 @@ def _deviations(result: StudyResult) -> list[str]:
     if result.deviations:
         heads = ["what", "reader", "how many", "which readings"]
         rows = [[one.what, one.reader, str(one.count), one.which] for one in result.deviations]
-        parts.append(html_table(heads, rows))
+        parts.append(_of_texts(heads, rows))
     else:
         parts.append("<p>None was found.</p>")
     if result.remarks:
@@ -224,7 +226,7 @@ def _deviations(result: StudyResult) -> list[str]:
             ]
             for one in result.remarks
         ]
-        parts += ["<h2>Comments and flags</h2>", html_table(heads, rows)]
+        parts += ["<h2>Comments and flags</h2>", _of_texts(heads, rows)]
     return parts
 
 
@@ -233,8 +235,13 @@ def _checklist(result: StudyResult) -> list[str]:
     return [
         "<p>Items of CLAIM (Mongan, Moy and Kahn 2020) that this study's records answer; the "
         "others of its 42 are yours.</p>",
-        html_table(["item", "subject", "reported"], rows),
+        _of_texts(["item", "subject", "reported"], rows),
     ]
+
+
+def _of_texts(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table whose cells are texts rather than numbers."""
+    return f"<div class='texts'>{html_table(heads, rows)}</div>"
 
 
 def _finite(told: object) -> object:

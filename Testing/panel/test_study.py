@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
+import sqlite3
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-for package in ("PySide6", "slicer", "sqlalchemy"):
+for package in ("PySide6", "slicer", "sqlalchemy", "statsmodels", "pingouin"):
     pytest.importorskip(package)
 
 import slicer
-from host import entries, key, pick, press, pump, screenshot
+from host import entries, pick, press, screenshot
+from keys import strike
 from scans import settled, show_tab
 
 from ContrastSynthLib.files.images import write_volume
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.reader_study import blinding
+from ContrastSynthLib.reader_study.analysis import analyse
 from ContrastSynthLib.reader_study.protocol import PREFERENCE, Protocol, StudyCase
+from ContrastSynthLib.reader_study.sitting import Sitting
 from ContrastSynthLib.reader_study.store import Store
 from ContrastSynthLib.volumes import Volume
 
@@ -53,16 +61,6 @@ def tab(panel, folder):
 def begin(tab, reader="one"):
     pick(tab.reader_combo, reader)
     press(tab.begin_button)
-
-
-def strike(tab, *names):
-    import qt
-
-    tab.widget.window().activateWindow()
-    for name in names:
-        pump(timeout_s=0.05)
-        key(tab.widget, getattr(qt.Qt, f"Key_{name}"))
-        pump(timeout_s=0.25)  # a key presses the button, as a finger does
 
 
 def scores(folder, reader="one"):
@@ -194,6 +192,93 @@ def test_what_is_wrong_is_told_and_nothing_is_lost(panel, tab, folder, tmp_path)
     tab.open_folder(tmp_path)
     assert "there is no study" in tab.message.text
     assert not tab.begin_button.enabled
+
+
+def test_where_a_package_is_missing_it_can_be_installed(panel, host, monkeypatch):
+    from ContrastSynthPanel import dependencies
+
+    def version(name):
+        if name == "sqlalchemy" and not host.record.installed:
+            raise PackageNotFoundError(name)
+        return "99"
+
+    monkeypatch.setattr(dependencies, "version", version)
+    tab = show_tab(panel, "study")
+    tab._show()
+    assert tab.dependencies.label.text == "Not installed: sqlalchemy. Needed for reader studies."
+    assert not tab.open_button.enabled
+    host.record.answer(True)
+    press(tab.dependencies.button)
+    assert tab.message.text == "Installed: sqlalchemy."
+    assert tab.open_button.enabled
+    assert not tab.dependencies.widget.visible
+
+
+def test_of_two_sittings_of_one_reader_only_the_last_one_scores(panel, tab, folder):
+    begin(tab)
+    strike(tab, *"33333")
+    store = Store(folder / blinding.STORE)
+    other = Sitting.begin(store, "one")
+    strike(tab, "Return")
+    assert "one has opened the study once more" in tab.message.text
+    assert "this score was not kept" in tab.message.text
+    assert tab.form.values == dict.fromkeys(CRITERIA, 3), "what was given is still there"
+    other.score(1, dict.fromkeys(CRITERIA, 2), 3.0)
+    assert scores(folder) == dict.fromkeys([(1, one) for one in CRITERIA], 2)
+    store.close()
+    tab.open_folder(folder)
+    begin(tab)
+    assert tab.progress_label.text == "Reading 2 of 6"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        ("newer", "this ContrastSynth knows 1: use a newer one"),
+        ("no database", "the study's store does not work"),
+        ("empty", "there is no study"),
+    ],
+)
+def test_a_store_that_cannot_be_used_is_refused(panel, tab, folder, tmp_path, spoil, words):
+    shutil.copytree(folder, tmp_path / "spoilt")
+    path = tmp_path / "spoilt" / blinding.STORE
+    if spoil == "newer":
+        with sqlite3.connect(path) as connection:
+            connection.execute("DROP TRIGGER study_update")
+            connection.execute("UPDATE study SET schema_version = 2")
+    else:
+        path.write_bytes(b"" if spoil == "empty" else b"no database" * 400)
+    before = path.read_bytes()
+    tab.open_folder(tmp_path / "spoilt")
+    assert tab.message.kind == "failed"
+    assert words in tab.message.text
+    assert not tab.begin_button.enabled
+    assert path.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_the_papers_study_is_read_by_keys(panel, tmp_path):
+    """SPHERE, appendix D: two readers, 15 cases, five criteria; each score is a key."""
+    path = Path(__file__).parents[1] / "study_of_the_paper.py"
+    spec = importlib.util.spec_from_file_location("study_of_the_paper", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    study, given = script.create(tmp_path / "paper", 0), script.drawn_scores(0)
+    key = blinding.read_key(study / blinding.KEY)
+    tab = show_tab(panel, "study")
+    for reader in script.READERS:
+        tab.open_folder(study / blinding.READERS)
+        begin(tab, reader)
+        for _reading in range(2 * script.CASES):
+            case, arm = key.images[tab._reading.images[0]]
+            strike(tab, *(str(given[one, arm][reader, case]) for one in CRITERIA), "Return")
+        assert tab.message.text == "All is read. Thank you."
+    found = analyse(key, Store(study / blinding.READERS / blinding.STORE))
+    assert found.missing == 0
+    assert found.deviations == ()
+    for arm in found.arms:
+        mean, _ = script.PAPER[arm.criterion][arm.arm]
+        assert arm.mean == pytest.approx(mean, abs=0.02)
 
 
 def told(widget):

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.csv_rows import plain_cell, safe_cell
 from ContrastSynthLib.running.batch import case_inputs, read_cases
-from ContrastSynthLib.running.batch.cells import one_line, plain_cell, safe_cell, without_paths
+from ContrastSynthLib.running.batch.cells import one_line, without_paths
 from ContrastSynthLib.running.batch.names import why_no_folder
 from ContrastSynthLib.running.batch.record import FILES_OF_THE_BATCH, Record, read_record
 

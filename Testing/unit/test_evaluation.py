@@ -16,11 +16,11 @@ from ContrastSynthLib.analysis.evaluation_rows import (
     COLUMNS,
     evaluation_rows,
     measured_by,
-    rows_as_csv,
 )
 from ContrastSynthLib.analysis.uptake import REFERENCE_LEVELS, uptake
 from ContrastSynthLib.cli import main
 from ContrastSynthLib.errors import MissingError, RequestError
+from ContrastSynthLib.files.csv_rows import rows_as_csv
 from ContrastSynthLib.files.images import read_volume, write_volume
 from ContrastSynthLib.files.writing import write_text
 from ContrastSynthLib.geometry import Grid
@@ -402,7 +402,7 @@ def test_a_row_states_how_its_number_was_measured(pre, post):
 
 def test_rows_as_csv_can_be_read_back(pre, post):
     rows = evaluation_rows(whole_report(pre, pre))  # its PSNR is not a number
-    read = list(csv.DictReader(io.StringIO(rows_as_csv(rows))))
+    read = list(csv.DictReader(io.StringIO(rows_as_csv(rows, COLUMNS))))
     assert [row["measure"] for row in read] == [row["measure"] for row in rows]
     for one, row in zip(read, rows, strict=True):
         assert one["value"] == ("" if row["value"] is None else str(row["value"]))

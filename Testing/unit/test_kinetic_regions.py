@@ -21,12 +21,12 @@ from ContrastSynthLib.analysis.kinetic_rows import (
     MEASURE_COLUMNS,
     curve_rows,
     measure_rows,
-    rows_as_csv,
 )
 from ContrastSynthLib.analysis.kinetics import TYPES, mean_curve, measure_curve
 from ContrastSynthLib.analysis.kinetics_report import kinetics_report, kinetics_reports
 from ContrastSynthLib.cli import main
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.csv_rows import rows_as_csv
 from ContrastSynthLib.files.images import read_volume, write_volume
 from ContrastSynthLib.files.labels import read_labels
 from ContrastSynthLib.files.series import write_series

@@ -4,6 +4,7 @@ import qt
 from slicer.i18n import tr as _
 
 from ContrastSynthLib.analysis import kinetic_rows
+from ContrastSynthLib.files.csv_rows import rows_as_csv
 from ContrastSynthLib.files.writing import write_text
 from ContrastSynthPanel.scene import kinetic_case
 from ContrastSynthPanel.scene import kinetic_results as results
@@ -291,7 +292,7 @@ class KineticsTab(Tab):
             self.chart.fit()
 
     def _save(self, name: str, rows, columns) -> None:
-        text = kinetic_rows.rows_as_csv(rows(self.found["regions"]), columns)
+        text = rows_as_csv(rows(self.found["regions"]), columns)
         save_as_csv(
             _("Save as CSV"),
             name.format(region=self.found["region"]),

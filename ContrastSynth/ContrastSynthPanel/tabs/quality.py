@@ -6,8 +6,9 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ContrastSynthLib.analysis.evaluation_rows import evaluation_rows, measured_by, rows_as_csv
+from ContrastSynthLib.analysis.evaluation_rows import COLUMNS, evaluation_rows, measured_by
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.csv_rows import rows_as_csv
 from ContrastSynthLib.files.writing import write_text
 from ContrastSynthPanel.scene import comparison, tables
 from ContrastSynthPanel.scene.case import MASK, RESULT, TRUTH
@@ -280,7 +281,7 @@ class QualityTab(Tab):
 
     def _save_csv(self, *_signal) -> None:
         name = ", ".join(filter(None, [self.measured["title"], self.measured.get("when")]))
-        text = rows_as_csv(self.measured["rows"])
+        text = rows_as_csv(self.measured["rows"], COLUMNS)
         save_as_csv(
             _("Save the measures"),
             name,

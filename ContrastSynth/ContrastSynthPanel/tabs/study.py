@@ -15,6 +15,7 @@ from ContrastSynthLib.errors import ContrastSynthError
 from ContrastSynthLib.requirements import as_missing
 from ContrastSynthPanel.scene.study_images import StudyImages
 from ContrastSynthPanel.tabs.tab import Tab
+from ContrastSynthPanel.widgets.dependency_box import DependencyBox
 from ContrastSynthPanel.widgets.forms import add_row, empty_combo, long_text, new_form, show_text
 from ContrastSynthPanel.widgets.message import Message
 from ContrastSynthPanel.widgets.score_form import ScoreForm
@@ -49,6 +50,10 @@ class StudyTab(Tab):
         self.open_button.toolTip = _("The folder that you were given, with study.sqlite in it.")
         self.reader_combo = empty_combo("reader")
         self.begin_button = self._button("begin", _("Begin"), "", self._begin)
+        self.dependencies = DependencyBox(
+            self._show, self.message.show, _("Needed for reader studies.")
+        )
+        form.addRow(self.dependencies.widget)
         form.addRow(self.open_button)
         add_row(form, _("Reader"), self.reader_combo)
         form.addRow(self.begin_button)
@@ -64,11 +69,15 @@ class StudyTab(Tab):
         )
         self.shown_label = long_text()
         self.form = ScoreForm(self._scored)
+        self.comment_button = self._button("write", _("Comment (C)"), "C", self._write)
         self.comment = qt.QLineEdit()
         self.comment.objectName = "comment"
-        self.comment.placeholderText = _("Comment")
-        self.flag = qt.QCheckBox(_("Flag this reading"))
+        self.flag = qt.QCheckBox(_("Flag this reading (F)"))
         self.flag.objectName = "flag"
+        self.flag.shortcut = qt.QKeySequence("F")
+        said = qt.QHBoxLayout()
+        said.addWidget(self.comment_button)
+        said.addWidget(self.comment)
         self.keep_button = self._button("keep", _("Keep and go on (Return)"), "Return", self._keep)
         self.back_button = self._button("back", _("Back (Backspace)"), "Backspace", self._back)
         self.pause_button = self._button("pause", _("Pause (P)"), "P", self._pause)
@@ -77,11 +86,11 @@ class StudyTab(Tab):
             self.shown_label,
             self.next_image_button,
             self.form.widget,
-            self.comment,
-            self.flag,
-            self.keep_button,
         ):
             column.addWidget(widget)
+        column.addLayout(said)
+        column.addWidget(self.flag)
+        column.addWidget(self.keep_button)
         row = qt.QHBoxLayout()
         row.addWidget(self.back_button)
         row.addWidget(self.pause_button)
@@ -159,6 +168,13 @@ class StudyTab(Tab):
         self._load()
         self._do_something()
         self._show()
+        # Keys that score are to reach their buttons, not the comment that was written last.
+        self.next_image_button.setFocus()
+
+    def _write(self) -> None:
+        """Let the next keys write the comment; Return keeps it with the scores."""
+        self._do_something()
+        self.comment.setFocus()
 
     def _load(self) -> None:
         """Bring the images of the reading into the scene, and show the first of them."""
@@ -261,6 +277,8 @@ class StudyTab(Tab):
         reading = self._reading
         self.opening.visible = reading is None
         self.reading_box.visible = reading is not None
+        lacking = self.dependencies.show(["study"], useful=()) if reading is None else ""
+        self.open_button.enabled = not lacking
         self.begin_button.enabled = self.reader_combo.count > 0
         if reading is None:
             return
@@ -269,7 +287,8 @@ class StudyTab(Tab):
         if self._paused:
             text = _("Paused. {text}").format(text=text)
         show_text(self.progress_label, text)
-        self.form.widget.enabled = not self._paused
+        for widget in (self.form.widget, self.comment_button, self.comment, self.flag):
+            widget.enabled = not self._paused
         self.keep_button.enabled = not self._paused and not self.form.missing
         missing = ", ".join(self.form.missing)
         self.keep_button.toolTip = (

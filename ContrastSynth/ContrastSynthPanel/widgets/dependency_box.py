@@ -29,10 +29,13 @@ class DependencyBox:
         connect(self.button, "clicked(bool)", self._install)
         self.widget.hide()
 
-    def show(self, groups: list[str]) -> str:
-        """Show what is missing of the groups of packages that a run needs, and return it."""
+    def show(self, groups: list[str], useful: tuple = ("scans",)) -> str:
+        """Show what is missing of the groups of packages that are needed, and return it.
+
+        Those of ``useful`` groups are shown as well, as what some scans and measures need.
+        """
         needed = dependencies.lacking(*groups)
-        useful = [one for one in dependencies.lacking("scans") if one not in needed]
+        useful = [one for one in dependencies.lacking(*useful) if one not in needed]
         self._missing = [*needed, *useful]
         text = _("Not installed: {names}.").format(names=dependencies.names(needed or useful))
         hint = self._needed if needed else _("Some scans and measures need it.")

@@ -1,8 +1,4 @@
-"""Text for the cells of a table that people open in a spreadsheet and pass on.
-
-A spreadsheet runs a cell that begins with ``=``, ``+``, ``-`` or ``@`` as a formula. An apostrophe
-before it makes it text; reading takes that away again.
-"""
+"""Messages for the cells of a table that people pass on: one line, and no paths."""
 
 from __future__ import annotations
 
@@ -10,24 +6,14 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-STARTS_A_FORMULA = "=+\\-@＝＋－＠\t\r\n"
-FORMULA = re.compile(rf"'*[{STARTS_A_FORMULA}]")
+from ContrastSynthLib.files.csv_rows import STARTS_A_FORMULA
+
 FORMULA_WITHIN = re.compile(rf"([;\t|]\s*)(?=[{STARTS_A_FORMULA}])")
 """What would begin a cell where the spreadsheet splits at other signs than commas."""
 MESSAGE_LENGTH = 1000
 END_OF_PATH = r"""[^\s'":,;()]*[^\s'":,;().]"""
 SOME_PATH = re.compile(rf"(?<![\w.~/\\])(?:[A-Za-z]:[\\/]|\\\\|~?/){END_OF_PATH}")
 """What looks like a full path: of POSIX, of Windows, of a network drive."""
-
-
-def safe_cell(text: str) -> str:
-    """Return a text that no spreadsheet runs; :func:`plain_cell` gives it back."""
-    return f"'{text}" if FORMULA.match(text) else text
-
-
-def plain_cell(cell: str) -> str:
-    """Return what :func:`safe_cell` was given."""
-    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
 
 
 def one_line(text: str) -> str:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.csv_rows import plain_cell, safe_cell
 from ContrastSynthLib.files.writing import write_text
-from ContrastSynthLib.running.batch.cells import one_line, plain_cell, safe_cell
+from ContrastSynthLib.running.batch.cells import one_line
 from ContrastSynthLib.running.batch.grid import read_grid
 
 SCHEMA_VERSION = 2
