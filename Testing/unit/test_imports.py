@@ -70,7 +70,7 @@ MAY_LEAN_ON = {
     # What people see.
     "plots": {"analysis", "errors", "registry", "volumes"},
     "reader_study": {
-        *("", "analysis", "errors", "files", "plots", "resources", "running", "volumes"),
+        *("", "errors", "files", "plots", "resources", "running", "volumes"),
     },
     "demo": {
         *("analysis", "errors", "files", "phantom", "plots", "preprocessing", "registry"),

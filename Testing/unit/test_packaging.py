@@ -162,7 +162,7 @@ def third_party(folder: Path) -> set[str]:
     """Return the distributions behind what the Python files below ``folder`` import."""
     modules = set()
     # Scripts import the ones beside them.
-    places = (folder, folder / "bench", folder / "unit")
+    places = (folder, folder / "bench", folder / "panel", folder / "unit")
     beside = {path.stem for place in places for path in place.glob("*.py")}
     beside |= {path.parent.name for path in folder.glob("*/__init__.py")}
     for path in folder.rglob("*.py"):
@@ -174,7 +174,7 @@ def third_party(folder: Path) -> set[str]:
             elif is_call_of(node, "importorskip") and isinstance(node.args[0], ast.Constant):
                 modules.add(str(node.args[0].value).split(".")[0])
     ours = {"ContrastSynthLib", "ContrastSynth", "ContrastSynthBatch", "ContrastSynthPanel"}
-    ours |= {"dynamic", "host", "scans", "uptakes"} | beside
+    ours |= {"host"} | beside
     outside = modules - ours - OF_SLICER - OF_PYSIDE6 - set(sys.stdlib_module_names)
     known = importlib.metadata.packages_distributions()
     found = {name for module in outside for name in known.get(module, [module])}
