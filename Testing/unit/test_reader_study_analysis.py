@@ -59,9 +59,10 @@ def test_units_of_the_tests_and_their_warnings(tmp_path):
     assert tests["quality", POOLED, "t"].p_value < tests["quality", BY_CASE, "t"].p_value
     assert any("as independent" in warning for warning in found.warnings)
     assert any("signed-rank" in warning for warning in found.warnings)
-    wrong = [warning for warning in found.warnings if "just the margin, not in 5%" in warning]
+    wrong = [warning for warning in found.warnings if "of such studies, not 5%" in warning]
     assert len(wrong) == 5
-    assert "better in 0% of the pairs, the primary test (wilcoxon) rejects in 13%" in wrong[0]
+    assert "better in 0% of the pairs" in wrong[0]
+    assert "wilcoxon in 13%, sign_flip in 11%, t in 11%, bootstrap in 11%" in wrong[0]
 
 
 def test_holm_is_over_the_criteria_of_the_primary_test_by_case(tmp_path):
