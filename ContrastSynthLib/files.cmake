@@ -19,6 +19,7 @@ set(LIBRARY_SCRIPTS
   commands/__init__.py
   commands/brains.py
   commands/choices.py
+  commands/dicoms.py
   commands/histories.py
   commands/kinetics.py
   commands/measures.py
@@ -34,6 +35,16 @@ set(LIBRARY_SCRIPTS
   demo/__main__.py
   demo/demonstration.py
   demo/page.py
+  dicom_export/__init__.py
+  dicom_export/burn_in.py
+  dicom_export/classic.py
+  dicom_export/enhanced.py
+  dicom_export/export.py
+  dicom_export/marks.py
+  dicom_export/measures.py
+  dicom_export/objects.py
+  dicom_export/stored.py
+  dicom_export/template.py
   errors.py
   files/__init__.py
   files/csv_rows.py
@@ -229,6 +240,7 @@ set(LIBRARY_SCRIPTS
   running/result.py
   running/run.py
   running/stopping.py
+  running/stored_result.py
   volumes.py
   weights/__init__.py
   weights/bundles.py

@@ -10,6 +10,7 @@ from ContrastSynthLib import __version__
 from ContrastSynthLib.commands import (
     brains,
     choices,
+    dicoms,
     histories,
     kinetics,
     measures,
@@ -56,10 +57,27 @@ def build_parser() -> argparse.ArgumentParser:
     _history(add("history", help="the iterations of the solver that made a result"))
     _phantom(add("phantom", help="make a virtual patient, whose true images are known"))
     _weights(add("weights", help="list, verify or import the weights of networks"))
+    _dicom(add("dicom", help="write a result as DICOM, beside the series that it came from"))
     add_study(add("study", help="make, read, analyse and report a blinded reader study"))
     env = add("env", help="print versions and devices, for a bug report")
     env.set_defaults(command=runs.env)
     return parser
+
+
+def _dicom(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("result", type=Path, metavar="RESULT", help="folder of a run")
+    add(
+        "--template",
+        required=True,
+        metavar="FOLDER",
+        help="the series that the method has read; FOLDER@2: its second phase",
+    )
+    add("--out", required=True, type=Path, metavar="DIR", help="folder of the series, new or empty")
+    add("--enhanced", action="store_true", help="Enhanced MR, one file for each image")
+    add("--burn-in", action="store_true", help="write SYNTHETIC into the images")
+    json_option(parser)
+    parser.set_defaults(command=dicoms.dicom)
 
 
 def _methods(parser: argparse.ArgumentParser) -> None:

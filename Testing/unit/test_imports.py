@@ -72,13 +72,17 @@ MAY_LEAN_ON = {
     "reader_study": {
         *("", "errors", "files", "plots", "resources", "running", "volumes"),
     },
+    "dicom_export": {
+        *("", "analysis", "errors", "files", "geometry", "registry", "running", "volumes"),
+    },
     "demo": {
         *("analysis", "errors", "files", "phantom", "plots", "preprocessing", "registry"),
         *("resources", "running", "volumes"),
     },
     "commands": {
-        *("", "analysis", "errors", "files", "geometry", "methods", "phantom", "physics", "plots"),
-        *("preprocessing", "reader_study", "registry", "running", "volumes", "weights"),
+        *("", "analysis", "dicom_export", "errors", "files", "geometry", "methods", "phantom"),
+        *("physics", "plots", "preprocessing", "reader_study", "registry", "running"),
+        *("volumes", "weights"),
     },
     "cli": {"commands", "errors", "requirements", "running"},
     "__main__": {"cli"},

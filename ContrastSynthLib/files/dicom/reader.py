@@ -47,6 +47,11 @@ def read_dicom(path: Path, selection: str | None = None) -> Volume:
     position without a selection, colour, no or differing geometry, gaps, uneven or sheared
     slices, slices unlike the others, damaged files, and a segmentation.
     """
+    return read_with_frames(path, selection)[1]
+
+
+def read_with_frames(path: Path, selection: str | None = None) -> tuple[list[Frame], Volume]:
+    """Read a volume as :func:`read_dicom` does; return also its frames, in the order of k."""
     with _quietly():
         frames, notes = _frames_of_one_series(path)
         if is_segmentation(frames):
@@ -55,7 +60,7 @@ def read_dicom(path: Path, selection: str | None = None) -> Volume:
                 "(--in mask=FILE)."
             )
         parts, said = parts_of(path, frames)
-        return _volume(path, choose(path, parts, selection), [*notes, *said])
+        return _with_frames(path, choose(path, parts, selection), [*notes, *said])
 
 
 def read_dicom_series(
@@ -139,14 +144,27 @@ def _frames_of_one_series(path: Path) -> tuple[list[Frame], list[str]]:
 
 def _volume(path: Path, part: Part, notes: list[str], time_s: float | None = None) -> Volume:
     """Return one volume; a ``time_s`` counts instead of what its own files say."""
+    _, volume = _with_frames(path, part, notes)
+    if time_s is None:
+        return volume
+    return replace(volume, acquisition=replace(volume.acquisition, time_s=time_s))
+
+
+def _with_frames(path: Path, part: Part, notes: list[str]) -> tuple[list[Frame], Volume]:
+    """Return the frames of a part in the order of k, and the volume that they make."""
     refuse_unlike_slices(path, part.frames)
     frames, grid, on_place = stack(path, part.frames)
     array, on_values = voxels(path, frames)
     notes = [*notes, *notes_on_kind(frames), *on_place, *on_values]
-    acquisition = acquisition_of(frames)
-    if time_s is not None:
-        acquisition = replace(acquisition, time_s=time_s)
-    return Volume(array, grid, acquisition, None, tuple(notes))
+    mark = _synthetic_mark(frames[0])
+    return frames, Volume(array, grid, acquisition_of(frames), mark, tuple(notes))
+
+
+def _synthetic_mark(frame: Frame) -> str | None:
+    """Return how an image describes its making, where it says that it is synthetic."""
+    if frame.value("SyntheticData") != "YES":
+        return None
+    return str(frame.value("DerivationDescription") or "SYNTHETIC, as its file says")
 
 
 @contextmanager

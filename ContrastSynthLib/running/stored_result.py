@@ -1,0 +1,69 @@
+"""The result of a run read back from its folder, and whether it still is what the run wrote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.images import read_volume
+from ContrastSynthLib.files.series import read_series
+from ContrastSynthLib.running.result import PROVENANCE, result_file
+from ContrastSynthLib.volumes import Volume
+
+
+@dataclass(frozen=True)
+class StoredOutput:
+    """An output: what the provenance says of it, and its volumes, several for a series."""
+
+    name: str
+    described: Mapping[str, Any]
+    volumes: tuple[Volume, ...]
+
+
+@dataclass(frozen=True)
+class StoredResult:
+    """The outputs of a run, and its provenance."""
+
+    folder: Path
+    provenance: Mapping[str, Any]
+    outputs: tuple[StoredOutput, ...]
+
+    @classmethod
+    def read(cls, folder: Path) -> StoredResult:
+        """Return the result in a folder.
+
+        Raises RequestError for a folder without a result, for a volume that is missing or not
+        marked as synthetic, and for one whose voxels are not those that the run wrote.
+        """
+        try:
+            provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+            described = {str(name): dict(of) for name, of in provenance["outputs"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RequestError(
+                f"{folder}: no result of a run. Expected a folder with {PROVENANCE} and the "
+                "volumes that it names."
+            ) from error
+        outputs = tuple(_output(folder, name, of) for name, of in described.items())
+        return cls(folder, provenance, outputs)
+
+
+def _output(folder: Path, name: str, described: Mapping[str, Any]) -> StoredOutput:
+    single, several = (folder / result_file(name, series) for series in (False, True))
+    series = several.exists()
+    path = several if series else single
+    if not path.is_file():
+        raise RequestError(f"{path}: the provenance names this output, but it is not there.")
+    volumes = read_series(path) if series else [read_volume(path)]
+    if not all(volume.synthetic for volume in volumes):
+        raise RequestError(f"{path}: it is not marked as synthetic. Expected what the run wrote.")
+    found = [volume.sha256() for volume in volumes]
+    if described.get("sha256") != (found if series else found[0]):
+        raise RequestError(
+            f"{path}: its voxels are not those that the run wrote. Run it again, so that the "
+            "provenance tells what it is."
+        )
+    return StoredOutput(name, described, tuple(volumes))
