@@ -41,6 +41,7 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/scene/series_names.py
   ContrastSynthPanel/scene/slice_preview.py
   ContrastSynthPanel/scene/stamps.py
+  ContrastSynthPanel/scene/stored_results.py
   ContrastSynthPanel/scene/study_images.py
   ContrastSynthPanel/scene/tables.py
   ContrastSynthPanel/scene/uncertainty.py
@@ -75,6 +76,7 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/widgets/curves.py
   ContrastSynthPanel/widgets/dependency_box.py
   ContrastSynthPanel/widgets/device_box.py
+  ContrastSynthPanel/widgets/dicom_box.py
   ContrastSynthPanel/widgets/echo.py
   ContrastSynthPanel/widgets/flicker.py
   ContrastSynthPanel/widgets/forms.py

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ class StoredOutput:
 class StoredResult:
     """The outputs of a run, and its provenance."""
 
-    folder: Path
     provenance: Mapping[str, Any]
     outputs: tuple[StoredOutput, ...]
 
@@ -48,7 +47,26 @@ class StoredResult:
                 "volumes that it names."
             ) from error
         outputs = tuple(_output(folder, name, of) for name, of in described.items())
-        return cls(folder, provenance, outputs)
+        return cls(provenance, outputs)
+
+
+def checked_output(
+    name: str, described: Mapping[str, Any], volumes: Sequence[Volume], series: bool, where: object
+) -> StoredOutput:
+    """Return an output, of which ``where`` says where it lies.
+
+    Raises RequestError for volumes that are not marked as synthetic, and for voxels that are not
+    those of which the provenance has the hash.
+    """
+    if not all(volume.synthetic for volume in volumes):
+        raise RequestError(f"{where}: it is not marked as synthetic. Expected what the run wrote.")
+    found = [volume.sha256() for volume in volumes]
+    if described.get("sha256") != (found if series else found[0]):
+        raise RequestError(
+            f"{where}: its voxels are not those that the run wrote. Run it again, so that the "
+            "provenance tells what it is."
+        )
+    return StoredOutput(name, described, tuple(volumes))
 
 
 def _output(folder: Path, name: str, described: Mapping[str, Any]) -> StoredOutput:
@@ -58,12 +76,4 @@ def _output(folder: Path, name: str, described: Mapping[str, Any]) -> StoredOutp
     if not path.is_file():
         raise RequestError(f"{path}: the provenance names this output, but it is not there.")
     volumes = read_series(path) if series else [read_volume(path)]
-    if not all(volume.synthetic for volume in volumes):
-        raise RequestError(f"{path}: it is not marked as synthetic. Expected what the run wrote.")
-    found = [volume.sha256() for volume in volumes]
-    if described.get("sha256") != (found if series else found[0]):
-        raise RequestError(
-            f"{path}: its voxels are not those that the run wrote. Run it again, so that the "
-            "provenance tells what it is."
-        )
-    return StoredOutput(name, described, tuple(volumes))
+    return checked_output(name, described, volumes, series, path)

@@ -17,6 +17,7 @@ from ContrastSynthPanel.scene.bridge import SEQUENCE
 from ContrastSynthPanel.scene.case import INPUT, MASK, RESULT
 from ContrastSynthPanel.tabs.tab import Tab
 from ContrastSynthPanel.widgets.dependency_box import DependencyBox
+from ContrastSynthPanel.widgets.dicom_box import DicomBox
 from ContrastSynthPanel.widgets.echo import Echo
 from ContrastSynthPanel.widgets.forms import show_text
 from ContrastSynthPanel.widgets.input_selectors import InputSelectors
@@ -50,6 +51,7 @@ class SynthesiseTab(Tab):
         self.preview = PreviewBox(self._show_preview, self._changed)
         self.uncertainty = UncertaintyBox(self.preview.end, changed)
         self.dependencies = DependencyBox(self._edited, self.run.show_message)
+        self.dicom = DicomBox()
         self.parameters = None
         self._build()
         self._show_method(self.form.chosen_method)
@@ -65,6 +67,7 @@ class SynthesiseTab(Tab):
             self.run.widget,
             self.then.widget,
             self.uncertainty.widget,
+            self.dicom.widget,
             self.weights_label,
             self.estimate_label,
             self.form.advanced,
@@ -99,11 +102,13 @@ class SynthesiseTab(Tab):
         """The scene is being closed: nothing of it is left to run on."""
         self.preview.end()
         self.uncertainty.put_back()
+        self.dicom.close()
         self.run.close(_("The scene was closed, and the run with it."))
 
     def forget_nodes(self) -> None:
         """The scene is an empty one."""
         self._running_nodes = {}
+        self.dicom.follow(None)
         self.inputs.forget()
         self.uncertainty.forget()
         self._check()
@@ -125,11 +130,13 @@ class SynthesiseTab(Tab):
 
     def _follow_result(self) -> None:
         self.uncertainty.follow(self.case.node(RESULT))
+        self.dicom.follow(self.case.node(RESULT))
 
     def close(self) -> None:
         """End what runs, without a word: the panel is being taken down."""
         self.inputs.close()
         self.preview.end()
+        self.dicom.close()
         self.run.close()
 
     def _method_chosen(self, key: str) -> None:
