@@ -15,8 +15,13 @@ set(LIBRARY_SCRIPTS
   analysis/profiles.py
   analysis/regions.py
   analysis/uptake.py
+  archive/__init__.py
+  archive/archive.py
+  archive/dimse.py
+  archive/web.py
   cli.py
   commands/__init__.py
+  commands/archives.py
   commands/brains.py
   commands/choices.py
   commands/dicoms.py

@@ -18,6 +18,7 @@ from ContrastSynthLib.commands import (
     runs,
     weights,
 )
+from ContrastSynthLib.commands.archives import add_archive
 from ContrastSynthLib.commands.options import json_option, pair
 from ContrastSynthLib.commands.study_options import add_study
 from ContrastSynthLib.files.selection import numbers_in
@@ -58,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     _phantom(add("phantom", help="make a virtual patient, whose true images are known"))
     _weights(add("weights", help="list, verify or import the weights of networks"))
     _dicom(add("dicom", help="write a result as DICOM, beside the series that it came from"))
+    add_archive(add("archive", help="find and fetch studies in an archive, send results back"))
     add_study(add("study", help="make, read, analyse and report a blinded reader study"))
     env = add("env", help="print versions and devices, for a bug report")
     env.set_defaults(command=runs.env)

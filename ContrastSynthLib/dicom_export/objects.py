@@ -55,6 +55,7 @@ def parametric_map(
         content_label=_label(name),
         content_description=title[:LONGEST_NAME],
     )
+    dataset.Modality = "MR"
     dataset.Laterality = template.header.value("Laterality") or ""
     return _marked(dataset, template, made, title)
 

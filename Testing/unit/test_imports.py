@@ -72,6 +72,7 @@ MAY_LEAN_ON = {
     "reader_study": {
         *("", "errors", "files", "plots", "resources", "running", "volumes"),
     },
+    "archive": {"errors", "files"},
     "dicom_export": {
         *("", "analysis", "errors", "files", "geometry", "registry", "running", "volumes"),
     },
@@ -80,9 +81,9 @@ MAY_LEAN_ON = {
         *("resources", "running", "volumes"),
     },
     "commands": {
-        *("", "analysis", "dicom_export", "errors", "files", "geometry", "methods", "phantom"),
-        *("physics", "plots", "preprocessing", "reader_study", "registry", "running"),
-        *("volumes", "weights"),
+        *("", "analysis", "archive", "dicom_export", "errors", "files", "geometry", "methods"),
+        *("phantom", "physics", "plots", "preprocessing", "reader_study", "registry"),
+        *("running", "volumes", "weights"),
     },
     "cli": {"commands", "errors", "requirements", "running"},
     "__main__": {"cli"},

@@ -1,0 +1,1 @@
+"""A DICOM archive: what it holds, studies fetched from it, results sent back."""
