@@ -111,6 +111,7 @@ set(LIBRARY_SCRIPTS
   methods/_slices.py
   methods/_spgr.py
   methods/_without_agent.py
+  methods/bayesian_unet.py
   methods/direct_low_to_full.py
   methods/hrfcn.py
   methods/iter_unet.py
@@ -263,6 +264,9 @@ set(SHARED_RESOURCES
   StudyReport.html
   Timings.json
   Weights.json
+  weights/bayesian_unet/LICENSE
+  weights/bayesian_unet/metadata.json
+  weights/bayesian_unet/model.safetensors
   weights/h2l/LICENSE
   weights/h2l/metadata.json
   weights/h2l/model.safetensors

@@ -10,6 +10,7 @@ import importlib
 from ContrastSynthLib.registry.own_methods import load_own_methods
 
 METHOD_FILES = (
+    "bayesian_unet",
     "direct_low_to_full",
     "hrfcn",
     "iter_unet",

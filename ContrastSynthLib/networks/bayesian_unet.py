@@ -1,14 +1,15 @@
 """The Bayesian U-Net that the high-resolution FCN is compared with (Kleesiek et al. 2019).
 
-A U-Net with dropout. There it stays on in use: the mean of some passes is the answer, their
-standard deviation how sure it is; no method does so here yet. Widths and dropout are our choice;
-slices are not halved, as in the high-resolution FCN, so that both see the same slabs.
+A U-Net whose dropout stays on in use: the mean of some passes is the answer, their standard
+deviation how sure it is. Widths and dropout are our choice; slices are not halved, as in the
+high-resolution FCN, so that both see the same slabs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from monai.networks.nets import UNet
 from torch import Tensor, nn
 
@@ -58,3 +59,27 @@ class BayesianUNet(nn.Module):
         if self.base is not None:
             post = post + scans[:, self.base : self.base + 1]
         return {"post": post}
+
+
+class Sampled(nn.Module):
+    """Passes of a network with dropout: ``post``, their mean, and ``uncertainty``, their standard
+    deviation, (n, 1, k, j, i). All other parts of it stay as they are in use."""
+
+    def __init__(self, network: nn.Module, samples: int) -> None:
+        super().__init__()
+        self.network, self.samples = network, samples
+        self.eval()
+
+    def train(self, mode: bool = True) -> Sampled:
+        """Keep dropout on, whatever the mode."""
+        super().train(mode)
+        for part in self.modules():
+            if isinstance(part, nn.Dropout | nn.Dropout2d | nn.Dropout3d):
+                part.training = True
+        return self
+
+    def forward(self, scans: Tensor) -> dict[str, Tensor]:
+        """Return mean and standard deviation; with one sample the latter is 0."""
+        passes = torch.stack([self.network(scans)["post"].float() for _ in range(self.samples)])
+        deviation, mean = torch.std_mean(passes, dim=0, correction=0)
+        return {"post": mean, "uncertainty": deviation}
