@@ -40,13 +40,14 @@ def _shows_agent(one: Series) -> bool:
 
 
 def _over_midnight(series: list[Series]) -> list[Series]:
-    """Return times that go on at midnight, where the files have no dates."""
+    """Return times that go on at midnight, where the series have no dates of their own."""
     times = [one.acquired_s for one in series if one.acquired_s is not None]
-    if not times or max(times) >= DAY_S or max(times) - min(times) <= NIGHT_S:
+    last = max(times, default=0.0)
+    if last - min(times, default=0.0) >= DAY_S:
         return series
     return [
         replace(one, acquired_s=one.acquired_s + DAY_S)
-        if one.acquired_s is not None and one.acquired_s < NIGHT_S
+        if one.acquired_s is not None and not one.dated and last - one.acquired_s > NIGHT_S
         else one
         for one in series
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ContrastSynthLib.dicom_study.places import Places, is_directory
 from ContrastSynthLib.dicom_study.privacy import without_names
-from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.errors import Cancelled, RequestError
 from ContrastSynthLib.files.dicom.header import (
     DAMAGED,
     Frame,
@@ -66,7 +66,9 @@ def found_in(path: Path, places: Places) -> Found:
             frames = _frames(file)
         except NotDicom:
             found.strangers.append(file)
-        except (RequestError, DAMAGED):
+        except Cancelled:
+            raise
+        except DAMAGED:
             found.damaged.append(file)
         else:
             identity = _identity(frames)

@@ -21,6 +21,8 @@ OBLIQUE = "oblique"
 SEVERAL_PLANES = "several planes"
 STRAIGHT = np.cos(np.deg2rad(30.0))
 """Slices that are tilted by less are still called by the plane of the body."""
+PARALLEL = np.cos(np.deg2rad(20.0))
+"""As much as two scans of one plane are tilted against each other."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Layout:
 
     def is_parallel(self, other: Layout) -> bool:
         """Return whether the slices of both lie in the same plane."""
-        return self.plane == other.plane or abs(np.dot(self.normal, other.normal)) > STRAIGHT
+        return bool(abs(np.dot(self.normal, other.normal)) > PARALLEL)
 
     def unlikeness(self, other: Layout) -> float:
         """Return how far the voxel sizes are apart: 0 for equal ones, 0.7 for one doubled side."""

@@ -17,13 +17,18 @@ PAIRS = (
     ("SeriesDate", "SeriesTime"),
     ("ContentDate", "ContentTime"),
 )
-STUDY_DATES = ("AcquisitionDate", "SeriesDate", "StudyDate")
+DATES = ("AcquisitionDate", "SeriesDate")
 
 
 def acquired_s(frames: Iterable[Frame]) -> float | None:
     """Return when the first of the frames was acquired, in seconds; None where none says it."""
     known = [moment for moment in map(_moment, frames) if moment is not None]
     return min(known, default=None)
+
+
+def is_dated(frame: Frame) -> bool:
+    """Return whether a frame has a date of its own, beside that on which the study began."""
+    return any(frame.value(keyword) for keyword in (*WITH_DATE, *DATES))
 
 
 def injected_s(frame: Frame) -> float | None:
@@ -43,7 +48,7 @@ def _moment(frame: Frame) -> float | None:
             return _days_s(frame, keyword) + seconds
     for day, time in PAIRS:
         if (seconds := seconds_of_day(frame.value(time))) is not None:
-            return _days_s(frame, day, *STUDY_DATES) + seconds
+            return _days_s(frame, day, *DATES, "StudyDate") + seconds
     return None
 
 

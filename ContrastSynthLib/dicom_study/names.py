@@ -24,14 +24,14 @@ class Said:
 def said_by(*names: str) -> Said:
     """Return what names say; a later one counts only for what the earlier ones leave open."""
     found = Said()
-    for name in names:
+    for number, name in enumerate(names):
         one = _said_by(words_of(name))
         if found.weighting is None:
             found = _with(found, weighting=one.weighting, weighting_word=one.weighting_word)
         if found.agent is None:
             found = _with(found, agent=one.agent, agent_word=one.agent_word)
         # The protocol of a dynamic series often names all that was taken under it.
-        if name is names[0]:
+        if number == 0:
             found = _with(found, low=one.low, dynamic=one.dynamic)
     return found
 

@@ -228,15 +228,19 @@ def _from_dynamic(parts: Mapping[str, Part], given: Mapping[str, Part | None]) -
     dynamic = parts.get("phase")
     if dynamic is None or dynamic.phase is not None or not dynamic.series.is_dynamic:
         return {}
+    one = dynamic.series
+    if one.layout is None or one.layout.contrasts > 1:  # each contrast counts its own phases
+        return {}
+    known = one.phases_before
+    before = known if known is not None else int("pre" not in parts)
     found = {}
-    holds_pre = "pre" not in parts
-    if holds_pre and "pre" not in given:
-        reason = f"the first phase of {dynamic.series.label}: was it before the agent?"
-        found["pre"] = Part(dynamic.series, reason, 1, sure=False)
-    if "post" not in parts and "post" not in given:
-        phase = 2 if holds_pre else 1
-        reason = f"phase {phase} of {dynamic.series.label}: another one may show more"
-        found["post"] = Part(dynamic.series, reason, phase, sure=False)
+    if "pre" not in parts and "pre" not in given and before:
+        when = "before the agent" if known else "was it before the agent?"
+        reason = f"phase {before} of {one.label}: {when}"
+        found["pre"] = Part(one, reason, before, sure=bool(known))
+    if "post" not in parts and "post" not in given and before < one.phases:
+        reason = f"phase {before + 1} of {one.label}: a later one may show more"
+        found["post"] = Part(one, reason, before + 1, sure=False)
     return found
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ContrastSynthLib.dicom_study.layout import Layout, layout_of
-from ContrastSynthLib.dicom_study.moments import acquired_s, injected_s, shown
+from ContrastSynthLib.dicom_study.moments import acquired_s, injected_s, is_dated, shown
 from ContrastSynthLib.dicom_study.names import Said, said_by
+from ContrastSynthLib.dicom_study.phases import last_before_agent, phases_of
 from ContrastSynthLib.dicom_study.privacy import without_names
 from ContrastSynthLib.dicom_study.tags import (
     Told,
@@ -44,7 +45,7 @@ class Series:
 
     ``agent`` is True after the agent, False before it, None where nothing tells. ``acquired_s`` and
     ``injected_s`` are seconds on one clock. ``named`` is the weighting that the name claims where
-    the tags contradict it, else "".
+    what follows from the tags contradicts it, else "".
     """
 
     uid: str
@@ -66,8 +67,10 @@ class Series:
     derived: bool
     settings_ms: Mapping[str, float]
     agent_text: str = ""
-    outright: bool = False
-    """Whether a tag says the weighting itself, instead of times of echoes."""
+    dated: bool = True
+    """Whether its date is its own; that of the study is that of its beginning."""
+    phases_before: int | None = None
+    """How many phases of a dynamic series came before the agent; None where nothing tells."""
     guessed: bool = False
     """Whether before or after the agent is a guess, of which neither tag nor name tells."""
     warnings: tuple[str, ...] = ()
@@ -123,6 +126,7 @@ def series_of(frames: Sequence[Frame], private: frozenset[str]) -> Series:
     agent, agent_reason, on_agent = _agent(*agent_by_tags(frames), said)
     warnings = [*contradicts, *(on_agent if weighting in (T1, T2, FLAIR) else [])]
     number = frame.number("SeriesNumber")
+    injected = next((m for f in frames if (m := injected_s(f)) is not None), None)
     return Series(
         uid=str(frame.value("SeriesInstanceUID") or ""),
         number=None if number is None else int(number),
@@ -132,10 +136,10 @@ def series_of(frames: Sequence[Frame], private: frozenset[str]) -> Series:
         images=sum("Rows" in f.header for f in frames),
         layout=layout,
         acquired_s=acquired_s(frames),
-        injected_s=next((m for f in frames if (m := injected_s(f)) is not None), None),
+        injected_s=injected,
         weighting=weighting,
         reason=reason,
-        named=said.weighting or "" if contradicts else "",
+        named=said.weighting or "" if contradicts and not told.outright else "",
         agent=agent,
         agent_reason=agent_reason,
         agent_by_tag=agent_reason.startswith("Contrast"),
@@ -143,9 +147,18 @@ def series_of(frames: Sequence[Frame], private: frozenset[str]) -> Series:
         derived=is_derived(frame),
         settings_ms=settings_ms(frame),
         agent_text=without_names(frame.value("ContrastBolusAgent"), private),
-        outright=told.outright,
+        dated=is_dated(frame),
+        phases_before=_phases_before(frames, layout, injected),
         warnings=tuple(warnings),
     )
+
+
+def _phases_before(
+    frames: Sequence[Frame], layout: Layout | None, injected: float | None
+) -> int | None:
+    if layout is None or layout.phases < 2 or layout.contrasts > 1:
+        return None
+    return last_before_agent(phases_of(frames, layout.phases), injected)
 
 
 def _weighting(told: Told, said: Said, derived: bool) -> tuple[str, str, list[str]]:
@@ -166,6 +179,8 @@ def _weighting(told: Told, said: Said, derived: bool) -> tuple[str, str, list[st
         return named, word, []
     if any({here, named} <= pair for pair in HARDLY_APART):
         return (named if here in (DWI, OTHER) and derived else here), told.reason, []
+    if told.outright and here in (SEGMENTATION, OTHER):
+        return here, told.reason, []  # what was made of a scan often bears its name
     warning = f"its name says {named} ({said.weighting_word}), its tags say {here} ({told.reason})"
     return here, told.reason, [f"{warning}. The tags were believed."]
 

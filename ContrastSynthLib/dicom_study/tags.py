@@ -31,7 +31,7 @@ from ContrastSynthLib.files.dicom.header import Frame, kind_of_object
 IMAGE_TYPES = {
     **{"LOCALIZER": LOCALIZER, "ADC": ADC, "SUBTRACTION": DERIVED, "SUB": DERIVED, "SUBT": DERIVED},
     **{"MIP": DERIVED, "MNIP": DERIVED, "PROJECTION": DERIVED, "EADC": DERIVED, "FA": DERIVED},
-    **{"TENSOR": DERIVED, "PERFUSION": OTHER, "MTT": DERIVED, "CBF": DERIVED, "CBV": DERIVED},
+    **{"TENSOR": DERIVED, "MTT": DERIVED, "CBF": DERIVED, "CBV": DERIVED},
     **{"RCBF": DERIVED, "RCBV": DERIVED, "TTP": DERIVED, "RELCBV": DERIVED, "RELCBF": DERIVED},
     **{"MAP": DERIVED, "T1MAP": DERIVED, "T2MAP": DERIVED, "KTRANS": DERIVED, "TMAX": DERIVED},
     **{"QUANTITY": DERIVED, "RATIO": DERIVED, "DIVISION": DERIVED, "SW": OTHER, "ASL": OTHER},
@@ -43,7 +43,7 @@ FIRST = (LOCALIZER, ADC, DERIVED, OTHER, DWI)
 CONTRASTS = {
     **{"T1": T1, "T2": T2, "FLUID_ATTENUATED": FLAIR, "DIFFUSION": DWI, "STIR": OTHER},
     **{"T2_STAR": OTHER, "PROTON_DENSITY": OTHER, "TOF": OTHER, "FLOW_ENCODED": OTHER},
-    **{"PERFUSION": OTHER, "TAGGING": OTHER},
+    **{"TAGGING": OTHER},
 }
 """The values of AcquisitionContrast in enhanced files."""
 NO_AGENT = one_of(
@@ -118,6 +118,8 @@ def _image_type(frames: Sequence[Frame]) -> tuple[str, str] | None:
     for weighting in FIRST:
         if all(weighting in told for told in found):
             return weighting, f"ImageType {found[0][weighting]}"
+    if is_derived(frames[0]) and "PERFUSION" in _parts(frames[0], "ImageType"):
+        return DERIVED, "ImageType DERIVED, PERFUSION"
     return None
 
 
@@ -185,7 +187,7 @@ def _sequence(frame: Frame) -> set[str]:
 def _possible(sequence: set[str], tr_ms: float, te_ms: float, ti_ms: float) -> tuple[str, ...]:
     if "EP" in sequence:
         return OTHER, DWI, ADC
-    if ti_ms >= FLAIR_TI_MS and tr_ms > SLOWEST_T1_WITH_TI_MS:
+    if ti_ms >= FLAIR_TI_MS and te_ms > SHORT_TE_MS and tr_ms > SLOWEST_T1_WITH_TI_MS:
         return (FLAIR,)
     if 0 < ti_ms <= STIR_TI_MS and tr_ms >= LONG_TR_MS and te_ms >= SHORT_TE_MS:
         return OTHER, T2

@@ -18,7 +18,7 @@ def without_worn_settings(series: Sequence[Series]) -> list[Series]:
     That is so where series of two or more other weightings, by their names, bear the same TR, TE
     and TI: no scan of T2 is one of FLAIR and of T1 as well.
     """
-    denied = [one for one in series if one.named and not one.outright]
+    denied = [one for one in series if one.named]
     found = []
     for one in series:
         alike = [other for other in denied if other.settings_ms == one.settings_ms]
