@@ -29,7 +29,7 @@ def with_agents(series: Sequence[Series]) -> list[Series]:
         default=None,
     )
     found = [_by_first(one, first) for one in found]
-    return _by_elimination(found)
+    return _by_elimination(_against_names(found))
 
 
 def _shows_agent(one: Series) -> bool:
@@ -90,6 +90,31 @@ def _by_first(one: Series, first: Series | None) -> Series:
         )
         return replace(one, warnings=(*one.warnings, warning))
     return one
+
+
+def _against_names(series: list[Series]) -> list[Series]:
+    """Return the series with a pre scan where only a name denies it.
+
+    Without any pre scan, what is called post and came before all that bear the agent in their tags
+    was without it.
+    """
+    t1 = [one for one in series if one.is_t1]
+    tagged = [one.acquired_s for one in t1 if one.agent and one.agent_by_tag]
+    if not tagged or None in tagged or any(one.agent is not True for one in t1):
+        return series
+    first = min(time for time in tagged if time is not None)
+    found = []
+    for one in series:
+        named = one in t1 and not one.agent_by_tag and not one.said.low
+        if named and one.acquired_s is not None and one.acquired_s < first:
+            warning = (
+                f"its name says after the agent ({one.said.agent_word}), but its tags name "
+                "none and all scans that have it came later. The times were believed."
+            )
+            one = _guess(one, False, f"acquired {one.time}, before all scans with the agent")
+            one = replace(one, warnings=(*one.warnings, warning))
+        found.append(one)
+    return found
 
 
 def _by_elimination(series: list[Series]) -> list[Series]:

@@ -14,6 +14,7 @@ from ContrastSynthLib.files.dicom.header import (
     Frame,
     NotDicom,
     frames_of,
+    kind_of_object,
     promised_bytes,
 )
 from ContrastSynthLib.files.dicom.parsing import parse
@@ -100,11 +101,13 @@ def _frames(file: Path) -> list[Frame]:
             raise
         return [Frame(file, 0, (header,))]
     if frames:
+        kind_of_object(frames[0].header)  # raises here what is wrong with it
         _refuse_cut(file, frames[0])
         return frames
     header = parse(file)
     if header is None or is_directory(header):
         return []
+    kind_of_object(header)
     return [Frame(file, 0, (header,))]
 
 

@@ -107,6 +107,7 @@ SIGNS = (
     (r"field[\s_-]*map", " fieldmap "),
     (r"phase[\s_-]*contrast", " phasecontrast "),
     (r"(?<![a-z])low[\s_-]*dose", " lowdose "),
+    (r"(?<!\d)\d{1,2}\s*%\s*(dose|dosis|gd|gado?|km|contrast)(?![a-z])", r" lowdose \1 "),
     (r"(?<![a-z])(half|quarter|tenth|reduced)[\s_-]*dose", r" \1dose "),
     (r"(?<![a-z0-9])w(ith)?\s*[/&+, ]\s*(and\s*)?w(/?o|ithout)(?![a-z])", f" {BOTH} "),
     (r"(?<![a-z0-9])w/?o\s*[/&+]\s*w(?![a-z])", f" {BOTH} "),

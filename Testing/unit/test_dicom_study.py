@@ -175,6 +175,14 @@ def test_tags_are_believed_against_names_with_a_warning(tmp_path):
     assert not proposal.parts["flair"].sure
 
 
+def test_names_that_were_swapped_are_put_right(tmp_path):
+    folder = write(tmp_path, images(1, "t1 post", T1, 1), images(2, "t1 pre", T1 | AGENT, 9))
+    study = read_study(folder)
+    assert roles(study.propose()) == {"pre": 1, "post": 2}
+    assert all(one.warnings for one in study.series)
+    assert not any(part.sure for part in study.propose().parts.values())
+
+
 def test_settings_that_stand_in_every_header_tell_nothing(tmp_path):
     names = ("t1 pre", "t1 post", "t2", "flair")
     study = read_study(write(tmp_path, *(images(n, t, T1, n) for n, t in enumerate(names, 1))))
@@ -288,7 +296,10 @@ def test_a_low_dose_only_where_the_name_says_so(tmp_path):
             images(3, "t1 gd low res", T1, 9),
         )
     )
+    assert kinds(study)[2] == "low dose"
     assert roles(study.propose()) == {"pre": 1, "post": 3, "low": 2}
+    assert said_by("T1 25% dose").low
+    assert not said_by("T1 FOV 80%").low
 
 
 def enhanced_study(folder):
@@ -374,6 +385,9 @@ def test_what_is_damaged_or_no_dicom_is_left_out_and_named(tmp_path):
     whole = (folder / "s1" / "IM0000.dcm").read_bytes()
     (folder / "s1" / "short.dcm").write_bytes(whole[:-7])
     (folder / "s1" / "cut.dcm").write_bytes(whole[: len(whole) // 2])
+    strange = whole.replace(b"\x08\x00\x16\x00UI", b"\x08\x00\x16\x00UU")
+    assert strange != whole
+    (folder / "s1" / "strange.dcm").write_bytes(strange)
     (folder / "s1" / "notes.txt").write_text("seen by the radiologist")
     (folder / "s2" / "empty.dcm").write_bytes(b"")
     shutil.copy(folder / "s2" / "IM0000.dcm", folder / "s2" / "again.dcm")
@@ -381,7 +395,7 @@ def test_what_is_damaged_or_no_dicom_is_left_out_and_named(tmp_path):
     assert [one.images for one in study.series] == [3, 3]
     assert roles(study.propose()) == {"pre": 1, "post": 2}
     notes = " ".join(study.notes)
-    for name in ("s1/short.dcm", "s1/cut.dcm", "s1/notes.txt", "s2/empty.dcm"):
+    for name in ("s1/short.dcm", "s1/cut.dcm", "s1/strange.dcm", "s1/notes.txt", "s2/empty.dcm"):
         assert name in notes
     assert "further copies" in notes
 
