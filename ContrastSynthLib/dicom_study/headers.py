@@ -112,7 +112,10 @@ def _frames(file: Path) -> list[Frame]:
 
 
 def _refuse_cut(file: Path, frame: Frame) -> None:
-    """Raise EOFError for an image that is not compressed and shorter than its pixels."""
+    """Raise EOFError for an image that is not compressed and shorter than its pixels.
+
+    What lacks the last few bytes only is found when the pixels are read.
+    """
     syntax = frame.header.file_meta.TransferSyntaxUID
     whole = not (syntax.is_compressed or syntax.is_deflated)
     if whole and file.stat().st_size < promised_bytes(frame.header):

@@ -235,11 +235,10 @@ def _from_dynamic(parts: Mapping[str, Part], given: Mapping[str, Part | None]) -
     before = known if known is not None else int("pre" not in parts)
     found = {}
     if "pre" not in parts and "pre" not in given and before:
-        when = "before the agent" if known else "was it before the agent?"
-        reason = f"phase {before} of {one.label}: {when}"
+        reason = "the last before the agent" if known else "was it before the agent?"
         found["pre"] = Part(one, reason, before, sure=bool(known))
     if "post" not in parts and "post" not in given and before < one.phases:
-        reason = f"phase {before + 1} of {one.label}: a later one may show more"
+        reason = "the first after the agent; a later one may show more"
         found["post"] = Part(one, reason, before + 1, sure=False)
     return found
 
