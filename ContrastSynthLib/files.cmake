@@ -33,6 +33,7 @@ set(LIBRARY_SCRIPTS
   commands/phantoms.py
   commands/printing.py
   commands/runs.py
+  commands/series.py
   commands/studies.py
   commands/study_options.py
   commands/weights.py
@@ -50,6 +51,22 @@ set(LIBRARY_SCRIPTS
   dicom_export/objects.py
   dicom_export/stored.py
   dicom_export/template.py
+  dicom_study/__init__.py
+  dicom_study/contrast.py
+  dicom_study/headers.py
+  dicom_study/layout.py
+  dicom_study/moments.py
+  dicom_study/names.py
+  dicom_study/phases.py
+  dicom_study/places.py
+  dicom_study/privacy.py
+  dicom_study/proposal.py
+  dicom_study/series.py
+  dicom_study/splitting.py
+  dicom_study/study.py
+  dicom_study/tags.py
+  dicom_study/words.py
+  dicom_study/worn.py
   errors.py
   files/__init__.py
   files/csv_rows.py

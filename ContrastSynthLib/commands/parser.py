@@ -16,6 +16,7 @@ from ContrastSynthLib.commands import (
     measures,
     phantoms,
     runs,
+    series,
     weights,
 )
 from ContrastSynthLib.commands.archives import add_archive
@@ -58,12 +59,32 @@ def build_parser() -> argparse.ArgumentParser:
     _history(add("history", help="the iterations of the solver that made a result"))
     _phantom(add("phantom", help="make a virtual patient, whose true images are known"))
     _weights(add("weights", help="list, verify or import the weights of networks"))
+    _series(add("series", help="list the series of a DICOM study, and propose which one is what"))
     _dicom(add("dicom", help="write a result as DICOM, beside the series that it came from"))
     add_archive(add("archive", help="find and fetch studies in an archive, send results back"))
     add_study(add("study", help="make, read, analyse and report a blinded reader study"))
     env = add("env", help="print versions and devices, for a bug report")
     env.set_defaults(command=runs.env)
     return parser
+
+
+def _series(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("path", type=Path, metavar="STUDY", help="folder of a study, or a DICOMDIR")
+    add("--study", metavar="NUMBER|UID", help="one of several studies")
+    add(
+        "--role",
+        action="append",
+        default=[],
+        dest="roles",
+        type=pair("ROLE=NUMBER"),
+        metavar="ROLE=NUMBER",
+        help="a series in a role, instead of the proposal; NUMBER@2: its second phase; ROLE=none: "
+        "no series; repeatable",
+    )
+    add("--split", type=Path, metavar="DIR", help="also put each series into a folder of its own")
+    json_option(parser)
+    parser.set_defaults(command=series.series)
 
 
 def _dicom(parser: argparse.ArgumentParser) -> None:

@@ -76,14 +76,15 @@ MAY_LEAN_ON = {
     "dicom_export": {
         *("", "analysis", "errors", "files", "geometry", "registry", "running", "volumes"),
     },
+    "dicom_study": {"errors", "files"},
     "demo": {
         *("analysis", "errors", "files", "phantom", "plots", "preprocessing", "registry"),
         *("resources", "running", "volumes"),
     },
     "commands": {
-        *("", "analysis", "archive", "dicom_export", "errors", "files", "geometry", "methods"),
-        *("phantom", "physics", "plots", "preprocessing", "reader_study", "registry"),
-        *("running", "volumes", "weights"),
+        *("", "analysis", "archive", "dicom_export", "dicom_study", "errors", "files"),
+        *("geometry", "methods", "phantom", "physics", "plots", "preprocessing", "reader_study"),
+        *("registry", "running", "volumes", "weights"),
     },
     "cli": {"commands", "errors", "requirements", "running"},
     "__main__": {"cli"},
