@@ -75,13 +75,17 @@ MAY_LEAN_ON = {
     "dicom_export": {
         *("", "analysis", "errors", "files", "geometry", "registry", "running", "volumes"),
     },
+    "bids": {
+        *("acquisition", "errors", "files", "geometry", "methods", "preprocessing", "registry"),
+        *("running", "volumes"),
+    },
     "demo": {
         *("analysis", "errors", "files", "phantom", "plots", "preprocessing", "registry"),
         *("resources", "running", "volumes"),
     },
     "commands": {
-        *("", "analysis", "dicom_export", "errors", "files", "geometry", "methods", "phantom"),
-        *("physics", "plots", "preprocessing", "reader_study", "registry", "running"),
+        *("", "analysis", "bids", "dicom_export", "errors", "files", "geometry", "methods"),
+        *("phantom", "physics", "plots", "preprocessing", "reader_study", "registry", "running"),
         *("volumes", "weights"),
     },
     "cli": {"commands", "errors", "requirements", "running"},
