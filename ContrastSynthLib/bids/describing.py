@@ -72,7 +72,7 @@ def sidecar(output: StoredOutput, volume: Volume, made: Made, sources: Sources) 
         "Weights": list(made.weights),
         "SoftwareName": PROGRAM,
         "SoftwareVersion": made.version,
-        "Sources": [RAW_URI + place for place in sorted({s.place for s in sources.scans.values()})],
+        "Sources": [RAW_URI + place for place in sources.places],
         "SpatialReference": RAW_URI + sources.reference.place,
         "SkullStripped": sources.skull_stripped,
         "Units": _unit(output, sources),
@@ -97,8 +97,8 @@ def _unit(output: StoredOutput, sources: Sources) -> str:
     """Return the unit of the voxels: of an image, the scan whose arbitrary units it has."""
     if output.described.get("kind") != IMAGE:
         return str(output.described.get("unit") or "1")
-    scan = sources.scans.get(str(output.described.get("units_of")))
-    return f"arbitrary, as in {RAW_URI}{scan.place}" if scan else "arbitrary"
+    imitated = sources.scans.get(str(output.described.get("units_of")))
+    return f"arbitrary, as in {RAW_URI}{imitated[0].place}" if imitated else "arbitrary"
 
 
 def dataset_description(dataset: Dataset, versions: Iterable[str], link: str) -> dict[str, Any]:

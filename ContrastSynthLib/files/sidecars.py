@@ -20,11 +20,11 @@ MOST_LEVELS = 4
 def sidecars_of(image: Path) -> tuple[list[Path], tuple[str, ...]]:
     """Return the JSON files that tell of a NIfTI file, the nearest last, and notes.
 
-    The one beside it always counts, in whatever folder it is; the others only in a BIDS data set.
-    A file that leads out of the data set is left out, and so are several in one folder that would
-    all apply, which BIDS forbids; the notes say so.
+    The one beside it counts in whatever folder it is, the others only in a BIDS data set.
+    Left out, with a note, is a file that leads out of the data set, one that lies beside another
+    scan whose name it has, and each of several in one folder, which BIDS forbids.
     """
-    beside = image.with_name(image.name[: -len(_extension(image))] + SIDECAR)
+    beside = image.with_name(_stem(image) + SIDECAR)
     root = dataset_of(image)
     try:
         name = parse_name(image.name)
@@ -32,21 +32,14 @@ def sidecars_of(image: Path) -> tuple[list[Path], tuple[str, ...]]:
         return [beside], ()
     if root is None or "sub" not in name.entities:
         return [beside], ()
-    found, notes = [], []
+    found: list[Path] = []
+    notes: list[str] = []
     for folder in _folders(root, image.absolute().parent):
-        applying = [path for path in _applying(folder, name) if path.name != beside.name]
-        if outside := [path for path in applying if not is_inside(path, root)]:
-            notes.append(f"{outside[0].name} leads out of the data set; it was left out.")
-            applying = [path for path in applying if path not in outside]
-        near = folder == image.absolute().parent and beside.exists()
-        if len(applying) + near > 1:
-            named = ", ".join(sorted(path.name for path in applying))
-            notes.append(
-                f"{named}: BIDS allows one .json of a scan in each folder; "
-                f"{'the one of its very name counts' if near else 'none of them was read'}."
-            )
-        elif applying:
-            found.append(applying[0])
+        # One of its very name makes the others in the folder of the scan superfluous.
+        if folder != image.absolute().parent or not beside.exists():
+            found += _applying(folder, name, root, notes)
+    if not is_inside(beside, root):
+        return found, (*notes, _outside(beside))
     return [*found, beside], tuple(notes)
 
 
@@ -72,21 +65,42 @@ def _folders(root: Path, last: Path) -> Iterator[Path]:
         yield root
 
 
-def _applying(folder: Path, name: BidsName) -> Iterator[Path]:
-    try:
-        candidates = sorted(folder.glob(f"*{name.suffix}{SIDECAR}"))
-    except OSError:
-        return
-    for path in candidates:
+def _applying(folder: Path, name: BidsName, root: Path, notes: list[str]) -> list[Path]:
+    """Return the file in a folder that tells of an image of this name, or none; notes tell why."""
+    found = []
+    for path in _of_suffix(folder, name.suffix):
         try:
-            if parse_name(path.name).applies_to(name):
-                yield path
+            applies = parse_name(path.name).applies_to(name)
         except RequestError:
             continue
+        if not applies:
+            continue
+        if not is_inside(path, root):
+            notes.append(_outside(path))
+        elif any((folder / f"{path.stem}{kind}").exists() for kind in IMAGES):
+            notes.append(f"{path.name} is beside another scan of its name; it was left out.")
+        else:
+            found.append(path)
+    if len(found) > 1:
+        named = ", ".join(path.name for path in found)
+        notes.append(f"{named}: BIDS allows one .json of a scan in a folder; none was read.")
+        return []
+    return found
 
 
-def _extension(image: Path) -> str:
-    """Return the extension as it is typed."""
+def _outside(path: Path) -> str:
+    return f"{path.name} leads out of the data set; it was left out."
+
+
+def _of_suffix(folder: Path, suffix: str) -> list[Path]:
+    try:
+        return sorted(folder.glob(f"*{suffix}{SIDECAR}"))
+    except OSError:
+        return []
+
+
+def _stem(image: Path) -> str:
+    """Return the name without its extension."""
     lower = image.name.lower()
     kind = next((kind for kind in IMAGES if lower.endswith(kind)), image.suffix)
-    return image.name[len(image.name) - len(kind) :]
+    return image.name[: len(image.name) - len(kind)]
