@@ -1,6 +1,6 @@
 """Acquisition parameters of a scan, in SI units.
 
-They are read from DICOM, from the BIDS file next to a NIfTI, or from an NRRD written by
+They are read from DICOM, from the BIDS files of a NIfTI, or from an NRRD written by
 ContrastSynth. They belong to a volume and prefill the parameters of methods.
 """
 
@@ -114,23 +114,33 @@ class Acquisition:
         return cls.from_sidecar(path)[0]
 
     @classmethod
-    def from_sidecar(cls, path: Path) -> tuple[Acquisition, tuple[str, ...]]:
-        """Return the parameters in a BIDS file, and notes on those that are impossible."""
-        content = _json_object(path)
-        if content is None:
-            return cls(), ("The .json beside the scan is not of BIDS; it was left out.",)
-        # In the order of BIDS_KEYS: of two keys for one parameter the later one counts.
-        given = {key: content[key] for key in BIDS_KEYS if content.get(key) is not None}
-        found: dict[str, Any] = {}
+    def from_sidecar(cls, *paths: Path) -> tuple[Acquisition, tuple[str, ...]]:
+        """Return the parameters in BIDS files, and notes on those that are impossible.
+
+        Of several files the last one, which is beside the scan, wins over those above it.
+        """
+        content: dict[str, Any] = {}
+        places: dict[str, str] = {}
         notes = []
-        for key, value in given.items():
-            clean = _clean(BIDS_KEYS[key], value)
+        for path in paths:
+            where = "beside the scan" if path == paths[-1] else f"above the scan ({path.name})"
+            said = json_object(path)
+            if said is None:
+                notes.append(f"The .json {where} is not of BIDS; it was left out.")
+            for key, value in (said or {}).items():
+                # An empty value takes nothing back that stands above.
+                if value is not None:
+                    content[key], places[key] = value, where
+        found: dict[str, Any] = {}
+        # In the order of BIDS_KEYS: of two keys for one parameter the later one counts.
+        for key in (key for key in BIDS_KEYS if key in content):
+            clean = _clean(BIDS_KEYS[key], content[key])
             if clean is not None:
                 found[BIDS_KEYS[key]] = clean
-            elif value != 0 and BIDS_KEYS[key] != "agent":
+            elif content[key] != 0 and BIDS_KEYS[key] != "agent":
                 notes.append(
-                    f"'{key}' in the .json beside the scan is {repr(value)[:40]}, which cannot be; "
-                    "it was left out."
+                    f"'{key}' in the .json {places[key]} is {repr(content[key])[:40]}, which "
+                    "cannot be; it was left out."
                 )
         return cls(**found), tuple(notes)
 
@@ -155,7 +165,7 @@ def _clean(name: str, value: Any) -> Any:
     return number if low <= number <= high else None
 
 
-def _json_object(path: Path) -> dict[str, Any] | None:
+def json_object(path: Path) -> dict[str, Any] | None:
     """Return the object in a JSON file, empty if there is no file, None if it is no object."""
     try:
         if not path.is_file():

@@ -19,9 +19,20 @@ set(LIBRARY_SCRIPTS
   archive/archive.py
   archive/dimse.py
   archive/web.py
+  bids/__init__.py
+  bids/cases.py
+  bids/choice.py
+  bids/dataset.py
+  bids/derivatives.py
+  bids/describing.py
+  bids/labels.py
+  bids/roles.py
+  bids/sources.py
   cli.py
   commands/__init__.py
   commands/archives.py
+  commands/bids.py
+  commands/bids_options.py
   commands/brains.py
   commands/choices.py
   commands/dicoms.py
@@ -69,6 +80,7 @@ set(LIBRARY_SCRIPTS
   dicom_study/worn.py
   errors.py
   files/__init__.py
+  files/bids_names.py
   files/csv_rows.py
   files/dicom/__init__.py
   files/dicom/acquisition.py
@@ -96,6 +108,7 @@ set(LIBRARY_SCRIPTS
   files/selection.py
   files/series.py
   files/series_times.py
+  files/sidecars.py
   files/stored_voxels.py
   files/unpacking.py
   files/writing.py

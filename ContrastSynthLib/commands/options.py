@@ -21,3 +21,14 @@ def pair(form: str) -> Callable[[str], tuple[str, str]]:
         return name, value
 
     return split
+
+
+def ras(text: str) -> tuple[float, ...]:
+    """Return a point R,A,S in mm, an argument type."""
+    try:
+        point = tuple(float(number) for number in text.split(","))
+    except ValueError:
+        point = ()
+    if len(point) != 3:
+        raise argparse.ArgumentTypeError(f"'{text}' is not R,A,S in millimetres, such as 10,-5.5,3")
+    return point

@@ -20,7 +20,8 @@ from ContrastSynthLib.commands import (
     weights,
 )
 from ContrastSynthLib.commands.archives import add_archive
-from ContrastSynthLib.commands.options import json_option, pair
+from ContrastSynthLib.commands.bids_options import add_bids
+from ContrastSynthLib.commands.options import json_option, pair, ras
 from ContrastSynthLib.commands.study_options import add_study
 from ContrastSynthLib.files.selection import numbers_in
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
@@ -62,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     _series(add("series", help="list the series of a DICOM study, and propose which one is what"))
     _dicom(add("dicom", help="write a result as DICOM, beside the series that it came from"))
     add_archive(add("archive", help="find and fetch studies in an archive, send results back"))
+    add_bids(add("bids", help="read a BIDS data set, write one of results"))
     add_study(add("study", help="make, read, analyse and report a blinded reader study"))
     env = add("env", help="print versions and devices, for a bug report")
     env.set_defaults(command=runs.env)
@@ -276,7 +278,7 @@ def _profile(parser: argparse.ArgumentParser) -> None:
     _align_option(parser)
     for option, name in zip(RAS_OPTIONS, ("start", "end"), strict=True):
         parser.add_argument(
-            option, required=True, type=_ras, dest=name, metavar="R,A,S", help="point in mm"
+            option, required=True, type=ras, dest=name, metavar="R,A,S", help="point in mm"
         )
     parser.add_argument("--plot", type=Path, metavar="PNG")
     json_option(parser)
@@ -399,16 +401,6 @@ def _phases(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(
             f"'{text}' is not numbers of phases from 1 in their order, such as 1,3-5"
         ) from None
-
-
-def _ras(text: str) -> tuple[float, ...]:
-    try:
-        point = tuple(float(number) for number in text.split(","))
-    except ValueError:
-        point = ()
-    if len(point) != 3:
-        raise argparse.ArgumentTypeError(f"'{text}' is not R,A,S in millimetres, such as 10,-5.5,3")
-    return point
 
 
 def _join_numbers(arguments: list[str]) -> list[str]:

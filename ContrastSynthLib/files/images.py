@@ -26,6 +26,7 @@ from ContrastSynthLib.files.headers.nifti import NOTE_KEY as NIFTI_NOTE_KEY
 from ContrastSynthLib.files.headers.nifti import parse_nifti
 from ContrastSynthLib.files.headers.nrrd import parse_nrrd
 from ContrastSynthLib.files.selection import refuse_selection, split_selection
+from ContrastSynthLib.files.sidecars import sidecars_of
 from ContrastSynthLib.files.stored_voxels import check_whole, read_voxels
 from ContrastSynthLib.files.writing import partial_folder
 from ContrastSynthLib.itk_images import to_sitk
@@ -256,7 +257,7 @@ def _refuse_wrong_kind(path: Path, header: ImageHeader) -> None:
 
 
 def acquisition_in_file(path: Path, header: Mapping[str, str]) -> Acquisition:
-    """Return the acquisition parameters in our keys of a header, or in the file beside a NIfTI."""
+    """Return the acquisition parameters in our keys of a header, or in the files of a NIfTI."""
     return acquisition_and_notes(path, header)[0]
 
 
@@ -265,8 +266,9 @@ def acquisition_and_notes(
 ) -> tuple[Acquisition, tuple[str, ...]]:
     """Return the acquisition parameters, and notes on those that cannot be."""
     if file_suffix(path) in (".nii", ".nii.gz"):
-        stem = path.name[: -len(file_suffix(path))]
-        return Acquisition.from_sidecar(path.with_name(f"{stem}.json"))
+        sidecars, notes = sidecars_of(path)
+        acquisition, more = Acquisition.from_sidecar(*sidecars)
+        return acquisition, (*notes, *more)
     return Acquisition.from_header(header), ()
 
 

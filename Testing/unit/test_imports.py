@@ -77,12 +77,16 @@ MAY_LEAN_ON = {
         *("", "analysis", "errors", "files", "geometry", "registry", "running", "volumes"),
     },
     "dicom_study": {"errors", "files"},
+    "bids": {
+        *("acquisition", "errors", "files", "geometry", "methods", "preprocessing", "registry"),
+        *("running", "volumes"),
+    },
     "demo": {
         *("analysis", "errors", "files", "phantom", "plots", "preprocessing", "registry"),
         *("resources", "running", "volumes"),
     },
     "commands": {
-        *("", "analysis", "archive", "dicom_export", "dicom_study", "errors", "files"),
+        *("", "analysis", "archive", "bids", "dicom_export", "dicom_study", "errors", "files"),
         *("geometry", "methods", "phantom", "physics", "plots", "preprocessing", "reader_study"),
         *("registry", "running", "volumes", "weights"),
     },
