@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import argparse
 from argparse import Namespace
+from pathlib import Path
 
+from ContrastSynthLib.commands.options import json_option
 from ContrastSynthLib.commands.printing import print_json, print_warnings
 from ContrastSynthLib.running.jobs import JsonLines
 
 SCHEMA_VERSION = 1
+
+
+def add_dicom(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    add = parser.add_argument
+    add("result", type=Path, metavar="RESULT", help="folder of a run")
+    add(
+        "--template",
+        required=True,
+        metavar="FOLDER",
+        help="the series that the method has read; FOLDER@2: its second phase",
+    )
+    add("--out", required=True, type=Path, metavar="DIR", help="folder of the series, new or empty")
+    add("--enhanced", action="store_true", help="Enhanced MR, one file for each image")
+    add("--burn-in", action="store_true", help="write SYNTHETIC into the images")
+    json_option(parser)
+    parser.set_defaults(command=dicom)
 
 
 def dicom(options: Namespace, lines: JsonLines | None) -> None:

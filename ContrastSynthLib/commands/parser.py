@@ -10,7 +10,6 @@ from ContrastSynthLib import __version__
 from ContrastSynthLib.commands import (
     brains,
     choices,
-    dicoms,
     histories,
     kinetics,
     measures,
@@ -21,6 +20,7 @@ from ContrastSynthLib.commands import (
 )
 from ContrastSynthLib.commands.archives import add_archive
 from ContrastSynthLib.commands.bids_options import add_bids
+from ContrastSynthLib.commands.dicoms import add_dicom
 from ContrastSynthLib.commands.options import json_option, pair, ras
 from ContrastSynthLib.commands.study_options import add_study
 from ContrastSynthLib.files.selection import numbers_in
@@ -61,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     _phantom(add("phantom", help="make a virtual patient, whose true images are known"))
     _weights(add("weights", help="list, verify or import the weights of networks"))
     _series(add("series", help="list the series of a DICOM study, and propose which one is what"))
-    _dicom(add("dicom", help="write a result as DICOM, beside the series that it came from"))
+    add_dicom(add("dicom", help="write a result as DICOM, beside the series that it came from"))
     add_archive(add("archive", help="find and fetch studies in an archive, send results back"))
     add_bids(add("bids", help="read a BIDS data set, write one of results"))
     add_study(add("study", help="make, read, analyse and report a blinded reader study"))
@@ -87,22 +87,6 @@ def _series(parser: argparse.ArgumentParser) -> None:
     add("--split", type=Path, metavar="DIR", help="also put each series into a folder of its own")
     json_option(parser)
     parser.set_defaults(command=series.series)
-
-
-def _dicom(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("result", type=Path, metavar="RESULT", help="folder of a run")
-    add(
-        "--template",
-        required=True,
-        metavar="FOLDER",
-        help="the series that the method has read; FOLDER@2: its second phase",
-    )
-    add("--out", required=True, type=Path, metavar="DIR", help="folder of the series, new or empty")
-    add("--enhanced", action="store_true", help="Enhanced MR, one file for each image")
-    add("--burn-in", action="store_true", help="write SYNTHETIC into the images")
-    json_option(parser)
-    parser.set_defaults(command=dicoms.dicom)
 
 
 def _methods(parser: argparse.ArgumentParser) -> None:
