@@ -45,6 +45,7 @@ set(LIBRARY_SCRIPTS
   commands/printing.py
   commands/runs.py
   commands/series.py
+  commands/serving.py
   commands/studies.py
   commands/study_options.py
   commands/weights.py
@@ -277,6 +278,11 @@ set(LIBRARY_SCRIPTS
   running/run.py
   running/stopping.py
   running/stored_result.py
+  service/__init__.py
+  service/jobs.py
+  service/node.py
+  service/receiver.py
+  service/rules.py
   volumes.py
   weights/__init__.py
   weights/bundles.py

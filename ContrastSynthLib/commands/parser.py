@@ -22,6 +22,7 @@ from ContrastSynthLib.commands.archives import add_archive
 from ContrastSynthLib.commands.bids_options import add_bids
 from ContrastSynthLib.commands.dicoms import add_dicom
 from ContrastSynthLib.commands.options import json_option, pair, ras
+from ContrastSynthLib.commands.serving import add_serve
 from ContrastSynthLib.commands.study_options import add_study
 from ContrastSynthLib.files.selection import numbers_in
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
@@ -64,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_dicom(add("dicom", help="write a result as DICOM, beside the series that it came from"))
     add_archive(add("archive", help="find and fetch studies in an archive, send results back"))
     add_bids(add("bids", help="read a BIDS data set, write one of results"))
+    add_serve(add("serve", help="receive studies, run methods on them, send the results back"))
     add_study(add("study", help="make, read, analyse and report a blinded reader study"))
     env = add("env", help="print versions and devices, for a bug report")
     env.set_defaults(command=runs.env)

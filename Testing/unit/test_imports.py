@@ -73,6 +73,10 @@ MAY_LEAN_ON = {
         *("", "errors", "files", "plots", "resources", "running", "volumes"),
     },
     "archive": {"errors", "files"},
+    "service": {
+        *("archive", "dicom_export", "dicom_study", "errors", "files", "methods"),
+        *("registry", "running"),
+    },
     "dicom_export": {
         *("", "analysis", "errors", "files", "geometry", "registry", "running", "volumes"),
     },
@@ -88,7 +92,7 @@ MAY_LEAN_ON = {
     "commands": {
         *("", "analysis", "archive", "bids", "dicom_export", "dicom_study", "errors", "files"),
         *("geometry", "methods", "phantom", "physics", "plots", "preprocessing", "reader_study"),
-        *("registry", "running", "volumes", "weights"),
+        *("registry", "running", "service", "volumes", "weights"),
     },
     "cli": {"commands", "errors", "requirements", "running"},
     "__main__": {"cli"},
