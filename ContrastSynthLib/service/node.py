@@ -14,7 +14,7 @@ from ContrastSynthLib.service.jobs import Job, jobs_of
 from ContrastSynthLib.service.receiver import receiving
 from ContrastSynthLib.service.rules import Rules
 
-LOOK_S = 1.0
+LOOK_S, SHARE = 1.0, 5.0
 WAITS_S = 60.0
 """Until an archive that did not answer is tried again."""
 Say = Callable[[str], None]
@@ -37,7 +37,10 @@ def serve(rules: Rules, say: Say, until: Callable[[], bool] = lambda: False) -> 
         queue: dict[Path, Job] = {}
         waits: dict[Path, float] = {}
         while not until():
-            for study in _whole_studies(rules, incoming, seen):
+            began = time.monotonic()
+            studies = [*_whole_studies(rules, incoming, seen)]
+            looking_s = time.monotonic() - began
+            for study in studies:
                 queue |= {job.folder: job for job in _jobs(study, rules, say)}
             for job in [*queue.values()]:
                 if until():
@@ -47,7 +50,8 @@ def serve(rules: Rules, say: Say, until: Callable[[], bool] = lambda: False) -> 
                     waits[job.folder] = time.monotonic() + WAITS_S
                 if job.is_over:
                     del queue[job.folder]
-            time.sleep(LOOK_S)
+            # Thousands of studies take a while to look through: most of the time is for others.
+            time.sleep(max(LOOK_S, SHARE * looking_s))
 
 
 def _jobs(study: Path, rules: Rules, say: Say) -> list[Job]:

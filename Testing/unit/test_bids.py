@@ -662,9 +662,11 @@ def validator():
 
     The newer one, ``pip install bids-validator-deno``, has a name of its own.
     """
-    found = shutil.which("bids-validator-deno") or shutil.which("bids-validator")
+    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    names = ("bids-validator-deno", "bids-validator")
+    found = next(filter(None, (shutil.which(name, path=places) for name in names)), None)
     if found is None:
-        pytest.skip("bids-validator is not on PATH")
+        pytest.skip("neither bids-validator-deno nor bids-validator is installed")
     told = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
     return found, "1." not in told[:2]
 
