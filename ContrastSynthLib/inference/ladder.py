@@ -28,7 +28,7 @@ LARGEST_BATCH = 32
 BATCH_WITHOUT_ESTIMATE = 4
 
 LAYOUTS = {4: "channels_last", 5: "channels_last_3d"}
-"""Memory layout in torch by the number of axes of a batch."""
+"""Memory layout in torch by the number of axes of a weight."""
 
 # Fraction of the free GPU memory that a batch may take: fragmentation costs some.
 USED_SHARE = 0.7
@@ -193,20 +193,28 @@ def _run_all(
     plural = f"{pieces.noun.capitalize()}s"
 
     def outputs() -> Iterator[tuple[slice, dict[str, FloatArray]]]:
-        layout = None
+        placed = False
         for first in range(0, pieces.count, attempt.batch):
             which = slice(first, min(first + attempt.batch, pieces.count))
             progress(
                 first / pieces.count, f"{plural} {first + 1} to {which.stop} of {pieces.count}"
             )
             batch = pieces.piece(which)
-            if layout is None:
-                # Convolutions are faster with the channels last in memory.
-                layout = LAYOUTS.get(batch.ndim, "contiguous_format")
-                network.to(device, memory_format=getattr(torch, layout))
+            if not placed:
+                network.to(device, memory_format=getattr(torch, _layout_of(network)))
+                placed = True
             yield which, _predict(network, batch, device)
 
     return pieces.restore(outputs())
+
+
+def _layout_of(network: Module) -> str:
+    """Return the layout of a network's weights: convolutions are faster with the channels last.
+
+    Weights decide, not the batch: a network may take a volume slice by slice.
+    """
+    axes = {weight.ndim for weight in network.parameters()} & LAYOUTS.keys()
+    return LAYOUTS[axes.pop()] if len(axes) == 1 else "contiguous_format"
 
 
 def _predict(network: Module, batch: FloatArray, device: str) -> dict[str, FloatArray]:

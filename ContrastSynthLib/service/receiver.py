@@ -55,6 +55,8 @@ def receiving(rules: Rules, incoming: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        for association in server.active_associations:
+            association.abort()  # it would be waited for
         server.shutdown()
 
 

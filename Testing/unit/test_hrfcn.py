@@ -12,6 +12,7 @@ pytest.importorskip("monai")
 
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.methods.hrfcn import HrfcnParameters, hrfcn
+from ContrastSynthLib.networks import build_network
 from ContrastSynthLib.registry.context import Context
 from ContrastSynthLib.volumes import Volume
 
@@ -81,6 +82,22 @@ def test_scans_that_are_not_given_are_left_out(scans):
     post, context = made(scans, roles=("pre",))
     np.testing.assert_allclose(post, scans["pre"], rtol=1e-6)
     assert all(there == [True, False, False, False] for _, there in context.given.seen)
+
+
+def test_a_network_of_slices_sees_the_slabs_slice_by_slice(scans):
+    """The variant in two dimensions: its weights have another layout than the slabs."""
+    torch.manual_seed(0)
+    flat = {"inputs": INPUTS, "widths": (4, 8), "blocks": 1, "dimensions": 2, "base": 0}
+    network = build_network("hrfcn", {**flat, "norm": "instance"}).eval()
+    bundle = SimpleNamespace(id="hrfcn", metadata=CARD)
+    context = Given(scans["brain"], bundles={"hrfcn": bundle})
+    context.given = network
+    grid = Grid(scans["pre"].shape[::-1])
+    volumes = {role: Volume(scans[role], grid) for role in ("pre", "t2")}
+    post = hrfcn(**volumes, parameters=HrfcnParameters(), context=context)["post"]
+    assert post.shape == SHAPE
+    assert np.abs(post - scans["pre"])[scans["brain"]].max() > 0
+    assert (post[~scans["brain"]] == scans["pre"][~scans["brain"]]).all()
 
 
 def test_thick_slices_come_back_on_their_grid(scans):
