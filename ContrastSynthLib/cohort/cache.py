@@ -71,8 +71,8 @@ class Cache:
 
     def get(self, case: str, key: str) -> Seen | None:
         """Return a case as it was read, None where that was another result of it."""
-        kept, seen = self._kept.get(case, ("", None))
-        return seen if kept == key else None
+        kept = self._kept.get(case)
+        return kept[1] if kept is not None and kept[0] == key else None
 
     def add(self, key: str, seen: Seen) -> None:
         """Keep a case, at the end of the file; raises RequestError where that is impossible."""
@@ -91,11 +91,8 @@ class Cache:
 
     def tidy(self, cases: Mapping[str, str]) -> None:
         """Write the file anew with these cases, by their keys: what is older goes."""
-        lines = [
-            _line(key, self._kept[case][1])
-            for case, key in cases.items()
-            if self._kept.get(case, ("",))[0] == key
-        ]
+        found = ((key, self.get(case, key)) for case, key in cases.items())
+        lines = [_line(key, seen) for key, seen in found if seen is not None]
         write_text(self._path, "".join(lines))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from ContrastSynthLib import __version__
 from ContrastSynthLib.cohort.budget import PAGE_BYTES
 from ContrastSynthLib.cohort.failures import Failures, grouped
-from ContrastSynthLib.cohort.gather import Cohort
+from ContrastSynthLib.cohort.gathering import Cohort
 from ContrastSynthLib.cohort.outliers import FROM_Z
 from ContrastSynthLib.cohort.plots import histograms, is_outlier, values_of
 from ContrastSynthLib.cohort.row import DAMAGED, DONE, FAILED, Row

@@ -7,7 +7,7 @@ from typing import Any
 
 from ContrastSynthLib.cohort.cache import CACHE
 from ContrastSynthLib.cohort.failures import grouped
-from ContrastSynthLib.cohort.gather import Cohort, Progress, gather
+from ContrastSynthLib.cohort.gathering import Cohort, Progress, gather
 from ContrastSynthLib.cohort.page import in_order, page
 from ContrastSynthLib.cohort.plots import is_outlier, values_of
 from ContrastSynthLib.cohort.row import COLUMNS, SCHEMA_VERSION, STATUSES

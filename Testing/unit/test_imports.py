@@ -81,13 +81,25 @@ MAY_LEAN_ON = {
         *("acquisition", "errors", "files", "geometry", "methods", "preprocessing", "registry"),
         *("running", "volumes"),
     },
+    "cohort": {
+        *("", "errors", "files", "plots", "registry", "resources", "running", "volumes"),
+    },
     "demo": {
         *("analysis", "errors", "files", "phantom", "plots", "preprocessing", "registry"),
         *("resources", "running", "volumes"),
     },
     "commands": {
-        *("", "analysis", "archive", "bids", "dicom_export", "dicom_study", "errors", "files"),
-        *("geometry", "methods", "phantom", "physics", "plots", "preprocessing", "reader_study"),
+        *("", "analysis", "archive", "bids", "cohort", "dicom_export", "dicom_study", "errors"),
+        *(
+            "files",
+            "geometry",
+            "methods",
+            "phantom",
+            "physics",
+            "plots",
+            "preprocessing",
+            "reader_study",
+        ),
         *("registry", "running", "volumes", "weights"),
     },
     "cli": {"commands", "errors", "requirements", "running"},
