@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_BINS = 40
+FARTHEST = 4.0
 COLOUR = "#4a7ba6"
 MIDDLE = "#d28a00"
 GRID = "#e3e6e8"
+SOFT = "#5b6875"
 HEIGHT_INCHES = 2.9
 WIDTH_INCHES = 4.6
 SHOWN = {
@@ -47,7 +49,11 @@ def histograms(rows: Sequence[Row]) -> Figure | None:
     figure = figure_class(figsize=size, facecolor="white", layout="constrained")
     every = np.atleast_1d(figure.subplots(1, len(known)))
     for axes, (title, values) in zip(every, known.items(), strict=True):
-        axes.hist(values, bins=_bins(values), color=COLOUR, edgecolor="white", linewidth=0.5)
+        low, high = within(values)
+        near = [value for value in values if low <= value <= high]
+        axes.hist(near, bins=_bins(near), color=COLOUR, edgecolor="white", linewidth=0.5)
+        if beyond := _what_is_beyond(values, low, high):
+            axes.set_title(f"Not drawn: {beyond}", fontsize=9, color=SOFT, loc="right")
         axes.axvline(float(np.median(values)), color=MIDDLE, linewidth=1.5)
         axes.set_xlabel(title)
         axes.set_ylabel("Cases")
@@ -58,20 +64,38 @@ def histograms(rows: Sequence[Row]) -> Figure | None:
     return figure
 
 
+def within(values: Sequence[float]) -> tuple[float, float]:
+    """Return the range that is drawn: all values, but for those that would squeeze the others.
+
+    Those lie more than FARTHEST quartile distances below the first or above the third quartile.
+    """
+    first, third = np.percentile(values, (25, 75))
+    reach = FARTHEST * (third - first)
+    near = [value for value in values if first - reach <= value <= third + reach]
+    return min(near), max(near)
+
+
 def _bins(values: Sequence[float]) -> list[float]:
-    """Return the edges of the bins: as wide as half the cases ask for, with all cases in them.
+    """Return the edges of the bins, equally wide.
 
     The width is that of Freedman and Diaconis, twice the quartiles' distance over the cube root of
-    the number; a case that lies far away makes the bins wider, not more than MOST_BINS.
+    the number of values, but there are not more than MOST_BINS.
     """
     low, high = min(values), max(values)
     first, third = np.percentile(values, (25, 75))
     width = 2 * (third - first) / len(values) ** (1 / 3)
-    count = 1 if high == low else MOST_BINS
-    if width > 0 and high > low:
-        count = min(MOST_BINS, max(1, int(np.ceil((high - low) / width))))
-    edges: list[float] = np.linspace(low, high if high > low else low + 1, count + 1).tolist()
+    if high == low:
+        return [low - 0.5, low + 0.5]
+    count = MOST_BINS if width == 0 else min(MOST_BINS, int(np.ceil((high - low) / width)))
+    edges: list[float] = np.linspace(low, high, count + 1).tolist()
     return edges
+
+
+def _what_is_beyond(values: Sequence[float], low: float, high: float) -> str:
+    """Return how many values lie outside of the range that is drawn, "" for none."""
+    left, right = sum(value < low for value in values), sum(value > high for value in values)
+    told = [f"{left} below {low:.3g}"] * bool(left) + [f"{right} above {high:.3g}"] * bool(right)
+    return ", ".join(told)
 
 
 def is_outlier(row: Row) -> bool:

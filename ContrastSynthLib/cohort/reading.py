@@ -133,9 +133,9 @@ def _seen(
     if scan is None and role != told["alignment"]["reference"]:
         role = told["alignment"]["reference"]
         scan = _scan(told, role, files, result)
-    if scan is not None:
-        row = replace(row, change_percent=_change_percent(scan, result))
     same_units = role == told["outputs"][image].get("units_of")
+    if scan is not None and same_units:
+        row = replace(row, change_percent=_change_percent(scan, result))
     return Seen(row, thumbnail(result, scan, inside, size, same_units))
 
 

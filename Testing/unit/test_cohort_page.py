@@ -12,6 +12,7 @@ from ContrastSynthLib.cohort.budget import PAGE_BYTES, SIZES, in_page, picture_s
 from ContrastSynthLib.cohort.failures import grouped
 from ContrastSynthLib.cohort.outliers import FROM_Z, robust_z, with_outliers
 from ContrastSynthLib.cohort.page import in_order, page
+from ContrastSynthLib.cohort.plots import histograms, within
 from ContrastSynthLib.cohort.row import DONE, FAILED, Row
 from ContrastSynthLib.cohort.thumbnails import thumbnail
 from ContrastSynthLib.geometry import Grid
@@ -158,3 +159,25 @@ def test_the_result_is_marked_and_the_mark_lies_beside_the_image():
 def test_a_row_comes_back_as_it_was_kept():
     row = done("a", seconds=1.5, warnings=2)
     assert Row.from_dict(json.loads(json.dumps(asdict(row)))) == row
+
+
+def test_a_case_far_away_does_not_squeeze_the_histogram_and_is_counted():
+    rows = [done(f"c{n}", uptake_ml=20.0 + n % 5) for n in range(50)]
+    rows.append(done("far", uptake_ml=900.0))
+    assert within([row.uptake_ml for row in rows]) == (20.0, 24.0)
+    (axes,) = histograms(rows).axes
+    assert sum(bar.get_height() for bar in axes.patches) == 50
+    assert axes.get_title("right") == "Not drawn: 1 above 24"
+
+
+@pytest.mark.parametrize("values", [[3.0], [3.0] * 9, [0.0, 1.0], [1.0] * 8 + [50.0]])
+def test_histograms_of_few_and_of_equal_values_have_all_that_is_near(values):
+    rows = [done(f"c{n}", uptake_ml=value) for n, value in enumerate(values)]
+    low, high = within(values)
+    (axes,) = histograms(rows).axes
+    drawn = sum(bar.get_height() for bar in axes.patches)
+    assert drawn == sum(low <= value <= high for value in values) >= len(values) - 1
+
+
+def test_a_cohort_of_failures_has_no_histogram():
+    assert histograms([Row("a", FAILED, "No.")]) is None
