@@ -29,12 +29,25 @@ set(LIBRARY_SCRIPTS
   bids/roles.py
   bids/sources.py
   cli.py
+  cohort/__init__.py
+  cohort/budget.py
+  cohort/cache.py
+  cohort/failures.py
+  cohort/gathering.py
+  cohort/outliers.py
+  cohort/page.py
+  cohort/plots.py
+  cohort/reading.py
+  cohort/report.py
+  cohort/row.py
+  cohort/thumbnails.py
   commands/__init__.py
   commands/archives.py
   commands/bids.py
   commands/bids_options.py
   commands/brains.py
   commands/choices.py
+  commands/cohorts.py
   commands/dicoms.py
   commands/histories.py
   commands/kinetics.py
@@ -253,6 +266,7 @@ set(LIBRARY_SCRIPTS
   running/batch/cells.py
   running/batch/crew.py
   running/batch/engines.py
+  running/batch/forecast.py
   running/batch/grid.py
   running/batch/jobs.py
   running/batch/lock.py
@@ -295,6 +309,7 @@ set(LIBRARY_RESOURCES
   )
 set(SHARED_RESOURCES
   Citations.json
+  CohortReport.html
   ContrastSynth.svg
   DemoPage.html
   StudyReport.html

@@ -20,6 +20,7 @@ from ContrastSynthLib.commands import (
 )
 from ContrastSynthLib.commands.archives import add_archive
 from ContrastSynthLib.commands.bids_options import add_bids
+from ContrastSynthLib.commands.cohorts import add_cohort
 from ContrastSynthLib.commands.dicoms import add_dicom
 from ContrastSynthLib.commands.options import json_option, pair, ras
 from ContrastSynthLib.commands.serving import add_serve
@@ -53,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     _methods(add("methods", help="list the methods, or show one"))
     _run(add("run", help="run a method on the scans of one patient"))
     _batch(add("batch", help="run a method on a table of patients"))
+    add_cohort(add("cohort", help="all patients of a batch: a table, and a page to skim"))
     _evaluate(add("evaluate", help="compare a synthetic volume with the true one"))
     _brain(add("brain", help="find the brain in a T1 scan of a head"))
     _uptake(add("uptake", help="segment contrast uptake, from a pre and a post scan"))
@@ -67,8 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_bids(add("bids", help="read a BIDS data set, write one of results"))
     add_serve(add("serve", help="receive studies, run methods on them, send the results back"))
     add_study(add("study", help="make, read, analyse and report a blinded reader study"))
-    env = add("env", help="print versions and devices, for a bug report")
-    env.set_defaults(command=runs.env)
+    add("env", help="print versions and devices, for a bug report").set_defaults(command=runs.env)
     return parser
 
 

@@ -117,10 +117,12 @@ def batch(options: Namespace, lines: JsonLines | None) -> None:
     """Run one method on every line of a table."""
     from ContrastSynthLib.running.stopping import stop_on_signals
 
-    def report(outcome: dict[str, Any], ended: int, total: int) -> None:
+    def report(outcome: dict[str, Any], ended: int, total: int, left_s: float | None) -> None:
         if lines:
             lines.send("case", **{name: outcome.get(name) for name in CASE_FIELDS})
-            lines.progress(ended / total, f"{ended} of {total} cases")
+            seconds = {} if left_s is None else {"seconds_left": round(left_s, 1)}
+            message = f"{ended} of {total} cases"
+            lines.send("progress", fraction=round(ended / total, 4), message=message, **seconds)
 
     with stop_on_signals():
         from ContrastSynthLib.running.batch import run_batch

@@ -85,14 +85,17 @@ MAY_LEAN_ON = {
         *("acquisition", "errors", "files", "geometry", "methods", "preprocessing", "registry"),
         *("running", "volumes"),
     },
+    "cohort": {
+        *("", "errors", "files", "plots", "registry", "resources", "running", "volumes"),
+    },
     "demo": {
         *("analysis", "errors", "files", "phantom", "plots", "preprocessing", "registry"),
         *("resources", "running", "volumes"),
     },
     "commands": {
-        *("", "analysis", "archive", "bids", "dicom_export", "dicom_study", "errors", "files"),
-        *("geometry", "methods", "phantom", "physics", "plots", "preprocessing", "reader_study"),
-        *("registry", "running", "service", "volumes", "weights"),
+        *("", "analysis", "archive", "bids", "cohort", "dicom_export", "dicom_study", "errors"),
+        *("files", "geometry", "methods", "phantom", "physics", "plots", "preprocessing"),
+        *("reader_study", "registry", "running", "service", "volumes", "weights"),
     },
     "cli": {"commands", "errors", "requirements", "running"},
     "__main__": {"cli"},

@@ -44,7 +44,8 @@ def perform(job: Job) -> Outcome:
         message = f"{said}. This is a fault of the program; batch-log.jsonl has the traceback."
         detail = traceback.format_exc()
         return failed(job, message, why=why, detail=detail, started=started)
-    return done(job, result.provenance) | {"why": why}
+    took_s = time.monotonic() - started
+    return done(job, result.provenance) | {"why": why, "took_s": took_s}
 
 
 def done(job: Job, provenance: Mapping[str, Any]) -> Outcome:

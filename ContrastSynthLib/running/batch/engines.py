@@ -38,6 +38,8 @@ class Engine(Protocol):
     """What runs cases in the background."""
 
     threads: int | None
+    at_once: int
+    """Cases that run at the same time; of a cluster, when the batch began."""
 
     def start(self, jobs: Sequence[Job], take: Take) -> None:
         """Begin with all jobs, and return at once."""
@@ -54,6 +56,7 @@ class OneProcess:
 
     def __init__(self, keep_open: Sequence[int]):
         self.threads: int | None = None
+        self.at_once = 1
         self._crew = Crew(keep_open=keep_open)
 
     def start(self, jobs: Sequence[Job], take: Take) -> None:
@@ -79,6 +82,7 @@ class Dask:
 
     def __init__(self, client: Any, threads: int | None):
         self.threads = threads
+        self.at_once = max(1, sum(client.nthreads().values()))
         self._client = client
         self._batch = f"batch-{uuid.uuid4().hex}"
         self._futures: list[Any] = []

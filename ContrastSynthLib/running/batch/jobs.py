@@ -15,8 +15,8 @@ from ContrastSynthLib.running.request import Request
 Job = dict[str, Any]
 """``case``, ``request`` (the fields of Request), ``folder`` of its results, and ``resume``."""
 Outcome = dict[str, Any]
-"""``status``, ``message`` and what else a row of the record holds; ``kept`` where nothing was run,
-``detail`` for the log."""
+"""``status``, ``message`` and what else a row of the record holds; ``kept`` where nothing was run;
+``took_s`` where it was, the seconds with reading and writing; ``detail`` for the log."""
 
 
 def make_job(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from ContrastSynthLib.preprocessing.brain_mask import refuse_without_package
 from ContrastSynthLib.registry import AUTO_MASK, MASK_ROLE
 from ContrastSynthLib.running.batch.case import failed
 from ContrastSynthLib.running.batch.engines import Engine, engine
+from ContrastSynthLib.running.batch.forecast import Forecast
 from ContrastSynthLib.running.batch.jobs import Job, Outcome, make_job
 from ContrastSynthLib.running.batch.lock import only_batch
 from ContrastSynthLib.running.batch.process import STOPPED
@@ -42,8 +44,9 @@ class Counts:
         )
 
 
-Report = Callable[[Outcome, int, int], None]
-"""What gets each outcome as it comes, how many came so far, and how many will come."""
+Report = Callable[[Outcome, int, int, float | None], None]
+"""What gets each outcome as it comes, how many came so far, how many there will be, and the seconds
+that are left, None while too few cases were computed to tell."""
 
 
 def run_batch(
@@ -58,7 +61,7 @@ def run_batch(
     scheduler: str | None = None,
     resume: bool = False,
     say: Callable[[str], None] = print,
-    report: Report = lambda outcome, ended, total: None,
+    report: Report = lambda outcome, ended, total, left_s: None,
 ) -> Counts:
     """Run the method on each row of ``table``; write ``out/<case>/``, ``out/batch.csv`` and a log.
 
@@ -119,13 +122,18 @@ def _run_all(
     ended: queue.SimpleQueue[tuple[Job, Outcome]] = queue.SimpleQueue()
     stop.at_once = False
     record.log("begin", cases=len(jobs), threads_each=crew.threads)
+    forecast = Forecast(crew.at_once)
     if stop.number is None:
         crew.start(jobs, lambda job, outcome: ended.put((job, outcome)))
         for outcome in _outcomes(jobs, crew, stop, ended):
             _count(counts, outcome)
             record.note(_row(outcome), **_for_the_log(outcome))
             say(_line(outcome))
-            report(outcome, len(jobs) - counts.not_run, len(jobs))
+            forecast.note(outcome.get("took_s"))
+            left_s = forecast.left_s(counts.not_run)
+            report(outcome, len(jobs) - counts.not_run, len(jobs), left_s)
+            if told := forecast.line(counts.not_run, len(jobs), time.monotonic()):
+                say(told)
     record.log("stopped" if stop.number else "end", **vars(counts))
     record.finish()
     return counts
