@@ -23,6 +23,23 @@ NEVER_ABSENT = (
     *("ReferringPhysicianName", "StudyID", "AccessionNumber", "PositionReferenceIndicator"),
 )
 """Attributes that an object has even where nothing is known."""
+UNPAIRED = frozenset(
+    {
+        *(
+            "BRAIN",
+            "HEAD",
+            "HEADNECK",
+            "SKULL",
+            "NECK",
+            "CHEST",
+            "SPINE",
+            "CSPINE",
+            "ABDOMEN",
+            "PELVIS",
+        )
+    }
+)
+"""Parts of the body that have no side: an object of them may not name one (PS3.3, C.7.3.1)."""
 WHOLE = 1e-3
 """How far, in voxels, a voxel of the result may lie beside one of the template."""
 
@@ -83,6 +100,12 @@ class Template:
                 whole.SharedFunctionalGroupsSequence = [_shared_groups(whole)]
             found.append(whole)
         return found
+
+    def set_laterality(self, dataset: Dataset) -> None:
+        """Set the side of the body in an object: the template's, or empty where it may have one."""
+        side = self.header.value("Laterality") or ""
+        if side or dataset.get("BodyPartExamined") not in UNPAIRED:
+            dataset.Laterality = side
 
     def onto(self, volume: Volume, name: str) -> Volume:
         """Return a volume whose voxels are stored in the order of the template's.

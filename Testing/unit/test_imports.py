@@ -28,6 +28,7 @@ HEAVY = {
     "matplotlib",
     "skimage",
     "pydicom",
+    "dicomanonymizer",
     "distributed",
     "pandas",
     "statsmodels",
@@ -74,7 +75,8 @@ MAY_LEAN_ON = {
     },
     "archive": {"errors", "files"},
     "dicom_export": {
-        *("", "analysis", "errors", "files", "geometry", "registry", "running", "volumes"),
+        *("", "analysis", "dicom_study", "errors", "files", "geometry", "preprocessing"),
+        *("registry", "running", "volumes"),
     },
     "dicom_study": {"errors", "files"},
     "bids": {
