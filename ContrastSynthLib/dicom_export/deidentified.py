@@ -41,6 +41,8 @@ OURS = (
 inside of sequences is cleaned by itself."""
 BESIDE_THE_TABLE = ("IssuerOfAccessionNumberSequence",)
 """Names a place, and is not in the standard's table."""
+NEEDED_SEQUENCES = ("AcquisitionContextSequence", "ReferencedPerformedProcedureStepSequence")
+"""Have to be there in some objects, if need be without items; others may not be so."""
 UNKNOWN = {"Manufacturer": "unknown"}
 """May not be empty."""
 FREE_TEXTS = ("PositionReferenceIndicator",)
@@ -155,9 +157,9 @@ class Deidentifier:
                 rule = library.empty
             if element.tag in beside:
                 rule = library.delete
-            if element.VR == "SQ" and rule not in (None, _keep, library.delete):
+            if element.VR == "SQ" and rule not in (None, _keep):
                 # The library would leave items with empty values, which no object may have.
-                rule = _without_items
+                rule = _without_items if element.keyword in NEEDED_SEQUENCES else library.delete
             if rule is not None:
                 rules[tag] = rule
         return rules
