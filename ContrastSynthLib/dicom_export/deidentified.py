@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -52,7 +52,8 @@ WORDS_OF_OBJECTS = (
     *("Signal intensity arbitrary units", "segmentation segment number stack position frame"),
     "brain head map volume image item plane dimension index unit spatial location",
     "derived primary secondary original other none magnitude identity monochrome2 binary",
-    "unknown yes no complete completed unverified partial modified t1 automatic",
+    "unknown yes no complete completed unverified partial modified t1 automatic linear exact",
+    "container contains separate has concept mod code num text uidref anonymized",
 )
 """The export's own texts and the values of the standard in its objects."""
 
@@ -86,14 +87,7 @@ class Deidentifier:
                 "it, whatever the headers say. Run the method on skull-stripped scans, or accept "
                 "it with --keep-faces (no face is in a scan of the breast)."
             )
-        texts = (made.description, made.title, made.intended_use, *made.weights)
-        named = (output.name for output in result.outputs)
-        labels = (
-            str(text)
-            for output in result.outputs
-            for text in (output.described.get("labels") or {}).values()
-        )
-        traces = Traces.of(template, (*WORDS_OF_OBJECTS, *texts, *named, *labels))
+        traces = Traces.of(template, _our_texts(result, made))
         return cls(Pseudonyms(privacy.secret, _patient(template)), traces, has_face)
 
     def cleaned(self, dataset: Dataset) -> Dataset:
@@ -103,10 +97,7 @@ class Deidentifier:
         copy.PatientName = copy.PatientID = self.names.name
         copy.PatientIdentityRemoved = "YES"
         copy.LongitudinalTemporalInformationModified = "MODIFIED"
-        copy.DeidentificationMethod = [
-            f"PS3.15 Basic Profile by {LIBRARY} {version(LIBRARY)}",
-            f"{NAME} {__version__}",
-        ]
+        copy.DeidentificationMethod = _method()
         copy.DeidentificationMethodCodeSequence = [
             code(value, "DCM", meaning) for value, meaning in OPTIONS
         ]
@@ -192,6 +183,20 @@ class Deidentifier:
             return shifted
 
         _each(dataset, tag, other)
+
+
+def _method() -> list[str]:
+    return [f"PS3.15 Basic Profile by {LIBRARY} {version(LIBRARY)}", f"{NAME} {__version__}"]
+
+
+def _our_texts(result: StoredResult, made: Made) -> Iterator[str]:
+    """Yield the texts that the export writes whoever the patient is."""
+    yield from (*WORDS_OF_OBJECTS, *_method())
+    yield from (made.description, made.title, made.intended_use, *made.weights)
+    for output in result.outputs:
+        yield from (output.name, str(output.described.get("unit", "")))
+        yield from map(str, (output.described.get("labels") or {}).values())
+        yield from (f"{volume.acquisition.time_s or 0:g}" for volume in output.volumes)
 
 
 def _patient(template: Template) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import stat
 from dataclasses import dataclass
@@ -50,13 +51,18 @@ class Pseudonyms:
     def day(self, original: str) -> str:
         """Return the shifted day of a date or a date with time; empty for what is no date."""
         try:
-            day = date.fromisoformat(original.strip()[:8])
+            day = date.fromisoformat(digits_of_day(original))
             return f"{day - timedelta(days=self.shift_days):%Y%m%d}".zfill(8)
         except (ValueError, OverflowError):
             return ""
 
     def _digest(self, purpose: str, text: str) -> bytes:
         return hmac.digest(self.secret, f"{purpose}\0{text}".encode(), hashlib.sha256)
+
+
+def digits_of_day(text: str) -> str:
+    """Return the eight digits of a day, as they are now or with the full stops of old files."""
+    return re.sub(r"[-.]", "", text[: len("2024.01.31")])[:8]
 
 
 def fresh_secret() -> bytes:

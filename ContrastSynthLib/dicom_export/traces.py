@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ContrastSynthLib.dicom_export.pseudonyms import digits_of_day
 from ContrastSynthLib.dicom_export.template import Template
 from ContrastSynthLib.dicom_study.privacy import plain
 from ContrastSynthLib.files.dicom.header import DICOM_ROOT
@@ -66,8 +67,8 @@ class Traces:
             for text in _values(element):
                 if element.VR == "UI" and not text.startswith(DICOM_ROOT):
                     uids.add(text)
-                elif element.VR in ("DA", "DT") and len(text) >= len("20240131"):
-                    days.add(text[:8])
+                elif element.VR in ("DA", "DT"):
+                    days.add(digits_of_day(text))
                 elif element.VR == "TM" and text[:6].strip("0"):
                     times.add(text)
                 elif element.VR == "PN" or element.keyword in IDENTIFYING:
@@ -80,7 +81,7 @@ class Traces:
             frozenset(words) - known,
             frozenset(text for text in wholes if len(text) >= SHORTEST_WHOLE),
             frozenset(uids - {""}),
-            frozenset(days),
+            frozenset(day for day in days if len(day) == len("20240131")),
             frozenset(times),
             known,
         )

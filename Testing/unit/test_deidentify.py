@@ -194,7 +194,8 @@ def test_pseudonyms_need_the_secret():
     assert len({Pseudonyms(KEY, str(n)).shift_days for n in range(50)}) > 40
     assert one.day("20240229") == one.day("20240229120000.5+0100")
     assert one.day("20240105-20240107") == one.day("20240105")
-    assert one.day("unknown") == ""
+    assert one.day("2024.01.05") == one.day("20240105")
+    assert one.day("unknown") == one.day("2024") == one.day("00010101") == ""
 
 
 @pytest.mark.skipif(not shutil.which("dciodvfy"), reason="dciodvfy (dicom3tools) is not there")
@@ -324,6 +325,35 @@ def test_a_patient_may_be_called_as_our_words_are(tmp_path, name):
     template = written(tmp_path / "scans", {**LATIN, "PatientName": name}, brain())
     result = result_of(template, tmp_path / "result")
     assert exported(result, template, tmp_path / "out")
+
+
+@pytest.mark.parametrize("word", ["ANONYMIZED", "DICOM", "Basic Profile", "unknown", "SYNTHETIC"])
+def test_a_patient_may_have_been_anonymous_before(tmp_path, word):
+    keywords = ("PatientName", "PatientID", "InstitutionName", "StationName", "DeviceSerialNumber")
+    told = {**LATIN, **dict.fromkeys(keywords, word), "PatientBirthDate": "00010101"}
+    template = written(tmp_path / "scans", told, brain())
+    result = result_of(template, tmp_path / "result")
+    (one,) = {d.PatientID for d in exported(result, template, tmp_path / "out").values()}
+    assert one.startswith("CS-")
+
+
+KANJI = {
+    **{"SpecificCharacterSet": ["", "ISO 2022 IR 87"], "PatientName": "Yamada^Tarou=山田^太郎"},
+    **{"BodyPartExamined": "YAMADA", "Manufacturer": "For Yamada", "ManufacturerModelName": "山田"},
+    **{"SoftwareVersions": ["E11", "SCANNED 05.01.2024"], "StudyDate": "20240105"},
+}
+
+
+def test_texts_that_the_profile_leaves_are_emptied_where_they_tell(tmp_path):
+    template = written(tmp_path / "scans", {**LATIN, **KANJI}, brain())
+    result = result_of(template, tmp_path / "result")
+    for name, dataset in exported(result, template, tmp_path / "out").items():
+        content = (tmp_path / "out" / name).read_bytes().lower()
+        for word in ("yamada", "tarou", "05.01.2024", "山田"):
+            for encoding in ("utf-8", "iso2022_jp"):
+                assert word.encode(encoding) not in content
+        assert dataset.get("BodyPartExamined", "") == ""
+        assert dataset.ContributingEquipmentSequence[0].Manufacturer == "unknown"
 
 
 def test_a_patient_without_an_id_is_known_by_what_there_is(tmp_path):
