@@ -96,6 +96,7 @@ class Template:
             for keyword in NEVER_ABSENT:
                 if keyword not in whole:
                     setattr(whole, keyword, "")
+            _name_the_default_characters(whole)
             if "PerFrameFunctionalGroupsSequence" in whole:
                 whole.SharedFunctionalGroupsSequence = [_shared_groups(whole)]
             found.append(whole)
@@ -135,6 +136,13 @@ class Template:
         ways = np.linalg.inv(self.grid.index_to_lps) @ grid.index_to_lps
         here = ways[:3, :3] @ corners + ways[:3, 3:]
         return bool(np.abs(here - there).max() < WHOLE)
+
+
+def _name_the_default_characters(header: Dataset) -> None:
+    """Name the first of several character sets where it is left empty: highdicom asks for it."""
+    sets = header.get("SpecificCharacterSet")
+    if sets and not isinstance(sets, str):
+        header.SpecificCharacterSet = [one or "ISO 2022 IR 6" for one in sets]
 
 
 def _shared_groups(header: Dataset) -> Dataset:
