@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -183,6 +185,14 @@ class Deidentifier:
             return shifted
 
         _each(dataset, tag, other)
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Let no library warn: highdicom does so with the patient's name, which logs would keep."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _method() -> list[str]:

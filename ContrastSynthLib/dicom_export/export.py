@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from scipy.ndimage import generate_binary_structure, label
 from ContrastSynthLib.analysis.regions import Region, list_regions
 from ContrastSynthLib.dicom_export.burn_in import burnt_in
 from ContrastSynthLib.dicom_export.classic import classic_series
-from ContrastSynthLib.dicom_export.deidentified import Deidentifier, Privacy
+from ContrastSynthLib.dicom_export.deidentified import Deidentifier, Privacy, silence
 from ContrastSynthLib.dicom_export.enhanced import enhanced_image
 from ContrastSynthLib.dicom_export.marks import Made, save
 from ContrastSynthLib.dicom_export.measures import measurement_report
@@ -78,7 +79,7 @@ def export(
     made = Made.of(result.provenance)
     cleaner = Deidentifier.of(privacy, result, made, template) if privacy else None
     writer = _Writer(template, made, enhanced, burn_in)
-    with whole_or_nothing(folder) as part:
+    with whole_or_nothing(folder) as part, silence() if cleaner else nullcontext():
         files = [
             save(cleaner.cleaned(dataset) if cleaner else dataset, part / name).relative_to(part)
             for output in result.outputs
