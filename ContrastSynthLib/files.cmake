@@ -69,13 +69,17 @@ set(LIBRARY_SCRIPTS
   dicom_export/__init__.py
   dicom_export/burn_in.py
   dicom_export/classic.py
+  dicom_export/deidentified.py
   dicom_export/enhanced.py
   dicom_export/export.py
+  dicom_export/faces.py
   dicom_export/marks.py
   dicom_export/measures.py
   dicom_export/objects.py
+  dicom_export/pseudonyms.py
   dicom_export/stored.py
   dicom_export/template.py
+  dicom_export/traces.py
   dicom_study/__init__.py
   dicom_study/contrast.py
   dicom_study/headers.py

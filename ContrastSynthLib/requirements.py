@@ -16,12 +16,16 @@ REQUIREMENTS = {
     "brain_mask": ("torch>=2.4", "deepbet>=1.0.2", "nibabel>=5.2"),
     "cluster": ("distributed>=2024.8",),
     "dicom": ("pydicom>=3.0", "highdicom>=0.27"),
+    "deidentify": ("pydicom>=3.0", "highdicom>=0.27", "dicom-anonymizer>=2.1"),
     "archive": ("pydicom>=3.0", "pynetdicom>=3.0", "dicomweb-client>=0.59", "requests>=2.31"),
     "study": ("sqlalchemy>=2.0", "pandas>=2.2", "statsmodels>=0.14", "pingouin>=0.5.5"),
 }
 """Groups of packages: for some scans and measures, tensors, networks, plots, a mask of the brain,
-parallel batches, results as DICOM, archives, reader studies."""
-DISTRIBUTIONS = {"skimage": "scikit-image", "dicomweb_client": "dicomweb-client"}
+parallel batches, results as DICOM, the same without the patient, archives, reader studies."""
+DISTRIBUTIONS = {
+    **{"skimage": "scikit-image", "dicomweb_client": "dicomweb-client"},
+    "dicomanonymizer": "dicom-anonymizer",
+}
 """Module name to package name, where the two differ."""
 
 

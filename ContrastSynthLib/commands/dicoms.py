@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ContrastSynthLib.commands.options import json_option
 from ContrastSynthLib.commands.printing import print_json, print_warnings
+from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.running.jobs import JsonLines
+
+if TYPE_CHECKING:
+    from ContrastSynthLib.dicom_export.deidentified import Privacy
 
 SCHEMA_VERSION = 1
 
@@ -26,6 +31,9 @@ def add_dicom(parser: argparse.ArgumentParser) -> None:
     add("--out", required=True, type=Path, metavar="DIR", help="folder of the series, new or empty")
     add("--enhanced", action="store_true", help="Enhanced MR, one file for each image")
     add("--burn-in", action="store_true", help="write SYNTHETIC into the images")
+    add("--deidentify", action="store_true", help="without the patient: basic profile of PS3.15")
+    add("--key", type=Path, metavar="FILE", help="of the pseudonyms; made if it is not there")
+    add("--keep-faces", action="store_true", help="de-identify even where a face can be seen")
     json_option(parser)
     parser.set_defaults(command=dicom)
 
@@ -39,10 +47,31 @@ def dicom(options: Namespace, lines: JsonLines | None) -> None:
 
     result = StoredResult.read(options.result)
     template = Template.read(*split_selection(options.template))
-    made = export(result, template, options.out, enhanced=options.enhanced, burn_in=options.burn_in)
+    made = export(
+        result,
+        template,
+        options.out,
+        enhanced=options.enhanced,
+        burn_in=options.burn_in,
+        privacy=_privacy(options),
+    )
     print_warnings(made.warnings)
     files = [str(options.out / file) for file in made.files]
     if options.json:
         print_json({"schema_version": SCHEMA_VERSION, "files": files, "warnings": made.warnings})
     else:
         print("\n".join(files))
+
+
+def _privacy(options: Namespace) -> Privacy | None:
+    """Return what the options ask for; the key is made on the way."""
+    from ContrastSynthLib.dicom_export.deidentified import Privacy
+    from ContrastSynthLib.dicom_export.pseudonyms import fresh_secret, kept_secret
+
+    if not options.deidentify:
+        for option, given in (("--key", options.key), ("--keep-faces", options.keep_faces)):
+            if given:
+                raise RequestError(f"{option} belongs to --deidentify. Add that, or leave it out.")
+        return None
+    secret = kept_secret(options.key, options.out) if options.key else fresh_secret()
+    return Privacy(secret, options.keep_faces)

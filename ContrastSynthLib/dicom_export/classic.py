@@ -21,7 +21,6 @@ ACQUIRED = (
     *(
         "SpacingBetweenSlices",
         "PatientPosition",
-        "Laterality",
         "AcquisitionDate",
         "AcquisitionTime",
     ),
@@ -32,7 +31,7 @@ ACQUIRED = (
 NEEDED: Mapping[str, str | None] = {
     **{"ScanningSequence": "RM", "SequenceVariant": "NONE", "ScanOptions": ""},
     **{"MRAcquisitionType": "", "EchoTime": None, "EchoTrainLength": None, "SliceThickness": None},
-    **{"PatientPosition": "", "Laterality": "", "RepetitionTime": None},
+    **{"PatientPosition": "", "RepetitionTime": None},
 }
 """What an MR image has to have, and what stands there where the template says nothing."""
 
@@ -58,6 +57,7 @@ def classic_series(
         for keyword, otherwise in NEEDED.items():
             if keyword not in dataset:
                 setattr(dataset, keyword, otherwise)
+        template.set_laterality(dataset)
         derived(dataset, made)
         dataset.SourceImageSequence = [source_of(frame)]
         stored.describe(dataset)

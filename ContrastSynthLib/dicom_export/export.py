@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from scipy.ndimage import generate_binary_structure, label
 from ContrastSynthLib.analysis.regions import Region, list_regions
 from ContrastSynthLib.dicom_export.burn_in import burnt_in
 from ContrastSynthLib.dicom_export.classic import classic_series
+from ContrastSynthLib.dicom_export.deidentified import Deidentifier, Privacy, silence
 from ContrastSynthLib.dicom_export.enhanced import enhanced_image
 from ContrastSynthLib.dicom_export.marks import Made, save
 from ContrastSynthLib.dicom_export.measures import measurement_report
@@ -54,15 +56,18 @@ def export(
     *,
     enhanced: bool = False,
     burn_in: bool = False,
+    privacy: Privacy | None = None,
 ) -> Exported:
     """Write all outputs of a result as DICOM objects of the template's study, all or none.
 
     Images become a classic MR series, or with ``enhanced`` one Enhanced MR file each; maps become
     Parametric Maps, labels and the regions of the uptake Segmentations, and the volumes of these
-    regions a Structured Report. ``burn_in`` writes SYNTHETIC into the images.
+    regions a Structured Report. ``burn_in`` writes SYNTHETIC into the images. With ``privacy``
+    nothing tells of the patient.
 
     Raises RequestError for a folder that holds anything, for text in Enhanced MR images, for a
-    result that is not synthetic, and for voxels that are not those of the template.
+    result that is not synthetic, for voxels that are not those of the template, and with
+    ``privacy`` for a face that can be seen.
     """
     if folder.exists() and any(folder.iterdir()):
         raise RequestError(f"{folder}: is not empty. The series need a folder of their own.")
@@ -71,13 +76,17 @@ def export(
             "Enhanced MR images may have no text burnt in. Leave out one of --enhanced and "
             "--burn-in."
         )
-    writer = _Writer(template, Made.of(result.provenance), enhanced, burn_in)
-    with whole_or_nothing(folder) as part:
+    made = Made.of(result.provenance)
+    cleaner = Deidentifier.of(privacy, result, made, template) if privacy else None
+    writer = _Writer(template, made, enhanced, burn_in)
+    with whole_or_nothing(folder) as part, silence() if cleaner else nullcontext():
         files = [
-            save(dataset, part / name).relative_to(part)
+            save(cleaner.cleaned(dataset) if cleaner else dataset, part / name).relative_to(part)
             for output in result.outputs
             for name, dataset in writer.objects(output)
         ]
+        if cleaner:
+            cleaner.check(part)
     return Exported(tuple(files), tuple(_doubts(result, template)))
 
 
@@ -189,6 +198,6 @@ def _doubts(result: StoredResult, template: Template) -> list[str]:
     if template.volume.sha256() in known:
         return []
     return [
-        f"{template.path.name}: the method has read other files than this series, or this one in "
-        "another format. Is it of the same scan?"
+        "Template: the method has read other files than this series, or this one in another "
+        "format. Is it of the same scan?"
     ]

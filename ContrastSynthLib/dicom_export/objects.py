@@ -56,7 +56,7 @@ def parametric_map(
         content_description=title[:LONGEST_NAME],
     )
     dataset.Modality = "MR"
-    dataset.Laterality = template.header.value("Laterality") or ""
+    template.set_laterality(dataset)
     return _marked(dataset, template, made, title)
 
 

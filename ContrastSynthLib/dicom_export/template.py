@@ -23,6 +23,23 @@ NEVER_ABSENT = (
     *("ReferringPhysicianName", "StudyID", "AccessionNumber", "PositionReferenceIndicator"),
 )
 """Attributes that an object has even where nothing is known."""
+UNPAIRED = frozenset(
+    {
+        *(
+            "BRAIN",
+            "HEAD",
+            "HEADNECK",
+            "SKULL",
+            "NECK",
+            "CHEST",
+            "SPINE",
+            "CSPINE",
+            "ABDOMEN",
+            "PELVIS",
+        )
+    }
+)
+"""Parts of the body that have no side: an object of them may not name one (PS3.3, C.7.3.1)."""
 WHOLE = 1e-3
 """How far, in voxels, a voxel of the result may lie beside one of the template."""
 
@@ -79,10 +96,17 @@ class Template:
             for keyword in NEVER_ABSENT:
                 if keyword not in whole:
                     setattr(whole, keyword, "")
+            _name_the_default_characters(whole)
             if "PerFrameFunctionalGroupsSequence" in whole:
                 whole.SharedFunctionalGroupsSequence = [_shared_groups(whole)]
             found.append(whole)
         return found
+
+    def set_laterality(self, dataset: Dataset) -> None:
+        """Set the side of the body in an object: the template's, or empty where it may have one."""
+        side = self.header.value("Laterality") or ""
+        if side or dataset.get("BodyPartExamined") not in UNPAIRED:
+            dataset.Laterality = side
 
     def onto(self, volume: Volume, name: str) -> Volume:
         """Return a volume whose voxels are stored in the order of the template's.
@@ -112,6 +136,13 @@ class Template:
         ways = np.linalg.inv(self.grid.index_to_lps) @ grid.index_to_lps
         here = ways[:3, :3] @ corners + ways[:3, 3:]
         return bool(np.abs(here - there).max() < WHOLE)
+
+
+def _name_the_default_characters(header: Dataset) -> None:
+    """Name the first of several character sets where it is left empty: highdicom asks for it."""
+    sets = header.get("SpecificCharacterSet")
+    if sets and not isinstance(sets, str):
+        header.SpecificCharacterSet = [one or "ISO 2022 IR 6" for one in sets]
 
 
 def _shared_groups(header: Dataset) -> Dataset:

@@ -28,6 +28,7 @@ HEAVY = {
     "matplotlib",
     "skimage",
     "pydicom",
+    "dicomanonymizer",
     "distributed",
     "pandas",
     "statsmodels",
@@ -78,7 +79,8 @@ MAY_LEAN_ON = {
         *("registry", "running"),
     },
     "dicom_export": {
-        *("", "analysis", "errors", "files", "geometry", "registry", "running", "volumes"),
+        *("", "analysis", "dicom_study", "errors", "files", "geometry", "preprocessing"),
+        *("registry", "running", "volumes"),
     },
     "dicom_study": {"errors", "files"},
     "bids": {

@@ -23,7 +23,7 @@ OF_SLICER = {"numpy", "scipy", "SimpleITK"}
 def test_they_are_what_the_wheel_declares():
     always = [one for one in PROJECT["dependencies"] if requirement_name(one) not in OF_SLICER]
     assert list(REQUIREMENTS["scans"]) == always
-    for extra in ("networks", "plot", "cluster"):
+    for extra in ("networks", "plot", "cluster", "dicom", "deidentify"):
         assert list(REQUIREMENTS[extra]) == PROJECT["optional-dependencies"][extra]
     assert list(REQUIREMENTS["brain_mask"]) == PROJECT["optional-dependencies"]["brain-mask"]
 
