@@ -13,14 +13,15 @@ from typing import Any, NamedTuple
 import pytest
 
 # Before anything imports numpy, torch or ITK: tests run beside other work, perhaps other tests.
-THREADS = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"
+WORKER = "PYTEST_XDIST_WORKER" in os.environ
 for variable in (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
 ):
-    os.environ.setdefault(variable, THREADS)
+    # A worker has inherited what was set here for the process that started it.
+    os.environ[variable] = "1" if WORKER else os.environ.get(variable, "2")
 
 # What tests of one folder share lies beside them: making_dicom, training_slabs.
 sys.path.append(str(Path(__file__).resolve().parent / "unit"))
