@@ -29,7 +29,7 @@ class BayesianUNetParameters:
 
 @method(
     key="bayesian_unet",
-    title="Bayesian U-Net: enhancement without an agent, with uncertainty",
+    title="Bayesian U-Net, without an agent",
     task="enhance",
     inputs=INPUTS,
     outputs={
