@@ -16,11 +16,10 @@ from ContrastSynthLib.cohort.row import DAMAGED, DONE, Row
 from ContrastSynthLib.cohort.thumbnails import thumbnail
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.images import read_any_volume
-from ContrastSynthLib.files.series import read_series
 from ContrastSynthLib.registry import IMAGE
 from ContrastSynthLib.running.batch.cells import one_line, without_paths
-from ContrastSynthLib.running.result import PROVENANCE, result_file
-from ContrastSynthLib.running.stored_result import checked_output
+from ContrastSynthLib.running.result import PROVENANCE
+from ContrastSynthLib.running.stored_result import checked_output, volumes_of
 from ContrastSynthLib.volumes import Volume
 
 UPTAKE = "uptake"
@@ -101,13 +100,7 @@ def _output(folder: Path, name: str, told: Mapping[str, Any]) -> Volume:
     """Return an output as the run wrote it; of a series, the middle one."""
     if Path(name).name != name:
         raise ValueError("The name of an output is no path.")
-    path = folder / result_file(name, series=True)
-    series = path.is_file()
-    if series:
-        volumes = read_series(path)
-    else:
-        # Not read_volume: a map may have one value throughout, such as no uptake at all.
-        volumes = [read_any_volume(folder / result_file(name, series=False))]
+    volumes, series = volumes_of(folder, name)
     checked = checked_output(name, told["outputs"][name], volumes, series, f"the output '{name}'")
     return checked.volumes[len(volumes) // 2]
 

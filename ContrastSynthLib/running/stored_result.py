@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.files.images import read_volume
+from ContrastSynthLib.files.images import read_any_volume
 from ContrastSynthLib.files.series import read_series
 from ContrastSynthLib.running.result import PROVENANCE, result_file
 from ContrastSynthLib.volumes import Volume
@@ -69,11 +69,21 @@ def checked_output(
     return StoredOutput(name, described, tuple(volumes))
 
 
+def volumes_of(folder: Path, name: str) -> tuple[list[Volume], bool]:
+    """Return the volumes of an output as they lie in a folder, and whether it is a series.
+
+    Raises RequestError for what cannot be read.
+    """
+    path = folder / result_file(name, series=True)
+    if path.is_file():
+        return read_series(path), True
+    # Not read_volume: a map may have one value throughout, such as no uptake at all.
+    return [read_any_volume(folder / result_file(name, series=False))], False
+
+
 def _output(folder: Path, name: str, described: Mapping[str, Any]) -> StoredOutput:
-    single, several = (folder / result_file(name, series) for series in (False, True))
-    series = several.exists()
-    path = several if series else single
+    places = [folder / result_file(name, series) for series in (False, True)]
+    path = next((place for place in places if place.is_file()), places[0])
     if not path.is_file():
         raise RequestError(f"{path}: the provenance names this output, but it is not there.")
-    volumes = read_series(path) if series else [read_volume(path)]
-    return checked_output(name, described, volumes, series, path)
+    return checked_output(name, described, *volumes_of(folder, name), path)

@@ -296,6 +296,21 @@ def test_the_word_is_burnt_in_when_asked_for(template, result, tmp_path):
     assert images_in(tmp_path / "plain" / "pre")[0].BurnedInAnnotation == "NO"
 
 
+def test_a_map_of_one_value_is_written_too(template, tmp_path):
+    """A scan without any uptake: its map is 0 throughout, and there is no region."""
+    volume = read_dicom(template)
+    mask = volume.with_array((volume.array > 0).astype("f4"))
+    made = run(Request("physics_pre", {"post": volume, "mask": mask}))
+    nothing = replace(made.outputs["uptake"], array=np.zeros(SHAPE, "f4"))
+    made.outputs["uptake"] = nothing
+    made.provenance["outputs"]["uptake"]["sha256"] = nothing.sha256()
+    made.write(tmp_path / "none")
+    files = export(StoredResult.read(tmp_path / "none"), Template.read(template), tmp_path / "out")
+    assert Path("uptake.dcm") in files.files
+    assert Path("uptake_mask.dcm") not in files.files
+    assert (pydicom.dcmread(tmp_path / "out" / "uptake.dcm").pixel_array == 0).all()
+
+
 def test_the_command(template, result, tmp_path, capsys):
     words = ["dicom", str(tmp_path / "result"), "--template", str(template)]
     assert main([*words, "--out", str(tmp_path / "out"), "--json"]) == 0
