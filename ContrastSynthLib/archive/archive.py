@@ -14,6 +14,7 @@ from ContrastSynthLib.files.writing import whole_or_nothing
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
+LONGEST_UID = 64
 STUDY_KEYS = ("StudyInstanceUID", "PatientID", "StudyDate", "StudyDescription", "AccessionNumber")
 SERIES_KEYS = (
     *("SeriesInstanceUID", "SeriesNumber", "Modality", "SeriesDescription"),
@@ -114,13 +115,13 @@ def _count(series: Found) -> int:
 def _write(dataset: Any, folder: Path) -> None:
     """Write an object under names of numbers alone: nothing of a header becomes a path."""
     number = str(dataset.get("SeriesNumber") or 0)
-    series = f"{int(number) if number.lstrip('-').isdigit() else 0:04d}_{_tail(dataset, 'Series')}"
-    path = folder / series / f"{_tail(dataset, 'SOP')}.dcm"
+    digits = int(number) if number.lstrip("-").isdigit() else 0
+    series = f"{digits:04d}_{name_of_uid(dataset.SeriesInstanceUID)}"
+    path = folder / series / f"{name_of_uid(dataset.SOPInstanceUID)}.dcm"
     path.parent.mkdir(parents=True, exist_ok=True)
     dataset.save_as(path, enforce_file_format=True)
 
 
-def _tail(dataset: Any, of: str) -> str:
-    """Return a UID as a name: its digits, points as underscores."""
-    uid = str(dataset.SOPInstanceUID if of == "SOP" else dataset.SeriesInstanceUID)
-    return "".join(c if c.isdigit() else "_" for c in uid)
+def name_of_uid(uid: object) -> str:
+    """Return a UID as a name of digits: nothing that was sent becomes a path."""
+    return "".join(c if c.isdigit() else "_" for c in str(uid))[:LONGEST_UID]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ContrastSynthLib.archive.archive import name_of_uid
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.service.rules import Rules
 
@@ -69,7 +70,7 @@ def _may_send(rules: Rules, event: Any) -> bool:
 def write_object(dataset: Any, folder: Path) -> Path:
     """Write an object below a folder; it is on the disk, whole, when this returns."""
     study, series, name = (
-        _name(str(dataset.get(keyword) or "unknown"))
+        name_of_uid(dataset.get(keyword) or "unknown")
         for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
     )
     path = folder / study / series / f"{name}.dcm"
@@ -81,8 +82,3 @@ def write_object(dataset: Any, folder: Path) -> Path:
         os.fsync(stream.fileno())
     os.replace(part, path)
     return path
-
-
-def _name(uid: str) -> str:
-    """Return a UID as a name of digits: nothing that was sent becomes a path."""
-    return "".join(c if c.isdigit() else "_" for c in uid)[:64]

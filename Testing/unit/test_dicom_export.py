@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from making_dicom import PATIENT, ROTATION, enhanced, save, slices, voxels
+from turned_volumes import stored
 
 pytest.importorskip("highdicom")
 import pydicom
@@ -25,7 +26,6 @@ from ContrastSynthLib.dicom_export.template import Template
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.dicom.reader import read_dicom, read_dicom_mask
 from ContrastSynthLib.files.images import read_volume, write_volume
-from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.running.request import Request
 from ContrastSynthLib.running.run import run
 from ContrastSynthLib.running.stored_result import StoredResult
@@ -40,16 +40,20 @@ STUDY = {
 }
 
 
+def of_study(datasets, **more):
+    """Give images the attributes of the study, and others."""
+    for dataset in datasets:
+        for keyword, value in (STUDY | more).items():
+            setattr(dataset, keyword, value)
+    return datasets
+
+
 def scanned(scale=None):
     """Datasets of a head with a bright lesion, in a study."""
     array = np.random.default_rng(0).integers(300, 400, SHAPE).astype(np.uint16)
     array[:, :5] = array[:, -5:] = 0
     array[3:6, 15:22, 12:20] = 900
-    datasets = slices(array)
-    for dataset in datasets:
-        for keyword, value in (STUDY | (scale or {})).items():
-            setattr(dataset, keyword, value)
-    return datasets
+    return of_study(slices(array), **(scale or {}))
 
 
 @pytest.fixture
@@ -171,9 +175,7 @@ def test_a_validator_finds_no_error(template, result, tmp_path, more):
 
 def test_an_enhanced_template_gives_the_same(template, result, tmp_path):
     whole = enhanced(np.stack([d.pixel_array for d in scanned()]), order=[3, 1, 0, 2, 7, 6, 5, 4])
-    for keyword, value in STUDY.items():
-        setattr(whole, keyword, value)
-    folder = save(tmp_path / "one", [whole])
+    folder = save(tmp_path / "one", of_study([whole]))
     export(result, Template.read(folder), tmp_path / "out")
     truth = read_volume(tmp_path / "result" / "pre.nrrd")
     back = read_dicom(tmp_path / "out" / "pre")
@@ -186,22 +188,10 @@ def test_an_enhanced_template_gives_the_same(template, result, tmp_path):
 @pytest.mark.parametrize("order", [(2, 0, 1), (1, 2, 0), (0, 2, 1), (0, 1, 2)])
 def test_voxels_in_another_order_come_back_in_the_template_s(template, order):
     volume = read_dicom(template)
-    turned = stored_along(volume, order)
+    turned = stored(volume, order)
     back = Template.read(template).onto(turned, "pre")
     assert back.grid == volume.grid
     np.testing.assert_array_equal(back.array, volume.array)
-
-
-def stored_along(volume, order):
-    """Return the volume with its axes in another order and the first of them reversed."""
-    array = np.flip(volume.array.transpose(order), 0)
-    columns = [2 - axis for axis in order][::-1]
-    matrix = volume.grid.index_to_lps.copy()
-    matrix[:, :3] = matrix[:, columns]
-    matrix[:3, 3] += matrix[:3, 2] * (array.shape[0] - 1)
-    matrix[:3, 2] *= -1
-    grid = Grid.from_index_to_lps(array.shape[::-1], matrix)
-    return replace(volume, array=np.ascontiguousarray(array), grid=grid)
 
 
 @pytest.mark.parametrize("scale", [None, {"RescaleSlope": "0.0005", "RescaleIntercept": "0"}])
@@ -253,7 +243,9 @@ def test_a_result_that_was_changed_is_refused(result, tmp_path):
 
 
 def test_another_series_is_refused_and_nothing_is_left(template, result, tmp_path):
-    other = save(tmp_path / "other", study(slices(voxels(shape=SHAPE), step=2.0 * ROTATION[:, 2])))
+    other = save(
+        tmp_path / "other", of_study(slices(voxels(shape=SHAPE), step=2.0 * ROTATION[:, 2]))
+    )
     with pytest.raises(RequestError, match="not those of the template other"):
         export(result, Template.read(other), tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -266,13 +258,6 @@ def test_another_series_is_refused_and_nothing_is_left(template, result, tmp_pat
         Template.read(save(tmp_path / "bare", slices()))
     with pytest.raises(RequestError, match="no text burnt in"):
         export(result, Template.read(template), tmp_path / "o", enhanced=True, burn_in=True)
-
-
-def study(datasets):
-    for dataset in datasets:
-        for keyword, value in STUDY.items():
-            setattr(dataset, keyword, value)
-    return datasets
 
 
 def test_another_scan_on_the_same_grid_gives_a_warning(result, tmp_path):

@@ -26,6 +26,7 @@ from matrix import (
     small,
     volumes_of,
 )
+from turned_volumes import stored
 
 from ContrastSynthLib.files.images import read_volume
 from ContrastSynthLib.files.series import read_series
@@ -79,19 +80,6 @@ def test_the_order_of_the_voxels_in_the_file_does_not_matter(key, order):
     for name in here:
         for one, other in zip(volumes_of(there[name]), volumes_of(here[name]), strict=True):
             np.testing.assert_allclose(one.array, stored(other, order).array, rtol=1e-5, atol=1e-4)
-
-
-def stored(volume, order):
-    """Return the volume with its axes in another order and the first of them reversed."""
-    array = np.flip(volume.array.transpose(order), 0)
-    # Columns of the matrix are i, j, k: the array's axes from the last to the first.
-    columns = [2 - axis for axis in order][::-1]
-    matrix = volume.grid.index_to_lps.copy()
-    matrix[:, :3] = matrix[:, columns]
-    matrix[:3, 3] += matrix[:3, 2] * (array.shape[0] - 1)
-    matrix[:3, 2] *= -1
-    grid = Grid.from_index_to_lps(array.shape[::-1], matrix)
-    return replace(volume, array=np.ascontiguousarray(array), grid=grid)
 
 
 def random_grid(rng, size):
