@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from data.breast_series import CROP, PHASES, BreastCrops
+from data.breast_series import ABOUT_LESION, CROP, PHASES, BreastCrops
 from data.slabs import in_batches
 from evaluation.held_out_iter_unet import judge, read_cases
 from loop import Average, Learner, add_common_arguments, rate_at, start, train
@@ -90,7 +90,7 @@ def main() -> None:
         return {name: term.detach() for name, term in terms.items()}
 
     learnt, others = split(Path(arguments.data))
-    source = partial(batches, learnt, arguments.depth)
+    source = partial(batches, learnt, arguments.depth, arguments.about_lesions)
     cases = read_cases(others, size_of(arguments.depth, arguments.crop))
     wanted = [arguments.only] if arguments.only else [*range(1, PHASES)]
     judged = partial(judge, cases=cases, wanted=wanted) if cases else None
@@ -159,10 +159,18 @@ def size_of(depth: int, crop: int) -> tuple[int, int, int]:
 
 
 def batches(
-    paths: list[Path], depth: int, data: str, *, crop: int, batch: int, seed: int, workers: int
+    paths: list[Path],
+    depth: int,
+    about: float,
+    data: str,
+    *,
+    crop: int,
+    batch: int,
+    seed: int,
+    workers: int,
 ) -> Iterator[Batch]:
     """Yield batches for ever; ``data`` names the folder that the series came from."""
-    return in_batches(BreastCrops(paths, size_of(depth, crop), seed), batch, workers)
+    return in_batches(BreastCrops(paths, size_of(depth, crop), seed, about), batch, workers)
 
 
 def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -184,6 +192,7 @@ def read_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--preset", choices=("paper",), help="widths, crop and rate as published")
     add("--depth", type=int, default=CROP[0], help="slices of a crop, a multiple of 16")
+    add("--about-lesions", type=float, default=ABOUT_LESION, help="share of crops about a lesion")
     add("--features", type=int, nargs=6, default=(8, 16, 32, 64, 64, 8), help="of the six stages")
     add("--clock", choices=tuple(CLOCKS), default="seconds", help="how the time is told")
     add("--without-memory", action="store_true", help="ablation: no LSTM")

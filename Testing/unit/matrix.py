@@ -8,6 +8,8 @@ import functools
 from dataclasses import replace
 from importlib.util import find_spec
 
+from slabs_of_scans import shrunk
+
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.registry import METHODS
@@ -48,7 +50,8 @@ def made_small(key):
 
 
 def sample_scans():
-    found = sample_patient(seed=3, size=SIZE).scans
+    scans = sample_patient(seed=3, size=SIZE).scans
+    found = {role: shrunk(scan, 3) for role, scan in scans.items()}
     phases = zip(("pre", "low", "post"), (0.0, 60.0, 120.0), strict=True)
     return {
         **found,
@@ -109,7 +112,7 @@ def small(key):
     looks like one is not asked here."""
     reference = scans()[METHODS[key].reference]
     given = inputs_of(key, scans()) | {"mask": head_of(reference)}
-    grid = Grid(CUT, spacing_mm=(6.0, 6.0, 6.0))
+    grid = Grid(CUT, spacing_mm=(2.0, 2.0, 2.0))
     return {role: each(value, lambda v: cut(v, grid)) for role, value in given.items()}
 
 

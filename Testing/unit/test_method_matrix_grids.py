@@ -42,13 +42,13 @@ from ContrastSynthLib.volumes import Series, Volume
 def test_any_grid_will_do(key, tmp_path):
     """Random grids, oblique, flipped, anisotropic: the result lies where its input did, in memory
     and on the disk: 200 of them where the method works voxel by voxel, and its values do not
-    depend on the grid; 8 for a method that knows how large a voxel is."""
+    depend on the grid; 4 for a method that knows how large a voxel is."""
     rng = np.random.default_rng(0)
     voxelwise = METHODS[key].voxelwise
     given = small(key)
     fast = fastest(key)
     here = arrays(made_small(key))
-    for _ in range(200 if voxelwise else 8):
+    for _ in range(200 if voxelwise else 4):
         grid = random_grid(rng, CUT)
         moved = {
             role: each(value, lambda v, grid=grid: replace(v, grid=grid))

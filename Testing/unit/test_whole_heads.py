@@ -8,6 +8,8 @@ import pytest
 for package in ("torch", "monai", "safetensors"):
     pytest.importorskip(package)
 
+from slabs_of_scans import shrunk
+
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.registry import METHODS
 from ContrastSynthLib.running.request import Request
@@ -19,7 +21,8 @@ SIZE = (40, 48, 24)
 @pytest.fixture(scope="module")
 def twins():
     """The scans of a patient without skull, and with a bright ring in place of it; the mask."""
-    scans = sample_patient(seed=4, size=SIZE).scans
+    found = sample_patient(seed=4, size=SIZE).scans
+    scans = {role: shrunk(scan, 3) for role, scan in found.items()}
     scans["phase"] = scans["post"]
     brain = scans["pre"].array > 0
     stripped = {

@@ -43,6 +43,7 @@ FIRST_PHASE_S, STEP_S = (60.0, 120.0), (40.0, 110.0)
 CROP = (16, 48, 48)
 """Slices, rows, columns: our choice; the paper has 48 x 96 x 96."""
 ABOUT_LESION = 0.5
+"""Share of the examples whose crop lies about a lesion."""
 
 
 def times_of(seed: int) -> tuple[float, ...]:
@@ -108,11 +109,13 @@ class BreastCrops(IterableDataset):
     Ends the script with a message for a folder without series.
     """
 
-    def __init__(self, paths: Sequence[Path], size: Sequence[int], seed: int) -> None:
+    def __init__(
+        self, paths: Sequence[Path], size: Sequence[int], seed: int, about: float = ABOUT_LESION
+    ) -> None:
         if not paths:
             raise SystemExit("There are no series to learn from: run make_slabs.py --for iter_unet")
         self.series = [BreastSeries(path) for path in paths]
-        self.size, self.seed = tuple(size), seed
+        self.size, self.seed, self.about = tuple(size), seed, about
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         """Yield single examples, half of them with left as right."""
@@ -120,7 +123,7 @@ class BreastCrops(IterableDataset):
         rng = np.random.default_rng([self.seed, worker.id if worker else 0])
         while True:
             series = self.series[int(rng.integers(len(self.series)))]
-            about = len(series.lesions) and rng.random() < ABOUT_LESION
+            about = len(series.lesions) and rng.random() < self.about
             places = series.lesions if about else series.inside
             middle = places[int(rng.integers(len(places)))]
             middle = middle + rng.integers(-6, 7, 3)
