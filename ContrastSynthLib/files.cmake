@@ -12,6 +12,7 @@ set(LIBRARY_SCRIPTS
   analysis/kinetics.py
   analysis/kinetics_report.py
   analysis/measures.py
+  analysis/profile_rows.py
   analysis/profiles.py
   analysis/regions.py
   analysis/uptake.py
@@ -61,6 +62,7 @@ set(LIBRARY_SCRIPTS
   commands/serving.py
   commands/studies.py
   commands/study_options.py
+  commands/tables.py
   commands/weights.py
   demo/__init__.py
   demo/__main__.py
@@ -78,6 +80,7 @@ set(LIBRARY_SCRIPTS
   dicom_export/objects.py
   dicom_export/pseudonyms.py
   dicom_export/stored.py
+  dicom_export/tables.py
   dicom_export/template.py
   dicom_export/traces.py
   dicom_study/__init__.py
