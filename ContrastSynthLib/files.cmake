@@ -26,6 +26,7 @@ set(LIBRARY_SCRIPTS
   bids/dataset.py
   bids/derivatives.py
   bids/describing.py
+  bids/filters.py
   bids/labels.py
   bids/roles.py
   bids/sources.py
@@ -300,6 +301,7 @@ set(LIBRARY_SCRIPTS
   running/stopping.py
   running/stored_result.py
   service/__init__.py
+  service/command.py
   service/jobs.py
   service/node.py
   service/receiver.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ for package in ("highdicom", "pynetdicom", "dicomweb_client", "torch", "monai", 
     pytest.importorskip(package)
 
 import pydicom
-from real_study import SCANS, retagged, untagged_study
+from making_real_study import SCANS, retagged, untagged_study
 
 from ContrastSynthLib.archive.dimse import Node
 from ContrastSynthLib.cli import main
@@ -69,7 +70,7 @@ def test_results_of_a_fetched_study_are_found_beside_its_series(real_scans, serv
     post = proposed["proposal"]["post"]["argument"]
     words = ("--preset", "fast", "--in", post, "--mask", "auto", "--out", tmp_path / "made")
     told("run", "sphere", *words)
-    template = post.removeprefix("post=")
+    template = Path(post.removeprefix("post="))
     told("dicom", tmp_path / "made", "--template", template, "--out", tmp_path / "dicom")
     told("archive", "send", *web, tmp_path / "dicom")
 

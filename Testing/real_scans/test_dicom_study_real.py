@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from real_study import SCANS, retagged, untagged_study
+from making_real_study import SCANS, retagged, untagged_study
 
 from ContrastSynthLib.cli import main
 from ContrastSynthLib.dicom_study.study import read_study
