@@ -90,7 +90,6 @@ set(LIBRARY_SCRIPTS
   dicom_study/layout.py
   dicom_study/moments.py
   dicom_study/names.py
-  dicom_study/phases.py
   dicom_study/places.py
   dicom_study/privacy.py
   dicom_study/proposal.py
@@ -108,6 +107,7 @@ set(LIBRARY_SCRIPTS
   files/dicom/acquisition.py
   files/dicom/checks.py
   files/dicom/choice.py
+  files/dicom/datasets.py
   files/dicom/decoding.py
   files/dicom/folder.py
   files/dicom/header.py

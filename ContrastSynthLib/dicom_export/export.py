@@ -26,16 +26,13 @@ from ContrastSynthLib.dicom_export.template import Template
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.writing import whole_or_nothing
 from ContrastSynthLib.geometry import Grid
-from ContrastSynthLib.registry.volumes import IMAGE, LABELS, MAP
+from ContrastSynthLib.registry.volumes import IMAGE, LABELS, MAP, TAKEN_UP, UPTAKE
 from ContrastSynthLib.running.stored_result import StoredOutput, StoredResult
 from ContrastSynthLib.volumes import BoolArray, Volume
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-UPTAKE = "uptake"
-INSIDE = 0.5
-"""From this uptake on a voxel belongs to the segmentation."""
 SMALLEST_MM3 = 100.0
 """Smaller regions of uptake are one segment together."""
 MOST_REGIONS = 50
@@ -150,7 +147,7 @@ class _Writer:
 
     def _regions(self, name: str, volume: Volume) -> Iterable[tuple[str, Dataset]]:
         """Yield the regions of the uptake as segments, and their measures."""
-        where = volume.array >= INSIDE
+        where = volume.array >= TAKEN_UP
         if not where.any():
             return
         found = list_regions(volume.array, where, volume.grid, minimum_volume_mm3=SMALLEST_MM3)

@@ -17,9 +17,9 @@ from making_real_study import SCANS, retagged, untagged_study
 
 from ContrastSynthLib.archive.dimse import Node
 from ContrastSynthLib.cli import main
-from ContrastSynthLib.dicom_export.export import INSIDE
 from ContrastSynthLib.files.dicom.reader import read_dicom, read_dicom_mask
 from ContrastSynthLib.files.images import read_volume
+from ContrastSynthLib.registry.volumes import TAKEN_UP
 
 needs_an_archive = pytest.mark.skipif(not PROGRAM, reason="needs Orthanc: apt-get install orthanc")
 
@@ -102,4 +102,4 @@ def _same_values(folder, scan):
         segments_in(series["SEG", "uptake"]),
     )
     np.testing.assert_allclose(mask.grid.index_to_lps, scan.grid.index_to_lps, atol=1e-5)
-    np.testing.assert_array_equal(mask.array, uptake.array >= INSIDE)
+    np.testing.assert_array_equal(mask.array, uptake.array >= TAKEN_UP)
