@@ -21,6 +21,7 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/scene/comparison.py
   ContrastSynthPanel/scene/csv_files.py
   ContrastSynthPanel/scene/cursor_curve.py
+  ContrastSynthPanel/scene/dicom_database.py
   ContrastSynthPanel/scene/difference.py
   ContrastSynthPanel/scene/foregrounds.py
   ContrastSynthPanel/scene/kinetic_case.py
@@ -77,6 +78,7 @@ set(MODULE_SCRIPTS
   ContrastSynthPanel/widgets/dependency_box.py
   ContrastSynthPanel/widgets/device_box.py
   ContrastSynthPanel/widgets/dicom_box.py
+  ContrastSynthPanel/widgets/dicom_study_box.py
   ContrastSynthPanel/widgets/echo.py
   ContrastSynthPanel/widgets/flicker.py
   ContrastSynthPanel/widgets/forms.py

@@ -12,6 +12,7 @@ set(LIBRARY_SCRIPTS
   analysis/kinetics.py
   analysis/kinetics_report.py
   analysis/measures.py
+  analysis/profile_rows.py
   analysis/profiles.py
   analysis/regions.py
   analysis/uptake.py
@@ -25,6 +26,7 @@ set(LIBRARY_SCRIPTS
   bids/dataset.py
   bids/derivatives.py
   bids/describing.py
+  bids/filters.py
   bids/labels.py
   bids/roles.py
   bids/sources.py
@@ -61,6 +63,7 @@ set(LIBRARY_SCRIPTS
   commands/serving.py
   commands/studies.py
   commands/study_options.py
+  commands/tables.py
   commands/weights.py
   demo/__init__.py
   demo/__main__.py
@@ -78,6 +81,7 @@ set(LIBRARY_SCRIPTS
   dicom_export/objects.py
   dicom_export/pseudonyms.py
   dicom_export/stored.py
+  dicom_export/tables.py
   dicom_export/template.py
   dicom_export/traces.py
   dicom_study/__init__.py
@@ -86,7 +90,6 @@ set(LIBRARY_SCRIPTS
   dicom_study/layout.py
   dicom_study/moments.py
   dicom_study/names.py
-  dicom_study/phases.py
   dicom_study/places.py
   dicom_study/privacy.py
   dicom_study/proposal.py
@@ -104,6 +107,7 @@ set(LIBRARY_SCRIPTS
   files/dicom/acquisition.py
   files/dicom/checks.py
   files/dicom/choice.py
+  files/dicom/datasets.py
   files/dicom/decoding.py
   files/dicom/folder.py
   files/dicom/header.py
@@ -297,6 +301,7 @@ set(LIBRARY_SCRIPTS
   running/stopping.py
   running/stored_result.py
   service/__init__.py
+  service/command.py
   service/jobs.py
   service/node.py
   service/receiver.py

@@ -1,7 +1,8 @@
-"""Intensities along a straight line through a volume (SPHERE, fig. 9)."""
+"""Intensities along a straight line through a volume (SPHERE, fig. 9), and its largest edge."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ MAX_SAMPLES = 100_000
 
 # Tolerance for points on the outer face of the outermost voxels.
 FACE_TOLERANCE_VOXELS = 1e-6
+# The width of an edge lies between these shares of its step.
+FROM_SHARE, TO_SHARE = 0.1, 0.9
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,22 @@ class Profile:
             "ras_mm": self.ras_mm.tolist(),
             "values": [None if math.isnan(value) else value for value in self.values.tolist()],
         }
+
+
+@dataclass(frozen=True)
+class Edge:
+    """The largest change along a profile that goes up or down only, such as a lesion's border.
+
+    ``at_mm`` is the distance from the start at which half of the ``step`` is done, ``width_mm``
+    the distance between 10 % and 90 % of it. ``step`` is in the unit of the volume, above 0 where
+    the intensity rises. ``contrast`` is the step as a share of the sum of both sides (Michelson),
+    None where that is not above 0.
+    """
+
+    at_mm: float
+    width_mm: float
+    step: float
+    contrast: float | None
 
 
 def line_profile(
@@ -78,6 +97,24 @@ def line_profile(
             f"centre is at {_as_text(middle)}."
         )
     return Profile(share * length, points, values)
+
+
+def find_edge(profile: Profile) -> Edge | None:
+    """Return the edge of a profile; None where all intensities are the same."""
+    values = profile.values.astype(np.float64)
+    ways = np.nan_to_num(np.sign(np.diff(values)))
+    turns = np.flatnonzero(np.diff(ways)) + 1
+    bounds = itertools.pairwise([0, *turns.tolist(), len(ways)])
+    runs = [(start, end) for start, end in bounds if ways[start] != 0]
+    if not runs:
+        return None
+    start, end = max(runs, key=lambda run: abs(values[run[1]] - values[run[0]]))
+    before, after = float(values[start]), float(values[end])
+    done = (values[start : end + 1] - before) / (after - before)
+    places = np.interp((FROM_SHARE, 0.5, TO_SHARE), done, profile.distance_mm[start : end + 1])
+    both = before + after
+    contrast = abs(after - before) / both if both > 0 else None
+    return Edge(float(places[1]), float(places[2] - places[0]), after - before, contrast)
 
 
 def profile_error(reference: Profile, synthetic: Profile) -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ContrastSynthLib.archive.archive import SERIES_KEYS, STUDY_KEYS, Found
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.dicom.datasets import dataset_of
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -65,7 +66,7 @@ class Node:
         from pynetdicom import evt
 
         arrived: list[Dataset] = []
-        ask = _dataset(QueryRetrieveLevel="STUDY", StudyInstanceUID=study_uid)
+        ask = dataset_of(QueryRetrieveLevel="STUDY", StudyInstanceUID=study_uid)
         handlers = [(evt.EVT_C_STORE, _keeping(arrived))]
         with self._talking([GET, *KINDS], roles=KINDS, handlers=handlers) as association:
             for status, _ in association.send_c_get(ask, GET):
@@ -89,9 +90,7 @@ class Node:
 
     def _find(self, level: str, keywords: Iterable[str], wanted: dict[str, str]) -> list[Found]:
         keys = [*keywords]
-        ask = _dataset(QueryRetrieveLevel=level, **dict.fromkeys(keys, ""))
-        for keyword, value in wanted.items():
-            setattr(ask, keyword, value)
+        ask = dataset_of(QueryRetrieveLevel=level, **(dict.fromkeys(keys, "") | wanted))
         found = []
         with self._talking([FIND]) as association:
             for status, answer in association.send_c_find(ask, FIND):
@@ -149,12 +148,3 @@ def _keeping(arrived: list[Dataset]) -> Any:
         return SUCCESS
 
     return keep
-
-
-def _dataset(**values: str) -> Dataset:
-    from pydicom.dataset import Dataset
-
-    dataset = Dataset()
-    for keyword, value in values.items():
-        setattr(dataset, keyword, value)
-    return dataset

@@ -10,6 +10,7 @@ from pathlib import Path
 import ContrastSynthLib.methods  # noqa: F401 - declares the methods
 from ContrastSynthLib.bids.choice import Choice, choose
 from ContrastSynthLib.bids.dataset import Dataset, Session
+from ContrastSynthLib.bids.filters import checked_filters, kept
 from ContrastSynthLib.bids.roles import ROLES, by_role
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.csv_rows import rows_as_csv
@@ -30,18 +31,27 @@ class Cases:
     notes: list[str]
 
 
-def find_cases(dataset: Dataset, table: Path, method_key: str | None = None) -> Cases:
+def find_cases(
+    dataset: Dataset,
+    table: Path,
+    method_key: str | None = None,
+    filters: Sequence[tuple[str, str]] = (),
+) -> Cases:
     """Return a row for each session that has all scans that a method needs.
 
     Paths are relative to the folder of ``table``. Without a method each session with any scan of
-    a role is a row. Raises RequestError for a method that needs what names of BIDS do not tell.
+    a role is a row. ``filters`` are entities with the label that scans shall have. Raises
+    RequestError for a method that needs what names of BIDS do not tell, and for filters that fit
+    no scan.
     """
     wanted, needed = _roles(method_key)
+    sessions = dataset.sessions()
+    labels = checked_filters(filters, (scan for one in sessions for scan in one.scans))
     rows, left_out, notes = [], {}, []
     seen: dict[str, str] = {}
-    for session in dataset.sessions():
+    for session in sessions:
         found, unclear = by_role(session.scans)
-        choice = choose(found, wanted)
+        choice = choose({role: kept(scans, labels) for role, scans in found.items()}, wanted)
         notes += [f"{session.case}: {note}" for note in (*session.notes, *unclear, *choice.notes)]
         why = _why_not(session, choice, needed, seen)
         if why:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ContrastSynthLib.bids.dataset import Scan
+from ContrastSynthLib.bids.filters import how_to_choose
 from ContrastSynthLib.bids.roles import T1_ROLES
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.images import acquisition_in_file, read_header
@@ -90,7 +91,8 @@ def _take_shared(choice: Choice, placed: Mapping[str, list[_Placed]], t1: Sequen
             _take(choice, role, group[role])
         return
     for role, scans in everywhere.items():
-        choice.unclear[role] = f"'{role}' could be on one of several grids: {_named(scans)}"
+        hint = how_to_choose([one.scan for one in scans])
+        choice.unclear[role] = f"'{role}' could be on one of several grids: {_named(scans)}{hint}"
 
 
 def _by_grid(placed: Mapping[str, list[_Placed]]) -> list[dict[str, list[_Placed]]]:
@@ -112,7 +114,8 @@ def _grid(group: Mapping[str, list[_Placed]]) -> Grid:
 def _take(choice: Choice, role: str, scans: Sequence[_Placed]) -> None:
     picked = _latest(scans)
     if picked is None:
-        choice.unclear[role] = f"'{role}' could be any of {_named(scans)}"
+        hint = how_to_choose([one.scan for one in scans])
+        choice.unclear[role] = f"'{role}' could be any of {_named(scans)}{hint}"
     else:
         choice.scans[role] = picked.scan
 

@@ -17,14 +17,12 @@ from ContrastSynthLib.cohort.thumbnails import thumbnail
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.images import read_any_volume
 from ContrastSynthLib.registry import IMAGE
+from ContrastSynthLib.registry.volumes import TAKEN_UP, UPTAKE
 from ContrastSynthLib.running.batch.cells import one_line, without_paths
 from ContrastSynthLib.running.result import PROVENANCE
 from ContrastSynthLib.running.stored_result import checked_output, volumes_of
 from ContrastSynthLib.volumes import Volume
 
-UPTAKE = "uptake"
-TAKEN_UP = 0.5
-"""From here on a voxel of the map counts."""
 MM3_PER_ML = 1000.0
 BYTES_PER_MB = 1e6
 

@@ -15,7 +15,8 @@ def cases(options: Namespace, lines: JsonLines | None) -> None:
     from ContrastSynthLib.bids.cases import find_cases, write_cases
     from ContrastSynthLib.bids.dataset import Dataset
 
-    found = find_cases(Dataset.open(options.dataset), options.out, options.method)
+    dataset = Dataset.open(options.dataset)
+    found = find_cases(dataset, options.out, options.method, options.filter)
     left_out = [f"{case} is not in the table: {why}." for case, why in found.left_out.items()]
     print_warnings([*found.notes, *left_out])
     write_cases(found, options.out)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ContrastSynthLib.commands import bids
-from ContrastSynthLib.commands.options import json_option
+from ContrastSynthLib.commands.options import json_option, pair
 
 
 def add_bids(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +15,14 @@ def add_bids(parser: argparse.ArgumentParser) -> None:
     cases = add("cases", help="write the table of cases that batch takes")
     cases.add_argument("dataset", type=Path, metavar="DATASET", help="folder of the data set")
     cases.add_argument("--method", metavar="METHOD", help="only cases with all that it needs")
+    cases.add_argument(
+        "--filter",
+        action="append",
+        default=[],
+        type=pair("ENTITY=LABEL"),
+        metavar="ENTITY=LABEL",
+        help="of several scans those with it, such as acq=mprage; none: without it; repeatable",
+    )
     cases.add_argument("--out", required=True, type=Path, metavar="CASES.csv")
     json_option(cases)
     cases.set_defaults(command=bids.cases)

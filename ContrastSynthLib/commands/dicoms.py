@@ -31,6 +31,14 @@ def add_dicom(parser: argparse.ArgumentParser) -> None:
     add("--out", required=True, type=Path, metavar="DIR", help="folder of the series, new or empty")
     add("--enhanced", action="store_true", help="Enhanced MR, one file for each image")
     add("--burn-in", action="store_true", help="write SYNTHETIC into the images")
+    add(
+        "--measures",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE-measures.csv",
+        help="of kinetics or profile, as a Structured Report; repeatable",
+    )
     add("--deidentify", action="store_true", help="without the patient: basic profile of PS3.15")
     add("--key", type=Path, metavar="FILE", help="of the pseudonyms; made if it is not there")
     add("--keep-faces", action="store_true", help="de-identify even where a face can be seen")
@@ -54,6 +62,7 @@ def dicom(options: Namespace, lines: JsonLines | None) -> None:
         enhanced=options.enhanced,
         burn_in=options.burn_in,
         privacy=_privacy(options),
+        measures=options.measures,
     )
     print_warnings(made.warnings)
     files = [str(options.out / file) for file in made.files]

@@ -24,12 +24,11 @@ from ContrastSynthLib.commands.measures import (
     write_plot,
 )
 from ContrastSynthLib.commands.printing import print_json, print_nested, print_warnings
+from ContrastSynthLib.commands.tables import two_tables, write_tables
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.files.csv_rows import rows_as_csv
 from ContrastSynthLib.files.dicom.segmentation import fitted
 from ContrastSynthLib.files.images import SYNTHETIC_KEY, write_volume
 from ContrastSynthLib.files.replacing import refuse_to_replace
-from ContrastSynthLib.files.writing import write_text
 from ContrastSynthLib.running.jobs import JsonLines
 from ContrastSynthLib.volumes import Volume
 
@@ -46,9 +45,7 @@ def kinetics(options: Namespace, lines: JsonLines | None) -> None:
     from ContrastSynthLib.files.series import read_series
 
     given = _seconds(options.times)
-    tables = _tables(options.csv) if options.csv else []
-    for place, columns in tables:
-        _refuse_other_table(place, columns)
+    tables = two_tables(options.csv, CURVE_COLUMNS, MEASURE_COLUMNS) if options.csv else []
     series = read_series(options.series, given)
     print_notes("series", series[0])
     regions: Regions = _regions(options, series[0])
@@ -60,7 +57,7 @@ def kinetics(options: Namespace, lines: JsonLines | None) -> None:
     if options.maps:
         _write_maps(series, regions, options.maps, inputs_in(options))
     if tables:
-        _write_tables(tables, reports)
+        write_tables(tables, curve_rows(reports), measure_rows(reports))
     if options.plot:
         _plot(options.plot, series, compare, regions)
     report = {"schema_version": SCHEMA_VERSION, "regions": reports}
@@ -161,43 +158,6 @@ def _plot(path: Path, series: list[Volume], compare: list[Volume], regions: Regi
         for name, volumes in shown.items()
     }
     write_plot(path, plot_curves(curves))
-
-
-def _tables(path: Path) -> list[tuple[Path, tuple[str, ...]]]:
-    """Return the files of the two tables, and their columns: of curves, and of measures."""
-    if path.suffix.lower() != ".csv":
-        raise RequestError(f"{path}: the tables are CSV; name the file with .csv.")
-    measures = path.with_name(f"{path.stem}-measures{path.suffix}")
-    return [(path, CURVE_COLUMNS), (measures, MEASURE_COLUMNS)]
-
-
-def _refuse_other_table(place: Path, columns: tuple[str, ...]) -> None:
-    """Raise RequestError where a file is in the way that is no such table."""
-    try:
-        with place.open(encoding="utf-8", errors="replace") as file:
-            heading = file.readline(1000)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise RequestError(f"{place}: cannot be written ({error.strerror}).") from error
-    if heading.strip() != ",".join(columns):
-        raise RequestError(
-            f"{place}: is there already, and is no such table of ContrastSynth. Choose another "
-            "place (--csv), or move that file away."
-        )
-
-
-def _write_tables(
-    tables: list[tuple[Path, tuple[str, ...]]], reports: Mapping[str, Mapping[str, Any]]
-) -> None:
-    for (place, columns), rows in zip(
-        tables, (curve_rows(reports), measure_rows(reports)), strict=True
-    ):
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RequestError(f"{place}: cannot be written ({error.strerror}).") from error
-        write_text(place, rows_as_csv(rows, columns))
 
 
 def _seconds(text: str | None) -> list[float] | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ContrastSynthLib.commands.printing import print_json, print_nested, print_warnings
+from ContrastSynthLib.commands.tables import two_tables, write_tables
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.dicom.segmentation import fitted
 from ContrastSynthLib.files.images import (
@@ -160,9 +161,12 @@ def uptake(options: Namespace, lines: JsonLines | None) -> None:
 
 
 def profile(options: Namespace, lines: JsonLines | None) -> None:
-    """Print the values along a line; plot them with ``--plot``."""
+    """Print the values along a line and its edge; plot them with ``--plot``."""
+    from ContrastSynthLib.analysis import profile_rows
     from ContrastSynthLib.analysis.profiles import line_profile
 
+    columns = (profile_rows.VALUE_COLUMNS, profile_rows.MEASURE_COLUMNS)
+    tables = two_tables(options.csv, *columns) if options.csv else []
     names = _distinct_names(options.volume)
     volumes = {
         name: read_input(name, path) for name, path in zip(names, options.volume, strict=True)
@@ -175,6 +179,10 @@ def profile(options: Namespace, lines: JsonLines | None) -> None:
         name: line_profile(volume, options.start, options.end) for name, volume in volumes.items()
     }
     marks = {name: SYNTHETIC_KEY if volume.synthetic else "" for name, volume in volumes.items()}
+    if tables:
+        made = [name for name, mark in marks.items() if mark]
+        rows = (f(profiles, made) for f in (profile_rows.value_rows, profile_rows.measure_rows))
+        write_tables(tables, *rows)
     if options.plot:
         from ContrastSynthLib.plots.figures import plot_profiles
 
@@ -187,7 +195,11 @@ def profile(options: Namespace, lines: JsonLines | None) -> None:
                 "from_ras_mm": list(options.start),
                 "to_ras_mm": list(options.end),
                 "profiles": {
-                    name: {"synthetic": bool(marks[name])} | found.as_dict()
+                    name: {
+                        "synthetic": bool(marks[name]),
+                        "measures": profile_rows.measures_of(found),
+                        **found.as_dict(),
+                    }
                     for name, found in profiles.items()
                 },
             }
@@ -195,7 +207,10 @@ def profile(options: Namespace, lines: JsonLines | None) -> None:
         )
         return
     for name, found in profiles.items():
-        print(f"# {name} {marks[name]}".rstrip() + "\n# distance_mm value")
+        told = profile_rows.measures_of(found).items()
+        print(f"# {name} {marks[name]}".rstrip())
+        print("# " + ", ".join(f"{key} {value:.6g}" for key, value in told if value is not None))
+        print("# distance_mm value")
         for distance, value in zip(found.distance_mm, found.values, strict=True):
             print(f"{distance:.3f} {value:.6g}")
 

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 
 
 def json_option(parser: argparse.ArgumentParser) -> None:
     """Add the option that prints JSON."""
     parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def csv_option(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add the option that writes a table of ``what`` and one of measures."""
+    told = f"write a table of the {what}, and beside it FILE-measures.csv"
+    parser.add_argument("--csv", type=Path, metavar="FILE", help=told)
 
 
 def pair(form: str) -> Callable[[str], tuple[str, str]]:

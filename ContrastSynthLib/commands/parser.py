@@ -22,7 +22,7 @@ from ContrastSynthLib.commands.archives import add_archive
 from ContrastSynthLib.commands.bids_options import add_bids
 from ContrastSynthLib.commands.cohorts import add_cohort
 from ContrastSynthLib.commands.dicoms import add_dicom
-from ContrastSynthLib.commands.options import json_option, pair, ras
+from ContrastSynthLib.commands.options import csv_option, json_option, pair, ras
 from ContrastSynthLib.commands.serving import add_serve
 from ContrastSynthLib.commands.study_options import add_study
 from ContrastSynthLib.files.selection import numbers_in
@@ -267,6 +267,7 @@ def _profile(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             option, required=True, type=ras, dest=name, metavar="R,A,S", help="point in mm"
         )
+    csv_option(parser, "values")
     parser.add_argument("--plot", type=Path, metavar="PNG")
     json_option(parser)
     parser.set_defaults(command=measures.profile)
@@ -285,12 +286,7 @@ def _kinetics(parser: argparse.ArgumentParser) -> None:
     )
     _align_option(parser)
     parser.add_argument("--compare", metavar="FILE", help="a synthetic series of the same patient")
-    parser.add_argument(
-        "--csv",
-        type=Path,
-        metavar="FILE",
-        help="write a table of the curves, and beside it FILE-measures.csv",
-    )
+    csv_option(parser, "curves")
     parser.add_argument("--maps", type=Path, metavar="DIR", help="write a map of each measure")
     parser.add_argument("--plot", type=Path, metavar="PNG")
     json_option(parser)

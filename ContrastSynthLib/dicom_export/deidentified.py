@@ -45,7 +45,7 @@ BESIDE_THE_TABLE = ("IssuerOfAccessionNumberSequence",)
 """Names a place, and is not in the standard's table."""
 NEEDED_SEQUENCES = ("AcquisitionContextSequence", "ReferencedPerformedProcedureStepSequence")
 """Have to be there in some objects, if need be without items; others may not be so."""
-UNKNOWN = {"Manufacturer": "unknown"}
+UNKNOWN = {"Manufacturer": "unknown", "TextValue": "unknown"}
 """May not be empty."""
 FREE_TEXTS = ("PositionReferenceIndicator",)
 """Has to be there, and may hold anything."""

@@ -8,6 +8,7 @@ from ContrastSynthLib.dicom_export.classic import source_of
 from ContrastSynthLib.dicom_export.marks import SCHEME, Made, code, common, derived
 from ContrastSynthLib.dicom_export.stored import Stored
 from ContrastSynthLib.dicom_export.template import Template
+from ContrastSynthLib.files.dicom.datasets import dataset_of
 from ContrastSynthLib.files.dicom.header import Frame
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def enhanced_image(
     dataset.SOPClassUID = EnhancedMRImageStorage
     dataset.SeriesInstanceUID, dataset.InstanceNumber = generate_uid(prefix=None), 1
     dataset.ImageType = IMAGE_TYPE
-    _set(dataset, MR_DESCRIPTION)
+    dataset.update(dataset_of(**MR_DESCRIPTION))
     derived(dataset, made)
     for keyword in ("DerivationCodeSequence", "DerivationDescription"):
         del dataset[keyword]  # they stand in the frames
@@ -62,9 +63,9 @@ def _dimensions(dataset: Dataset) -> None:
     from pydicom.uid import generate_uid
 
     uid = generate_uid(prefix=None)
-    dataset.DimensionOrganizationSequence = [_item(DimensionOrganizationUID=uid)]
+    dataset.DimensionOrganizationSequence = [dataset_of(DimensionOrganizationUID=uid)]
     dataset.DimensionIndexSequence = [
-        _item(
+        dataset_of(
             DimensionOrganizationUID=uid,
             DimensionIndexPointer=pointer,
             FunctionalGroupPointer=FRAME_CONTENT,
@@ -75,15 +76,17 @@ def _dimensions(dataset: Dataset) -> None:
 
 def _shared(stored: Stored, template: Template) -> Dataset:
     frame = template.header
-    measures = _item(PixelSpacing=frame.value("PixelSpacing"))
+    measures = dataset_of(PixelSpacing=frame.value("PixelSpacing"))
     measures.SliceThickness = frame.value("SliceThickness") or template.grid.spacing_mm[2]
-    scale = _item(RescaleSlope=stored.slope, RescaleIntercept=stored.intercept, RescaleType="US")
-    return _item(
+    scale = dataset_of(
+        RescaleSlope=stored.slope, RescaleIntercept=stored.intercept, RescaleType="US"
+    )
+    return dataset_of(
         PixelMeasuresSequence=[measures],
-        PlaneOrientationSequence=[_item(ImageOrientationPatient=frame.value(ORIENTATION))],
-        MRImageFrameTypeSequence=[_item(FrameType=IMAGE_TYPE, **MR_DESCRIPTION)],
+        PlaneOrientationSequence=[dataset_of(ImageOrientationPatient=frame.value(ORIENTATION))],
+        MRImageFrameTypeSequence=[dataset_of(FrameType=IMAGE_TYPE, **MR_DESCRIPTION)],
         PixelValueTransformationSequence=[scale],
-        FrameVOILUTSequence=[_item(WindowCenter=stored.centre, WindowWidth=stored.width)],
+        FrameVOILUTSequence=[dataset_of(WindowCenter=stored.centre, WindowWidth=stored.width)],
         RealWorldValueMappingSequence=[stored.real_world()],
         FrameAnatomySequence=[_anatomy()],
     )
@@ -93,21 +96,21 @@ ORIENTATION = "ImageOrientationPatient"
 
 
 def _anatomy() -> Dataset:
-    brain = _item(CodeValue="12738006", CodingSchemeDesignator="SCT", CodeMeaning="Brain")
-    return _item(FrameLaterality="U", AnatomicRegionSequence=[brain])
+    brain = dataset_of(CodeValue="12738006", CodingSchemeDesignator="SCT", CodeMeaning="Brain")
+    return dataset_of(FrameLaterality="U", AnatomicRegionSequence=[brain])
 
 
 def _of_frame(template: Template, made: Made, k: int) -> Dataset:
     frame = template.frames[k]
-    content = _item(StackID="1", InStackPositionNumber=k + 1, DimensionIndexValues=[1, k + 1])
-    derivation = _item(
+    content = dataset_of(StackID="1", InStackPositionNumber=k + 1, DimensionIndexValues=[1, k + 1])
+    derivation = dataset_of(
         DerivationDescription=made.description,
         DerivationCodeSequence=[code("SYNTHESIS", SCHEME, "Synthesised from other images")],
         SourceImageSequence=[source_of(frame)],
     )
-    return _item(
+    return dataset_of(
         FrameContentSequence=[content],
-        PlanePositionSequence=[_item(ImagePositionPatient=_position(frame))],
+        PlanePositionSequence=[dataset_of(ImagePositionPatient=_position(frame))],
         DerivationImageSequence=[derivation],
     )
 
@@ -116,25 +119,14 @@ def _evidence(template: Template) -> Dataset:
     """Return the references to all images of the template, by study and series."""
     header = template.header.header
     images = [
-        _item(ReferencedSOPClassUID=one.SOPClassUID, ReferencedSOPInstanceUID=one.SOPInstanceUID)
+        dataset_of(
+            ReferencedSOPClassUID=one.SOPClassUID, ReferencedSOPInstanceUID=one.SOPInstanceUID
+        )
         for one in template.datasets
     ]
-    series = _item(SeriesInstanceUID=header.SeriesInstanceUID, ReferencedSOPSequence=images)
-    return _item(StudyInstanceUID=header.StudyInstanceUID, ReferencedSeriesSequence=[series])
+    series = dataset_of(SeriesInstanceUID=header.SeriesInstanceUID, ReferencedSOPSequence=images)
+    return dataset_of(StudyInstanceUID=header.StudyInstanceUID, ReferencedSeriesSequence=[series])
 
 
 def _position(frame: Frame) -> Any:
     return frame.value("ImagePositionPatient")
-
-
-def _set(dataset: Dataset, values: dict[str, Any]) -> None:
-    for keyword, value in values.items():
-        setattr(dataset, keyword, value)
-
-
-def _item(**values: Any) -> Dataset:
-    from pydicom.dataset import Dataset
-
-    item = Dataset()
-    _set(item, values)
-    return item

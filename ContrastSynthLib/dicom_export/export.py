@@ -18,23 +18,21 @@ from ContrastSynthLib.dicom_export.classic import classic_series
 from ContrastSynthLib.dicom_export.deidentified import Deidentifier, Privacy, silence
 from ContrastSynthLib.dicom_export.enhanced import enhanced_image
 from ContrastSynthLib.dicom_export.marks import Made, save
-from ContrastSynthLib.dicom_export.measures import measurement_report
+from ContrastSynthLib.dicom_export.measures import measurement_report, region_groups
 from ContrastSynthLib.dicom_export.objects import parametric_map, segmentation
 from ContrastSynthLib.dicom_export.stored import Stored
+from ContrastSynthLib.dicom_export.tables import MeasuredRow, groups_of, read_table
 from ContrastSynthLib.dicom_export.template import Template
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.writing import whole_or_nothing
 from ContrastSynthLib.geometry import Grid
-from ContrastSynthLib.registry.volumes import IMAGE, LABELS, MAP
+from ContrastSynthLib.registry.volumes import IMAGE, LABELS, MAP, TAKEN_UP, UPTAKE
 from ContrastSynthLib.running.stored_result import StoredOutput, StoredResult
 from ContrastSynthLib.volumes import BoolArray, Volume
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-UPTAKE = "uptake"
-INSIDE = 0.5
-"""From this uptake on a voxel belongs to the segmentation."""
 SMALLEST_MM3 = 100.0
 """Smaller regions of uptake are one segment together."""
 MOST_REGIONS = 50
@@ -57,17 +55,19 @@ def export(
     enhanced: bool = False,
     burn_in: bool = False,
     privacy: Privacy | None = None,
+    measures: Sequence[Path] = (),
 ) -> Exported:
     """Write all outputs of a result as DICOM objects of the template's study, all or none.
 
     Images become a classic MR series, or with ``enhanced`` one Enhanced MR file each; maps become
     Parametric Maps, labels and the regions of the uptake Segmentations, and the volumes of these
     regions a Structured Report. ``burn_in`` writes SYNTHETIC into the images. With ``privacy``
-    nothing tells of the patient.
+    nothing tells of the patient. ``measures`` are tables of kinetics and line profiles, which
+    become another report.
 
     Raises RequestError for a folder that holds anything, for text in Enhanced MR images, for a
-    result that is not synthetic, for voxels that are not those of the template, and with
-    ``privacy`` for a face that can be seen.
+    result that is not synthetic, for voxels that are not those of the template, for tables that
+    hold no measures, and with ``privacy`` for a face that can be seen.
     """
     if folder.exists() and any(folder.iterdir()):
         raise RequestError(f"{folder}: is not empty. The series need a folder of their own.")
@@ -79,11 +79,11 @@ def export(
     made = Made.of(result.provenance)
     cleaner = Deidentifier.of(privacy, result, made, template) if privacy else None
     writer = _Writer(template, made, enhanced, burn_in)
+    rows = [row for table in measures for row in read_table(table)]
     with whole_or_nothing(folder) as part, silence() if cleaner else nullcontext():
         files = [
             save(cleaner.cleaned(dataset) if cleaner else dataset, part / name).relative_to(part)
-            for output in result.outputs
-            for name, dataset in writer.objects(output)
+            for name, dataset in writer.all_objects(result.outputs, rows)
         ]
         if cleaner:
             cleaner.check(part)
@@ -98,8 +98,16 @@ class _Writer:
     burn_in: bool
     last_number: int = FIRST_NUMBER
 
-    def objects(self, output: StoredOutput) -> Iterable[tuple[str, Dataset]]:
-        """Yield the objects of an output, with the names of their files."""
+    def all_objects(
+        self, outputs: Iterable[StoredOutput], rows: list[MeasuredRow]
+    ) -> Iterable[tuple[str, Dataset]]:
+        """Yield the objects of outputs and the report of rows, with the names of their files."""
+        for output in outputs:
+            yield from self._objects(output)
+        if rows:
+            yield "measures.dcm", self._report(rows)
+
+    def _objects(self, output: StoredOutput) -> Iterable[tuple[str, Dataset]]:
         kind = output.described.get("kind")
         for place, volume in enumerate(output.volumes, start=1):
             name = output.name if len(output.volumes) == 1 else f"{output.name}_{place}"
@@ -139,7 +147,7 @@ class _Writer:
 
     def _regions(self, name: str, volume: Volume) -> Iterable[tuple[str, Dataset]]:
         """Yield the regions of the uptake as segments, and their measures."""
-        where = volume.array >= INSIDE
+        where = volume.array >= TAKEN_UP
         if not where.any():
             return
         found = list_regions(volume.array, where, volume.grid, minimum_volume_mm3=SMALLEST_MM3)
@@ -154,10 +162,10 @@ class _Writer:
         title = self._title(f"{name} mask")
         segments = segmentation(labels, names, *titled, title, self._number())
         yield f"{name}_mask.dcm", segments
-        yield (
-            f"{name}_measures.dcm",
-            measurement_report(shown, segments, *titled, self._title(name), self._number()),
-        )
+        groups = region_groups(shown, segments, *titled)
+        evidence = [segments, *self.template.datasets]
+        report = measurement_report(groups, evidence, *titled, self._title(name), self._number())
+        yield f"{name}_measures.dcm", report
 
     def _labels(
         self, name: str, volume: Volume, named: Mapping[str, str]
@@ -170,6 +178,12 @@ class _Writer:
                 f"{name}.dcm",
                 segmentation(labels, names, self.template, self.made, title, self._number()),
             )
+
+    def _report(self, rows: list[MeasuredRow]) -> Dataset:
+        titled = (self.template, self.made)
+        groups, evidence = groups_of(rows, *titled), self.template.datasets
+        title = self._title("measures")
+        return measurement_report(groups, evidence, *titled, title, self._number())
 
     def _title(self, name: str) -> str:
         return f"SYNTHETIC {name} ({self.made.key}), research use only"

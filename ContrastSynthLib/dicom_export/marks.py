@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ContrastSynthLib import __version__
 from ContrastSynthLib.dicom_export.template import NEVER_ABSENT, Template
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.dicom.datasets import dataset_of
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -110,11 +111,7 @@ def derived(dataset: Dataset, made: Made) -> None:
 
 def code(value: str, scheme: str, meaning: str) -> Dataset:
     """Return a coded concept."""
-    from pydicom.dataset import Dataset
-
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
-    return item
+    return dataset_of(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=meaning)
 
 
 def save(dataset: Dataset, path: Path) -> Path:
@@ -158,15 +155,14 @@ def _scanner(template: Template) -> Iterable[Dataset]:
 
 
 def _synthesiser(made: Made) -> Dataset:
-    from pydicom.dataset import Dataset
-
-    item = Dataset()
-    item.PurposeOfReferenceCodeSequence = [code("109100", "DCM", "Synthesizing Equipment")]
-    item.Manufacturer, item.ManufacturerModelName = NAME, made.title[:LONGEST_NAME]
-    item.SoftwareVersions = [made.version, *(one[:LONGEST_NAME] for one in made.weights)]
-    item.ContributionDateTime = f"{made.when:%Y%m%d%H%M%S}"
-    item.ContributionDescription = f"{made.description} {RESEARCH}"[:LONGEST_TEXT]
-    return item
+    return dataset_of(
+        PurposeOfReferenceCodeSequence=[code("109100", "DCM", "Synthesizing Equipment")],
+        Manufacturer=NAME,
+        ManufacturerModelName=made.title[:LONGEST_NAME],
+        SoftwareVersions=[made.version, *(one[:LONGEST_NAME] for one in made.weights)],
+        ContributionDateTime=f"{made.when:%Y%m%d%H%M%S}",
+        ContributionDescription=f"{made.description} {RESEARCH}"[:LONGEST_TEXT],
+    )
 
 
 def _date(when: datetime) -> str:

@@ -1,8 +1,8 @@
-"""The regions of a segmentation and their volumes as a Structured Report (TID 1500)."""
+"""Measures as a Structured Report (TID 1500): of the regions of a segmentation, and of others."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ContrastSynthLib.analysis.regions import Region
@@ -14,18 +14,14 @@ if TYPE_CHECKING:
 
 
 def measurement_report(
-    regions: Sequence[Region],
-    segmentation: Dataset,
+    groups: Iterable[Any],
+    evidence: Sequence[Dataset],
     template: Template,
     made: Made,
     title: str,
     number: int,
 ) -> Dataset:
-    """Return a Comprehensive 3D SR with a group for each region.
-
-    The nth region is the nth segment of the segmentation; its group has the volume in millilitres
-    and the mean of the map.
-    """
+    """Return a Comprehensive 3D SR of groups of measurements, made from the ``evidence``."""
     import highdicom as hd
     from pydicom.uid import generate_uid
 
@@ -41,14 +37,11 @@ def measurement_report(
     content = hd.sr.MeasurementReport(
         observation_context=context,
         procedure_reported=hd.sr.CodedConcept("113091000", "SCT", "Magnetic resonance imaging"),
-        imaging_measurements=[
-            _group(region, place, segmentation, template, made)
-            for place, region in enumerate(regions, start=1)
-        ],
+        imaging_measurements=list(groups),
         title=hd.sr.CodedConcept("126000", "DCM", "Imaging Measurement Report"),
     )
     report = hd.sr.Comprehensive3DSR(
-        evidence=[segmentation, *template.datasets],
+        evidence=list(evidence),
         content=content,
         series_instance_uid=generate_uid(prefix=None),
         series_number=number,
@@ -59,6 +52,17 @@ def measurement_report(
     mark(report, template, made)
     report.SeriesDescription = f"{title}. {RESEARCH}"[:LONGEST_NAME]
     return report
+
+
+def region_groups(
+    regions: Sequence[Region], segmentation: Dataset, template: Template, made: Made
+) -> Iterator[Any]:
+    """Yield a group for each region: the volume in millilitres, and the mean of the map.
+
+    The nth region is the nth segment of the segmentation.
+    """
+    for place, region in enumerate(regions, start=1):
+        yield _group(region, place, segmentation, template, made)
 
 
 def _group(

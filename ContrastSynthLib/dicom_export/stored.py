@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ContrastSynthLib.dicom_export.marks import code
 from ContrastSynthLib.dicom_export.template import Template
+from ContrastSynthLib.files.dicom.datasets import dataset_of
 from ContrastSynthLib.volumes import FloatArray
 
 if TYPE_CHECKING:
@@ -67,17 +69,15 @@ class Stored:
 
     def real_world(self) -> Dataset:
         """Return the item that maps numbers to values in arbitrary units."""
-        from pydicom.dataset import Dataset
-
-        item, unit = Dataset(), Dataset()
-        unit.CodeValue, unit.CodingSchemeDesignator, unit.CodeMeaning = "1", "UCUM", "no units"
-        item.LUTExplanation, item.LUTLabel = "Signal intensity, arbitrary units", "SIGNAL"
-        item.MeasurementUnitsCodeSequence = [unit]
-        item.RealWorldValueFirstValueMapped = int(self.numbers.min())
-        item.RealWorldValueLastValueMapped = int(self.numbers.max())
-        item.RealWorldValueSlope = float(self.slope)
-        item.RealWorldValueIntercept = float(self.intercept)
-        return item
+        return dataset_of(
+            LUTExplanation="Signal intensity, arbitrary units",
+            LUTLabel="SIGNAL",
+            MeasurementUnitsCodeSequence=[code("1", "UCUM", "no units")],
+            RealWorldValueFirstValueMapped=int(self.numbers.min()),
+            RealWorldValueLastValueMapped=int(self.numbers.max()),
+            RealWorldValueSlope=float(self.slope),
+            RealWorldValueIntercept=float(self.intercept),
+        )
 
 
 def _window(template: Template) -> tuple[float, float]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ContrastSynthLib.dicom_study.moments import DAY_S, shown
 from ContrastSynthLib.dicom_study.series import Series
+from ContrastSynthLib.dicom_study.tags import Agent
 from ContrastSynthLib.dicom_study.worn import without_worn_agents, without_worn_settings
 
 NIGHT_S = DAY_S / 2
@@ -35,8 +36,8 @@ def with_agents(series: Sequence[Series]) -> list[Series]:
 def _shows_agent(one: Series) -> bool:
     """Return whether the agent had come when a series ended; that shows in T1 and perfusion."""
     if one.is_dynamic:
-        return bool(one.agent) or one.said.dynamic or one.phases >= FEWEST_OF_DYNAMIC
-    return bool(one.agent) and (one.is_t1 or one.phases > 1)
+        return bool(one.agent.given) or one.said.dynamic or one.phases >= FEWEST_OF_DYNAMIC
+    return bool(one.agent.given) and (one.is_t1 or one.phases > 1)
 
 
 def _over_midnight(series: list[Series]) -> list[Series]:
@@ -53,12 +54,8 @@ def _over_midnight(series: list[Series]) -> list[Series]:
     ]
 
 
-def _told(one: Series, agent: bool, reason: str) -> Series:
-    return replace(one, agent=agent, agent_reason=reason)
-
-
 def _guess(one: Series, agent: bool, reason: str) -> Series:
-    return replace(_told(one, agent, reason), guessed=True)
+    return replace(one, agent=Agent(agent, reason, guessed=True))
 
 
 def _by_injection(one: Series) -> Series:
@@ -67,8 +64,8 @@ def _by_injection(one: Series) -> Series:
         return one
     after = one.acquired_s >= one.injected_s
     reason = f"ContrastBolusStartTime {shown(one.injected_s)}, acquired {one.time}"
-    told = replace(_told(one, after, reason), agent_by_tag=True)
-    if one.agent in (None, after) or one.said.agent in (None, after):
+    told = replace(one, agent=Agent(after, reason, by_tag=True))
+    if one.agent.given in (None, after) or one.said.agent in (None, after):
         return told
     warning = f"its name says '{one.said.agent_word}', but {reason}. The times were believed."
     return replace(told, warnings=tuple(dict.fromkeys((*one.warnings, warning))))
@@ -78,14 +75,14 @@ def _by_first(one: Series, first: Series | None) -> Series:
     """Return a series with what the first series that has the agent tells of it by its time."""
     if first is None or one.acquired_s is None or first.acquired_s is None or one is first:
         return one
-    if one.agent is None and one.acquired_s != first.acquired_s:
+    if one.agent.given is None and one.acquired_s != first.acquired_s:
         after = one.acquired_s > first.acquired_s
         when = "after" if after else "before"
         reason = f"acquired {one.time}, {when} {first.label} ({first.time}), which has the agent"
-        return _told(one, after, reason)
-    if one.agent is False and one.is_t1 and one.acquired_s > first.acquired_s:
+        return replace(one, agent=Agent(after, reason))
+    if one.agent.given is False and one.is_t1 and one.acquired_s > first.acquired_s:
         warning = (
-            f"{one.agent_reason} says before the agent, but it was acquired {one.time}, after "
+            f"{one.agent.reason} says before the agent, but it was acquired {one.time}, after "
             f"{first.label} ({first.time}), which has it."
         )
         return replace(one, warnings=(*one.warnings, warning))
@@ -99,13 +96,13 @@ def _against_names(series: list[Series]) -> list[Series]:
     was without it.
     """
     t1 = [one for one in series if one.is_t1]
-    tagged = [one.acquired_s for one in t1 if one.agent and one.agent_by_tag]
-    if not tagged or None in tagged or any(one.agent is not True for one in t1):
+    tagged = [one.acquired_s for one in t1 if one.agent.given and one.agent.by_tag]
+    if not tagged or None in tagged or any(one.agent.given is not True for one in t1):
         return series
     first = min(time for time in tagged if time is not None)
     found = []
     for one in series:
-        named = one in t1 and not one.agent_by_tag and not one.said.low
+        named = one in t1 and not one.agent.by_tag and not one.said.low
         if named and one.acquired_s is not None and one.acquired_s < first:
             warning = (
                 f"its name says after the agent ({one.said.agent_word}), but its tags name "
@@ -120,10 +117,10 @@ def _against_names(series: list[Series]) -> list[Series]:
 def _by_elimination(series: list[Series]) -> list[Series]:
     """Return the series with a guess for T1 series of which nothing tells."""
     t1 = [one for one in series if one.is_t1]
-    unknown = [one for one in t1 if one.agent is None]
+    unknown = [one for one in t1 if one.agent.given is None]
     if not unknown:
         return series
-    if any(one.agent for one in t1):
+    if any(one.agent.given for one in t1):
         reason = "neither tag nor word of an agent, unlike others of the study"
         return [_guess(one, False, reason) if one in unknown else one for one in series]
     guesses: dict[str, Series] = {}
@@ -140,7 +137,9 @@ def _by_elimination(series: list[Series]) -> list[Series]:
 
 
 def _is_earlier_alike(one: Series, other: Series) -> bool:
-    if one.acquired_s is None or other.acquired_s is None or one.agent or other.agent is False:
+    if one.acquired_s is None or other.acquired_s is None:
+        return False
+    if one.agent.given or other.agent.given is False:
         return False
     if one.layout is None or other.layout is None or one.acquired_s >= other.acquired_s:
         return False

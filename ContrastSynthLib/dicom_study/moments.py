@@ -1,11 +1,13 @@
-"""When a series was acquired, as seconds on one clock for the whole study."""
+"""When a series and its phases were acquired, as seconds on one clock for the whole study."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date
 
+from ContrastSynthLib.dicom_study.tags import agent_by_tags
 from ContrastSynthLib.files.dicom.acquisition import HALF_DAY_S, seconds_of_day
 from ContrastSynthLib.files.dicom.header import Frame
 
@@ -70,3 +72,48 @@ def shown(moment_s: float | None) -> str:
         return ""
     seconds = int(moment_s % DAY_S)
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """The start of a phase in seconds on the clock of the study, and what its tags say."""
+
+    start_s: float
+    agent: bool | None
+
+
+def phases_of(frames: Sequence[Frame], count: int) -> tuple[Phase, ...]:
+    """Return the ``count`` phases of a series of one contrast by time; () where it is unknown.
+
+    The images of one place are the phases in the order of their times.
+    """
+    places: dict[str, list[tuple[float, int]]] = {}
+    for n, frame in enumerate(frames):
+        time = acquired_s([frame])
+        if time is None:
+            return ()
+        places.setdefault(str(frame.value("ImagePositionPatient")), []).append((time, n))
+    if any(len({time for time, _ in place}) != count for place in places.values()):
+        return ()
+    ordered = [sorted(place) for place in places.values()]
+    found = []
+    for n in range(count):
+        own = [place[n] for place in ordered]
+        agent = agent_by_tags([frames[index] for _, index in own])
+        found.append(Phase(min(time for time, _ in own), agent.given))
+    return tuple(found)
+
+
+def last_before_agent(phases: Sequence[Phase], injected_s: float | None) -> int | None:
+    """Return the number of the last phase before the agent, 0 for none; None where it is unknown.
+
+    It is known where the injection has a time, or where only the later phases bear the agent.
+    """
+    if not phases:
+        return None
+    if injected_s is not None:
+        return sum(phase.start_s < injected_s for phase in phases)
+    with_agent = [bool(phase.agent) for phase in phases]
+    first = with_agent.index(True) if True in with_agent else 0
+    known = first > 0 and all(with_agent[first:])
+    return first if known else None

@@ -104,18 +104,18 @@ def _pair(free: Sequence[Series], given: Mapping[str, Part | None]) -> dict[str,
     sides: dict[str, list[Series]] = {}
     for role, agent in (("pre", False), ("post", True)):
         part = given.get(role)
-        sides[role] = [one for one in scans if one.agent is agent]
+        sides[role] = [one for one in scans if one.agent.given is agent]
         if role in given:
             sides[role] = [] if part is None else [part.series]
     if sides["pre"] and sides["post"]:
         pairs = [(pre, post) for pre in sides["pre"] for post in sides["post"]]
         pre, post = min(pairs, key=lambda pair: _misfit(*pair))
         return {
-            "pre": _part(pre, _fit(pre, post), pre.agent_reason),
-            "post": _part(post, _fit(post, pre), post.agent_reason),
+            "pre": _part(pre, _fit(pre, post), pre.agent.reason),
+            "post": _part(post, _fit(post, pre), post.agent.reason),
         }
     return {
-        role: _part(min(found, key=_alone), "", min(found, key=_alone).agent_reason)
+        role: _part(min(found, key=_alone), "", min(found, key=_alone).agent.reason)
         for role, found in sides.items()
         if found
     }
@@ -123,7 +123,7 @@ def _pair(free: Sequence[Series], given: Mapping[str, Part | None]) -> dict[str,
 
 def _part(one: Series, fit: str, reason: str) -> Part:
     words = [text for text in (reason, fit) if text]
-    return Part(one, "; ".join(words), sure=not (one.guessed or one.warnings))
+    return Part(one, "; ".join(words), sure=not (one.agent.guessed or one.warnings))
 
 
 def _fit(one: Series, other: Series) -> str:
@@ -144,7 +144,8 @@ def _misfit(pre: Series, post: Series) -> tuple[float, ...]:
         plane,
         round(voxels, 1),
         float(pre.derived) + float(post.derived),
-        float(pre.guessed) + float(post.guessed) + float(bool(pre.warnings or post.warnings)),
+        float(sum(one.agent.guessed for one in (pre, post)) + bool(pre.warnings or post.warnings)),
+        +float(post.agent.guessed) + float(bool(pre.warnings or post.warnings)),
         round(_settings_apart(pre, post), 1),
         round(_volume(pre) + _volume(post), 1),
         times[1],
@@ -156,7 +157,7 @@ def _misfit(pre: Series, post: Series) -> tuple[float, ...]:
 def _alone(one: Series) -> tuple[float, ...]:
     """Return how badly a series without a partner serves."""
     time = one.acquired_s if one.acquired_s is not None else np.inf
-    return (float(one.derived), float(one.guessed), round(_volume(one), 1), time)
+    return (float(one.derived), float(one.agent.guessed), round(_volume(one), 1), time)
 
 
 def _apart(one: Series, other: Series) -> tuple[float, float]:
@@ -214,7 +215,7 @@ def _other(
             float(derived),
             len(one.warnings),
             *_near(one, anchor),
-            float(bool(one.agent)),
+            float(bool(one.agent.given)),
             time,
         )
 

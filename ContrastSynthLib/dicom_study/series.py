@@ -7,11 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ContrastSynthLib.dicom_study.layout import Layout, layout_of
-from ContrastSynthLib.dicom_study.moments import acquired_s, injected_s, is_dated, shown
+from ContrastSynthLib.dicom_study.moments import (
+    acquired_s,
+    injected_s,
+    is_dated,
+    last_before_agent,
+    phases_of,
+    shown,
+)
 from ContrastSynthLib.dicom_study.names import Said, said_by
-from ContrastSynthLib.dicom_study.phases import last_before_agent, phases_of
 from ContrastSynthLib.dicom_study.privacy import without_names
 from ContrastSynthLib.dicom_study.tags import (
+    Agent,
     Told,
     agent_by_tags,
     is_derived,
@@ -43,9 +50,8 @@ HARDLY_APART = ({ADC, DWI}, {DERIVED, OTHER}, {DWI, OTHER}, {ADC, DERIVED}, {T2,
 class Series:
     """A series: what it is, and why. No text in it names the patient.
 
-    ``agent`` is True after the agent, False before it, None where nothing tells. ``acquired_s`` and
-    ``injected_s`` are seconds on one clock. ``named`` is the weighting that the name claims where
-    what follows from the tags contradicts it, else "".
+    ``acquired_s`` and ``injected_s`` are seconds on one clock. ``named`` is the weighting that the
+    name claims where what follows from the tags contradicts it, else "".
     """
 
     uid: str
@@ -60,9 +66,7 @@ class Series:
     weighting: str
     reason: str
     named: str
-    agent: bool | None
-    agent_reason: str
-    agent_by_tag: bool
+    agent: Agent
     said: Said
     derived: bool
     settings_ms: Mapping[str, float]
@@ -71,8 +75,6 @@ class Series:
     """Whether its date is its own; that of the study is that of its beginning."""
     phases_before: int | None = None
     """How many phases of a dynamic series came before the agent; None where nothing tells."""
-    guessed: bool = False
-    """Whether before or after the agent is a guess, of which neither tag nor name tells."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -106,7 +108,7 @@ class Series:
             return PHASES
         if self.said.low:
             return LOW
-        return {True: POST, False: PRE, None: UNCERTAIN}[self.agent]
+        return {True: POST, False: PRE, None: UNCERTAIN}[self.agent.given]
 
     @property
     def time(self) -> str:
@@ -122,8 +124,9 @@ def series_of(frames: Sequence[Frame], private: frozenset[str]) -> Series:
         str(frame.value("SeriesDescription") or ""), str(frame.value("ProtocolName") or "")
     )
     told = weighting_by_tags(frames, layout)
-    weighting, reason, contradicts = _weighting(told, said, is_derived(frame))
-    agent, agent_reason, on_agent = _agent(*agent_by_tags(frames), said)
+    derived = is_derived(frame)
+    weighting, reason, contradicts = _weighting(told, said, derived)
+    agent, on_agent = _agent(agent_by_tags(frames), said)
     warnings = [*contradicts, *(on_agent if weighting in (T1, T2, FLAIR) else [])]
     number = frame.number("SeriesNumber")
     injected = next((m for f in frames if (m := injected_s(f)) is not None), None)
@@ -141,10 +144,8 @@ def series_of(frames: Sequence[Frame], private: frozenset[str]) -> Series:
         reason=reason,
         named=said.weighting or "" if contradicts and not told.outright else "",
         agent=agent,
-        agent_reason=agent_reason,
-        agent_by_tag=agent_reason.startswith("Contrast"),
         said=said,
-        derived=is_derived(frame),
+        derived=derived,
         settings_ms=settings_ms(frame),
         agent_text=without_names(frame.value("ContrastBolusAgent"), private),
         dated=is_dated(frame),
@@ -185,21 +186,17 @@ def _weighting(told: Told, said: Said, derived: bool) -> tuple[str, str, list[st
     return here, told.reason, [f"{warning}. The tags were believed."]
 
 
-def _agent(by_tag: bool | None, reason: str, said: Said) -> tuple[bool | None, str, list[str]]:
-    """Return whether an agent was given, why, and a warning where the name says otherwise."""
-    word = f"the word '{said.agent_word}' in its name"
-    if by_tag is None and said.agent is None and said.low:
-        return True, "the name says a low dose", []
-    if by_tag is None:
-        return said.agent, word if said.agent is not None else "", []
-    if said.agent is None or said.agent == by_tag:
-        return by_tag, reason, []
+def _agent(tagged: Agent, said: Said) -> tuple[Agent, list[str]]:
+    """Return whether an agent was given, and a warning where the name contradicts the tags."""
+    if not tagged.by_tag:
+        if said.agent is None:
+            return (Agent(True, "the name says a low dose") if said.low else Agent()), []
+        return Agent(said.agent, f"the word '{said.agent_word}' in its name"), []
+    if said.agent in (None, tagged.given):
+        return tagged, []
     texts = {True: "after the agent", False: "before it"}
-    return (
-        by_tag,
-        reason,
-        [
-            f"its name says {texts[said.agent]} ({said.agent_word}), its tags {texts[by_tag]} "
-            f"({reason}). The tags were believed."
-        ],
+    warning = (
+        f"its name says {texts[said.agent]} ({said.agent_word}), its tags "
+        f"{texts[bool(tagged.given)]} ({tagged.reason}). The tags were believed."
     )
+    return tagged, [warning]

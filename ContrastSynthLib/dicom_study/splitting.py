@@ -35,10 +35,15 @@ def split(study: Study, folder: Path) -> list[Path]:
     names = folder_names(study.series)
     with whole_or_nothing(folder) as part:
         for series, name in zip(study.series, names, strict=True):
-            (part / name).mkdir()
-            for number, file in enumerate(series.files, start=1):
-                _link(file, part / name / f"{number:05d}.dcm")
+            gather(series, part / name)
     return [folder / name for name in names]
+
+
+def gather(series: Series, folder: Path) -> None:
+    """Link or copy the files of a series into a new folder, numbered."""
+    folder.mkdir()
+    for number, file in enumerate(series.files, start=1):
+        _link(file, folder / f"{number:05d}.dcm")
 
 
 def folder_names(series: Sequence[Series]) -> list[str]:

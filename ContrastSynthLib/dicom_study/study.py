@@ -10,7 +10,7 @@ from pathlib import Path
 from ContrastSynthLib.dicom_study.contrast import with_agents
 from ContrastSynthLib.dicom_study.headers import Found, found_in
 from ContrastSynthLib.dicom_study.moments import acquired_s
-from ContrastSynthLib.dicom_study.places import places_of
+from ContrastSynthLib.dicom_study.places import Places, places_of
 from ContrastSynthLib.dicom_study.privacy import private_words, without_names
 from ContrastSynthLib.dicom_study.proposal import Proposal, propose
 from ContrastSynthLib.dicom_study.series import Series, series_of
@@ -47,9 +47,14 @@ def read_study(path: Path, chosen: str | None = None) -> Study:
     ``chosen`` is the number or UID of one of several. Raises RequestError for a place without
     DICOM, for several studies, which it lists, when none is chosen, and for an unknown choice.
     """
+    return study_of(path, places_of(path), chosen)
+
+
+def study_of(path: Path, places: Places, chosen: str | None = None) -> Study:
+    """Return the study of some files, which belong to ``path``; errors as in :func:`read_study`."""
     with warnings.catch_warnings():  # pydicom's, of many small faults in headers
         warnings.simplefilter("ignore")
-        found = found_in(path, places_of(path))
+        found = found_in(path, places)
         frames = _of_one_study(path, found, chosen)
         private = private_words(found.frames)
         groups: dict[str, list[Frame]] = {}

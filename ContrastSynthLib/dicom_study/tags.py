@@ -71,6 +71,17 @@ class Told:
     """Whether a tag says it itself, so that no name is right against it."""
 
 
+@dataclass(frozen=True)
+class Agent:
+    """Whether an agent had been given, None where nothing tells, and how that is known."""
+
+    given: bool | None = None
+    reason: str = ""
+    by_tag: bool = False
+    guessed: bool = False
+    """Neither tag nor name tells it."""
+
+
 def weighting_by_tags(frames: Sequence[Frame], layout: Layout | None) -> Told:
     """Return which weightings the tags of a series allow, and which tag decided."""
     frame = frames[0]
@@ -206,32 +217,33 @@ def _possible(sequence: set[str], tr_ms: float, te_ms: float, ti_ms: float) -> t
     return T1, T2, OTHER, FLAIR
 
 
-def agent_by_tags(frames: Sequence[Frame]) -> tuple[bool | None, str]:
-    """Return whether an agent was given before the images, None where no tag says it; and why.
+def agent_by_tags(frames: Sequence[Frame]) -> Agent:
+    """Return whether an agent was given before the images, as far as a tag says it.
 
     Of a dynamic series the later phases count.
     """
     told = list(dict.fromkeys(map(_agent, frames)))
-    return max(told, key=lambda one: (one[0] is not None, bool(one[0])))
+    return max(told, key=lambda one: (one.by_tag, bool(one.given)))
 
 
-def _agent(frame: Frame) -> tuple[bool | None, str]:
+def _agent(frame: Frame) -> Agent:
     administered = str(frame.value("ContrastBolusAgentAdministered") or "").strip().upper()
     if administered == "NO":
-        return False, "ContrastBolusAgentAdministered is NO"
+        return Agent(False, "ContrastBolusAgentAdministered is NO", by_tag=True)
     named = _agent_named(frame.value("ContrastBolusAgent"))
     if named is not None:
-        return named, "ContrastBolusAgent" if named else "ContrastBolusAgent names none"
+        reason = "ContrastBolusAgent" if named else "ContrastBolusAgent names none"
+        return Agent(named, reason, by_tag=True)
     if administered == "YES":
-        return True, "ContrastBolusAgentAdministered is YES"
+        return Agent(True, "ContrastBolusAgentAdministered is YES", by_tag=True)
     for keyword in ("ContrastBolusAgentSequence", "ContrastBolusIngredientCodeSequence"):
         if frame.value(keyword):
-            return True, keyword
+            return Agent(True, keyword, by_tag=True)
     for keyword in ("ContrastBolusVolume", "ContrastBolusTotalDose"):
         number = frame.number(keyword)
         if number is not None and number > 0:
-            return True, keyword
-    return None, ""
+            return Agent(True, keyword, by_tag=True)
+    return Agent()
 
 
 def _agent_named(value: Any) -> bool | None:

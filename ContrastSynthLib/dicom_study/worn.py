@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ContrastSynthLib.dicom_study.series import Series
+from ContrastSynthLib.dicom_study.tags import Agent
 
 
 def without_worn_settings(series: Sequence[Series]) -> list[Series]:
@@ -50,7 +51,7 @@ def without_worn_agents(series: Sequence[Series]) -> list[Series]:
     early = [one for one in t1 if one.said.agent is False]
     late = [one for one in t1 if one.said.agent is not False]
     timed = any(one.injected_s is not None for one in t1)
-    tagged = all(one.agent and one.agent_by_tag for one in t1)
+    tagged = all(one.agent.given and one.agent.by_tag for one in t1)
     if timed or not tagged or not _are_before(early, late):
         return list(series)
     return [_believed(one) if one in early else one for one in series]
@@ -63,7 +64,7 @@ def _believed(one: Series) -> Series:
         f"'{word}' and was acquired before the others. The name was believed."
     )
     reason = f"the word '{word}' in its name, and its time"
-    return replace(one, agent=False, agent_reason=reason, agent_by_tag=False, warnings=(warning,))
+    return replace(one, agent=Agent(False, reason), warnings=(warning,))
 
 
 def _are_before(early: Sequence[Series], late: Sequence[Series]) -> bool:

@@ -29,6 +29,8 @@ AUTO_MASK = "auto"
 PHASE_ROLE = "phase"
 
 IMAGE, MAP, LABELS = KINDS = ("image", "map", "labels")
+UPTAKE, TAKEN_UP = "uptake", 0.5
+"""The output that maps contrast uptake, 0 to 1, and the value from which on a voxel counts."""
 ROUNDING = 1e-5
 """Tolerance, as a fraction of a map's range, for values outside of it by rounding."""
 

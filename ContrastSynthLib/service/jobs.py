@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from ContrastSynthLib.files.selection import split_selection
 from ContrastSynthLib.files.writing import write_text
 from ContrastSynthLib.registry import METHODS
 from ContrastSynthLib.running.stored_result import StoredResult
+from ContrastSynthLib.service.command import Tell, run_command
 from ContrastSynthLib.service.rules import Rule, Rules
 
 if TYPE_CHECKING:
@@ -39,26 +39,30 @@ LONGEST_REASON = 1000
 
 @dataclass(frozen=True)
 class Job:
-    """A rule, the sources of its inputs by role, and the folder of what is made."""
+    """A rule, the sources of its inputs by role, the folder of what is made, and the study."""
 
     rule: Rule
     sources: dict[str, str]
     folder: Path
+    study_uid: str
+
+    def __str__(self) -> str:
+        return f"{self.folder.name} ({self.rule.method}, study {self.study_uid})"
 
     @property
     def is_over(self) -> bool:
         """Whether there is nothing left to do."""
         return (self.folder / SENT).exists() or (self.folder / FAILED).exists()
 
-    def go_on(self, rules: Rules) -> str:
-        """Do what is left of it; return what became of it.
+    def go_on(self, rules: Rules, tell: Tell) -> str:
+        """Do what is left of it; return what became of it. ``tell`` gets the share of a run.
 
         What cannot be done stands in ``failed.json``, and is not tried again: a study that fails
         once fails each time. Where an archive does not answer, it is tried again later.
         """
         try:
             if not (self.folder / MADE).exists():
-                self._make()
+                self._make(tell)
         except ContrastSynthError as error:
             reason = str(error)[:LONGEST_REASON]
             write_text(self.folder / FAILED, json.dumps({"reason": reason}) + "\n")
@@ -73,19 +77,17 @@ class Job:
         write_text(self.folder / SENT, json.dumps(counts) + "\n")
         return "sent: " + ", ".join(f"{count} objects to {to}" for to, count in counts.items())
 
-    def _make(self) -> None:
+    def _make(self, tell: Tell) -> None:
         """Run the method and write the DICOM objects, from the start: none is there whole."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for old in (*self.folder.glob(f"{RUN}*"), self.folder / "dicom"):
             shutil.rmtree(old, ignore_errors=True)
         # Of a node that was killed a run may still be under way: it has a folder of its own.
         with tempfile.TemporaryDirectory(prefix=RUN, dir=self.folder) as run:
-            self._run_and_export(Path(run) / "result")
+            self._run_and_export(Path(run) / "result", tell)
 
-    def _run_and_export(self, result: Path) -> None:
-        done = subprocess.run(self._words(result), capture_output=True, text=True)
-        if done.returncode:
-            raise RequestError(done.stderr.strip().removeprefix("contrastsynth: "))
+    def _run_and_export(self, result: Path, tell: Tell) -> None:
+        run_command(self._words(result), tell)
         reference = METHODS[self.rule.method].reference
         template = Template.read(*split_selection(self.sources[reference]))
         made = export(StoredResult.read(result), template, self.folder / "dicom")
@@ -96,7 +98,7 @@ class Job:
         """Return the command of the run: a process of its own, which gives its memory back."""
         rule = self.rule
         words = [sys.executable, "-m", "ContrastSynthLib", "run", rule.method]
-        words += ["--out", str(result), "--progress", "none"]
+        words += ["--out", str(result), "--progress", "json"]
         words += [w for role, path in self.sources.items() for w in ("--in", f"{role}={path}")]
         words += [
             w for name, value in (rule.set or {}).items() for w in ("--set", f"{name}={value}")
@@ -119,7 +121,8 @@ def jobs_of(study_folder: Path, rules: Rules) -> tuple[list[Job], list[str]]:
             reasons.append(f"{rule.name}: {error}")
             continue
         digest = hashlib.sha256("\n".join([rule.name, *uids]).encode()).hexdigest()[:16]
-        jobs.append(Job(rule, sources, rules.folder / "jobs" / f"{rule.name}_{digest}"))
+        folder = rules.folder / "jobs" / f"{rule.name}_{digest}"
+        jobs.append(Job(rule, sources, folder, study.uid))
     return jobs, reasons
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.locks import try_lock_folder
+from ContrastSynthLib.service.command import sparingly
 from ContrastSynthLib.service.jobs import Job, jobs_of
 from ContrastSynthLib.service.receiver import receiving
 from ContrastSynthLib.service.rules import Rules
@@ -46,7 +47,7 @@ def serve(rules: Rules, say: Say, until: Callable[[], bool] = lambda: False) -> 
                 if until():
                     return
                 if time.monotonic() >= waits.get(job.folder, 0.0):
-                    say(f"{job.folder.name}: {job.go_on(rules)}")
+                    say(f"{job}: {job.go_on(rules, sparingly(say, str(job)))}")
                     waits[job.folder] = time.monotonic() + WAITS_S
                 if job.is_over:
                     del queue[job.folder]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,8 @@ for package in ("PySide6", "slicer", "highdicom"):
 import pydicom
 import slicer
 from host import press, pump
+from making_identities import LATIN, brain, head
+from making_identities import written as written_scan
 from making_study import study
 from scans import add_volume, settled, show_tab
 
@@ -29,10 +33,15 @@ def folder(patient, tmp_path):
 @pytest.fixture
 def box(panel, folder):
     """The tab with the result of a run on that series."""
+    return box_of(panel, folder / "post")
+
+
+def box_of(panel, series):
     from ContrastSynthPanel.scene.run_results import add_result
 
-    scan = read_dicom(folder / "post")
-    made = run(Request("physics_pre", {"post": scan}))
+    scan = read_dicom(series)
+    mask = scan.with_array((scan.array > 0).astype("f4"))
+    made = run(Request("physics_pre", {"post": scan, "mask": mask}))
     nodes = add_result(slicer.mrmlScene, made, add_volume("post", scan))
     tab = show_tab(panel, "synthesise")
     panel.box.case.choose("result", nodes["pre"])
@@ -96,3 +105,75 @@ def test_who_chooses_no_folder_is_left_alone(host, box, folder, tmp_path):
     written(host, box, folder / "post", "")
     assert box.message.text == ""
     assert not list(tmp_path.glob("contrastsynth_*"))
+
+
+@pytest.fixture
+def private_box(panel, tmp_path):
+    """The tab and the series, of a patient whose headers tell much; the function takes voxels."""
+    pytest.importorskip("dicomanonymizer")
+
+    def of(voxels):
+        series = written_scan(tmp_path / "scans", LATIN, voxels)
+        box = box_of(panel, series)
+        assert not box.keep_faces.visible
+        box.deidentify.checked = True
+        assert box.keep_faces.visible
+        return box, series
+
+    return of
+
+
+def objects_in(folder):
+    return [pydicom.dcmread(path) for path in sorted(folder.rglob("*.dcm"))]
+
+
+def test_the_patient_is_left_out_when_asked_for(host, private_box, tmp_path):
+    box, series = private_box(brain())
+    (source,) = {str(one.PatientName) for one in objects_in(series)}
+    message = written(host, box, series, tmp_path)
+    assert message.kind == "done", message.text
+    made = objects_in(tmp_path / "contrastsynth_physics_pre_1")
+    (name,) = {str(one.PatientName) for one in made}
+    assert name.startswith("CS-")
+    assert {one.PatientIdentityRemoved for one in made} == {"YES"}
+    box.deidentify.checked = False
+    assert not box.keep_faces.visible
+    written(host, box, series, tmp_path)
+    kept = objects_in(tmp_path / "contrastsynth_physics_pre_2")
+    assert {str(one.PatientName) for one in kept} == {source}
+
+
+def test_a_face_is_refused_until_it_is_asked_for(host, private_box, tmp_path):
+    box, series = private_box(head())
+    message = written(host, box, series, tmp_path)
+    assert message.kind == "failed"
+    assert "--keep-faces" in message.text
+    assert "--keep-faces" in box.keep_faces.text, "that is where it is"
+    assert not list(tmp_path.glob("contrastsynth_*"))
+    box.keep_faces.checked = True
+    assert written(host, box, series, tmp_path).kind == "done"
+    (tells,) = {one.get("RecognizableVisualFeatures") for one in faces(tmp_path)}
+    assert tells == "YES"
+
+
+def faces(folder):
+    made = objects_in(folder / "contrastsynth_physics_pre_1")
+    return [one for one in made if "Rows" in one]
+
+
+def test_its_package_is_asked_for_only_where_it_is_needed(box, monkeypatch):
+    from ContrastSynthPanel import dependencies
+
+    def version(name):
+        if name == "dicom-anonymizer":
+            raise PackageNotFoundError(name)
+        return "99"
+
+    monkeypatch.setattr(dependencies, "version", version)
+    box._check()
+    assert box.action.button.enabled
+    box.deidentify.checked = True
+    assert not box.action.button.enabled
+    assert box.dependencies.label.text.startswith("Not installed: dicom-anonymizer.")
+    box.deidentify.checked = False
+    assert box.action.button.enabled

@@ -273,6 +273,63 @@ def test_nothing_is_guessed_between_scans_that_differ_in_more_than_their_run(raw
     assert all(name in found.left_out["sub-03"] for name in pair)
 
 
+def two_kinds(raw):
+    """Add a second kind of scan to a session, and a T2w that has no acq-."""
+    add(raw, "sub-03", {"pre": "anat/{}_acq-se_T1w", "post": "anat/{}_acq-se_ce-gd_T1w"})
+    add(raw, "sub-03", {"pre": "anat/{}_acq-mprage_T1w", "post": "anat/{}_acq-mprage_ce-gd_T1w"})
+    add(raw, "sub-03", {"pre": "anat/{}_T2w"})
+    return raw
+
+
+def test_of_two_kinds_of_scan_one_is_chosen_by_its_name(two_kinds_table):
+    told, rows = two_kinds_table()
+    assert rows["sub-03"]["pre"] == ""
+    assert "acq-mprage_T1w.nii.gz, " in told
+    assert "choose one with --filter acq=mprage or --filter acq=se" in told
+    _, rows = two_kinds_table("--filter", "acq=se")
+    assert rows["sub-03"]["pre"].endswith("_acq-se_T1w.nii.gz")
+    assert rows["sub-03"]["post"].endswith("_acq-se_ce-gd_T1w.nii.gz")
+    assert rows["sub-03"]["t2"].endswith("_T2w.nii.gz"), "it has no acq- at all"
+    assert rows["sub-02"]["pre"].endswith("sub-02_T1w.nii.gz"), "nor has that one"
+
+
+@pytest.fixture
+def two_kinds_table(raw, tmp_path, capsys):
+    two_kinds(raw)
+
+    def table(*more):
+        path = tmp_path / f"cases{len(more)}.csv"
+        words = ["bids", "cases", str(raw), "--out", str(path), *more]
+        assert main(words) == 0
+        with path.open(newline="") as stream:
+            return capsys.readouterr().err, {row["case"]: row for row in csv.DictReader(stream)}
+
+    return table
+
+
+def test_a_scan_of_another_kind_alone_is_not_taken_for_the_wanted_one(raw):
+    add(raw, "sub-04", {"pre": "anat/{}_acq-se_T1w"})
+    two_kinds(raw)
+    filtered = find_cases(Dataset.open(raw), raw.parent / "c.csv", None, [("acq", "mprage")])
+    assert "sub-04" in filtered.left_out
+    filtered = find_cases(Dataset.open(raw), raw.parent / "c.csv", None, [("acq", "none")])
+    assert {row["case"] for row in filtered.rows} >= {"sub-01_ses-1", "sub-02"}
+
+
+@pytest.mark.parametrize(
+    ("given", "right"),
+    [
+        ([("acq", "mprag")], "No scan has 'acq-mprag' .* mprage, se, none"),
+        ([("sub", "01")], "entity of a scan"),
+        ([("acq", "se"), ("acq", "mprage")], "given twice"),
+    ],
+)
+def test_a_filter_that_fits_nothing_says_what_would(raw, given, right):
+    two_kinds(raw)
+    with pytest.raises(RequestError, match=right):
+        find_cases(Dataset.open(raw), raw.parent / "c.csv", None, given)
+
+
 def test_a_series_is_no_scan(raw):
     place = raw / "sub-03/anat/sub-03_T1w.nii.gz"
     put(raw, "sub-03/anat/sub-03_T1w.nii.gz")

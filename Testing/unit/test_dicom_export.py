@@ -21,11 +21,12 @@ import pydicom
 
 from ContrastSynthLib.cli import main
 from ContrastSynthLib.dicom_export import marks
-from ContrastSynthLib.dicom_export.export import INSIDE, export
+from ContrastSynthLib.dicom_export.export import export
 from ContrastSynthLib.dicom_export.template import Template
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.dicom.reader import read_dicom, read_dicom_mask
 from ContrastSynthLib.files.images import read_volume, write_volume
+from ContrastSynthLib.registry.volumes import TAKEN_UP
 from ContrastSynthLib.running.request import Request
 from ContrastSynthLib.running.run import run
 from ContrastSynthLib.running.stored_result import StoredResult
@@ -143,7 +144,7 @@ def test_maps_and_masks_are_exact(template, result, tmp_path):
         read_dicom_mask(tmp_path / "out" / "uptake_mask.dcm", str(n)).array
         for n in range(1, len(segments) + 1)
     )
-    np.testing.assert_array_equal(whole, uptake.array >= INSIDE)
+    np.testing.assert_array_equal(whole, uptake.array >= TAKEN_UP)
 
 
 def test_measures_are_the_volumes_of_the_segments(template, result, tmp_path):

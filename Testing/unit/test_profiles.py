@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
+from scipy.stats import norm
 
-from ContrastSynthLib.analysis.profiles import Profile, line_profile, profile_error
+from ContrastSynthLib.analysis.profile_rows import MEASURE_COLUMNS, measures_of
+from ContrastSynthLib.analysis.profiles import Profile, find_edge, line_profile, profile_error
+from ContrastSynthLib.cli import main
 from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.files.images import write_volume
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.volumes import Volume
 
@@ -151,3 +157,61 @@ def test_a_profile_can_be_written_as_json():
     assert content["values"][0] is None
     assert content["values"][-1] == pytest.approx(float(found.values[-1]))
     assert len(content["ras_mm"]) == len(content["distance_mm"]) == len(content["values"])
+
+
+def along(values, spacing_mm=1.0):
+    """Return a profile with these values at equal distances."""
+    distance = spacing_mm * np.arange(len(values))
+    ras = np.stack([distance, 0 * distance, 0 * distance], axis=1)
+    return Profile(distance, ras, np.asarray(values, np.float32))
+
+
+@pytest.mark.parametrize(("before", "after"), [(100.0, 300.0), (300.0, 100.0)])
+def test_the_edge_of_a_ramp_is_where_the_formula_says(before, after):
+    distance = np.arange(0.0, 30.0, 0.5)
+    values = np.interp(distance, [10.0, 14.0], [before, after])
+    found = find_edge(along(values, 0.5))
+    assert found.at_mm == pytest.approx(12.0)
+    assert found.width_mm == pytest.approx(0.8 * 4.0)
+    assert found.step == pytest.approx(after - before)
+    assert found.contrast == pytest.approx(200.0 / 400.0)
+
+
+def test_the_edge_of_a_blurred_step_is_as_wide_as_the_error_function_says():
+    distance, sigma = np.arange(0.0, 40.0, 0.1), 2.0
+    found = find_edge(along(50 + 20 * norm.cdf(distance, 17.3, sigma), 0.1))
+    assert found.at_mm == pytest.approx(17.3, abs=1e-3)
+    assert found.width_mm == pytest.approx(2 * sigma * norm.ppf(0.9), rel=1e-3)
+
+
+def test_the_largest_of_several_edges_is_found_though_a_part_lies_outside():
+    values = [np.nan, np.nan, 5, 5, 9, 9, 1, 1, 3, np.nan]
+    found = find_edge(along(values))
+    assert (found.at_mm, found.step) == (5.5, -8.0)
+    assert find_edge(along([2.0, 2.0, 2.0])) is None
+    assert find_edge(along([-3.0, 2.0])).contrast is None
+    told = measures_of(along(values))
+    assert (told["lowest"], told["highest"], told["length_mm"]) == (1.0, 9.0, 9.0)
+    assert measures_of(along([2.0, 2.0]))["edge_at_mm"] is None
+
+
+def test_the_command_writes_both_tables(tmp_path, capsys):
+    volume = linear_field(GRIDS["plain"])
+    for name, mark in (("scan.nrrd", None), ("made.nrrd", "SYNTHETIC")):
+        write_volume(replace(volume, synthetic=mark), tmp_path / name)
+    line = ["--from=-5,0,0", "--to=5,0,0", "--csv", str(tmp_path / "line.csv")]
+    words = ["profile", "--volume", str(tmp_path / "scan.nrrd"), str(tmp_path / "made.nrrd")]
+    assert main([*words, *line, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["profiles"]["scan.nrrd"]
+    with (tmp_path / "line-measures.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["series"] for row in rows] == ["real", "SYNTHETIC"]
+    assert list(rows[0]) == list(MEASURE_COLUMNS)
+    step = float(rows[0]["edge_step"])
+    assert step == pytest.approx(20.0, rel=1e-4) == told["measures"]["edge_step"]
+    with (tmp_path / "line.csv").open(newline="") as stream:
+        values = [float(row["value"]) for row in csv.DictReader(stream)]
+    assert values[: len(told["values"])] == pytest.approx(told["values"])
+    (tmp_path / "line-measures.csv").write_text("other\n")
+    assert main([*words, *line]) == 2
+    assert "no such table" in capsys.readouterr().err

@@ -23,6 +23,7 @@ from ContrastSynthLib.archive.dimse import Node
 from ContrastSynthLib.cli import main
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.phantom.sample import sample_patient
+from ContrastSynthLib.service import command
 from ContrastSynthLib.service.jobs import jobs_of
 from ContrastSynthLib.service.rules import Rules
 
@@ -190,19 +191,40 @@ def test_an_archive_that_is_off_is_tried_again_and_what_fails_is_told(tmp_path):
         dataset.save_as(place / f"{dataset.InstanceNumber}.dcm", enforce_file_format=True)
     ((job,), reasons) = jobs_of(folder, rules)
     assert reasons == []
-    assert job.go_on(rules).startswith("waits: ORTHANC@127.0.0.1")
+    shares = []
+    assert job.go_on(rules, shares.append).startswith("waits: ORTHANC@127.0.0.1")
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert len(set(shares)) > 3
     assert not job.is_over
     made = (job.folder / "made.json").stat().st_mtime_ns
-    job.go_on(rules)
+    job.go_on(rules, shares.append)
     assert (job.folder / "made.json").stat().st_mtime_ns == made, "it is not run again"
     ((again,), _) = jobs_of(folder, rules)
     assert again.folder == job.folder
     for path in (folder / "t1 post").iterdir():
         path.write_bytes(path.read_bytes()[:900])
     (job.folder / "made.json").unlink()
-    assert job.go_on(rules).startswith("failed: ")
+    assert job.go_on(rules, shares.append).startswith("failed: ")
     assert job.is_over
     assert json.loads((job.folder / "failed.json").read_text())["reason"]
+
+
+def test_the_log_tells_of_a_run_some_times_only(monkeypatch):
+    clock = iter(range(1000))
+    monkeypatch.setattr(command.time, "monotonic", lambda: next(clock))
+    said = []
+    tell = command.sparingly(said.append, "pre_1 (sphere, study 1.2)")
+    for share in np.linspace(0, 1, 500):
+        tell(share)
+    assert said[0] == "pre_1 (sphere, study 1.2): 10%"
+    count = len(said)
+    assert 5 < count <= 10
+    monkeypatch.setattr(command.time, "monotonic", lambda: 0.0)
+    tell = command.sparingly(said.append, "a quick one")
+    for share in np.linspace(0, 1, 500):
+        tell(share)
+    assert len(said) == count
 
 
 def test_a_study_without_the_inputs_has_no_job(tmp_path):

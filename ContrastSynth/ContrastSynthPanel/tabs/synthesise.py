@@ -18,6 +18,7 @@ from ContrastSynthPanel.scene.case import INPUT, MASK, RESULT
 from ContrastSynthPanel.tabs.tab import Tab
 from ContrastSynthPanel.widgets.dependency_box import DependencyBox
 from ContrastSynthPanel.widgets.dicom_box import DicomBox
+from ContrastSynthPanel.widgets.dicom_study_box import DicomStudyBox
 from ContrastSynthPanel.widgets.echo import Echo
 from ContrastSynthPanel.widgets.forms import show_text
 from ContrastSynthPanel.widgets.input_selectors import InputSelectors
@@ -52,6 +53,7 @@ class SynthesiseTab(Tab):
         self.uncertainty = UncertaintyBox(self.preview.end, changed)
         self.dependencies = DependencyBox(self._edited, self.run.show_message)
         self.dicom = DicomBox()
+        self.studies = DicomStudyBox(self._scans_loaded)
         self.parameters = None
         self._build()
         self._show_method(self.form.chosen_method)
@@ -61,6 +63,7 @@ class SynthesiseTab(Tab):
         self.estimate_label, self.weights_label = qt.QLabel(), qt.QLabel()
         self.estimate_label.wordWrap = self.weights_label.wordWrap = True
         for widget in (
+            self.studies.widget,
             self.form.top,
             self.preview.widget,
             self.dependencies.widget,
@@ -103,6 +106,7 @@ class SynthesiseTab(Tab):
         self.preview.end()
         self.uncertainty.put_back()
         self.dicom.close()
+        self.studies.close()
         self.run.close(_("The scene was closed, and the run with it."))
 
     def forget_nodes(self) -> None:
@@ -122,6 +126,7 @@ class SynthesiseTab(Tab):
         """The tab comes into view."""
         self._follow_result()
         self.uncertainty.entered()
+        self.studies.follow()
 
     def left(self) -> None:
         """Something else is shown: the slice views are no longer this tab's."""
@@ -137,6 +142,7 @@ class SynthesiseTab(Tab):
         self.inputs.close()
         self.preview.end()
         self.dicom.close()
+        self.studies.close()
         self.run.close()
 
     def _method_chosen(self, key: str) -> None:
@@ -144,6 +150,15 @@ class SynthesiseTab(Tab):
             self._show_method(key)
             self._pick()
             self._changed()
+
+    def _scans_loaded(self, nodes: dict) -> None:
+        """Scans of a study came into the scene: they are what a method is to take."""
+        first = next(iter(nodes.values()))
+        shown = bridge.volume_of_sequence(first) or first
+        slicer.util.setSliceViewerLayers(shown, foreground=None, label=None, fit=True)
+        self.inputs.show_nodes(nodes)
+        self.inputs.chosen |= set(nodes) & set(self.inputs.selectors)
+        self._inputs_chosen()
 
     def _inputs_chosen(self) -> None:
         """A person chose other scans, or one is gone: the case is that of the same patient."""

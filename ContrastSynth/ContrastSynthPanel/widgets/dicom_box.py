@@ -12,6 +12,7 @@ from ContrastSynthPanel.scene.bridge import METHOD
 from ContrastSynthPanel.widgets.action import Action
 from ContrastSynthPanel.widgets.dependency_box import DependencyBox
 from ContrastSynthPanel.widgets.message import Message
+from ContrastSynthPanel.widgets.slots import connect
 from ContrastSynthPanel.widgets.work_box import WorkBox
 
 
@@ -24,11 +25,20 @@ class DicomBox:
         self.widget = qt.QWidget()
         ready = _("Writes all outputs of this run, marked as synthetic, for the archive.")
         self.action = Action("dicom", _("Save as DICOM..."), ready, self._save)
+        self.deidentify = qt.QCheckBox(_("Without the patient (de-identified)"))
+        self.deidentify.toolTip = _(
+            "Basic profile of DICOM PS3.15: a pseudonym, other UIDs, dates moved. It is another "
+            "one each time; 'contrastsynth dicom --key' keeps it for several results of a patient."
+        )
+        self.keep_faces = qt.QCheckBox(_("Even where a face can be seen (--keep-faces)"))
         self.message = Message()
         self.work = WorkBox(lambda: self.message.show("warning", _("Cancelled: nothing written.")))
         self.dependencies = DependencyBox(self._check, self.message.show, _("Needed for DICOM."))
         column = qt.QVBoxLayout(self.widget)
         column.setContentsMargins(0, 0, 0, 0)
+        for box in (self.deidentify, self.keep_faces):
+            column.addWidget(box)
+            connect(box, "toggled(bool)", lambda _checked: self._check())
         for part in (self.action, self.dependencies, self.work, self.message):
             column.addWidget(part.widget)
         self.follow(None)
@@ -42,8 +52,11 @@ class DicomBox:
         self._check()
 
     def _check(self) -> None:
+        private = bool(self.deidentify.checked)
+        self.keep_faces.visible = private
         if self._result is not None:
-            self.action.block(self.dependencies.show(["dicom"], useful=()))
+            group = "deidentify" if private else "dicom"
+            self.action.block(self.dependencies.show([group], useful=()))
 
     def _save(self) -> None:
         """Ask for the series that the method has read, and for a place; write in the background."""
@@ -54,9 +67,9 @@ class DicomBox:
         self.message.show("info", "")
         self.action.busy(_("Writing DICOM"))
         target = _new_folder(place, str(self._result.GetAttribute(METHOD)))
-        self.work.start(
-            _writing(self._result, template, target), self._done, self._failed, _("Writing DICOM")
-        )
+        keep_faces = bool(self.keep_faces.checked) if self.deidentify.checked else None
+        task = _writing(self._result, template, target, keep_faces)
+        self.work.start(task, self._done, self._failed, _("Writing DICOM"))
 
     def _done(self, made) -> None:
         self.action.busy("")
@@ -77,17 +90,23 @@ class DicomBox:
         self.action.busy("")
 
 
-def _writing(node, template: Path, target: Path):
-    """Write the result that a node is an output of, as a task; return the folder and its files."""
+def _writing(node, template: Path, target: Path, keep_faces: bool | None):
+    """Write the result that a node is an output of, as a task; return the folder and its files.
+
+    ``keep_faces`` is None for a result that keeps its patient.
+    """
     result = yield from stored_results.reading_result(node)
-    return target, (yield Elsewhere(_export, result, template, target))
+    return target, (yield Elsewhere(_export, result, template, target, keep_faces))
 
 
-def _export(result, template: Path, target: Path):
+def _export(result, template: Path, target: Path, keep_faces: bool | None):
+    from ContrastSynthLib.dicom_export.deidentified import Privacy
     from ContrastSynthLib.dicom_export.export import export
+    from ContrastSynthLib.dicom_export.pseudonyms import fresh_secret
     from ContrastSynthLib.dicom_export.template import Template
 
-    return export(result, Template.read(template), target)
+    privacy = None if keep_faces is None else Privacy(fresh_secret(), keep_faces)
+    return export(result, Template.read(template), target, privacy=privacy)
 
 
 def _folder(title: str) -> Path | None:
