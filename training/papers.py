@@ -15,6 +15,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from evaluation.claims_page import PAGE, page
 from evaluation.measurements import FOLDERS, measure, measurements
 
 from ContrastSynthLib.errors import ContrastSynthError, RequestError, unknown_name
@@ -30,10 +31,21 @@ def main(arguments: list[str] | None = None) -> int:
             if name not in known:
                 raise unknown_name("measurement", name, known)
             measure(known[name], folders)
+        if not chosen.measure:
+            write_or_check(chosen.check)
     except ContrastSynthError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def write_or_check(check: bool) -> None:
+    """Write the page; or raise RequestError when it is not what the files would make."""
+    text = page()
+    if not check:
+        PAGE.write_text(text, encoding="utf-8")
+    elif not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
+        raise RequestError(f"{PAGE.name} is not up to date: python training/papers.py")
 
 
 def folder_of(text: str) -> tuple[str, Path]:

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from ContrastSynthLib.errors import RequestError
 
@@ -54,6 +55,15 @@ class Measurement:
     def whole_command(self) -> str:
         """The command with its result file, as it is shown."""
         return f"{self.command} --csv {self.csv.relative_to(ROOT).as_posix()}"
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the record. Raises RequestError where the command is not the one that ran."""
+        if not self.record.exists():
+            raise RequestError(f"{self.name} was not measured: --measure {self.name}")
+        record: dict[str, Any] = json.loads(self.record.read_text(encoding="utf-8"))
+        if record["command"] != self.whole_command:
+            raise RequestError(f"{self.name} has another command by now: --measure {self.name}")
+        return record
 
     def lines(self) -> list[dict[str, str]]:
         """Return what was measured; [] where nothing was yet."""
