@@ -71,7 +71,9 @@ class Reading:
     def values(self, row: str, measurement: Measurement) -> dict[str, float]:
         """Return the measure of a row by patient. Raises RequestError where there is none."""
         lines = measurement.lines()
-        known = list(lines[0]) if lines else []
+        if not lines:
+            raise RequestError(f"{self.of} was not measured: --measure {self.of}")
+        known = list(lines[0])
         if self.measure not in known:
             raise unknown_name(f"column of {self.of}", self.measure, known)
         asked = {name: value for name, value in USUAL.items() if name in known} | self.at
