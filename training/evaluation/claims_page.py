@@ -98,7 +98,8 @@ def ours(claim: Claim, figures: Sequence[Figure]) -> str:
     for reading, figure in zip(claim.readings, figures, strict=True):
         link = f"[{reading.of}](#{reading.of}), n = {figure.patients}"
         told.setdefault(link, []).append(f"{heading(reading)}: {figure.text}")
-    return "<br>".join(f"{'<br>'.join(texts)} ({link})" for link, texts in told.items())
+    texts = [f"{'<br>'.join(texts)} ({link})" for link, texts in told.items()]
+    return "<br>".join([*texts, *([f"`{claim.picture}`"] if claim.picture else [])])
 
 
 def heading(reading: Reading) -> str:
