@@ -61,6 +61,9 @@ def test_a_difference_is_as_claimed_not_shown_or_the_other_way(claims, small):
     assert verdict(measure="psnr_db", row="good", over="bad") == claims.NOT_SHOWN
     assert verdict(measure="ssim", row="good") == claims.MEASURED
     assert verdict(measure="rise", row="good", over="bad", should="lower") == claims.REPRODUCED
+    ahead = {"measure": "ssim", "row": "good", "over": "bad"}
+    assert verdict(**ahead, by=0.1) == claims.REPRODUCED
+    assert verdict(**ahead, by=0.3) == claims.CONTRADICTED
 
 
 def test_a_figure_has_mean_interval_and_patients(claims, small):
@@ -176,7 +179,7 @@ def test_a_wrong_request_is_refused(words):
 def test_a_result_without_a_claim_is_no_part_of_the_page(pages, measurements):
     text, known = pages.page(), measurements.measurements()
     for name, measurement in known.items():
-        assert measurement.csv.exists() == (f"**{name}.**" in text), f"{name}: read it or drop it"
+        assert measurement.csv.exists() == (f"### {name}\n" in text), f"{name}: read it or drop it"
 
 
 # ---- the commands

@@ -24,9 +24,9 @@ PAPERS = ("sphere", "lowdose_cgan", "hrfcn", "lip_car", "iter_unet")
 REPRODUCED, NOT_SHOWN, CONTRADICTED = "reproduced", "not shown", "contradicted"
 MEASURED, DRAWN, TESTED, OPEN = "measured", "drawn", "tested", "open"
 VERDICTS = {
-    REPRODUCED: "the interval of each difference excludes 0, on the claimed side",
-    NOT_SHOWN: "the interval of a difference contains 0",
-    CONTRADICTED: "the interval of a difference excludes 0, on the other side",
+    REPRODUCED: "the interval of each difference excludes 0, or the claimed least, on its side",
+    NOT_SHOWN: "the interval of a difference contains 0, or the claimed least",
+    CONTRADICTED: "the interval of a difference excludes it on the other side",
     MEASURED: "a figure of ours stands beside; there is nothing to test",
     DRAWN: "a picture or plot, which a command draws",
     TESTED: "a statement of mathematics, which a unit test holds",
@@ -48,7 +48,8 @@ MEASURES: dict[str, str] = {
 class Reading:
     """A figure of a result file: a measure of a row, or its difference from that of another.
 
-    ``of`` is the name of the measurement, ``at`` the values of other columns that count.
+    ``of`` is the name of the measurement, ``at`` the values of other columns that count, ``by`` the
+    least difference that is claimed.
     """
 
     of: str
@@ -56,6 +57,7 @@ class Reading:
     row: str
     over: str = ""
     should: str = ""
+    by: float = 0.0
     at: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -105,9 +107,12 @@ def read(reading: Reading, measurement: Measurement) -> Figure:
     low, high = interval(paired)
     told += f", {reading.over} {told_values([*second.values()])}: "
     told += f"difference {told_values(paired, sign='+')}"
+    if reading.by:
+        told += f", claimed {reading.by:g}"
+    least = reading.by if reading.claimed == HIGHER else -reading.by
     verdict = NOT_SHOWN
-    if low > 0 or high < 0:
-        as_claimed = (low > 0) == (reading.claimed == HIGHER)
+    if low > least or high < least:
+        as_claimed = (low > least) == (reading.claimed == HIGHER)
         verdict = REPRODUCED if as_claimed else CONTRADICTED
     return Figure(f"{told} {MARKS[verdict]}", len(paired), verdict)
 
@@ -193,6 +198,4 @@ def incomplete(claim: Claim, verdict: str) -> str:
     """Return what a claim with that verdict lacks, in words; "" for nothing."""
     if verdict in (NOT_SHOWN, CONTRADICTED, OPEN) and not claim.why:
         return f"{claim.id} is {verdict}: say why."
-    if verdict == OPEN and not claim.command:
-        return f"{claim.id} is open: give the command that would measure it."
     return ""

@@ -62,11 +62,16 @@ def summary(papers: Sequence[Paper], known: Mapping[str, Measurement]) -> str:
     total: Counter[str] = Counter()
     for paper in papers:
         found = Counter(claim.verdict(claim.figures(known)) for claim in paper.claims)
-        lines.append(_counted(f"[{paper.title}](#{paper.key})", found))
+        lines.append(_counted(f"[{paper.title}](#{anchor(paper.title)})", found))
         total += found
     lines.append(_counted("**all**", total))
     told = [f"* **{name}**: {meaning}." for name, meaning in VERDICTS.items()]
     return "\n".join([*lines, "", *told])
+
+
+def anchor(heading: str) -> str:
+    """Return the anchor of a heading."""
+    return heading.lower().replace(" ", "-")
 
 
 def _counted(name: str, found: Counter[str]) -> str:
@@ -76,7 +81,7 @@ def _counted(name: str, found: Counter[str]) -> str:
 
 def section(paper: Paper, known: Mapping[str, Measurement]) -> str:
     """Return the claims of a paper."""
-    lines = [f'<a id="{paper.key}"></a>\n\n## {paper.title}\n\nThe paper: {paper.data}\n']
+    lines = [f"## {paper.title}\n\nThe paper: {paper.data}\n"]
     lines += ["| claim | the paper | ours | |", "|---|---|---|---|"]
     for claim in paper.claims:
         figures = claim.figures(known)
@@ -92,14 +97,15 @@ def section(paper: Paper, known: Mapping[str, Measurement]) -> str:
 
 def ours(claim: Claim, figures: Sequence[Figure]) -> str:
     """Return our figures, or the command that would bring them."""
+    commands = [f"`{words}`" for words in (claim.command, claim.picture, claim.test) if words]
     if not figures:
-        return f"`{claim.command or claim.picture or claim.test}`"
+        return "<br>".join(commands) or "no command yet"
     told: dict[str, list[str]] = {}
     for reading, figure in zip(claim.readings, figures, strict=True):
         link = f"[{reading.of}](#{reading.of}), n = {figure.patients}"
         told.setdefault(link, []).append(f"{heading(reading)}: {figure.text}")
     texts = [f"{'<br>'.join(texts)} ({link})" for link, texts in told.items()]
-    return "<br>".join([*texts, *([f"`{claim.picture}`"] if claim.picture else [])])
+    return "<br>".join([*texts, *commands])
 
 
 def heading(reading: Reading) -> str:
@@ -127,6 +133,4 @@ def told_measurement(measurement: Measurement) -> str:
     if weights:
         told.append(f"Weights: {', '.join(sorted(weights))}.")
     command = f"```\n{measurement.whole_command}\n```"
-    return (
-        f'<a id="{measurement.name}"></a>\n\n**{measurement.name}.** {" ".join(told)}\n\n{command}'
-    )
+    return f"### {measurement.name}\n\n{' '.join(told)}\n\n{command}"
