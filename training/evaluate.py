@@ -30,6 +30,8 @@ From the low to the full dose (tables lip_car_...), which have rows of their own
     h2l, ph2l   a forward operator of LIP-CAR alone, from the full to the low dose
     l2h, pl2h   a direct network of LIP-CAR on the low dose; ,denoiser=nlm denoises it first
 
+lip_car@paper,alpha=schedule raises the preset's alpha with the added noise, as the paper does.
+
 From two scans to a low dose (table any_dose), with rows of its own when none is given; rows that
 have a parameter ``dose`` get that of --dose:
 
