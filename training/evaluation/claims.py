@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
+from loss_curves import HEADINGS as OF_CURVES
 
 from ContrastSynthLib.errors import RequestError, unknown_name
 from evaluation.cache import TASKS
@@ -39,7 +40,7 @@ USUAL = {"region": "whole", "noise": "0", "phase": "all"}
 """The lines that are read unless a reading says which."""
 MEASURES: dict[str, str] = {
     name: heading
-    for headings in (HEADINGS, OF_A_PHASE, *(task.headings for task in TASKS))
+    for headings in (HEADINGS, OF_A_PHASE, OF_CURVES, *(task.headings for task in TASKS))
     for name, heading in headings.items()
 }
 
