@@ -176,10 +176,23 @@ def test_a_wrong_request_is_refused(words):
     assert importlib.import_module("papers").main(words) == 2
 
 
-def test_a_result_without_a_claim_is_no_part_of_the_page(pages, measurements):
-    text, known = pages.page(), measurements.measurements()
-    for name, measurement in known.items():
-        assert measurement.csv.exists() == (f"### {name}\n" in text), f"{name}: read it or drop it"
+def test_a_measurement_without_a_claim_is_no_part_of_the_page(pages, measurements):
+    text = pages.page()
+    for name in measurements.measurements():
+        assert f"### {name}\n" in text, f"{name}: read it in a claim or drop it"
+
+
+def test_what_is_not_measured_yet_is_open_and_leads_to_its_command(claims, pages, small):
+    reading = claims.Reading("small", "ssim", "good", over="bad")
+    claim = claims.Claim("id", "Table 1", "It is so.", "1", (reading,))
+    figures = claim.figures({"small": small})
+    assert claim.verdict(figures.values()) == claims.OPEN
+    assert not claims.incomplete(claim, claims.OPEN)
+    assert pages.ours(claim, figures) == "to be measured: [small](#small)"
+    assert "Not measured yet" in pages.told_measurement(small)
+    small.record.write_text("{}")
+    (figure,) = claim.figures({"small": small}).values()
+    assert figure.verdict == claims.REPRODUCED
 
 
 # ---- the commands
@@ -247,6 +260,7 @@ def test_every_row_is_one_that_evaluate_knows(claims, measurements):
 
 def test_every_record_is_of_its_command(measurements):
     for measurement in measurements.measurements().values():
-        if measurement.csv.exists():
+        assert measurement.csv.exists() >= measurement.is_there
+        if measurement.is_there:
             assert set(measurement.recorded()) == {"command", "cpu_seconds", "date"}
             assert json.loads(measurement.record.read_text())["cpu_seconds"] > 0

@@ -8,7 +8,7 @@ that the first is better, by the arrow of the measure, or as ``should`` has it.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -59,7 +59,7 @@ class Reading:
     over: str = ""
     should: str = ""
     by: float = 0.0
-    at: Mapping[str, str] = field(default_factory=dict)
+    at: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def claimed(self) -> str:
@@ -74,8 +74,6 @@ class Reading:
     def values(self, row: str, measurement: Measurement) -> dict[str, float]:
         """Return the measure of a row by patient. Raises RequestError where there is none."""
         lines = measurement.lines()
-        if not lines:
-            raise RequestError(f"{self.of} was not measured: --measure {self.of}")
         known = list(lines[0])
         if self.measure not in known:
             raise unknown_name(f"column of {self.of}", self.measure, known)
@@ -145,19 +143,22 @@ class Claim:
     test: str = ""
     why: str = ""
 
-    def figures(self, measured: Mapping[str, Measurement]) -> list[Figure]:
-        """Return what our result files say."""
+    def figures(self, known: Mapping[str, Measurement]) -> dict[Reading, Figure]:
+        """Return what our result files say, of what was measured."""
         for reading in self.readings:
-            if reading.of not in measured:
-                raise unknown_name("measurement", reading.of, measured)
-        return [read(reading, measured[reading.of]) for reading in self.readings]
+            if reading.of not in known:
+                raise unknown_name("measurement", reading.of, known)
+        there = [reading for reading in self.readings if known[reading.of].is_there]
+        return {reading: read(reading, known[reading.of]) for reading in there}
 
-    def verdict(self, figures: Sequence[Figure]) -> str:
+    def verdict(self, figures: Iterable[Figure]) -> str:
         """Return what all of it amounts to: the worst of the comparisons."""
         found = {figure.verdict for figure in figures}
         for verdict in (CONTRADICTED, NOT_SHOWN, REPRODUCED, MEASURED):
             if verdict in found:
                 return verdict
+        if self.readings:
+            return OPEN
         return DRAWN if self.picture else TESTED if self.test else OPEN
 
 
@@ -197,6 +198,7 @@ def _claim(key: str, entry: Mapping[str, Any]) -> Claim:
 
 def incomplete(claim: Claim, verdict: str) -> str:
     """Return what a claim with that verdict lacks, in words; "" for nothing."""
-    if verdict in (NOT_SHOWN, CONTRADICTED, OPEN) and not claim.why:
+    waits = verdict == OPEN and claim.readings
+    if verdict in (NOT_SHOWN, CONTRADICTED, OPEN) and not claim.why and not waits:
         return f"{claim.id} is {verdict}: say why."
     return ""

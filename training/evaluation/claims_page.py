@@ -61,7 +61,7 @@ def summary(papers: Sequence[Paper], known: Mapping[str, Measurement]) -> str:
     lines = [f"| | claims | {' | '.join(VERDICTS)} |", "|---" * (len(VERDICTS) + 2) + "|"]
     total: Counter[str] = Counter()
     for paper in papers:
-        found = Counter(claim.verdict(claim.figures(known)) for claim in paper.claims)
+        found = Counter(claim.verdict(claim.figures(known).values()) for claim in paper.claims)
         lines.append(_counted(f"[{paper.title}](#{anchor(paper.title)})", found))
         total += found
     lines.append(_counted("**all**", total))
@@ -85,7 +85,7 @@ def section(paper: Paper, known: Mapping[str, Measurement]) -> str:
     lines += ["| claim | the paper | ours | |", "|---|---|---|---|"]
     for claim in paper.claims:
         figures = claim.figures(known)
-        verdict = claim.verdict(figures)
+        verdict = claim.verdict(figures.values())
         if lacking := incomplete(claim, verdict):
             raise RequestError(f"{paper.key}: {lacking}")
         why = f": {claim.why}" if claim.why else ""
@@ -95,17 +95,17 @@ def section(paper: Paper, known: Mapping[str, Measurement]) -> str:
     return "\n".join(lines)
 
 
-def ours(claim: Claim, figures: Sequence[Figure]) -> str:
-    """Return our figures, or the command that would bring them."""
-    commands = [f"`{words}`" for words in (claim.command, claim.picture, claim.test) if words]
-    if not figures:
-        return "<br>".join(commands) or "no command yet"
+def ours(claim: Claim, figures: Mapping[Reading, Figure]) -> str:
+    """Return our figures, and the commands that bring others."""
     told: dict[str, list[str]] = {}
-    for reading, figure in zip(claim.readings, figures, strict=True):
-        link = f"[{reading.of}](#{reading.of}), n = {figure.patients}"
+    for reading, figure in figures.items():
+        link = f"([{reading.of}](#{reading.of}), n = {figure.patients})"
         told.setdefault(link, []).append(f"{heading(reading)}: {figure.text}")
-    texts = [f"{'<br>'.join(texts)} ({link})" for link, texts in told.items()]
-    return "<br>".join([*texts, *commands])
+    texts = [f"{'<br>'.join(each)} {link}" for link, each in told.items()]
+    missing = {reading.of: None for reading in claim.readings if reading not in figures}
+    texts += [f"to be measured: [{name}](#{name})" for name in missing]
+    texts += [f"`{words}`" for words in (claim.command, claim.picture, claim.test) if words]
+    return "<br>".join(texts) or "no command yet"
 
 
 def heading(reading: Reading) -> str:
@@ -122,15 +122,18 @@ def told_words(known: Mapping[str, Measurement]) -> str:
 
 def told_measurement(measurement: Measurement) -> str:
     """Return how a result file came to be."""
+    on = f"{measurement.on[0].upper()}{measurement.on[1:]}."
+    command = f"```\n{measurement.whole_command}\n```"
+    if not measurement.is_there:
+        return f"### {measurement.name}\n\n{on} Not measured yet.\n\n{command}"
     record = measurement.recorded()
     weights = {each for line in measurement.lines() for each in line["weights"].split()}
     versions = {line["contrastsynth"] for line in measurement.lines()}
     minutes = max(1, round(record["cpu_seconds"] / 60))
     told = [
-        f"{measurement.on[0].upper()}{measurement.on[1:]}. {record['date']}, ContrastSynth "
-        f"{', '.join(sorted(versions))}, {minutes} CPU min on one core."
+        f"{on} {record['date']}, ContrastSynth {', '.join(sorted(versions))}, {minutes} CPU min "
+        "on one core."
     ]
     if weights:
         told.append(f"Weights: {', '.join(sorted(weights))}.")
-    command = f"```\n{measurement.whole_command}\n```"
     return f"### {measurement.name}\n\n{' '.join(told)}\n\n{command}"

@@ -52,14 +52,17 @@ class Measurement:
         return self.csv.with_suffix(".json")
 
     @property
+    def is_there(self) -> bool:
+        """Whether it was measured to the end."""
+        return self.record.exists()
+
+    @property
     def whole_command(self) -> str:
         """The command with its result file, as it is shown."""
         return f"{self.command} --csv {self.csv.relative_to(ROOT).as_posix()}"
 
     def recorded(self) -> dict[str, Any]:
         """Return the record. Raises RequestError where the command is not the one that ran."""
-        if not self.record.exists():
-            raise RequestError(f"{self.name} was not measured: --measure {self.name}")
         record: dict[str, Any] = json.loads(self.record.read_text(encoding="utf-8"))
         if record["command"] != self.whole_command:
             raise RequestError(f"{self.name} has another command by now: --measure {self.name}")
