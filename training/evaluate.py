@@ -30,6 +30,8 @@ From the low to the full dose (tables lip_car_...), which have rows of their own
     h2l, ph2l   a forward operator of LIP-CAR alone, from the full to the low dose
     l2h, pl2h   a direct network of LIP-CAR on the low dose; ,denoiser=nlm denoises it first
 
+lip_car@paper,alpha=schedule raises the preset's alpha with the added noise, as the paper does.
+
 From two scans to a low dose (table any_dose), with rows of its own when none is given; rows that
 have a parameter ``dose`` get that of --dose:
 
@@ -242,6 +244,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_cases_and_rows(parser)
+    add = parser.add_argument
+    add("--around-uptake", type=int, default=0, metavar="SLICES", help="measure there as well")
+    add("--csv", type=Path, metavar="FILE", help="keeps what was measured")
+    add("--plot", type=Path, metavar="PNG", help="of any_dose, lip_car_stability")
+    return parser.parse_args(arguments)
+
+
+def add_cases_and_rows(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that name a table, its rows, and the cases."""
     add = parser.add_argument
     data = parser.add_mutually_exclusive_group(required=True)
     data.add_argument(
@@ -273,10 +285,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--dose", type=float, help=f"the low one, of the full one: {DOSE:g}")
     add("--noise", type=float, help="of a simulated low dose, in medians of the brain: 0.03")
     add("--cache", type=Path, metavar="FOLDER", help="keeps virtual patients")
-    add("--around-uptake", type=int, default=0, metavar="SLICES", help="measure there as well")
-    add("--csv", type=Path, metavar="FILE", help="keeps what was measured")
-    add("--plot", type=Path, metavar="PNG", help="of any_dose, lip_car_stability")
-    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,14 @@ Or one of these, which need no network:
 
 Virtual patients are made anew, from ``--seed`` on; every lesion is a mask. Of a series of a file
 ``--injection`` is the time of the injection after the first volume. What is measured is told in
-``evaluation/later_phases.py``.
+``evaluation/later_phases.py``. ``--csv`` keeps it, of all phases and of each by itself.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,14 +34,17 @@ import numpy as np
 from evaluation.later_phases import (
     BASELINES,
     HEADINGS,
+    OF_A_PHASE,
     Case,
     Curves,
     agreement,
     curves_of,
     measured,
+    measured_by_phase,
 )
 from evaluation.table import NOTE, markdown
 
+from ContrastSynthLib import __version__
 from ContrastSynthLib.errors import ContrastSynthError, RequestError
 from ContrastSynthLib.files.images import read_mask
 from ContrastSynthLib.files.series import read_series
@@ -49,8 +54,15 @@ from ContrastSynthLib.phantom.breast.space import AIR
 from ContrastSynthLib.running.request import Request
 from ContrastSynthLib.running.run import run
 from ContrastSynthLib.volumes import FloatArray, Series
+from ContrastSynthLib.weights.bundles import look_up
 
 MODES = ("", "forced", "once")
+ALL = "all"
+COLUMNS = (
+    *("case", "patient", "phase", "label", "weights", "contrastsynth"),
+    *(HEADINGS | OF_A_PHASE),
+)
+"""Of --csv; ``phase`` is its time in seconds, or ALL."""
 SIZE = (160, 160, 64)
 SNR, MOTION_MM = 20.0, 0.4
 
@@ -71,6 +83,11 @@ class Row:
         if not (name and equals and what) or mode not in MODES:
             raise RequestError(f"'{text}': a row is NAME=WEIGHTS[,forced|once].")
         return cls(name, what, mode)
+
+    @property
+    def weights_id(self) -> str:
+        """The id of the weights; "" without any."""
+        return "" if self.what in BASELINES else look_up(self.what).id
 
     def make(self, case: Case) -> FloatArray:
         """Return the wanted phases (t, k, j, i) of a case."""
@@ -140,16 +157,23 @@ def main(arguments: list[str] | None = None) -> int:
             else virtual_cases(chosen.virtual, chosen.seed)
         )
         lines: list[dict[str, str]] = []
+        kept: list[dict[str, str]] = []
         curves: dict[str, Curves] = {row.name: [] for row in rows}
         for case in cases:
             phases = {row.name: row.make(case) for row in rows}
-            for name, made in phases.items():
-                lines.append(line_of(name, case.name, measured(case, made)))
-                curves[name] += curves_of(case, made)
+            for row in rows:
+                made = phases[row.name]
+                lines.append(line_of(row, case, ALL, measured(case, made)))
+                times = [f"{case.times_s[frame]:g}" for frame in case.wanted]
+                each = zip(times, measured_by_phase(case, made), strict=True)
+                kept += [lines[-1], *(line_of(row, case, time, found) for time, found in each)]
+                curves[row.name] += curves_of(case, made)
             print(case.name, file=sys.stderr, flush=True)
         several = len(lines) > len(rows)
         print(markdown(lines, [row.name for row in rows], HEADINGS, 4, tested=several))
         print(f"\n{NOTE}\n\n{agreement(curves)}")
+        if chosen.csv:
+            chosen.csv.write_text(as_csv(kept), encoding="utf-8")
         if chosen.plot:
             plot_curves_of(case, phases, chosen.plot)
     except ContrastSynthError as error:
@@ -158,10 +182,21 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def line_of(label: str, case: str, values: Mapping[str, float | None]) -> dict[str, str]:
-    """Return what was measured as the writer of tables takes it."""
+def line_of(row: Row, case: Case, phase: str, values: Mapping[str, float | None]) -> dict[str, str]:
+    """Return what was measured as the writer of tables takes it, and as --csv keeps it."""
+    told = {"case": case.name, "patient": case.name, "phase": phase, "label": row.name}
+    told |= {"weights": row.weights_id, "contrastsynth": __version__}
     shown = {name: "" if value is None else f"{value:.7g}" for name, value in values.items()}
-    return {"label": label, "case": case, "patient": case, **shown}
+    return dict.fromkeys(COLUMNS, "") | told | shown
+
+
+def as_csv(lines: Sequence[Mapping[str, str]]) -> str:
+    """Return the lines as the text of a CSV file."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
 
 
 def plot_curves_of(case: Case, curves: Mapping[str, FloatArray], path: Path) -> None:
@@ -200,6 +235,7 @@ def parse(arguments: list[str] | None) -> Any:
     add("--early", type=float, default=PAPER_TIMES_S[1], metavar="S", help="the given phase")
     add("--times", type=float, nargs="+", default=PAPER_TIMES_S[2:], metavar="S", help="wanted")
     add("--row", action="append", required=True, metavar="NAME=WEIGHTS[,MODE]", help="see above")
+    add("--csv", type=Path, metavar="FILE", help="keeps what was measured")
     add("--plot", type=Path, metavar="PNG", help="curves of the last case")
     return parser.parse_args(arguments)
 

@@ -1,11 +1,11 @@
-"""How alike two losses fall over a training: SPHERE's Table 6 (appendix C.3, eq. 43).
+"""How alike two losses fall over a training: SPHERE's Table 6 and figure 10 (appendix C.3, eq. 43).
 
-    python training/loss_curves.py curves.csv --contrast contrast_l1 --structure structure_l1 \\
-        --smooth 50 --plot curves.png
+    python training/loss_curves.py SPHERE=runs/sphere/curves.csv UNet++=runs/unet/curves.csv \\
+        --contrast l1_contrast --structure l1_structure --smooth 20 --plot curves.png
 
-The table of losses has a column ``step`` and a column for each loss; a row counts when it has
-both losses. Three numbers compare the loss in the region of contrast uptake with that
-in the rest:
+Trainings are given as FILE or NAME=FILE; several of one name are seeds. The table of losses has a
+column ``step`` and a column for each loss; a row counts when it has both losses. Three numbers
+compare the loss in the region of contrast uptake with that in the rest:
 
 - Pearson's correlation of the curves;
 - the cosine of the curves as they are. Losses are positive and so are their products: two
@@ -16,23 +16,33 @@ in the rest:
 
 The paper does not say at which steps or after what smoothing it took them. Noise from batch to
 batch draws the third one to 0, so the width of the moving average is printed with the result.
+``--csv`` keeps the numbers, a line for each training.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import io
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ContrastSynthLib import __version__
 from ContrastSynthLib.errors import ContrastSynthError, RequestError, unknown_name
 
 Curve = NDArray[np.float64]
 STEP = "step"
 FEWEST_POINTS = 3
+HEADINGS = {
+    "pearson": "Pearson ↑",
+    "cosine": "cosine ↑",
+    "gradient_similarity": "gradient similarity (eq. 43) ↑",
+}
 
 
 def read_curves(path: Path, columns: tuple[str, str]) -> tuple[Curve, Curve, Curve]:
@@ -126,52 +136,87 @@ def gradient_similarity(step: Curve, contrast: Curve, structure: Curve) -> float
     return float(2 * a @ b / (a @ a + b @ b))
 
 
-def plot(path: Path, step: Curve, curves: dict[str, Curve]) -> None:
-    """Draw the curves, each divided by its first value, on a logarithmic scale."""
+def numbers(step: Curve, contrast: Curve, structure: Curve) -> dict[str, float]:
+    """Return the numbers of HEADINGS of two curves (n,)."""
+    return {
+        "pearson": pearson(contrast, structure),
+        "cosine": cosine(contrast, structure),
+        "gradient_similarity": gradient_similarity(step, contrast, structure),
+    }
+
+
+def plot(path: Path, curves: Sequence[tuple[str, Curve, Curve]]) -> None:
+    """Draw curves (name, step, loss), each divided by its first value, on a logarithmic scale."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
-    for name, curve in curves.items():
+    for name, step, curve in curves:
         axes.plot(step, curve / curve[0], label=name)
     axes.set(xlabel="step", ylabel="loss, of its first value", yscale="log")
     axes.legend()
     figure.savefig(path, dpi=150)
 
 
+def as_csv(found: Sequence[tuple[str, dict[str, float]]]) -> str:
+    """Return the numbers of trainings by name as a CSV file, in the form of ``evaluate.py``.
+
+    Seeds stand where that has patients.
+    """
+    text, seeds = io.StringIO(), Counter[str]()
+    columns = ("label", "patient", "weights", "contrastsynth", *HEADINGS)
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    for name, values in found:
+        told = {"label": name, "patient": str(seeds[name]), "contrastsynth": __version__}
+        writer.writerow(told | {key: f"{value:.7g}" for key, value in values.items()})
+        seeds[name] += 1
+    return text.getvalue()
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Read, compare, print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("curves", type=Path, metavar="CURVES.csv")
-    parser.add_argument("--contrast", required=True, metavar="COLUMN")
-    parser.add_argument("--structure", required=True, metavar="COLUMN")
-    parser.add_argument("--smooth", type=int, default=1, metavar="POINTS", help="moving average")
-    parser.add_argument("--plot", type=Path, metavar="PNG")
-    chosen = parser.parse_args(arguments)
+    chosen = parse(arguments)
+    found, drawn = [], []
     try:
-        step, *losses = read_curves(chosen.curves, (chosen.contrast, chosen.structure))
-        step, contrast, structure = (moving_average(c, chosen.smooth) for c in (step, *losses))
-        numbers = (
-            pearson(contrast, structure),
-            cosine(contrast, structure),
-            gradient_similarity(step, contrast, structure),
-        )
+        print(f"| training | points | {' | '.join(HEADINGS.values())} |")
+        print("|---" * (len(HEADINGS) + 2) + "|")
+        for text in chosen.curves:
+            name, _, path = text.rpartition("=")
+            curves = read_curves(Path(path), (chosen.contrast, chosen.structure))
+            step, *losses = (moving_average(curve, chosen.smooth) for curve in curves)
+            found.append((name or Path(path).stem, numbers(step, *losses)))
+            for column, loss in zip((chosen.contrast, chosen.structure), losses, strict=True):
+                drawn.append((f"{name} {column}".strip(), step, loss))
+            cells = " | ".join(f"{number:.4f}" for number in found[-1][1].values())
+            print(f"| {found[-1][0]} | {len(step)} | {cells} |")
         if chosen.plot:
-            plot(chosen.plot, step, {chosen.contrast: contrast, chosen.structure: structure})
+            plot(chosen.plot, drawn)
+        if chosen.csv:
+            chosen.csv.write_text(as_csv(found), encoding="utf-8")
     except ContrastSynthError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    print("| contrast | structure | Pearson | cosine | gradient similarity (eq. 43) |")
-    print("|---|---|---|---|---|")
-    cells = " | ".join(f"{number:.4f}" for number in numbers)
-    print(f"| {chosen.contrast} | {chosen.structure} | {cells} |")
     print(
-        f"\n{len(step)} points, moving average over {chosen.smooth}. The cosine is that of the "
-        "raw, positive curves: it is near 1 for any two losses."
+        f"\n{chosen.contrast} and {chosen.structure}, moving average over {chosen.smooth}. The "
+        "cosine is that of the raw, positive curves: it is near 1 for any two losses."
     )
     return 0
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Return the options of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("curves", nargs="+", metavar="[NAME=]CURVES.csv")
+    add("--contrast", required=True, metavar="COLUMN")
+    add("--structure", required=True, metavar="COLUMN")
+    add("--smooth", type=int, default=1, metavar="POINTS", help="moving average")
+    add("--csv", type=Path, metavar="FILE", help="keeps the numbers")
+    add("--plot", type=Path, metavar="PNG")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

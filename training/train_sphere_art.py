@@ -183,6 +183,10 @@ def card_of(
             "losses": WEIGHTS,
             "sphere": {"id": parent.id, "sha256": parent.sha256},
         },
+        "not_as_in_the_paper": "The refinement of the corrupted scan also sees the synthetic "
+        "scan; the result is a change of the refined scan; the synthetic scan is that of other "
+        "weights of sphere, which stay as they are; the seven routes weigh the same, since the "
+        "paper gives no weights.",
         "limits": "Virtual artefacts are motion, aliasing and zippers made by the library. "
         "Brains after gadolinium, T1-weighted. Not for diagnosis.",
     }

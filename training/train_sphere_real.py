@@ -236,6 +236,8 @@ def card_of(
             "losses": WEIGHTS,
             "chosen_by": "highest mean share - mean left of the held-out patients",
         },
+        "not_as_in_the_paper": "A residual U-Net with losses of its own instead of the three "
+        "networks and losses of the paper; sphere_paper has those.",
         "limits": "Brains after gadolinium, T1-weighted. "
         "Not for diagnosis: enhancement may be left over, or tissue darkened that is bright "
         "without agent.",

@@ -9,6 +9,8 @@ CLOSE_TO_A_NETWORK = 4.0
 """Factor on alpha where the guess is the output of a network, by the same experiment; the paper's
 alpha with such a guess (GenTV) is twice its alpha without (TV)."""
 LEAST_MM, MOST_MM = 1e-4, 0.3
+SCHEDULE_ENDS, SCHEDULE_NOISE = 0.01, 0.066
+"""The paper's alpha for the most noise that it adds, section 4.5, and that noise."""
 
 
 def alpha_for_noise(
@@ -25,3 +27,13 @@ def alpha_for_noise(
     if guess_of_a_network:
         alpha *= CLOSE_TO_A_NETWORK
     return min(max(alpha, LEAST_MM), MOST_MM)
+
+
+def alpha_of_schedule(first: float, added_noise: float) -> float:
+    """Return the alpha of LIP-CAR's section 4.5: from ``first`` without added noise to 0.01.
+
+    ``added_noise`` is a standard deviation in the unit of the image; alpha is evenly spaced in the
+    logarithm (our choice: over the noise; the paper says no more than that).
+    """
+    share = min(added_noise / SCHEDULE_NOISE, 1.0)
+    return float(first * (SCHEDULE_ENDS / first) ** share)

@@ -157,6 +157,10 @@ HISTORY = {
 """What the solver records at each iteration; the numbers have no unit."""
 
 PAPER = {"solver": "adam", "iterations": 150, "tolerance": 0.0, "start": "low"}
+PAPER_GENTV = {**PAPER, "forward": "ph2l", "prior": "gentv", "alpha": 6e-3}
+LAST_ITERATE = {"iterations": 151, "iterate": 151}
+"""The code keeps what 150 steps lead to, not the lowest objective; the iterate of a number is the
+image before that step. Unlike the code, Adam stays within the bounds."""
 
 
 @method(
@@ -173,9 +177,10 @@ PAPER = {"solver": "adam", "iterations": 150, "tolerance": 0.0, "start": "low"}
     parameters=LipCarParameters,
     reference="low",
     presets={
-        "paper": {**PAPER, "forward": "ph2l", "prior": "gentv", "alpha": 6e-3},
+        "paper": PAPER_GENTV,
         "paper_ph2l_tv": {**PAPER, "forward": "ph2l", "prior": "tv", "alpha": 3e-3},
         "paper_h2l_tv": {**PAPER, "forward": "h2l", "prior": "tv", "alpha": 6e-3},
+        "authors_code": {**PAPER_GENTV, **LAST_ITERATE},
         "fast": {"iterations": 12, "tolerance": 1e-2},
         "physics": {"forward": "physics", "prior": "gentv", "guess": "pre"},
     },

@@ -30,7 +30,11 @@ ITERATION = "iteration"
 """The column of a history that counts iterations."""
 RESERVED_PARAMETERS = {"case", "seed", "time"}
 """Names of columns of a batch table, or options of every run, that no parameter may have."""
-PRESET_TITLES = {"paper": "As in the paper", "fast": "Fast"}
+PRESET_TITLES = {
+    "paper": "As in the paper",
+    "authors_code": "As in the authors' code",
+    "fast": "Fast",
+}
 """Titles of the presets with the same meaning in every method; others are in the declaration."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
 
 import numpy as np
@@ -59,6 +60,16 @@ def test_the_true_phases_have_no_error(phases, case):
     assert held["psnr_db"] < 40
 
 
+def test_each_phase_is_measured_by_itself(phases, case):
+    pytest.importorskip("skimage")
+    made = real(case)
+    made[1] *= 0.8
+    first, second = phases.measured_by_phase(case, made)
+    assert (first["error"], first["ssim"]) == (0, pytest.approx(1))
+    assert second["error"] == pytest.approx(phases.measured(case, made)["last"])
+    assert second["ssim"] < 1
+
+
 def test_an_exponential_is_found_from_its_beginning(phases, case):
     assert case.before == 2
     fitted, held = (phases.measured(case, f(case)) for f in (phases.exponential, phases.held))
@@ -110,7 +121,13 @@ def test_rows_ask_the_network_for_the_phases_of_their_mode(script, case, monkeyp
 def test_the_table_of_virtual_patients_and_of_a_file(script, case, tmp_path, monkeypatch, capsys):
     pytest.importorskip("matplotlib")
     monkeypatch.setattr(script, "SIZE", (48, 48, 16))
-    assert script.main(["--virtual", "2", "--seed", "5", "--row", "held=held"]) == 0
+    words = ["--virtual", "2", "--seed", "5", "--row", "held=held"]
+    assert script.main([*words, "--csv", str(tmp_path / "kept.csv")]) == 0
+    with (tmp_path / "kept.csv").open(newline="") as stream:
+        kept = list(csv.DictReader(stream))
+    assert [line["phase"] for line in kept[:5]] == ["all", "155", "225", "295", "365"]
+    assert kept[4]["error"] == kept[0]["last"]
+    assert {line["patient"] for line in kept} == {"5", "6"}
     assert "| 2 patients | (error of the last phase)² ↓ |" in capsys.readouterr().out
     write_series(list(case.series), tmp_path / "dce.seq.nrrd")
     lesion = Volume(case.lesions[0].astype("f4"), case.series.grid)

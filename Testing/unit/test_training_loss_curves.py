@@ -98,12 +98,24 @@ def test_the_command_prints_the_row_of_the_table_and_what_smoothed_it(script, tm
     path = table(tmp_path, *(f"{n},{10 - n},{2 * (10 - n)},0" for n in range(6)))
     plot = tmp_path / "curves.png"
     options = ["--contrast", "contrast", "--structure", "structure", "--smooth", "2"]
-    assert script.main([str(path), *options, "--plot", str(plot)]) == 0
+    assert script.main([f"one={path}", str(path), *options, "--plot", str(plot)]) == 0
     printed = capsys.readouterr().out
     # Slopes -1 and -2: 2 * 2 / (1 + 4).
-    assert "| contrast | structure | 1.0000 | 1.0000 | 0.8000 |" in printed
-    assert "5 points, moving average over 2" in printed
+    assert "| one | 5 | 1.0000 | 1.0000 | 0.8000 |" in printed
+    assert "| curves | 5 | 1.0000 | 1.0000 | 0.8000 |" in printed
+    assert "moving average over 2" in printed
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_kept_numbers_count_seeds_of_a_name(script, tmp_path):
+    path = table(tmp_path, *(f"{n},{10 - n},{2 * (10 - n)},0" for n in range(6)))
+    options = ["--contrast", "contrast", "--structure", "structure"]
+    kept = tmp_path / "kept.csv"
+    assert script.main([f"a={path}", f"a={path}", f"b={path}", *options, "--csv", str(kept)]) == 0
+    lines = [line.split(",") for line in kept.read_text().splitlines()]
+    assert [line[:2] for line in lines[1:]] == [["a", "0"], ["a", "1"], ["b", "0"]]
+    assert lines[0][-1] == "gradient_similarity"
+    assert lines[1][-1] == "0.8"
 
 
 def test_an_unknown_column_leaves_with_exit_code_2(script, tmp_path, capsys):

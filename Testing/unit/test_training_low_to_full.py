@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.images import write_volume
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.metrics import ssim
@@ -138,6 +139,24 @@ def test_added_noise_is_white_and_has_its_sigma(task, simulated):
     assert added.std() == pytest.approx(0.04, rel=0.03)
     assert abs(added.mean()) < 0.002
     assert task.with_noise(case, 0.0) is case
+
+
+def test_the_papers_alpha_grows_with_the_added_noise(task, simulated, monkeypatch):
+    rows, asked = importlib.import_module("evaluation.rows"), []
+
+    def noted(request):
+        asked.append(request.parameters["alpha"])
+        raise RequestError("enough")
+
+    monkeypatch.setattr(rows, "run", noted)
+    case = simulated()
+    for sigma in (0.0, 0.033, 0.066):
+        noisy = task.with_noise(case, sigma)
+        with pytest.raises(RequestError, match="enough"):
+            result_of("a=lip_car@paper_ph2l_tv,alpha=schedule", task, noisy, case)
+    assert asked == pytest.approx([3e-3, (3e-3 * 1e-2) ** 0.5, 1e-2])
+    with pytest.raises(RequestError, match="needs a preset with an alpha"):
+        result_of("a=lip_car,alpha=schedule", task, case)
 
 
 def test_a_forward_operator_is_compared_with_the_low_dose(task, simulated):

@@ -33,11 +33,13 @@ class Scans:
     is the full dose with the gain and shading of the low-dose scan. ``truth`` (k, j, i) is known
     of virtual patients: ``rise``, of the noise-free signal in medians of the brain, ``lesion``, the
     labels of lesions, and perhaps ``unenhanced``, the post scan as it would be without agent.
+    ``added_noise`` is the standard deviation of noise that was added, in the unit of the task.
     """
 
     scans: Mapping[str, Volume]
     mask: Volume | None
     truth: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    added_noise: float = 0.0
 
     def __getitem__(self, role: str) -> Volume:
         """Return a scan. Raises RequestError where the case has none of that role."""

@@ -4,6 +4,7 @@ Scans are in standard deviations of the early phase (TI-norm). Lesions: the squa
 mean in the last phase and over all of them, Spearman's rho and dynamic time warping of the curve,
 which includes the scans before and the early phase, and whether the type is the true one. Image:
 PSNR over all phases in the body, its range that of the 99.9th percentile of the early phase.
+Of each phase by itself, as in the paper's Table 1: the squared error, PSNR and SSIM.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import numpy as np
 
 from ContrastSynthLib.analysis.kinetics import KineticCurve, measure_curve
 from ContrastSynthLib.analysis.kinetics_report import bland_altman, cohens_kappa
-from ContrastSynthLib.metrics import dtw, enhancement_error, psnr, spearman_rho
+from ContrastSynthLib.metrics import dtw, enhancement_error, psnr, spearman_rho, ssim
 from ContrastSynthLib.phantom.breast.patient import breast_patient
-from ContrastSynthLib.preprocessing.normalisation import fit
+from ContrastSynthLib.preprocessing.normalisation import Normalisation, fit
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Series, Volume
 
 HEADINGS = {
@@ -29,6 +30,7 @@ HEADINGS = {
     "same_type": "same type ↑",
     "psnr_db": "PSNR dB ↑",
 }
+OF_A_PHASE = {"error": "(error)² ↓", "psnr_db": "PSNR dB ↑", "ssim": "SSIM ↑"}
 OTHERS = range(900, 912)
 """Seeds of the virtual patients of the population curve."""
 SLOWEST_S, FASTEST_S = 400.0, 8.0
@@ -134,11 +136,8 @@ BASELINES = {"held": held, "exponential": exponential, "population": population}
 
 def measured(case: Case, made: FloatArray) -> dict[str, float | None]:
     """Return the measures of HEADINGS of phases (t, k, j, i), means over the lesions."""
-    early = case.series.volumes[case.early].array
-    unit = fit("ti", early, case.body)
-    real = [unit.apply(case.series.volumes[frame].array) for frame in case.wanted]
-    synthetic = [unit.apply(frame) for frame in made]
-    span = float(np.percentile(early[case.body], 99.9)) / unit.scale
+    unit, span = _unit_of(case)
+    real, synthetic = _in_units(case, made)
     found: dict[str, list[float]] = {name: [] for name in HEADINGS if name != "psnr_db"}
     for lesion, curves in zip(case.lesions, curves_of(case, made), strict=True):
         errors = [
@@ -155,6 +154,37 @@ def measured(case: Case, made: FloatArray) -> dict[str, float | None]:
     ]
     means = {name: float(np.nanmean(values)) for name, values in found.items() if values}
     return {**dict.fromkeys(HEADINGS), **means, "psnr_db": float(np.mean(psnrs))}
+
+
+def measured_by_phase(case: Case, made: FloatArray) -> list[dict[str, float | None]]:
+    """Return the measures of OF_A_PHASE of each phase of ``made`` (t, k, j, i)."""
+    _, span = _unit_of(case)
+    found = []
+    for real, synthetic in zip(*_in_units(case, made), strict=True):
+        errors = [enhancement_error(real, synthetic, mask=lesion) for lesion in case.lesions]
+        alike = {"data_range": span, "mask": case.body}
+        found.append(
+            {
+                "error": float(np.mean(errors)) if errors else None,
+                "psnr_db": psnr(real, synthetic, **alike),
+                "ssim": ssim(real, synthetic, dimensions=2, **alike),
+            }
+        )
+    return found
+
+
+def _unit_of(case: Case) -> tuple[Normalisation, float]:
+    """Return the unit of the early phase (TI-norm), and in it the range of the images."""
+    early = case.series.volumes[case.early].array
+    unit = fit("ti", early, case.body)
+    return unit, float(np.percentile(early[case.body], 99.9)) / unit.scale
+
+
+def _in_units(case: Case, made: FloatArray) -> tuple[list[FloatArray], list[FloatArray]]:
+    """Return the wanted phases and the synthetic ones, in units of the early phase."""
+    unit, _ = _unit_of(case)
+    real = [unit.apply(case.series.volumes[frame].array) for frame in case.wanted]
+    return real, [unit.apply(frame) for frame in made]
 
 
 def curves_of(case: Case, made: FloatArray) -> Curves:

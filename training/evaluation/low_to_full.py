@@ -6,6 +6,7 @@ lies in [0, 1]; every measure is taken inside the brain.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -132,7 +133,7 @@ def with_noise(scans: Scans, sigma: float, seed: int = 0) -> Scans:
     scale = fit("low_dose", low.array, brain).scale
     noise = np.random.default_rng(seed).normal(0, sigma * scale, low.array.shape)
     noisy = (low.array + noise * brain).astype(np.float32)
-    return scans.with_scan("low", low.with_array(noisy, MARK))
+    return replace(scans.with_scan("low", low.with_array(noisy, MARK)), added_noise=sigma)
 
 
 def measure(scans: Scans, outputs: Outputs, brain: BoolArray) -> Measures:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ContrastSynthLib.errors import RequestError, unknown_name
+from ContrastSynthLib.inversion.alpha import alpha_of_schedule
 from ContrastSynthLib.registry import METHODS, choose_bundles, find_method, resolve_parameters
 from ContrastSynthLib.running.request import Request
 from ContrastSynthLib.running.run import run
@@ -22,6 +23,8 @@ ROW = re.compile(
 )
 WITHOUT = "without"
 """In place of a parameter: the scans that the row does not see, SCAN+SCAN."""
+SCHEDULED = ("alpha", "schedule")
+"""In place of a value: LIP-CAR's alpha of the preset, raised with the added noise."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,9 @@ class Row:
         for role in self.left_out:
             if role not in task.others or role not in method.inputs:
                 raise unknown_name("scan to leave out", role, task.others)
-        resolve_parameters(method, self.values, self.preset or None)
+        known = resolve_parameters(method, self.values, self.preset or None).values
+        if self.is_scheduled and not getattr(known, "alpha", 0):
+            raise RequestError("alpha=schedule needs a preset with an alpha: @paper_ph2l_tv.")
 
     def _check_built_in(self, task: Task) -> None:
         if self.weights or self.preset:
@@ -96,7 +101,13 @@ class Row:
     @property
     def values(self) -> dict[str, str]:
         """The parameters by name."""
-        return {name: value for name, value in self.parameters if name != WITHOUT}
+        given = [pair for pair in self.parameters if pair != SCHEDULED]
+        return {name: value for name, value in given if name != WITHOUT}
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether alpha follows the added noise."""
+        return SCHEDULED in self.parameters
 
     @property
     def left_out(self) -> list[str]:
@@ -141,6 +152,9 @@ def synthesise(row: Row, task: Task, given: Scans, clean: Scans) -> Outputs:
     if row.method in task.built_in:
         return task.built_in[row.method].make(given, clean, **parameters)
     method = find_method(row.method)
+    if row.is_scheduled:
+        first = resolve_parameters(method, row.values, row.preset or None).values.alpha
+        parameters["alpha"] = alpha_of_schedule(first, given.added_noise)
     known = {each.name for each in fields(method.parameters)}
     asked = {name: value for name, value in task.asked(given).items() if name in known}
     declared = method.inputs
