@@ -10,8 +10,12 @@ from monai.networks.nets.attentionunet import AttentionBlock, AttentionUnet
 from monai.networks.nets.basic_unet import BasicUNet
 from torch import Tensor, nn
 
+from ContrastSynthLib.networks.biceps import Biceps
 from ContrastSynthLib.networks.blocks import SHARED, NestedUNet, features_of, start_at_zero
+from ContrastSynthLib.networks.mambair import MambaIR
 from ContrastSynthLib.networks.sphere import middle
+from ContrastSynthLib.networks.swinir import SwinIR
+from ContrastSynthLib.networks.ukan import UKan
 
 RECURRENCES = 2
 """t of the recurrent residual convolutions: each is applied once, then repeated this often."""
@@ -32,9 +36,15 @@ class Direct(nn.Module):
         self.base = base
         self.net = start_at_zero(ARCHITECTURES[architecture](in_channels, width))
 
-    def forward(self, post: Tensor) -> dict[str, Tensor]:
-        """Return ``pre`` (n, 1, h, w) in a dictionary, as SPHERE does."""
+    def forward(self, post: Tensor, pre: Tensor | None = None) -> dict[str, Tensor]:
+        """Return ``pre`` (n, 1, h, w) in a dictionary, as SPHERE does.
+
+        In training BICEPS is given ``pre`` (n, 1, h, w) as well; its other images are then added.
+        """
         base = middle(post) if self.base is None else post[:, self.base : self.base + 1]
+        if pre is not None and isinstance(self.net, Biceps):
+            others = self.net.both_ways(post, pre)
+            return {"pre": base - others.pop("enhancement"), **others}
         return {"pre": base - self.net(post)}
 
 
@@ -124,6 +134,10 @@ ARCHITECTURES: dict[str, Callable[[int, int], nn.Module]] = {
     "attention_unet": attention_unet,
     "unet_plus_plus": NestedUNet,
     "r2_attention_unet": R2AttentionUNet,
+    "swinir": SwinIR,
+    "ukan": UKan,
+    "mambair": MambaIR,
+    "biceps": Biceps,
 }
 
 
