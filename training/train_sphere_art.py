@@ -45,6 +45,8 @@ DATA_RANGE = 2.0
 """What SSIM takes for the span of intensities, in means of the brain: our choice."""
 CONTRAST_SIGMA = CONTRAST_MM
 """In pixels, which are of about 1 mm."""
+BASELINES = tuple(name for name in ARCHITECTURES if name != "biceps")
+"""BICEPS learns from pre and post, neither of which a corrupted scan is."""
 LEAST_MEAN = 0.1
 """Of a synthetic scan, in means of the post scan: one below is no scan to divide by its mean."""
 
@@ -151,7 +153,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--sphere", required=True, help="trained weights of sphere: a name, an id or a folder"
     )
-    parser.add_argument("--network", choices=("sphere_art", *ARCHITECTURES), default="sphere_art")
+    parser.add_argument("--network", choices=("sphere_art", *BASELINES), default="sphere_art")
     parser.add_argument("--width", type=int, default=8, help="features at the finest level")
     parser.add_argument("--name", default="sphere_art", help="of the weights")
     parser.add_argument("--version", default="1.0", help="of the weights")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 
 import torch
@@ -17,6 +19,7 @@ from ContrastSynthLib.networks.sphere import middle
 from ContrastSynthLib.networks.swinir import SwinIR
 from ContrastSynthLib.networks.ukan import UKan
 
+WIDTHS = range(2, 65)
 RECURRENCES = 2
 """t of the recurrent residual convolutions: each is applied once, then repeated this often."""
 
@@ -148,11 +151,13 @@ def parameters_of(network: nn.Module) -> int:
 
 def width_for(architecture: str, in_channels: int, parameters: int) -> int:
     """Return the width, 2 to 64, whose number of parameters is nearest to ``parameters``."""
-    # On the meta device parameters have shapes but no values, which would take time to draw.
-    with torch.device("meta"):
-        return min(
-            range(2, 65),
-            key=lambda width: abs(
-                parameters_of(ARCHITECTURES[architecture](in_channels, width)) - parameters
-            ),
-        )
+
+    @cache
+    def parameters_at(width: int) -> int:
+        # On the meta device parameters have shapes but no values, which would take time to draw.
+        with torch.device("meta"):
+            return parameters_of(ARCHITECTURES[architecture](in_channels, width))
+
+    above = bisect_left(WIDTHS, parameters, key=parameters_at)
+    nearby = WIDTHS[max(above - 1, 0) : above + 1]
+    return min(nearby, key=lambda width: abs(parameters_at(width) - parameters))

@@ -12,6 +12,8 @@ from monai.networks.blocks import ChannelSELayer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ContrastSynthLib.networks.blocks import ACTIVATION
+
 PATCH = 2
 """Pixels that a token is wide. The paper has 1, which takes four times as long: our choice, since
 without a GPU it could not be trained. No pixel is lost: they become channels."""
@@ -143,7 +145,7 @@ class StateSpaceBlock(nn.Module):
             nn.Conv2d(features, squeezed, kernel_size=3, padding=1),
             nn.GELU(),
             nn.Conv2d(squeezed, features, kernel_size=3, padding=1),
-            ChannelSELayer(2, features, r=min(features, 16)),
+            ChannelSELayer(2, features, r=min(features, 16), acti_type_1=ACTIVATION),
         )
 
     def forward(self, image: Tensor) -> Tensor:
