@@ -129,7 +129,7 @@ def main() -> None:
     card = card_of(arguments, name, options)
     judged = None
     if arguments.validation:
-        examples = read_examples(arguments.validation, arguments.crop, arguments.target)
+        examples = read_examples(arguments.validation, arguments.crop, target=arguments.target)
         judged = partial(judge, examples=examples)
     train(arguments, fabric, learners, average, source, learn, card, judge=judged)
 

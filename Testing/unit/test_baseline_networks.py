@@ -13,7 +13,7 @@ from ContrastSynthLib.networks import build_network
 from ContrastSynthLib.networks.baselines import ARCHITECTURES, Direct, parameters_of, width_for
 from ContrastSynthLib.networks.biceps import Biceps
 from ContrastSynthLib.networks.mambair import MambaIR, SelectiveScan, selective_scan
-from ContrastSynthLib.networks.sphere import Sphere, middle
+from ContrastSynthLib.networks.sphere import Sphere
 from ContrastSynthLib.networks.swinir import SwinIR
 from ContrastSynthLib.networks.ukan import INTERVALS, ORDER, KanLinear
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from data.matched import range_of
@@ -29,9 +30,9 @@ Example = dict[str, np.ndarray]
 """Images (channels, rows, columns) by the names of ``data.slices``."""
 
 
-def read_examples(folder: Path, crop: int, target: str, count: int = EXAMPLES) -> list[Example]:
-    """Return the same examples of a folder of slabs each time."""
-    drawn = Slices(KeptSlabs(folder), crop=crop, seed=SEED, target=target)
+def read_examples(folder: Path, crop: int, count: int = EXAMPLES, **options: Any) -> list[Example]:
+    """Return the same examples of a folder of slabs each time; ``options`` are those of Slices."""
+    drawn = Slices(KeptSlabs(folder), crop=crop, seed=SEED, **options)
     return [
         {name: image.numpy() for name, image in example.items()}
         for example in itertools.islice(drawn, count)
@@ -52,6 +53,28 @@ def judge(network: nn.Module, examples: Sequence[Example]) -> dict[str, float]:
             raise RequestError("No slice to validate on has any uptake: make more slabs.")
         means[name] = float(np.mean(known))
     return {"score": means["share"] - means["left"], **means}
+
+
+def judge_cleaned(
+    network: nn.Module, given: np.ndarray, examples: Sequence[Example]
+) -> dict[str, float]:
+    """Return how much of the artefacts a network for SPHERE-Art leaves.
+
+    ``given`` (n, channels, rows, columns) are what it sees of the examples. ``left`` is its mean
+    absolute error in the brain, relative to the corrupted slice; the ``score`` is 1 - left.
+    Raises RequestError where no example has artefacts.
+    """
+    errors = []
+    for example, image in zip(examples, applied(network, given), strict=True):
+        inside = example["brain"][0] > 0
+        clean, corrupted = example["second"][0], example["corrupted"][0]
+        before = np.abs(corrupted - clean)[inside].mean()
+        if before > 0:
+            errors.append(np.abs(image - clean)[inside].mean() / before)
+    if not errors:
+        raise RequestError("No slice to validate on has any artefact: make more slabs.")
+    left = float(np.mean(errors))
+    return {"score": 1 - left, "left": left}
 
 
 def figures_of(example: Example, made: np.ndarray) -> dict[str, float | None]:

@@ -84,8 +84,9 @@ class Row:
         resolve_parameters(method, self.values, self.preset or None)
 
     def _check_built_in(self, task: Task) -> None:
-        if self.weights or self.preset:
-            raise RequestError(f"'{self.method}' has no weights and no presets.")
+        if (self.weights and not task.built_in[self.method].weights) or self.preset:
+            has = "presets" if task.built_in[self.method].weights else "weights and no presets"
+            raise RequestError(f"'{self.method}' has no {has}.")
         choices = task.built_in[self.method].choices
         for name, value in self.parameters:
             if name not in choices:
@@ -124,7 +125,7 @@ class Row:
         Raises MissingError and RequestError, before anything is measured, as a run would.
         """
         if self.method in task.built_in:
-            name = task.built_in[self.method].weights
+            name = self.weights or task.built_in[self.method].weights
             return look_up(name).id if name else ""
         method = find_method(self.method)
         values = resolve_parameters(method, self.values, self.preset or None).values
@@ -139,6 +140,8 @@ def synthesise(row: Row, task: Task, given: Scans, clean: Scans) -> Outputs:
     """
     parameters: dict[str, Any] = dict(row.values)
     if row.method in task.built_in:
+        if row.weights:
+            parameters["weights"] = row.weights
         return task.built_in[row.method].make(given, clean, **parameters)
     method = find_method(row.method)
     known = {each.name for each in fields(method.parameters)}
