@@ -220,7 +220,8 @@ def draw(curves: list[dict[str, float | str]], path: Path) -> None:
             ends = [line[-1] for line in lines.values()]
             axes.plot(*zip(*ends, strict=True), "o", color=colour, label=name)
         axes.set(xlabel="steps", xscale="log")
-        axes.legend(fontsize="small")
+        if axes.lines:
+            axes.legend(fontsize="small")
     panels[0].set(ylabel="score: share of reachable - error left", title="post to pre")
     panels[1].set(ylabel="score: 1 - error left", title="artefacts")
     figure.savefig(path, dpi=150)
