@@ -29,7 +29,7 @@ from pathlib import Path
 import torch
 from loop.judging import figures_of, reached
 
-RATES = (5e-4, 1e-3, 2e-3, 4e-3)
+RATES = (2e-4, 6e-4, 2e-3, 6e-3)
 POINTS = 8
 """Of each curve."""
 WEIGHTS = "--weigh l1=20 --weigh ssim=2 --weigh adversarial=0.02 --weigh bce=2"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 import sys
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -84,9 +85,7 @@ def test_the_tables_have_the_rows_of_the_paper(monkeypatch, script, tmp_path):
     tables = {}
     for words in script.commands:
         if "--table" in words:
-            rows = [
-                word for before, word in zip(words, words[1:], strict=False) if before == "--row"
-            ]
+            rows = [word for before, word in pairwise(words) if before == "--row"]
             tables[value_of(words, "--virtual"), value_of(words, "--table")] = rows
     assert len(tables) == 6
     names = {key: [row.partition("=")[0] for row in rows] for key, rows in tables.items()}
