@@ -185,16 +185,20 @@ set(LIBRARY_SCRIPTS
   networks/__init__.py
   networks/baselines.py
   networks/bayesian_unet.py
+  networks/biceps.py
   networks/blocks.py
   networks/features.py
   networks/hrfcn.py
   networks/iter_unet.py
   networks/lowdose_gan.py
+  networks/mambair.py
   networks/med3d.py
   networks/mirrored.py
   networks/residual_unet.py
   networks/sphere.py
   networks/sphere_art.py
+  networks/swinir.py
+  networks/ukan.py
   networks/virtual_contrast.py
   networks/vnet.py
   phantom/__init__.py

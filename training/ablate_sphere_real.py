@@ -14,10 +14,11 @@ this script go on to train_sphere_real.py.
 from __future__ import annotations
 
 import argparse
-import csv
 import subprocess
 import sys
 from pathlib import Path
+
+from loop.judging import figures_of, reached
 
 RECIPE = "--features 24 48 96 192 192 --in-uptake 4 --share no_agent=0.1 --share only_agent=0.5"
 RUNS = {
@@ -82,27 +83,12 @@ def folder_of(name: str) -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in name)
 
 
-def figures_of(folder: Path) -> dict[str, float]:
-    """Return what a run measured last; nothing where it measured nothing yet."""
-    path = folder / "validation.csv"
-    if not path.exists():
-        return {}
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return {name: float(value) for name, value in rows[-1].items()} if rows else {}
-
-
-def reached(folder: Path) -> int:
-    """Return the step at which a run was measured last; 0 where it was not."""
-    return int(figures_of(folder).get("step", 0))
-
-
 def table(out: Path) -> str:
     """Return the runs that are done, as Markdown."""
     text = [f"| | {' | '.join(MEASURES.values())} |", "|---" * (len(MEASURES) + 1) + "|"]
     for name in RUNS:
         if found := figures_of(out / folder_of(name)):
-            cells = " | ".join(f"{found[measure]:.3f}" for measure in MEASURES)
+            cells = " | ".join(f"{found[-1][measure]:.3f}" for measure in MEASURES)
             text.append(f"| {name} | {cells} |")
     return "\n".join(text)
 

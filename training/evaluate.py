@@ -20,6 +20,8 @@ which need no weights. From post to pre (tables sphere_..., uptake, uncertainty)
     clamp       the post scan, with what exceeds 1.2 medians of the brain set to the median
     reachable   the true pre scan in the uptake and the post scan outside, in medians
     corrupted   the pre scan with its artefacts (--corrupt), as it is
+    target      what was asked for: the post scan as it would be without agent (virtual patients)
+    second_scan the scan before the agent, as if it were an answer
 
 From the low to the full dose (tables lip_car_...), which have rows of their own when none is given:
 
@@ -44,11 +46,18 @@ From scans without an agent to the full dose (table enhance); ,without=t2+adc le
 
 Cases are a folder that prepare_data.py wrote, a folder with a cases.json of the form {"case":
 {"pre": "t1.nii.gz", "post": "t1c.nii.gz"}} (for the table enhance with t2, flair and adc), or
-virtual patients. The tables sphere_real and uncertainty compare with the pre scan in the contrast
-and shading of the post scan, of virtual patients with the post scan without agent. For the tables
-with a low dose that of a folder's pairs is simulated. --cache keeps virtual patients as the library
-made them then: empty that folder after a change to the phantom. Every number goes into --csv as
-soon as it is there, and is not measured again.
+virtual patients.
+
+Virtual patients are compared, in the tables sphere_2, sphere_5 and uptake, with the target: the
+post scan as it would be without agent. Two rows stand beside those asked for, the target itself
+(ceiling) and the scan before the agent (second scan). ``--against second_scan`` compares with the
+latter, as of real pairs, where even the ceiling leaves an error; sphere_3 always does, since
+SPHERE-Art makes the pre scan as it was scanned. The tables sphere_real and uncertainty compare with
+the pre scan in the contrast and shading of the post scan, of virtual patients with the target.
+
+For the tables with a low dose that of a folder's pairs is simulated. --cache keeps virtual patients
+as the library made them then: empty that folder after a change to the phantom. Every number goes
+into --csv as soon as it is there, and is not measured again.
 """
 
 from __future__ import annotations
@@ -69,9 +78,10 @@ from evaluation.low_dose import SIMULATIONS, pool_items, simulated_items
 from evaluation.low_to_full import LOW_TO_FULL
 from evaluation.matched_pairs import MATCHED_PAIRS
 from evaluation.measuring import Evaluation, measure_all
+from evaluation.post_to_pre import BOUNDS, POST_TO_TARGET
 from evaluation.rows import FORM, Row
 from evaluation.table import NOTE, by_case, markdown
-from evaluation.tables import TABLES, Table
+from evaluation.tables import AGAINST, TABLES, Table
 from evaluation.task import Task
 from evaluation.uncertainty import calibration_table
 from evaluation.virtual import VIRTUAL_KINDS, virtual_items
@@ -101,9 +111,10 @@ def main(arguments: list[str] | None = None) -> int:
     table = TABLES[chosen.table]
     try:
         fill_in(chosen, table)
-        rows = chosen_rows(chosen, table)
-        data, items = chosen_items(chosen, table.task)
-        evaluation = Evaluation(data, table.task, rows, table.noise, chosen.around_uptake)
+        task = chosen_task(chosen, table)
+        rows = chosen_rows(chosen, table, task)
+        data, items = chosen_items(chosen, task)
+        evaluation = Evaluation(data, task, rows, table.noise, chosen.around_uptake)
         lines, failed = measure_all(evaluation, items, Cache(chosen.csv))
         labels = [row.name for row in rows]
         for region in evaluation.regions:
@@ -114,7 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
                     noise = f", added noise {sigma:g}" if len(table.noise) > 1 else ""
                     print(f"\n{data}, {region}{noise}:\n")
                     print_tables(table, here, labels)
-        print(f"\n{NOTE}\n\n{table.task.note}")
+        print(f"\n{NOTE}\n\n{task.note}")
         if chosen.plot and lines and table.plot:
             table.plot(lines, labels, chosen.plot)
         if failed:
@@ -134,12 +145,21 @@ def print_tables(table: Table, lines: list[dict[str, str]], labels: list[str]) -
         print(f"\n{text}")
 
 
-def chosen_rows(chosen: argparse.Namespace, table: Table) -> list[Row]:
+def chosen_task(chosen: argparse.Namespace, table: Table) -> Task:
+    """Return the task of the table, with the truth that the cases have."""
+    if table.of_target and chosen.virtual and chosen.against != "second_scan":
+        return table.of_target
+    return table.task
+
+
+def chosen_rows(chosen: argparse.Namespace, table: Table, task: Task) -> list[Row]:
     """Return the rows to measure. Raises RequestError for wrong ones, and when there are none."""
     texts = chosen.row or table.rows
     if not texts:
         raise RequestError(f"The table {chosen.table} has no rows of its own: give --row {FORM}")
-    rows = [Row.parse(text, table.task) for text in texts]
+    if table.of_target and chosen.virtual:
+        texts = [*texts, *(text for text in BOUNDS if text not in texts)]
+    rows = [Row.parse(text, task) for text in texts]
     names = [row.name for row in rows]
     if len(set(names)) < len(names):
         raise RequestError(f"Two rows have one name: {', '.join(names)}.")
@@ -178,13 +198,15 @@ def chosen_items(chosen: argparse.Namespace, task: Task) -> tuple[str, list[Item
             slices=slices,
             corruption=chosen.corrupt,
             low_dose=chosen.dose,
-            unenhanced=task is MATCHED_PAIRS,
+            unenhanced=task is MATCHED_PAIRS or TABLES[chosen.table].of_target is not None,
             others=task.others,
             cache=chosen.cache,
             spacing_mm=chosen.spacing,
         )
     if chosen.dose not in (None, DOSE):
         data += f", dose {chosen.dose:g}"
+    if task is POST_TO_TARGET:
+        data += ", against the target"
     if task is MATCHED_PAIRS:
         data += ", in the contrast of the post scan"
     refuse_unknown(chosen.case or (), items)
@@ -226,13 +248,16 @@ def fill_in(chosen: argparse.Namespace, table: Table) -> None:
         "without an agent": ["corrupt", "pool", "simulation", "noise", "dose"],
         "any dose": ["corrupt", "pool", "noise"],
     }[task]
+    if not (table.of_target and chosen.virtual):
+        of_the_other.append("against")
     if table.plot is None:
         of_the_other.append("plot")
     for option in of_the_other:
         if getattr(chosen, option) is not None:
+            why = {"plot": " and not drawn", "against": ", or for real scans"}.get(option, "")
             raise RequestError(
-                f"--{option} is of no use for the table {chosen.table}, which is from {task}"
-                f"{' and not drawn' if option == 'plot' else ''}. Leave it out."
+                f"--{option} is of no use for the table {chosen.table}, which is from {task}{why}. "
+                "Leave it out."
             )
     for option, value in DEFAULTS[task].items():
         if getattr(chosen, option) is None:
@@ -281,6 +306,7 @@ def add_cases_and_rows(parser: argparse.ArgumentParser) -> None:
     size.add_argument("--whole", action="store_true", help="all slices instead of a slab")
     add("--spacing", type=float, default=1.0, metavar="MM", help="of virtual patients")
     add("--corrupt", choices=tuple(CORRUPTION), help="artefacts of virtual pre scans")
+    add("--against", choices=AGAINST, help="the truth of virtual patients: target")
     add("--simulation", choices=tuple(SIMULATIONS), help="of the low dose of pairs: mismatched")
     add("--dose", type=float, help=f"the low one, of the full one: {DOSE:g}")
     add("--noise", type=float, help="of a simulated low dose, in medians of the brain: 0.03")

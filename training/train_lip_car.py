@@ -7,10 +7,12 @@ r"""Train one of the four networks of LIP-CAR: two forward operators and two dir
 
 The forward operators ``h2l`` and ``ph2l`` make the low dose from the full one (eq. 3 and 7), the
 direct networks ``l2h`` and ``pl2h`` the full dose from the low one (eq. 2 and 5); those with a
-``p`` see the pre-contrast scan as well. The loss is 1 - SSIM (eq. 11) and a share of L1, the
-optimiser Adam. ``--preset paper`` takes the width, batch and rate of the paper. Stop it and start
-it again with the same ``--out``: it goes on. Data of your own: ``--data PREPARED --fine-tune
-ph2l``.
+``p`` see the pre-contrast scan as well. The low dose of a direct network is the scan, that of a
+forward operator the scan after denoising; ``--low`` says otherwise, so that each row of the paper's
+Table 1 can have a network of its own. The loss is 1 - SSIM (eq. 11) and a share of L1, the
+optimiser Adam. ``--preset paper`` takes what the paper says of network and training,
+``authors_code`` what the authors' code has instead. Stop it and start it again with the same
+``--out``: it goes on. Data of your own: ``--data PREPARED --fine-tune ph2l``.
 
 With ``--real``, slabs of real pairs whose low dose is simulated (``data/dose_pairs.py``),
 ``--real-share`` of the examples come from them. Every ``--keep-every`` steps the averaged weights
@@ -46,14 +48,21 @@ from ContrastSynthLib.networks.baselines import parameters_of
 from ContrastSynthLib.weights.bundles import look_up
 
 TASKS = {
-    "h2l": (("post",), "denoised"),
-    "ph2l": (("pre", "post"), "denoised"),
+    "h2l": (("post",), "low"),
+    "ph2l": (("pre", "post"), "low"),
     "l2h": (("low",), "post"),
     "pl2h": (("pre", "low"), "post"),
 }
 """The scans that each network sees, the one that it is to change last, and the one to make."""
 DIRECT = ("l2h", "pl2h")
-PAPER = {"width": 12, "batch": 16, "learning_rate": 1e-3, "weigh_l1": 0.0, "base": False}
+LOW = {"scanned": "low", "denoised": "denoised"}
+"""The low dose of a network, as ``--low`` names it and as ``data/dose_slices.py`` does."""
+PAPER = {
+    **{"width": 12, "batch": 16, "learning_rate": 1e-3, "weigh_l1": 0.0},
+    **{"base": False, "fixed_rate": True},
+}
+PRESETS = {"paper": PAPER, "authors_code": {**PAPER, "learning_rate": 1e-4}}
+"""The paper trains for 80 epochs, the code for 85: ``--steps`` is for the data at hand."""
 
 
 def main() -> None:
@@ -72,7 +81,8 @@ def main() -> None:
         """Take one step; return the terms of the loss."""
         with fabric.autocast():
             loss, terms = loss_of(learner.network, batch, arguments)
-        learner.descend(loss, arguments.learning_rate * rate_at(progress))
+        share = 1.0 if arguments.fixed_rate else rate_at(progress)
+        learner.descend(loss, arguments.learning_rate * share)
         return terms
 
     source = partial(batches, real=arguments.real, share=arguments.real_share)
@@ -85,10 +95,17 @@ def loss_of(
     network: nn.Module, batch: dict[str, Tensor], arguments: argparse.Namespace
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the loss of a batch of images (n, 1, rows, cols), and its terms."""
-    seen, wanted = TASKS[arguments.task]
+    seen, wanted = roles_of(arguments)
     made = network(torch.cat([batch[role] for role in seen], dim=1))["image"]
     terms = compare(made, batch[wanted])
     return weighed(terms, arguments.weigh_l1), terms
+
+
+def roles_of(arguments: argparse.Namespace) -> tuple[tuple[str, ...], str]:
+    """Return the scans that the network sees, and the one to make, by the names of a batch."""
+    seen, wanted = TASKS[arguments.task]
+    named = {"low": LOW[arguments.low]}
+    return tuple(named.get(role, role) for role in seen), named.get(wanted, wanted)
 
 
 def compare(made: Tensor, wanted: Tensor) -> dict[str, Tensor]:
@@ -106,7 +123,7 @@ def judge_of(
 ) -> Callable[[nn.Module], dict[str, float]] | None:
     """Return what measures a network on the patients held out, or None where there are none."""
     files = [file for pair in real.held_out for file in real.files(arguments.real, pair)]
-    cases = read_cases(files, *TASKS[arguments.task])
+    cases = read_cases(files, *roles_of(arguments))
     print(
         f"{len(real.learnt)} pairs to learn from, "
         f"{len(cases)} slabs of {len(set(real.held_out.values()))} patients held out",
@@ -152,14 +169,23 @@ def make_network(arguments: argparse.Namespace) -> tuple[dict[str, Any], nn.Modu
 
 
 def read_arguments() -> argparse.Namespace:
-    """Return what the command line asks for; its options win over those of ``--preset paper``."""
+    """Return what the command line asks for; its options win over those of ``--preset``."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_common_arguments(parser)
     parser.set_defaults(learning_rate=1e-3, batch=8)
     parser.add_argument("--task", choices=tuple(TASKS), required=True)
-    parser.add_argument("--preset", choices=("paper",), help="width, batch and rate as published")
+    parser.add_argument("--preset", choices=tuple(PRESETS), help="as published, or as in the code")
+    parser.add_argument(
+        "--low", choices=tuple(LOW), help="the low dose: scanned (direct) or denoised (forward)"
+    )
+    parser.add_argument(
+        "--fixed-rate",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="one learning rate to the end, as the paper; else it falls",
+    )
     parser.add_argument("--width", type=int, default=6, help="features at the finest level")
     parser.add_argument(
         "--weigh-l1",
@@ -179,9 +205,10 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--dose", type=float, default=DOSE, help="of the low scans, for the card")
     parser.add_argument("--version", default="1.0", help="of the weights")
     chosen, _ = parser.parse_known_args()
-    if chosen.preset == "paper":
-        parser.set_defaults(**PAPER)
+    parser.set_defaults(**PRESETS.get(chosen.preset, {}))
     arguments = parser.parse_args()
+    if arguments.low is None:
+        arguments.low = "scanned" if arguments.task in DIRECT else "denoised"
     if not 0 < arguments.real_share <= 1:
         parser.error("--real-share is above 0, and 1 for real pairs alone")
     return arguments
@@ -191,7 +218,7 @@ def card_of(
     arguments: argparse.Namespace, options: dict[str, Any], real: PairSlabs | None
 ) -> dict[str, Any]:
     """Return the part of the model card that only this script knows."""
-    seen, wanted = TASKS[arguments.task]
+    inputs, (seen, wanted) = TASKS[arguments.task][0], roles_of(arguments)
     parents = [look_up(arguments.fine_tune)] if arguments.fine_tune else []
     card = {
         "name": arguments.task,
@@ -199,7 +226,8 @@ def card_of(
         "task": f"{wanted} from {' and '.join(seen)}, T1-weighted brain scans",
         "method": "direct_low_to_full" if arguments.task in DIRECT else "lip_car",
         "network": {"name": "vnet", "arguments": options},
-        "inputs": {role: "one axial slice, pixels of about 1 mm" for role in seen},
+        "inputs": dict.fromkeys(inputs, "one axial slice, pixels of about 1 mm"),
+        "low_dose": arguments.low,
         "normalisation": "low_dose",
         "dose": arguments.dose,
         "training": {

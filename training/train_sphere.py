@@ -8,9 +8,12 @@
 The losses and their weights are those of the paper's appendix B (eq. 29-34). With ``--schedule
 staged`` (the default, appendix C.2) the network first learns where contrast agent went, then to
 paint what lies under it ("inpainting+") with the first part frozen, then all of eq. 34 together;
-``joint`` (eq. 34) is the last of these from the start. Stop it and start it again with the same
-``--out``: it goes on. On several GPUs: ``--devices 4 --precision bf16-mixed``. A few cases of your
-own: ``--data PREPARED --target second_scan --fine-tune sphere --learning-rate 2e-4``.
+``joint`` (eq. 34) is the last of these from the start. ``--masked-loss`` compares inside the
+uptake alone, as appendix C.2 has it and eq. 31 has not. With ``--validation``, a folder of
+make_slabs.py with other patients (``--first-seed``), the averaged weights are measured on them
+every ``--keep-every`` steps, and the best stay in ``OUT/best``. Stop it and start it again with the
+same ``--out``: it goes on. On several GPUs: ``--devices 4 --precision bf16-mixed``. A few cases of
+your own: ``--data PREPARED --target second_scan --fine-tune sphere --learning-rate 2e-4``.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from typing import Any
 import torch
 from data.slabs import NEIGHBOURS
 from data.slices import batches
+from evaluation.held_out_slices import judge, read_examples
 from loop import Average, Learner, add_common_arguments, fast_layout, rate_at, start, train
 from monai.networks.nets import PatchDiscriminator
 from torch import Tensor, nn
@@ -61,6 +65,8 @@ WEIGHTS = {
     "psyn": 0.01,
 }
 """The lambdas of eq. 31 and 34."""
+OF_BICEPS = {"reverse": 1.0, "anatomy": 0.5}
+"""Weights of the terms of BICEPS alone, eq. 34 has none: our choice."""
 DATA_RANGE = 2.0
 """What SSIM takes for the span of intensities, in means of the brain: our choice."""
 STAGES = {
@@ -83,6 +89,11 @@ def main() -> None:
     arguments = read_arguments()
     fabric = start(arguments)
     name, options, network = make_network(arguments)
+    both_ways = options.get("architecture") == "biceps"
+    if both_ways:
+        arguments.weigh = OF_BICEPS | arguments.weigh
+    if arguments.masked_loss and name == "direct":
+        raise RequestError("--masked-loss needs an uptake M, which no direct baseline finds.")
     network = fabric.to_device(network)
     average = Average(network)
     discriminator = PatchDiscriminator(
@@ -99,10 +110,11 @@ def main() -> None:
         """Take one step of the generator and one of the discriminator; return the losses."""
         stage, along, share = stage_at(progress, name, arguments.schedule)
         stage_rate = rate * share * rate_at(along)
-        made, terms = answer(generator.network, batch, stage)
+        made, terms = answer(generator.network, batch, stage, both_ways=both_ways)
         if "pre" in made:
             with fabric.autocast():
-                terms |= compare(made, batch, discriminator.network, features)
+                masked = arguments.masked_loss
+                terms |= compare(made, batch, discriminator.network, features, masked=masked)
         generator.descend(sum(arguments.weigh[t] * terms[t] for t in terms), stage_rate)
         if "pre" not in made:
             return terms
@@ -115,7 +127,11 @@ def main() -> None:
     learners = {"network": generator, "discriminator": discriminator}
     source = partial(batches, tau=arguments.tau, target=arguments.target)
     card = card_of(arguments, name, options)
-    train(arguments, fabric, learners, average, source, learn, card)
+    judged = None
+    if arguments.validation:
+        examples = read_examples(arguments.validation, arguments.crop, target=arguments.target)
+        judged = partial(judge, examples=examples)
+    train(arguments, fabric, learners, average, source, learn, card, judge=judged)
 
 
 def stage_at(progress: float, name: str, schedule: str) -> tuple[str, float, float]:
@@ -136,12 +152,20 @@ def stage_at(progress: float, name: str, schedule: str) -> tuple[str, float, flo
 # ---- losses
 
 
-def answer(network: nn.Module, batch: Images, stage: str) -> tuple[Images, dict[str, Tensor]]:
-    """Return what the network makes in a stage, and the terms of its first part (eq. 32-33)."""
+def answer(
+    network: nn.Module, batch: Images, stage: str, *, both_ways: bool = False
+) -> tuple[Images, dict[str, Tensor]]:
+    """Return what the network makes in a stage, and the terms of its first part (eq. 32-33).
+
+    ``both_ways`` is for BICEPS, which makes the post scan of the pre scan as well.
+    """
     post = batch["post"]
     if stage == "inpainting":
         return network(post, stage=stage), {}
-    made = network(post, stage=stage) if stage != "joint" else network(post)
+    if both_ways:
+        made = network(post, pre=batch["pre"])
+    else:
+        made = network(post, stage=stage) if stage != "joint" else network(post)
     terms = {}
     if "uptake_logits" in made:
         terms["bce"] = uptake_loss(made["uptake_logits"], batch["uptake"])
@@ -149,17 +173,33 @@ def answer(network: nn.Module, batch: Images, stage: str) -> tuple[Images, dict[
         terms["autoencoder"] = l1_loss(made["reconstruction"], middle(post))
     if "hyperintensity" in made:
         terms["hyper"] = hyperintensity_penalty(made["uptake"], made["hyperintensity"])
+    if both_ways:
+        terms["reverse"] = l1_loss(made["post"], middle(post))
+        images = (made["image_of_post"], made["image_of_pre"])
+        terms["anatomy"] = sum(l1_loss(image, batch["pre"]) for image in images)
     return made, terms
 
 
 def compare(
-    made: Images, batch: Images, discriminator: nn.Module, features: nn.Module
+    made: Images,
+    batch: Images,
+    discriminator: nn.Module,
+    features: nn.Module,
+    *,
+    masked: bool = False,
 ) -> dict[str, Tensor]:
-    """Return the terms of inpainting+ (eq. 29) and R_psyn (eq. 33)."""
+    """Return the terms of inpainting+ (eq. 29) and R_psyn (eq. 33).
+
+    ``masked`` multiplies the differences that the first three compare by the uptake M (appendix
+    C.2), which gets no gradient of that: a smaller M is not to make the loss smaller.
+    """
+    pre, wanted = made["pre"], batch["pre"]
+    if masked:
+        pre = wanted + made["uptake"].detach() * (pre - wanted)
     terms = {
-        "l1": l1_loss(made["pre"], batch["pre"]),
-        "ssim": ssim_loss(made["pre"], batch["pre"], data_range=DATA_RANGE),
-        "perceptual": perceptual_loss(made["pre"], batch["pre"], features),
+        "l1": l1_loss(pre, wanted),
+        "ssim": ssim_loss(pre, wanted, data_range=DATA_RANGE),
+        "perceptual": perceptual_loss(pre, wanted, features),
         "adversarial": generator_loss(discriminator(made["pre"])[-1]),
     }
     if "uptake" in made:
@@ -237,6 +277,12 @@ def read_arguments() -> argparse.Namespace:
     add("--target", choices=("same_scan", "second_scan"), default="same_scan", help="what pre is")
     add("--features", type=Path, help="bundle of train_features.py, for the perceptual loss")
     add("--vgg", type=Path, help="torchvision's vgg16 weights, instead of --features")
+    add(
+        "--masked-loss",
+        action="store_true",
+        help="compare where M says that agent went, as in appendix C.2; no baseline has an M",
+    )
+    add("--validation", type=Path, help="slabs of other patients to measure on while training")
     add("--discriminator-width", type=int, default=16, help="features of the discriminator")
     add("--name", default="sphere", help="of the weights")
     add("--version", default="1.0", help="of the weights")
@@ -250,8 +296,8 @@ def read_arguments() -> argparse.Namespace:
     )
     arguments = parser.parse_args()
     arguments.weigh = {**WEIGHTS, **dict(arguments.weigh)}
-    if set(arguments.weigh) != set(WEIGHTS):
-        parser.error(f"--weigh takes one of {', '.join(WEIGHTS)}")
+    if not set(arguments.weigh) <= {*WEIGHTS, *OF_BICEPS}:
+        parser.error(f"--weigh takes one of {', '.join((*WEIGHTS, *OF_BICEPS))}")
     if not (arguments.features or arguments.vgg):
         parser.error("give --features or --vgg: the perceptual loss needs one of them")
     if {"hyperintensity", "segmentation"} <= set(arguments.without):
@@ -277,6 +323,7 @@ def card_of(arguments: argparse.Namespace, name: str, options: dict[str, Any]) -
         "normalisation": "mean",
         "training": {
             "losses": arguments.weigh,
+            "masked_loss": arguments.masked_loss,
             "tau": arguments.tau,
         },
         "limits": "Brains after gadolinium, T1-weighted. "

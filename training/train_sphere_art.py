@@ -19,10 +19,13 @@ import argparse
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from data.slices import batches
+from evaluation.held_out_slices import judge_cleaned, read_examples
 from loop import Average, Learner, add_common_arguments, rate_at, start, train
 from monai.networks.layers import GaussianFilter
 from torch import Tensor, nn
@@ -45,6 +48,8 @@ DATA_RANGE = 2.0
 """What SSIM takes for the span of intensities, in means of the brain: our choice."""
 CONTRAST_SIGMA = CONTRAST_MM
 """In pixels, which are of about 1 mm."""
+BASELINES = tuple(name for name in ARCHITECTURES if name != "biceps")
+"""BICEPS learns from pre and post, neither of which a corrupted scan is."""
 LEAST_MEAN = 0.1
 """Of a synthetic scan, in means of the post scan: one below is no scan to divide by its mean."""
 
@@ -72,8 +77,7 @@ def main() -> None:
         if name == "sphere_art":
             batch = stripped(batch)
             with fabric.autocast():
-                synthetic = synthetic_of(sphere, batch)
-            given = torch.cat([synthetic, batch["corrupted"]], dim=1)
+                given = seen_by_art(sphere, batch)
             routes = learner.network.routes(given)
             terms = compare({route: routes[route] for route in ROUTES}, batch, smooth)
         else:
@@ -85,7 +89,28 @@ def main() -> None:
 
     source = partial(batches, neighbours=seen)
     card = card_of(arguments, name, options, parent)
-    train(arguments, fabric, {"network": learner}, average, source, learn, card)
+    judged = judge_of(arguments, sphere, name, seen) if arguments.validation else None
+    train(arguments, fabric, {"network": learner}, average, source, learn, card, judge=judged)
+
+
+def judge_of(
+    arguments: argparse.Namespace, sphere: nn.Module, name: str, seen: int
+) -> Callable[[nn.Module], dict[str, float]]:
+    """Return what measures a network on the slabs of ``--validation``."""
+    examples = read_examples(arguments.validation, arguments.crop, neighbours=seen)
+    device = next(sphere.parameters()).device
+    stacks = {role: np.stack([example[role] for example in examples]) for role in examples[0]}
+    batch = {role: torch.from_numpy(stack).to(device) for role, stack in stacks.items()}
+    if name == "sphere_art":
+        given = seen_by_art(sphere, stripped(batch))
+    else:
+        given = torch.cat([batch["post"], batch["corrupted"]], dim=1)
+    return partial(judge_cleaned, given=given.cpu().numpy(), examples=examples)
+
+
+def seen_by_art(sphere: Callable[[Tensor], Images], batch: Images) -> Tensor:
+    """Return the synthetic and the corrupted scan (n, 2, rows, cols) of a stripped batch."""
+    return torch.cat([synthetic_of(sphere, batch), batch["corrupted"]], dim=1)
 
 
 def stripped(batch: Images) -> Images:
@@ -151,8 +176,11 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--sphere", required=True, help="trained weights of sphere: a name, an id or a folder"
     )
-    parser.add_argument("--network", choices=("sphere_art", *ARCHITECTURES), default="sphere_art")
+    parser.add_argument("--network", choices=("sphere_art", *BASELINES), default="sphere_art")
     parser.add_argument("--width", type=int, default=8, help="features at the finest level")
+    parser.add_argument(
+        "--validation", type=Path, help="slabs of other patients to measure on while training"
+    )
     parser.add_argument("--name", default="sphere_art", help="of the weights")
     parser.add_argument("--version", default="1.0", help="of the weights")
     arguments = parser.parse_args()

@@ -26,7 +26,7 @@ def history(options: Namespace, lines: JsonLines | None) -> None:
     if options.plot:
         write_plot(options.plot, plot_history(record["history"], method.history, record))
     facts: dict[str, Any] = {
-        key: record[key] for key in ("alpha_mm", "stopped_by") if key in record
+        key: record[key] for key in ("alpha_mm", "alpha_pixels", "stopped_by") if key in record
     }
     if options.json:
         print_json({"schema_version": SCHEMA_VERSION, **facts, "history": record["history"]})
@@ -36,7 +36,9 @@ def history(options: Namespace, lines: JsonLines | None) -> None:
     for row in zip(*columns.values(), strict=True):
         print(" ".join(f"{value:>11.5g}" for value in row))
     if "alpha_mm" in facts:
-        print(f"alpha {facts['alpha_mm']:.4g} mm; stopped by: {facts.get('stopped_by')}")
+        pixels = facts.get("alpha_pixels")
+        beside = "" if pixels is None else f" ({pixels:.4g} between pixels, as in the paper)"
+        print(f"alpha {facts['alpha_mm']:.4g} mm{beside}; stopped by: {facts.get('stopped_by')}")
 
 
 def _read(options: Namespace) -> tuple[Method, dict[str, Any]]:

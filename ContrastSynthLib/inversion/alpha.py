@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 ALPHA_OF_SIGMA = 1.0
 """alpha in mm / (sigma x slope), chosen by experiment on virtual patients of neither the training
 nor the evaluation set. Noise of sigma = 0.012 and a dose of 0.25 give the paper's alpha, 3e-3."""
@@ -9,8 +11,8 @@ CLOSE_TO_A_NETWORK = 4.0
 """Factor on alpha where the guess is the output of a network, by the same experiment; the paper's
 alpha with such a guess (GenTV) is twice its alpha without (TV)."""
 LEAST_MM, MOST_MM = 1e-4, 0.3
-SCHEDULE_ENDS, SCHEDULE_NOISE = 0.01, 0.066
-"""The paper's alpha for the most noise that it adds, section 4.5, and that noise."""
+NOISIEST = 0.066
+"""The strongest noise of LIP-CAR's section 5.3, at which :func:`rising_alpha` ends."""
 
 
 def alpha_for_noise(
@@ -29,11 +31,20 @@ def alpha_for_noise(
     return min(max(alpha, LEAST_MM), MOST_MM)
 
 
-def alpha_of_schedule(first: float, added_noise: float) -> float:
-    """Return the alpha of LIP-CAR's section 4.5: from ``first`` without added noise to 0.01.
+def rising_alpha(sigma: float, at_least: float, at_most: float) -> float:
+    """Return alpha for noise of ``sigma`` as LIP-CAR's section 5.3 spaces it: logarithmically.
 
-    ``added_noise`` is a standard deviation in the unit of the image; alpha is evenly spaced in the
-    logarithm (our choice: over the noise; the paper says no more than that).
+    From ``at_least`` without noise to ``at_most`` at NOISIEST and beyond, in the unit of both. The
+    paper takes the noise that it added for known; here ``sigma`` is measured in the scan, and has
+    the scan's own noise in it.
     """
-    share = min(added_noise / SCHEDULE_NOISE, 1.0)
-    return float(first * (SCHEDULE_ENDS / first) ** share)
+    share = min(max(sigma / NOISIEST, 0.0), 1.0)
+    return float(at_least * (at_most / at_least) ** share)
+
+
+def per_pixel(alpha_mm: float, pixel_mm: tuple[float, float]) -> float:
+    """Return alpha as the paper has it, whose gradient is a difference of neighbouring pixels.
+
+    ``pixel_mm`` is their size in rows and columns; with pixels of 1 mm both are the same number.
+    """
+    return alpha_mm / math.sqrt(pixel_mm[0] * pixel_mm[1])

@@ -115,8 +115,9 @@ def solve(
     ``iterations``, or when an iteration lowers the objective by less than the fraction
     ``tolerance`` (0: never). With ``iterate`` the images of that iteration are returned, with 0
     those of the last iteration of L-BFGS, or of Adam's lowest objective. ``options`` are those of
-    one solver: ``step`` of Adam. Raises RequestError for an unknown solver, numbers out of range
-    and a start of another shape than the data.
+    one solver: ``step`` of Adam, and ``keep_last``, with which Adam returns the images after its
+    last step, as the authors' code does, whatever their objective is. Raises RequestError for an
+    unknown solver, numbers out of range and a start of another shape than the data.
     """
     if solver not in SOLVERS:
         raise unknown_name("solver", solver, SOLVERS)
@@ -141,6 +142,8 @@ def _adam(
     iterations: int,
     tolerance: float,
     step: float = ADAM_STEP,
+    *,
+    keep_last: bool = False,
 ) -> Solution:
     """Minimise by projected Adam; with a tolerance, its step is halved when progress stops."""
     import torch
@@ -165,8 +168,8 @@ def _adam(
             since = 0
             optimiser.param_groups[0]["lr"] /= 2
             if optimiser.param_groups[0]["lr"] < SMALLEST_STEP * step:
-                return history.solution(best, "tolerance")
-    return history.solution(best, "iterations")
+                return history.solution(images if keep_last else best, "tolerance")
+    return history.solution(images if keep_last else best, "iterations")
 
 
 def _lbfgs(

@@ -13,7 +13,7 @@ import numpy as np
 
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.inference.ladder import first_that_fits
-from ContrastSynthLib.inversion.alpha import alpha_for_noise
+from ContrastSynthLib.inversion.alpha import alpha_for_noise, per_pixel, rising_alpha
 from ContrastSynthLib.inversion.parts import PART_VOXELS, combined_history, overlapping_parts
 from ContrastSynthLib.methods._low_dose import (
     LowDose,
@@ -79,6 +79,11 @@ GUESS_TITLES = {
     "given": "Given volume",
 }
 SOLVERS = {"lbfgs": "faster", "adam": "as in the paper"}
+ADAM_KEEPS = {
+    "lowest": "the images with the lowest objective",
+    "last": "those after the last step, as the authors' code",
+}
+ADAM_KEEPS_TITLES = {"lowest": "The lowest objective", "last": "The last step"}
 STARTS = {"guess": "the guess, where the prior has one, else low", "low": "the low-dose scan"}
 START_TITLES = {"guess": "The guess", "low": "The low-dose scan"}
 WITH_GUESS = tuple(name for name, (_, guess) in PRIORS.items() if guess)
@@ -111,9 +116,21 @@ class LipCarParameters:
             "mm",
             0.0,
             1.0,
-            help="0: set from the noise of the scan.",
+            help="0: set from the noise of the scan. With pixels of 1 mm it is that of the paper.",
             step=1e-5,
             lowest_means="from the noise",
+        ),
+    ] = 0.0
+    alpha_at_most: Annotated[
+        float,
+        Param(
+            "Alpha in strong noise",
+            "mm",
+            0.0,
+            1.0,
+            help="Alpha rises up to it with the noise of the scan (section 5.3). 0: it does not.",
+            step=1e-5,
+            lowest_means="as without noise",
         ),
     ] = 0.0
     dimensions: Annotated[
@@ -134,6 +151,7 @@ class LipCarParameters:
         ),
     ] = 1e-3
     step: Annotated[float, Param("Step of Adam", "", 1e-4, 0.1, step=1e-4)] = 1e-2
+    adam_keeps: Annotated[str, one_of("Adam keeps", ADAM_KEEPS, ADAM_KEEPS_TITLES)] = "lowest"
     start: Annotated[str, one_of("Start", STARTS, START_TITLES)] = "guess"
     iterate: Annotated[
         int,
@@ -157,10 +175,14 @@ HISTORY = {
 """What the solver records at each iteration; the numbers have no unit."""
 
 PAPER = {"solver": "adam", "iterations": 150, "tolerance": 0.0, "start": "low"}
-PAPER_GENTV = {**PAPER, "forward": "ph2l", "prior": "gentv", "alpha": 6e-3}
-LAST_ITERATE = {"iterations": 151, "iterate": 151}
-"""The code keeps what 150 steps lead to, not the lowest objective; the iterate of a number is the
-image before that step. Unlike the code, Adam stays within the bounds."""
+PAPERS = {
+    "paper": {**PAPER, "forward": "ph2l", "prior": "gentv", "alpha": 6e-3},
+    "paper_ph2l_tv": {**PAPER, "forward": "ph2l", "prior": "tv", "alpha": 3e-3},
+    "paper_h2l_tv": {**PAPER, "forward": "h2l", "prior": "tv", "alpha": 6e-3},
+}
+"""The paper's three models. Its step is not published; the code has that of ``step``."""
+RISING = {"alpha_at_most": 1e-2}
+"""The weight in the noise of section 5.3, which is spaced from that of each model up to this."""
 
 
 @method(
@@ -177,16 +199,18 @@ image before that step. Unlike the code, Adam stays within the bounds."""
     parameters=LipCarParameters,
     reference="low",
     presets={
-        "paper": PAPER_GENTV,
-        "paper_ph2l_tv": {**PAPER, "forward": "ph2l", "prior": "tv", "alpha": 3e-3},
-        "paper_h2l_tv": {**PAPER, "forward": "h2l", "prior": "tv", "alpha": 6e-3},
-        "authors_code": {**PAPER_GENTV, **LAST_ITERATE},
+        **PAPERS,
+        **{f"{name}_rising": {**values, **RISING} for name, values in PAPERS.items()},
+        "authors_code": {**PAPERS["paper"], "adam_keeps": "last"},
         "fast": {"iterations": 12, "tolerance": 1e-2},
         "physics": {"forward": "physics", "prior": "gentv", "guess": "pre"},
     },
     preset_titles={
         "paper_ph2l_tv": "Paper: PH2L with TV",
         "paper_h2l_tv": "Paper: H2L with TV",
+        "paper_rising": "Paper: alpha rises with the noise",
+        "paper_ph2l_tv_rising": "Paper: PH2L with TV, alpha rises with the noise",
+        "paper_h2l_tv_rising": "Paper: H2L with TV, alpha rises with the noise",
         "physics": "Signal equation",
     },
     networks={
@@ -314,14 +338,11 @@ def _set_up(
     slices: LowDose, guess: FloatArray | None, parameters: LipCarParameters, context: Context
 ) -> _ProblemArrays:
     data = slices.denoised(parameters.denoiser)
-    alpha = parameters.alpha or alpha_for_noise(
-        slices.sigma,
-        dose=parameters.dose,
-        sees_pre=parameters.forward != "h2l",
-        guess_of_a_network=_needs(parameters, "direct"),
-    )
+    alpha = _alpha(slices.sigma, parameters)
     bounds = (0.0, max(1.0, BRIGHTEST * float(data.max())))
-    context.record.update(alpha_mm=alpha, valid_range=bounds)
+    context.record.update(
+        alpha_mm=alpha, alpha_pixels=per_pixel(alpha, slices.plan.pixel_mm), valid_range=bounds
+    )
     density = None
     if parameters.forward == "physics":
         assert slices.pre is not None
@@ -331,6 +352,20 @@ def _set_up(
         )
         context.record.update(proton_density=density)
     return _ProblemArrays(slices, data, guess, alpha, bounds, density)
+
+
+def _alpha(sigma: float, parameters: LipCarParameters) -> float:
+    """Return the weight of the prior in mm, for noise of ``sigma``."""
+    if not parameters.alpha:
+        return alpha_for_noise(
+            sigma,
+            dose=parameters.dose,
+            sees_pre=parameters.forward != "h2l",
+            guess_of_a_network=_needs(parameters, "direct"),
+        )
+    if parameters.alpha_at_most:
+        return rising_alpha(sigma, parameters.alpha, parameters.alpha_at_most)
+    return parameters.alpha
 
 
 def _settings(parameters: LipCarParameters) -> dict[str, float]:
@@ -371,7 +406,7 @@ def _solve(
             tolerance=parameters.tolerance,
             iterate=min(parameters.iterate, parameters.iterations),
             watch=watch,
-            **({"step": parameters.step} if parameters.solver == "adam" else {}),
+            **(_of_adam(parameters) if parameters.solver == "adam" else {}),
         )
 
     return first_that_fits(
@@ -381,6 +416,10 @@ def _solve(
         warn=context.warn,
         record=context.record,
     )
+
+
+def _of_adam(parameters: LipCarParameters) -> dict[str, Any]:
+    return {"step": parameters.step, "keep_last": parameters.adam_keeps == "last"}
 
 
 def _problem(

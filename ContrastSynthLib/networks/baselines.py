@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 
 import torch
@@ -10,9 +12,14 @@ from monai.networks.nets.attentionunet import AttentionBlock, AttentionUnet
 from monai.networks.nets.basic_unet import BasicUNet
 from torch import Tensor, nn
 
+from ContrastSynthLib.networks.biceps import Biceps
 from ContrastSynthLib.networks.blocks import SHARED, NestedUNet, features_of, start_at_zero
+from ContrastSynthLib.networks.mambair import MambaIR
 from ContrastSynthLib.networks.sphere import middle
+from ContrastSynthLib.networks.swinir import SwinIR
+from ContrastSynthLib.networks.ukan import UKan
 
+WIDTHS = range(2, 65)
 RECURRENCES = 2
 """t of the recurrent residual convolutions: each is applied once, then repeated this often."""
 
@@ -32,9 +39,15 @@ class Direct(nn.Module):
         self.base = base
         self.net = start_at_zero(ARCHITECTURES[architecture](in_channels, width))
 
-    def forward(self, post: Tensor) -> dict[str, Tensor]:
-        """Return ``pre`` (n, 1, h, w) in a dictionary, as SPHERE does."""
+    def forward(self, post: Tensor, pre: Tensor | None = None) -> dict[str, Tensor]:
+        """Return ``pre`` (n, 1, h, w) in a dictionary, as SPHERE does.
+
+        In training BICEPS is given ``pre`` (n, 1, h, w) as well; its other images are then added.
+        """
         base = middle(post) if self.base is None else post[:, self.base : self.base + 1]
+        if pre is not None and isinstance(self.net, Biceps):
+            others = self.net.both_ways(post, pre)
+            return {"pre": base - others.pop("enhancement"), **others}
         return {"pre": base - self.net(post)}
 
 
@@ -124,6 +137,10 @@ ARCHITECTURES: dict[str, Callable[[int, int], nn.Module]] = {
     "attention_unet": attention_unet,
     "unet_plus_plus": NestedUNet,
     "r2_attention_unet": R2AttentionUNet,
+    "swinir": SwinIR,
+    "ukan": UKan,
+    "mambair": MambaIR,
+    "biceps": Biceps,
 }
 
 
@@ -134,11 +151,13 @@ def parameters_of(network: nn.Module) -> int:
 
 def width_for(architecture: str, in_channels: int, parameters: int) -> int:
     """Return the width, 2 to 64, whose number of parameters is nearest to ``parameters``."""
-    # On the meta device parameters have shapes but no values, which would take time to draw.
-    with torch.device("meta"):
-        return min(
-            range(2, 65),
-            key=lambda width: abs(
-                parameters_of(ARCHITECTURES[architecture](in_channels, width)) - parameters
-            ),
-        )
+
+    @cache
+    def parameters_at(width: int) -> int:
+        # On the meta device parameters have shapes but no values, which would take time to draw.
+        with torch.device("meta"):
+            return parameters_of(ARCHITECTURES[architecture](in_channels, width))
+
+    above = bisect_left(WIDTHS, parameters, key=parameters_at)
+    nearby = WIDTHS[max(above - 1, 0) : above + 1]
+    return min(nearby, key=lambda width: abs(parameters_at(width) - parameters))

@@ -211,6 +211,21 @@ def test_the_history_records_every_iteration(solver):
     assert problem.terms(wanted.images).objective.item() == pytest.approx(seen[6].objective)
 
 
+def test_adam_keeps_the_lowest_objective_or_its_last_step():
+    """With a step that is too large the last is not the lowest."""
+    _, forward = linear()
+    problem = Problem(forward, images(12), Regulariser("tv"), 0.05)
+    options = {"solver": "adam", "iterations": 15, "tolerance": 0, "step": 0.3}
+    lowest, last = (solve(problem, images(13), keep_last=keep, **options) for keep in (False, True))
+    assert last.history == lowest.history
+    objectives = [step.objective for step in lowest.history]
+    assert problem.terms(lowest.images).objective.item() == pytest.approx(min(objectives))
+    # One iteration more evaluates what the last step led to.
+    more = solve(problem, images(13), iterate=16, **{**options, "iterations": 16})
+    assert torch.equal(last.images, more.images)
+    assert not torch.equal(last.images, lowest.images)
+
+
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_watching_can_end_it(solver):
     class Cancelled(Exception):

@@ -13,7 +13,7 @@ from ContrastSynthLib.cli import main
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.images import write_volume
 from ContrastSynthLib.geometry import Grid
-from ContrastSynthLib.inversion.alpha import alpha_for_noise
+from ContrastSynthLib.inversion.alpha import NOISIEST, alpha_for_noise, per_pixel, rising_alpha
 from ContrastSynthLib.metrics import mae, ssim
 from ContrastSynthLib.phantom.brain.slices import brain_slabs
 from ContrastSynthLib.preprocessing.shading import gain_field
@@ -212,6 +212,24 @@ def test_alpha_follows_the_noise(patient):
     assert found[1]["alpha_mm"] > 1.3 * found[0]["alpha_mm"]
 
 
+def test_alpha_rises_as_the_paper_spaces_it():
+    steps = [rising_alpha(share * NOISIEST, 3e-3, 1e-2) for share in (0, 0.25, 0.5, 0.75, 1)]
+    np.testing.assert_allclose(steps, np.geomspace(3e-3, 1e-2, 5))
+    assert rising_alpha(1.0, 3e-3, 1e-2) == pytest.approx(1e-2)
+
+
+def test_alpha_is_also_told_as_the_paper_has_it(patient):
+    """The paper sums over pixels what is here a mean of differences per mm."""
+    assert per_pixel(6e-3, (1.0, 1.0)) == 6e-3
+    assert per_pixel(6e-3, (2.0, 0.5)) == pytest.approx(6e-3)
+    assert per_pixel(6e-3, (0.5, 0.5)) == pytest.approx(12e-3)
+    changed = {"alpha": 6e-3, "alpha_at_most": 1e-2}
+    record = run(request(patient, parameters={**PHYSICS, **FEW, **changed})).provenance["record"]
+    assert record["alpha_mm"] == pytest.approx(rising_alpha(record["noise_sigma"], 6e-3, 1e-2))
+    assert 6e-3 < record["alpha_mm"] < 1e-2
+    assert record["alpha_pixels"] == pytest.approx(record["alpha_mm"], rel=0.5)
+
+
 # ---- what it reports
 
 
@@ -261,7 +279,13 @@ def test_it_can_be_cancelled_at_every_iteration(patient):
     assert fractions == sorted(fractions)
 
 
-@pytest.mark.parametrize("preset", ["paper", "paper_ph2l_tv", "paper_h2l_tv", "fast", "physics"])
+@pytest.mark.parametrize(
+    "preset",
+    [
+        *("paper", "paper_ph2l_tv", "paper_h2l_tv", "fast", "physics"),
+        *("authors_code", "paper_h2l_tv_rising"),
+    ],
+)
 def test_presets_run(patient, preset):
     result = run(request(patient, preset=preset, parameters={"iterations": 2}))
     assert len(result.provenance["record"]["history"]["iteration"]) == 2

@@ -171,6 +171,55 @@ def test_a_baseline_learns_without_the_terms_of_the_uptake(pool, features, tmp_p
     }
 
 
+def test_biceps_learns_both_ways_and_is_measured_on_other_patients(pool, features, tmp_path):
+    options = ("--data", pool, "--features", features, *TINY, "--network", "biceps")
+    train("train_sphere", tmp_path / "run", *options, "--validation", pool, steps=25)
+    network = check_bundle(tmp_path / "run" / "bundle", "sphere", 25)
+    assert set(network(torch.rand(1, 3, 32, 32))) == {"pre"}
+    (row,) = curves(tmp_path / "run")
+    assert {"reverse", "anatomy", "l1", "ssim"} < set(row)
+    measured = importlib.import_module("loop.judging").figures_of(tmp_path / "run")
+    assert [figures["step"] for figures in measured] == [20, 25]
+    last = measured[-1]
+    assert last["score"] == pytest.approx(last["share"] - last["left"], abs=2e-4)
+    best = read_bundle(tmp_path / "run" / "best").metadata
+    assert best["metrics"]["validation"]["score"] == pytest.approx(
+        max(figures["score"] for figures in measured), abs=1e-4
+    )
+
+
+def test_a_masked_loss_compares_where_agent_went(training_path):
+    """Appendix C.2: where M is 0 the reconstruction gets no gradient; M itself gets none of it."""
+    script = importlib.import_module("train_sphere")
+    torch.manual_seed(0)
+    pre = torch.rand(1, 1, 32, 32, requires_grad=True)
+    uptake = torch.zeros(1, 1, 32, 32)
+    uptake[..., :16] = 0.5
+    uptake.requires_grad_(True)
+    batch = {"pre": torch.rand(1, 1, 32, 32), "post": torch.rand(1, 3, 32, 32)}
+    made = {"pre": pre, "uptake": uptake}
+
+    def terms(*, masked):
+        found = script.compare(made, batch, lambda x: [x], lambda x: [x], masked=masked)
+        return {name: found[name] for name in ("l1", "ssim", "perceptual")}
+
+    error = (pre - batch["pre"]).abs()
+    torch.testing.assert_close(terms(masked=True)["l1"], (uptake * error).mean())
+    torch.testing.assert_close(terms(masked=False)["l1"], error.mean())
+    gradient = torch.autograd.grad(sum(terms(masked=True).values()), pre)[0]
+    # The window of SSIM reaches 5 pixels over the edge of M, but what lies there is the truth.
+    assert not gradient[..., 16:].any()
+    assert gradient[..., :16].all()
+    with pytest.raises(RuntimeError, match="not have been used"):
+        torch.autograd.grad(sum(terms(masked=True).values()), uptake)
+
+
+def test_a_masked_loss_wants_an_uptake(features, pool, tmp_path):
+    options = ("--data", pool, "--features", features, *TINY, "--network", "unet")
+    with pytest.raises(RequestError, match="--masked-loss needs an uptake M"):
+        train("train_sphere", tmp_path / "run", *options, "--masked-loss", steps=1)
+
+
 def test_fine_tuning_starts_from_given_weights(sphere, pool, features, tmp_path):
     """At a learning rate of nothing, what comes out is what went in."""
     options = ("--data", pool, "--features", features, *TINY, "--learning-rate", 1e-12)

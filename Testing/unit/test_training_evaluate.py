@@ -258,3 +258,39 @@ def test_a_preset_and_a_parameter_are_measured(script, folder, tmp_path, capsys)
 def test_a_command_that_contradicts_itself_is_refused(script, folder, capsys, options, message):
     assert script.main(["--cases", str(folder), *options]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def virtual_patients(tmp_path_factory):
+    """A folder that keeps virtual patients, which take seconds to make."""
+    return str(tmp_path_factory.mktemp("virtual"))
+
+
+@pytest.mark.parametrize(
+    ("options", "data"),
+    [
+        ([], "virtual same, 4 mm, against the target"),
+        (["--against", "second_scan"], "virtual same, 4 mm"),
+    ],
+)
+def test_virtual_patients_are_compared_with_the_target(
+    script, capsys, tmp_path, virtual_patients, options, data
+):
+    """With the ceiling and the second scan beside the rows that were asked for."""
+    csv_file = tmp_path / "measured.csv"
+    words = ["--virtual", "same", "--patients", "1", "--spacing", "4", "--slab", "6"]
+    words += ["--cache", virtual_patients, "--csv", str(csv_file), "--row", "a=nothing"]
+    assert script.main([*words, *options]) == 0
+    with open(csv_file, newline="") as file:
+        lines = {line["label"]: line for line in csv.DictReader(file)}
+    assert list(lines) == ["a", "ceiling", "second scan"]
+    assert {line["data"] for line in lines.values()} == {data}
+    perfect, other = ("second scan", "ceiling") if options else ("ceiling", "second scan")
+    assert float(lines[perfect]["rmse"]) == 0 < float(lines[other]["rmse"])
+    assert f"{data}, whole:" in capsys.readouterr().out
+
+
+def test_what_real_pairs_are_compared_with_cannot_be_chosen(script, folder, capsys):
+    words = ["--cases", str(folder), "--row=a=clamp", "--against", "target"]
+    assert script.main(words) == 2
+    assert "--against is of no use for the table sphere_2" in capsys.readouterr().err

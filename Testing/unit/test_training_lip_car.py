@@ -117,8 +117,7 @@ def loss_of(made: torch.Tensor, aim: torch.Tensor) -> float:
 def test_the_loss_is_the_one_that_is_written_out(script, doses, pool):
     """And its gradient is what the step follows: plain descent by it lowers it."""
     batch = next(doses.batches(str(pool), crop=32, batch=2, seed=0, workers=0))
-    arguments = read(script, *TINY)
-    arguments.task = "ph2l"
+    arguments = read(script, "--task", "ph2l", *TINY)
     torch.manual_seed(0)
     _, network = script.make_network(arguments)
     fabric = importlib.import_module("lightning_fabric").Fabric(accelerator="cpu", devices=1)
@@ -151,6 +150,35 @@ def chosen(script, *options: object) -> tuple[object, ...]:
 def test_the_preset_is_the_papers(script):
     assert chosen(script, "--preset", "paper") == (12, 16, 1e-3, 0.0, False)
     assert chosen(script) == (6, 8, 1e-3, 0.5, True)
+
+
+def test_the_presets_differ_in_the_rate_which_does_not_fall(script):
+    paper, code = (read(script, "--preset", name) for name in ("paper", "authors_code"))
+    assert (paper.learning_rate, code.learning_rate) == (1e-3, 1e-4)
+    assert paper.fixed_rate
+    assert code.fixed_rate
+    assert not read(script).fixed_rate
+    assert not read(script, "--preset", "paper", "--no-fixed-rate").fixed_rate
+
+
+@pytest.mark.parametrize(
+    ("options", "roles"),
+    [
+        (("--task", "ph2l"), (("pre", "post"), "denoised")),
+        (("--task", "ph2l", "--low", "scanned"), (("pre", "post"), "low")),
+        (("--task", "pl2h"), (("pre", "low"), "post")),
+        (("--task", "pl2h", "--low", "denoised"), (("pre", "denoised"), "post")),
+    ],
+)
+def test_each_low_dose_of_table_1_has_a_network(script, options, roles):
+    assert script.roles_of(read(script, *options)) == roles
+
+
+def test_the_card_says_which_low_dose_a_network_knows(pool, tmp_path):
+    options = ("--task", "l2h", "--low", "denoised", "--data", pool, *TINY, "--steps", 1)
+    train(tmp_path / "run", *options)
+    card = read_bundle(tmp_path / "run" / "bundle").metadata
+    assert (card["low_dose"], list(card["inputs"])) == ("denoised", ["low"])
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,9 @@ def test_a_case_of_two_folders_is_refused(folders, capsys):
     assert "Two folders have a case 'a'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("table", "unenhanced"), [("uncertainty", True), ("sphere_2", False)])
+@pytest.mark.parametrize(
+    ("table", "unenhanced"), [("uncertainty", True), ("sphere_2", True), ("sphere_3", False)]
+)
 def test_virtual_patients_come_with_their_truth(monkeypatch, matched, table, unenhanced):
     script, asked = importlib.import_module("evaluate"), {}
 

@@ -167,3 +167,47 @@ def test_uptake_is_measured_lesion_by_lesion(task, cases):
         0,
     )
     assert set(task.measure_uptake(found, {}, scans.brain, grid).values()) == {None}
+
+
+@pytest.fixture
+def with_truth(cases):
+    """A case whose second scan is not what was asked for: another gain, contrast and noise."""
+    rng = np.random.default_rng(1)
+    target = np.where(AGENT, 0.6 * POST.array, POST.array).astype(np.float32)
+    pre = 3 * target**1.2 + rng.normal(0, 2, target.shape).astype(np.float32)
+    second = PRE.with_array(np.where(BRAIN, np.maximum(pre, 1e-3), 0).astype(np.float32))
+    mask = PRE.with_array(BRAIN.astype(np.float32))
+    return cases.Scans({"pre": second, "post": POST}, mask, {"unenhanced": target})
+
+
+def measured_by(rows, which, scans, method):
+    given = which.prepare(scans)
+    outputs = rows.synthesise(rows.Row("x", method), which, given, given)
+    return which.measure(given, outputs, given.brain)
+
+
+def test_a_perfect_answer_is_perfect_against_what_was_asked_for(task, rows, with_truth):
+    ceiling = measured_by(rows, task.POST_TO_TARGET, with_truth, "target")
+    assert (ceiling["ssim"], ceiling["rmse"], ceiling["uptake_mae"]) == (1, 0, 0)
+    assert ceiling["psnr_db"] is None
+    second = measured_by(rows, task.POST_TO_TARGET, with_truth, "second_scan")
+    assert second["uptake_mae"] > 0.02
+    target = with_truth.truth["unenhanced"]
+    error = np.abs(in_medians(with_truth["pre"].array) - in_medians(target))
+    span = np.percentile(in_medians(target)[BRAIN], 99.9)
+    agent = BRAIN & (GIVEN - in_medians(target) > 0.1 * span)
+    assert second["uptake_mae"] == pytest.approx(error[agent].mean(), rel=1e-4)
+
+
+def test_against_the_second_scan_a_perfect_answer_is_not_perfect(task, rows, with_truth):
+    ceiling = measured_by(rows, task.POST_TO_PRE, with_truth, "target")
+    assert ceiling["uptake_mae"] > 0.02
+    assert measured_by(rows, task.POST_TO_PRE, with_truth, "second_scan")["uptake_mae"] == 0
+
+
+def test_real_scans_have_no_target(task, rows, scans):
+    with pytest.raises(RequestError, match="no scan 'target'"):
+        measured_by(rows, task.POST_TO_PRE, scans, "target")
+    assert measured_by(rows, task.POST_TO_PRE, scans, "nothing")["psnr_db"] == pytest.approx(
+        NOTHING, abs=1e-4
+    )

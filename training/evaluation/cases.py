@@ -21,6 +21,8 @@ from ContrastSynthLib.volumes import BoolArray, Volume, check_same_grid
 
 UNENHANCED = "unenhanced"
 """In the truth of virtual patients: the post scan as it would be without agent."""
+TARGET, SECOND = "target", "second"
+"""Roles of what is to be made of the post scan, and of the scan before the agent beside it."""
 SCANS = ("pre", "post", "corrupted")
 """Scans that are read from a folder."""
 
@@ -46,7 +48,7 @@ class Scans:
         if role not in self.scans:
             raise RequestError(
                 f"The case has no scan '{role}'; it has {', '.join(self.scans)}. Prepare it with "
-                "that column, or add --corrupt to --virtual for 'corrupted'."
+                "that column; virtual patients have 'target', and with --corrupt 'corrupted'."
             )
         return self.scans[role]
 

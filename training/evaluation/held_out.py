@@ -74,12 +74,13 @@ def padded(stack: np.ndarray) -> np.ndarray:
 def applied(network: nn.Module, slices: np.ndarray, batch: int = 4) -> np.ndarray:
     """Return what a network makes of slices (n, SEEN, rows, columns), in bfloat16."""
     network.eval()
+    device = next(network.parameters()).device
     parts = []
     for first in range(0, len(slices), batch):
-        given = torch.from_numpy(slices[first : first + batch])
+        given = torch.from_numpy(slices[first : first + batch]).to(device)
         with torch.autocast(given.device.type, torch.bfloat16):
             made = network(given)
-        parts.append(made["pre"][:, 0].float().clamp(min=0).numpy())
+        parts.append(made["pre"][:, 0].float().clamp(min=0).cpu().numpy())
     return np.concatenate(parts)
 
 

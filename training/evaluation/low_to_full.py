@@ -75,8 +75,10 @@ def _chain(given: Scans, clean: Scans) -> Outputs:
     return {"post": real.with_array(full.astype(np.float32), MARK)}
 
 
-def _network(given: Scans, clean: Scans, network: str, denoiser: str = "none") -> Outputs:
-    """Return what one of LIP-CAR's networks makes of its true input.
+def _network(
+    given: Scans, clean: Scans, network: str, denoiser: str = "none", weights: str = ""
+) -> Outputs:
+    """Return what one of LIP-CAR's networks, or other ``weights`` of it, makes of its true input.
 
     A forward operator (h2l, ph2l) sees the full dose and makes ``low``, to be compared with
     ``aim``: the low dose, as it is or denoised. Added noise is on what it sees, the full dose.
@@ -87,15 +89,19 @@ def _network(given: Scans, clean: Scans, network: str, denoiser: str = "none") -
     aim = given["low"].with_array(low.astype(np.float32), MARK)
     if network not in FORWARD_OPERATORS:
         inputs = {"low": aim, "pre": given["pre"], "mask": given.mask}
-        return run(Request("direct_low_to_full", inputs, {"network": network})).outputs
+        request = Request(
+            "direct_low_to_full", inputs, {"network": network}, weights=weights or None
+        )
+        return run(request).outputs
+    forward = partial(_forward, network, weights=weights or network)
     if given is clean:
-        return {"low": _forward(network, clean), "aim": aim}
+        return {"low": forward(clean), "aim": aim}
     noise = given["low"].array - clean["low"].array
     full = clean["post"].with_array(clean["post"].array + noise, MARK)
-    return {"low": _forward(network, clean.with_scan("post", full)), "aim": clean["low"]}
+    return {"low": forward(clean.with_scan("post", full)), "aim": clean["low"]}
 
 
-def _forward(network: str, scans: Scans) -> Volume:
+def _forward(network: str, scans: Scans, weights: str) -> Volume:
     """Return the low dose that a forward operator makes of the full one."""
     import torch
 
@@ -110,7 +116,7 @@ def _forward(network: str, scans: Scans) -> Volume:
     full = scans["post"].array
     seen = [full] if network == "h2l" else [pre_like_low(scans), full]
     channels = np.stack([plan.slices(unit.apply(image)) * inside for image in seen], axis=1)
-    loaded = load_network(look_up(network)).eval()
+    loaded = load_network(look_up(weights)).eval()
     with torch.inference_mode():
         parts = [loaded(torch.from_numpy(part[None]))["image"][0, 0].numpy() for part in channels]
     return low.with_array(unit.undo(plan.restore(np.stack(parts), outside=0.0)), MARK)

@@ -19,15 +19,13 @@ from scipy import ndimage
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
-from evaluation.cases import UNENHANCED, Scans
+from evaluation.cases import TARGET, UNENHANCED, Scans
 from evaluation.gains import fallen, gains
 from evaluation.post_to_pre import POST_TO_PRE
 from evaluation.task import KEPT, Measures, Outputs, Task
 from evaluation.uncertainty import MEASURES as OF_UNCERTAINTY
 from evaluation.uncertainty import RANKINGS, measure_uncertainty
 
-TARGET = "target"
-"""The role of what is to be made, in the unit of the post scan; 0 outside of the brain."""
 HEADINGS = {
     "share": "share of reachable ↑",
     "left": "error left ↓",
@@ -97,7 +95,10 @@ def _largest(brain: BoolArray) -> BoolArray:
 
 
 def with_target(scans: Scans) -> Scans:
-    """Return the case with its TARGET. Raises RequestError where the scans cannot be matched."""
+    """Return the case with its TARGET, in the unit of the post scan and 0 outside of the brain.
+
+    Raises RequestError where the scans cannot be matched.
+    """
     post, brain = scans["post"], _largest(scans.brain)
     if UNENHANCED in scans.truth:
         target = scans.truth[UNENHANCED]
@@ -159,7 +160,8 @@ def measure(scans: Scans, outputs: Outputs, brain: BoolArray) -> Measures:
 MATCHED_PAIRS = Task(
     name=POST_TO_PRE.name,
     output=POST_TO_PRE.output,
-    built_in=POST_TO_PRE.built_in,
+    # The second scan has a unit of its own.
+    built_in={n: row for n, row in POST_TO_PRE.built_in.items() if n != "second_scan"},
     measure=measure,
     headings=HEADINGS,
     uptake=uptake_of,

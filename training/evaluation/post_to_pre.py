@@ -1,10 +1,17 @@
 """From the post- to the pre-contrast scan: rows that are no method, and the measures.
 
+What is made of the post scan is that scan without its agent. Of virtual patients it is known, and
+is the truth that :data:`POST_TO_TARGET` compares with. The scan before the agent, which is all that
+real pairs have, differs from it by noise, settings and gain, which no method can know: against it
+(:data:`POST_TO_PRE`) even a perfect answer leaves an error.
+
 Each volume is divided by its own median in the brain and clipped at 0; the range is the 99.9th
 percentile of the pre scan. Uptake is where post exceeds pre by more than a tenth of that range.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,13 +22,16 @@ from ContrastSynthLib.metrics import lpips, mae
 from ContrastSynthLib.metrics.perceptual import SMALLEST_SLICE_VOXELS
 from ContrastSynthLib.preprocessing.normalisation import fit
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
-from evaluation.cases import Scans
+from evaluation.cases import SECOND, TARGET, UNENHANCED, Scans
 from evaluation.task import BuiltIn, Measures, Outputs, Task
 from evaluation.uptake import MEASURES as UPTAKE_MEASURES
 from evaluation.uptake import measure_uptake
 
 CONVENTION = "real_scans"
 CLAMP_MEDIANS = 1.2
+BOUNDS = ("ceiling=target", "second scan=second_scan")
+"""Rows that say what a table is worth: the answer that the network was asked for, and another scan
+of the same patient."""
 HEADINGS = {
     "psnr_db": "PSNR dB ↑",
     "ssim": "SSIM ↑",
@@ -50,7 +60,14 @@ true pre scan in the uptake would gain; a method that sees more than the post sc
 Of doing nothing: the MAE inside the uptake over that of the post scan. Change outside: the mean
 absolute difference from the post scan in the brain outside the uptake, as a share of the range
 (99.9th percentile of pre). Dice, lesions found and invented regions (of at least 0.03 ml) are
-explained in evaluation/uptake.py; only where the truth is known."""
+explained in evaluation/uptake.py; only where the truth is known. A dash stands where a measure is
+undefined: the PSNR of an image that equals the truth is infinite."""
+OF_THE_TARGET = """\
+Compared with the target: the post scan as it would be without agent, with its noise. Where 'pre'
+stands above, it is meant. Ceiling: the target itself. Second scan: the scan before the agent."""
+OF_THE_SECOND_SCAN = """\
+Compared with the scan before the agent, which has noise, settings and a gain of its own. Ceiling:
+what the target, the post scan as it would be without agent, reaches: a perfect answer."""
 
 
 def _nothing(given: Scans, clean: Scans) -> Outputs:
@@ -74,6 +91,16 @@ def _corrupted(given: Scans, clean: Scans) -> Outputs:
 def _reachable(given: Scans, clean: Scans) -> Outputs:
     """Return nothing: what can be reached at best is put together by :func:`measure`."""
     return {}
+
+
+def _target(given: Scans, clean: Scans) -> Outputs:
+    """Return what was asked for: the post scan without its agent."""
+    return {"pre": clean[TARGET]}
+
+
+def _second_scan(given: Scans, clean: Scans) -> Outputs:
+    """Return the scan before the agent, as if it were an answer."""
+    return {"pre": clean[SECOND]}
 
 
 def uptake_of(scans: Scans) -> BoolArray:
@@ -130,6 +157,23 @@ def _lpips(real: FloatArray, made: FloatArray, brain: BoolArray, span: float) ->
         return None
 
 
+def with_second_scan(scans: Scans) -> Scans:
+    """Return the case with its scan before the agent as SECOND, and its TARGET where known."""
+    case = scans.with_scan(SECOND, scans["pre"])
+    if UNENHANCED not in scans.truth:
+        return case
+    return case.with_scan(TARGET, scans["post"].with_array(scans.truth[UNENHANCED]))
+
+
+def with_target(scans: Scans) -> Scans:
+    """Return the case with its TARGET in place of ``pre``: the truth that it is measured against.
+
+    Raises RequestError where it is not known, as of real scans.
+    """
+    case = with_second_scan(scans)
+    return case.with_scan("pre", case[TARGET])
+
+
 def _no_noise(scans: Scans, sigma: float) -> Scans:
     return scans
 
@@ -142,10 +186,16 @@ POST_TO_PRE = Task(
         "clamp": BuiltIn(_clamp),
         "corrupted": BuiltIn(_corrupted),
         "reachable": BuiltIn(_reachable),
+        "target": BuiltIn(_target),
+        "second_scan": BuiltIn(_second_scan),
     },
     measure=measure,
     headings=HEADINGS,
     uptake=uptake_of,
     with_noise=_no_noise,
     note=NOTE,
+    prepare=with_second_scan,
 )
+"""Against the scan before the agent."""
+POST_TO_TARGET = replace(POST_TO_PRE, prepare=with_target, note=f"{NOTE}\n\n{OF_THE_TARGET}")
+"""Against the post scan as it would be without agent: virtual patients."""

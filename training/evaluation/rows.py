@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ContrastSynthLib.errors import RequestError, unknown_name
-from ContrastSynthLib.inversion.alpha import alpha_of_schedule
+from ContrastSynthLib.inversion.alpha import rising_alpha
+from ContrastSynthLib.methods.lip_car import RISING
 from ContrastSynthLib.registry import METHODS, choose_bundles, find_method, resolve_parameters
 from ContrastSynthLib.running.request import Request
 from ContrastSynthLib.running.run import run
@@ -89,8 +90,9 @@ class Row:
             raise RequestError("alpha=schedule needs a preset with an alpha: @paper_ph2l_tv.")
 
     def _check_built_in(self, task: Task) -> None:
-        if self.weights or self.preset:
-            raise RequestError(f"'{self.method}' has no weights and no presets.")
+        if (self.weights and not task.built_in[self.method].weights) or self.preset:
+            has = "presets" if task.built_in[self.method].weights else "weights and no presets"
+            raise RequestError(f"'{self.method}' has no {has}.")
         choices = task.built_in[self.method].choices
         for name, value in self.parameters:
             if name not in choices:
@@ -135,7 +137,7 @@ class Row:
         Raises MissingError and RequestError, before anything is measured, as a run would.
         """
         if self.method in task.built_in:
-            name = task.built_in[self.method].weights
+            name = self.weights or task.built_in[self.method].weights
             return look_up(name).id if name else ""
         method = find_method(self.method)
         values = resolve_parameters(method, self.values, self.preset or None).values
@@ -150,11 +152,13 @@ def synthesise(row: Row, task: Task, given: Scans, clean: Scans) -> Outputs:
     """
     parameters: dict[str, Any] = dict(row.values)
     if row.method in task.built_in:
+        if row.weights:
+            parameters["weights"] = row.weights
         return task.built_in[row.method].make(given, clean, **parameters)
     method = find_method(row.method)
     if row.is_scheduled:
         first = resolve_parameters(method, row.values, row.preset or None).values.alpha
-        parameters["alpha"] = alpha_of_schedule(first, given.added_noise)
+        parameters["alpha"] = rising_alpha(given.added_noise, first, RISING["alpha_at_most"])
     known = {each.name for each in fields(method.parameters)}
     asked = {name: value for name, value in task.asked(given).items() if name in known}
     declared = method.inputs

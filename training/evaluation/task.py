@@ -22,7 +22,7 @@ class BuiltIn:
 
     ``make(given, clean, **parameters)`` returns its outputs from the scans that are ``given``;
     ``clean`` are the same without added noise. ``choices`` are the values of each parameter.
-    ``weights`` names those that it needs.
+    ``weights`` names those that it needs; others that a row names come as ``weights=``.
     """
 
     make: Callable[..., Outputs]

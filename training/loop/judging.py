@@ -27,3 +27,18 @@ def is_best(path: Path, step: int, figures: Mapping[str, float]) -> bool:
         writer.writerows([*rows, {"step": str(step), **shown}])
     print(f"{step:6d}  held out: {'  '.join(f'{n} {v}' for n, v in shown.items())}", flush=True)
     return figures[SCORE] > best
+
+
+def figures_of(folder: Path) -> list[dict[str, float]]:
+    """Return what a run measured at each step so far, in the order of the steps."""
+    path = folder / "validation.csv"
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def reached(folder: Path) -> int:
+    """Return the step at which a run was measured last; 0 where it was not."""
+    figures = figures_of(folder)
+    return int(figures[-1]["step"]) if figures else 0
