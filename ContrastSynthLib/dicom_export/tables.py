@@ -70,10 +70,9 @@ SERIES = {
 
 @dataclass(frozen=True)
 class MeasuredRow:
-    """A row of a table: what was measured, on which images, and the cells by column."""
+    """A row of a table: what was measured, and the cells by column."""
 
     name: str
-    series: str
     cells: Mapping[str, str]
     where: str
     """The file and the line, for messages."""
@@ -122,7 +121,7 @@ def read_table(path: Path) -> list[MeasuredRow]:
     for row in grid.rows:
         cells = dict(zip(grid.headings, map(plain_cell, row.cells), strict=True))
         where = f"{path.name}: line {row.line}"
-        found.append(MeasuredRow(cells[named], cells["series"], cells, where))
+        found.append(MeasuredRow(cells[named], cells, where))
     return found
 
 
@@ -134,9 +133,9 @@ def groups_of(rows: list[MeasuredRow], template: Template, made: Made) -> Iterat
     import highdicom as hd
     from pydicom.uid import generate_uid
 
-    uids: dict[str, str] = {}  # what was measured on two series is one thing
+    uids: dict[tuple[bool, str], str] = {}  # what was measured on two series is one thing
     for row in rows:
-        uid = uids.setdefault(row.name, generate_uid(prefix=None))
+        uid = uids.setdefault((row.is_line, row.name), generate_uid(prefix=None))
         name = row.name[:LONGEST_NAME] or "unnamed"
         yield hd.sr.MeasurementsAndQualitativeEvaluations(
             tracking_identifier=hd.sr.TrackingIdentifier(uid=uid, identifier=name),

@@ -19,17 +19,23 @@ STEP, LEAST_S = 0.1, 10.0
 def run_command(words: Sequence[str], tell: Tell) -> None:
     """Run a command that prints JSON lines of progress.
 
-    Raises RequestError with what it says on its error stream, if it fails.
+    Raises RequestError with what it says on its error stream, if it fails. It is ended where
+    something else goes wrong here, as when the node is stopped.
     """
     with (
         tempfile.TemporaryFile("w+") as told,
         subprocess.Popen(words, stdout=subprocess.PIPE, stderr=told, text=True) as process,
     ):
-        for line in process.stdout or ():
-            share = _share_in(line)
-            if share is not None:
-                tell(share)
-        if process.wait():
+        try:
+            for line in process.stdout or ():
+                share = _share_in(line)
+                if share is not None:
+                    tell(share)
+            process.wait()
+        except BaseException:
+            process.kill()  # it would be waited for
+            raise
+        if process.returncode:
             told.seek(0)
             reason = told.read().strip().removeprefix("contrastsynth: ")
             raise RequestError(reason or f"the run ended with the code {process.returncode}")

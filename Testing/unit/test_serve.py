@@ -21,7 +21,7 @@ from making_study import study
 
 from ContrastSynthLib.archive.dimse import Node
 from ContrastSynthLib.cli import main
-from ContrastSynthLib.errors import RequestError
+from ContrastSynthLib.errors import Cancelled, RequestError
 from ContrastSynthLib.phantom.sample import sample_patient
 from ContrastSynthLib.service import command
 from ContrastSynthLib.service.jobs import jobs_of
@@ -225,6 +225,20 @@ def test_the_log_tells_of_a_run_some_times_only(monkeypatch):
     for share in np.linspace(0, 1, 500):
         tell(share)
     assert len(said) == count
+
+
+def test_a_run_ends_with_the_node_and_says_why_it_failed():
+    def stop(_share):
+        raise Cancelled("stopped")
+
+    line = json.dumps({"type": "progress", "fraction": 0.5})
+    sleeping = f"import time; print({line!r}, flush=True); time.sleep(600)"
+    began = time.monotonic()
+    with pytest.raises(Cancelled):
+        command.run_command([sys.executable, "-c", sleeping], stop)
+    assert time.monotonic() - began < 60
+    with pytest.raises(RequestError, match="no such scan"):
+        command.run_command([sys.executable, "-c", "raise SystemExit('no such scan')"], print)
 
 
 def test_a_study_without_the_inputs_has_no_job(tmp_path):
