@@ -30,7 +30,7 @@ import torch
 from loop.judging import figures_of, reached
 
 RATES = (2e-4, 6e-4, 2e-3, 6e-3)
-POINTS = 8
+POINTS = 6
 """Of each curve."""
 WEIGHTS = "--weigh l1=20 --weigh ssim=2 --weigh adversarial=0.02 --weigh bce=2"
 """Of the losses of SPHERE and its baselines: our choice, as for the weights that are shipped."""

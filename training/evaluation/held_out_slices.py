@@ -23,7 +23,7 @@ from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
 from evaluation.gains import gains
 from evaluation.held_out import applied
 
-EXAMPLES = 64
+EXAMPLES = 48
 SEED = 20_001
 FIGURES = ("share", "left", "out")
 Example = dict[str, np.ndarray]
