@@ -158,6 +158,7 @@ set(LIBRARY_SCRIPTS
   losses/volumes.py
   losses/wasserstein_gan.py
   methods/__init__.py
+  methods/_lip_car_parameters.py
   methods/_low_dose.py
   methods/_slabs.py
   methods/_slices.py

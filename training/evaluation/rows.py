@@ -8,7 +8,7 @@ from typing import Any
 
 from ContrastSynthLib.errors import RequestError, unknown_name
 from ContrastSynthLib.inversion.alpha import rising_alpha
-from ContrastSynthLib.methods.lip_car import RISING
+from ContrastSynthLib.methods._lip_car_parameters import RISING
 from ContrastSynthLib.registry import METHODS, choose_bundles, find_method, resolve_parameters
 from ContrastSynthLib.running.request import Request
 from ContrastSynthLib.running.run import run
