@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -107,7 +108,7 @@ class Comparison:
         else:
             words += ["--features", str(given.features), *WEIGHTS.split()]
         print(f"{name}, {steps} steps, rate {rate:g}", flush=True)
-        subprocess.run([*words, *given.others, "--out", str(out)], check=True)
+        subprocess.run([*words, *shlex.split(given.with_options), "--out", str(out)], check=True)
 
     def scores(self, name: str) -> dict[float, float]:
         """Return the last score of each learning rate at the first budget, where it is done."""
@@ -241,7 +242,7 @@ def by_network(
 
 
 def read_arguments() -> argparse.Namespace:
-    """Return what the command line asks for; what is unknown goes on to every training."""
+    """Return what the command line asks for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -256,7 +257,8 @@ def read_arguments() -> argparse.Namespace:
     add("--patients", type=int, default=10, help="to measure on; 0: no tables")
     add("--threads", type=int, default=1)
     add("--precision", default="bf16-mixed")
-    arguments, arguments.others = parser.parse_known_args()
+    add("--with-options", default="", metavar="TEXT", help='of every training, as "--crop 64"')
+    arguments = parser.parse_args()
     if arguments.steps != sorted(set(arguments.steps)) or arguments.steps[0] < 1:
         parser.error("--steps are budgets in rising order, such as 300 1200 4800")
     needed = [n for n in arguments.only or () if RUNS[n].script == ART]

@@ -254,8 +254,9 @@ def test_every_row_is_one_that_evaluate_knows(claims, measurements):
     for words in commands(claims, measurements):
         if words[1] == "training/evaluate.py":
             chosen = evaluate.parse(words[2:])
-            evaluate.chosen_rows(chosen, evaluate.TABLES[chosen.table])
-            evaluate.fill_in(chosen, evaluate.TABLES[chosen.table])
+            table = evaluate.TABLES[chosen.table]
+            evaluate.chosen_rows(chosen, table, evaluate.chosen_task(chosen, table))
+            evaluate.fill_in(chosen, table)
 
 
 def test_every_record_is_of_its_command(measurements):
