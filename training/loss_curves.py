@@ -26,7 +26,7 @@ import csv
 import io
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -158,13 +158,15 @@ def plot(path: Path, curves: Sequence[tuple[str, Curve, Curve]]) -> None:
     figure.savefig(path, dpi=150)
 
 
-def as_csv(found: Sequence[tuple[str, dict[str, float]]]) -> str:
-    """Return the numbers of trainings by name as a CSV file, in the form of ``evaluate.py``.
+def as_csv(
+    found: Sequence[tuple[str, dict[str, float]]], headings: Iterable[str] = tuple(HEADINGS)
+) -> str:
+    """Return the numbers of rows by name as a CSV file, in the form of ``evaluate.py``.
 
-    Seeds stand where that has patients.
+    Where that has patients, the times are counted that a name comes: seeds, or rounds.
     """
     text, seeds = io.StringIO(), Counter[str]()
-    columns = ("label", "patient", "weights", "contrastsynth", *HEADINGS)
+    columns = ("label", "patient", "weights", "contrastsynth", *headings)
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
     for name, values in found:

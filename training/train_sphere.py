@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -237,12 +238,7 @@ def make_network(arguments: argparse.Namespace) -> tuple[str, dict[str, Any], nn
             )
         return network["name"], network["arguments"], load_network(bundle)
     name = "sphere"
-    options: dict[str, Any] = {
-        "in_channels": NEIGHBOURS,
-        "width": arguments.width,
-        "autoencoder_width": max(2, arguments.width // 2),
-        **dict.fromkeys(arguments.without, False),
-    }
+    options = sphere_options(arguments.width, arguments.without)
     if arguments.network != "sphere":
         name, parameters = "direct", parameters_of(Sphere(**options))
         width = width_for(arguments.network, NEIGHBOURS, parameters)
@@ -250,6 +246,16 @@ def make_network(arguments: argparse.Namespace) -> tuple[str, dict[str, Any], nn
     network = build_network(name, options)
     print(f"{arguments.network}: {parameters_of(network)} parameters, {options}", flush=True)
     return name, options, network
+
+
+def sphere_options(width: int, without: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the arguments of SPHERE; the baselines have as many parameters as it."""
+    return {
+        "in_channels": NEIGHBOURS,
+        "width": width,
+        "autoencoder_width": max(2, width // 2),
+        **dict.fromkeys(without, False),
+    }
 
 
 def read_features(arguments: argparse.Namespace) -> nn.Module:

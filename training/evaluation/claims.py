@@ -38,9 +38,11 @@ HIGHER, LOWER = "higher", "lower"
 ARROWS = {"↑": HIGHER, "↓": LOWER}
 USUAL = {"region": "whole", "noise": "0", "phase": "all"}
 """The lines that are read unless a reading says which."""
+OF_RUNTIME = {"images_per_s": "images a second ↑", "latency_s": "seconds an image ↓"}
+OF_TASKS = (task.headings for task in TASKS)
 MEASURES: dict[str, str] = {
     name: heading
-    for headings in (HEADINGS, OF_A_PHASE, OF_CURVES, *(task.headings for task in TASKS))
+    for headings in (HEADINGS, OF_A_PHASE, OF_CURVES, OF_RUNTIME, *OF_TASKS)
     for name, heading in headings.items()
 }
 
