@@ -28,10 +28,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from evaluate import add_cases_and_rows, chosen_items, chosen_rows, fill_in
+from evaluate import add_cases_and_rows, chosen_items, chosen_rows, chosen_task, fill_in
 from evaluation.cases import Scans
 from evaluation.matched_pairs import TARGET
-from evaluation.post_to_pre import POST_TO_PRE
+from evaluation.post_to_pre import POST_TO_PRE, POST_TO_TARGET
 from evaluation.rows import Row, synthesise
 from evaluation.tables import TABLES
 from evaluation.task import Task
@@ -88,14 +88,15 @@ def main(arguments: list[str] | None = None) -> int:
     table = TABLES[chosen.table]
     try:
         fill_in(chosen, table)
-        rows = chosen_rows(chosen, table)
-        _, items = chosen_items(chosen, table.task)
+        task = chosen_task(chosen, table)
+        rows = chosen_rows(chosen, table, task)
+        _, items = chosen_items(chosen, task)
         lines: list[Line] = []
         for item in items:
-            clean = table.task.prepare(item.read())
+            clean = task.prepare(item.read())
             for sigma in chosen.added_noise:
                 name = f"{item.name}, noise {sigma:g}" if len(chosen.added_noise) > 1 else item.name
-                lines += lines_of(name, table.task, rows, clean, sigma, chosen.below)
+                lines += lines_of(name, task, rows, clean, sigma, chosen.below)
                 print(name, file=sys.stderr, flush=True)
         with whole_or_nothing(chosen.out.parent) as part:
             (part / chosen.out.name).write_bytes(figure_png(figure_of(lines)))
@@ -145,7 +146,7 @@ def lines_of(
     truth = clean[TARGET] if TARGET in clean.scans else clean[task.output]
     role = GIVEN[task.output] if GIVEN[task.output] in given.scans else "pre"
     volumes = {f"given: {role}": given[role], **made, TRUTH: truth}
-    if task is POST_TO_PRE:
+    if task in (POST_TO_PRE, POST_TO_TARGET):
         volumes = {title: in_medians(volume, clean) for title, volume in volumes.items()}
     view = View.with_most_uptake(clean, task)
     images = {title: view.image(volume) for title, volume in volumes.items()}

@@ -148,8 +148,8 @@ PRESETS = {
 PRESET_TITLES = {
     "paper_ph2l_tv": "Paper: PH2L with TV",
     "paper_h2l_tv": "Paper: H2L with TV",
-    "paper_rising": "Paper: alpha rises with the noise",
-    "paper_ph2l_tv_rising": "Paper: PH2L with TV, alpha rises with the noise",
-    "paper_h2l_tv_rising": "Paper: H2L with TV, alpha rises with the noise",
+    "paper_rising": "Paper, alpha rises",
+    "paper_ph2l_tv_rising": "PH2L-TV, alpha rises",
+    "paper_h2l_tv_rising": "H2L-TV, alpha rises",
     "physics": "Signal equation",
 }

@@ -113,6 +113,7 @@ def test_the_sample_breast_through_every_tab(panel, sample):
     through_every_tab(panel)
 
 
+@pytest.mark.slow
 def test_later_phases_of_the_sample_breast_beside_the_real_ones(panel, sample):
     from ContrastSynthPanel.scene import sample_data
 

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from slabs_of_scans import shrunk
 
 from ContrastSynthLib.cli import main
 from ContrastSynthLib.errors import Cancelled, RequestError
@@ -31,7 +32,8 @@ needs_networks = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def breast():
-    return breast_patient(3, size=(40, 36, 14), times_s=TIMES_S).phases
+    phases = breast_patient(3, size=(40, 36, 14), times_s=TIMES_S).phases
+    return [shrunk(phase, 2) for phase in phases]
 
 
 @pytest.fixture

@@ -139,7 +139,7 @@ def test_a_slab_without_uptake_is_left_out(measures, tmp_path):
 def test_the_judge_takes_the_loss_of_the_training(measures, real):
     script = importlib.import_module("train_lip_car")
     record = importlib.import_module("data.dose_pairs").PairSlabs.read(real)
-    arguments = SimpleNamespace(task="pl2h", real=real, weigh_l1=0.5)
+    arguments = SimpleNamespace(task="pl2h", real=real, weigh_l1=0.5, low="scanned")
     judged = script.judge_of(arguments, record)
     cases = judged.keywords["cases"]
     assert len(cases) == 2 * len(OUT)

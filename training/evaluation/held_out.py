@@ -74,7 +74,7 @@ def padded(stack: np.ndarray) -> np.ndarray:
 def applied(network: nn.Module, slices: np.ndarray, batch: int = 4) -> np.ndarray:
     """Return what a network makes of slices (n, SEEN, rows, columns), in bfloat16."""
     network.eval()
-    device = next(network.parameters()).device
+    device = next(network.parameters(), torch.empty(0)).device
     parts = []
     for first in range(0, len(slices), batch):
         given = torch.from_numpy(slices[first : first + batch]).to(device)

@@ -8,7 +8,6 @@ from typing import Any
 
 from ContrastSynthLib.errors import RequestError, unknown_name
 from ContrastSynthLib.inversion.alpha import rising_alpha
-from ContrastSynthLib.methods._lip_car_parameters import RISING
 from ContrastSynthLib.registry import METHODS, choose_bundles, find_method, resolve_parameters
 from ContrastSynthLib.running.request import Request
 from ContrastSynthLib.running.run import run
@@ -158,7 +157,8 @@ def synthesise(row: Row, task: Task, given: Scans, clean: Scans) -> Outputs:
     method = find_method(row.method)
     if row.is_scheduled:
         first = resolve_parameters(method, row.values, row.preset or None).values.alpha
-        parameters["alpha"] = rising_alpha(given.added_noise, first, RISING["alpha_at_most"])
+        most = method.presets["paper_rising"]["alpha_at_most"]
+        parameters["alpha"] = rising_alpha(given.added_noise, first, most)
     known = {each.name for each in fields(method.parameters)}
     asked = {name: value for name, value in task.asked(given).items() if name in known}
     declared = method.inputs
