@@ -112,7 +112,7 @@ def small(key):
     looks like one is not asked here."""
     reference = scans()[METHODS[key].reference]
     given = inputs_of(key, scans()) | {"mask": head_of(reference)}
-    grid = Grid(CUT, spacing_mm=(6.0, 6.0, 6.0))
+    grid = Grid(CUT, spacing_mm=(4.0, 4.0, 4.0))
     return {role: each(value, lambda v: cut(v, grid)) for role, value in given.items()}
 
 
