@@ -195,6 +195,7 @@ set(LIBRARY_SCRIPTS
   networks/mambair.py
   networks/med3d.py
   networks/mirrored.py
+  networks/one_resolution.py
   networks/residual_unet.py
   networks/sphere.py
   networks/sphere_art.py

@@ -13,15 +13,13 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ContrastSynthLib.networks.blocks import ACTIVATION
+from ContrastSynthLib.networks.one_resolution import PATCH, OneResolution
 
-PATCH = 2
-"""Pixels that a token is wide. The paper has 1, which takes four times as long: our choice, since
-without a GPU it could not be trained. No pixel is lost: they become channels."""
 GROUPS, BLOCKS = 3, 2
 STATES, WAYS = 4, 4
 """Numbers that a channel remembers, and directions. The paper has 16 states and scans twice the
 features in each direction, in more and narrower blocks. Here each direction scans a quarter of
-them: our choice, for the same reason. Few of the parameters are in the scans."""
+them: our choice, for the reason of PATCH. Few of the parameters are in the scans."""
 SQUEEZE = 3
 """The convolutions of a block work on this share of its features, as in the paper."""
 STEP_RANGE = (1e-3, 1e-1)
@@ -170,25 +168,10 @@ class StateSpaceGroup(nn.Module):
         return image + change
 
 
-class MambaIR(nn.Module):
-    """Slices (n, in_channels, h, w) to one image (n, 1, h, w); sides are multiples of ``patch``.
-
-    A convolution, GROUPS groups of BLOCKS blocks, and a convolution with a shortcut around them.
-    ``width`` is a quarter of the features.
-    """
+class MambaIR(OneResolution):
+    """MambaIR: GROUPS groups of BLOCKS blocks; ``width`` is a quarter of the features."""
 
     def __init__(self, in_channels: int, width: int, patch: int = PATCH) -> None:
-        super().__init__()
         features = 4 * width
-        self.fold, self.unfold = nn.PixelUnshuffle(patch), nn.PixelShuffle(patch)
-        self.first = nn.Conv2d(in_channels * patch**2, features, kernel_size=3, padding=1)
-        self.groups = nn.Sequential(*(StateSpaceGroup(features) for _ in range(GROUPS)))
-        self.after = nn.Conv2d(features, features, kernel_size=3, padding=1)
-        self.last = nn.Conv2d(features, patch**2, kernel_size=3, padding=1)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Return one image (n, 1, h, w)."""
-        shallow = self.first(self.fold(image))
-        deep = shallow + self.after(self.groups(shallow))
-        output: Tensor = self.unfold(self.last(deep))
-        return output
+        groups = nn.Sequential(*(StateSpaceGroup(features) for _ in range(GROUPS)))
+        super().__init__(in_channels, features, groups, patch)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from monai.networks.nets.swin_unetr import SwinTransformerBlock, compute_mask, get_window_size
 from torch import Tensor, nn
 
-PATCH = 2
-"""Pixels that a token is wide. The paper has 1, which takes four times as long: our choice, since
-without a GPU it could not be trained. No pixel is lost: they become channels."""
+from ContrastSynthLib.networks.one_resolution import PATCH, OneResolution
+
 GROUPS, LAYERS, HEADS, MLP_RATIO = 4, 6, 6, 2.0
 WINDOW, SHIFT = (8, 8), (4, 4)
 """Those of the paper's lightweight network."""
@@ -47,25 +46,10 @@ def mask_of(image: Tensor) -> Tensor:
     return mask
 
 
-class SwinIR(nn.Module):
-    """Slices (n, in_channels, h, w) to one image (n, 1, h, w); sides are multiples of ``patch``.
-
-    A convolution, GROUPS residual groups and a convolution with a shortcut around them, as in the
-    paper. ``width`` is the number of features of each head.
-    """
+class SwinIR(OneResolution):
+    """SwinIR: GROUPS residual groups; ``width`` is the number of features of each head."""
 
     def __init__(self, in_channels: int, width: int, patch: int = PATCH) -> None:
-        super().__init__()
         features = HEADS * width
-        self.fold, self.unfold = nn.PixelUnshuffle(patch), nn.PixelShuffle(patch)
-        self.first = nn.Conv2d(in_channels * patch**2, features, kernel_size=3, padding=1)
-        self.groups = nn.Sequential(*(ResidualSwinGroup(features) for _ in range(GROUPS)))
-        self.after = nn.Conv2d(features, features, kernel_size=3, padding=1)
-        self.last = nn.Conv2d(features, patch**2, kernel_size=3, padding=1)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Return one image (n, 1, h, w)."""
-        shallow = self.first(self.fold(image))
-        deep = shallow + self.after(self.groups(shallow))
-        output: Tensor = self.unfold(self.last(deep))
-        return output
+        groups = nn.Sequential(*(ResidualSwinGroup(features) for _ in range(GROUPS)))
+        super().__init__(in_channels, features, groups, patch)
