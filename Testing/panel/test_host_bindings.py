@@ -307,12 +307,12 @@ def test_a_forgotten_timer_keeps_its_panel_alive(host, tmp_path, forgets):
     type(widget).forgets = forgets
     press(widget.button)
     kind, timer = type(widget), widget.timer
-    assert host.alive(kind) == 1 == host.alive("TimedWidget")
+    assert len(host.alive(kind)) == 1 == len(host.alive("TimedWidget"))
     del widget
     host.clean()
-    assert host.alive(kind) == int(forgets)
+    assert len(host.alive(kind)) == int(forgets)
     timer.disconnect("timeout()")
-    assert host.alive(kind) == 0
+    assert host.alive(kind) == []
     sys.modules.pop("Timed", None)
 
 

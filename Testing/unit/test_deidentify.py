@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import stat
 import subprocess
@@ -34,6 +35,8 @@ OF_ITS_TIME = "(0008,001c)"
 """SyntheticData: the validator of the distribution is older than this attribute."""
 KEY = bytes(range(32))
 WAYS = [{}, {"enhanced": True}]
+RANDOM_UID = re.compile(rb"2\.25\.\d+")
+"""Its digits now and then hold those of a time or of a patient's number, by chance."""
 IDENTITIES = {"latin": LATIN, "unicode": UNICODE}
 
 
@@ -91,8 +94,10 @@ def test_nothing_tells_of_the_patient(identity, template, result, tmp_path, way)
     assert len(long) > 30
     for name, dataset in found.items():
         content = (tmp_path / "out" / name).read_bytes() + name.encode()
+        no_random = RANDOM_UID.sub(b"", content)
         for word in long:
-            assert not any(one in content for one in encoded(word)), (name, word)
+            seen = no_random if word.isdigit() else content
+            assert not any(one in seen for one in encoded(word)), (name, word)
         values = {str(element.value) for element in dataset.iterall() if element.VR != "CS"}
         assert values & short == set(), name
 

@@ -79,19 +79,19 @@ class Host:
         self.app.disconnect("startupCompleted()")
         return module
 
-    def alive(self, kind: type | str) -> int:
-        """Return how many objects of a Python class (or a class of that name) there are.
+    def alive(self, kind: type | str) -> list[Any]:
+        """Return the objects of a Python class, or of a class of that name.
 
         After ``host.clean()`` none of a panel's should be left. What is connected is kept alive
         by the object whose signal it is, as in PythonQt: a panel's timer, which no widget owns,
         keeps the panel for ever unless it is disconnected.
         """
         gc.collect()
-        return sum(
-            one is kind or one.__name__ == kind
+        return [
+            found
             for found in gc.get_objects()
-            for one in type(found).__mro__
-        )
+            if any(one is kind or one.__name__ == kind for one in type(found).__mro__)
+        ]
 
     def add_pytorch_extension(self) -> None:
         """Have Slicer's PyTorch extension installed, until the next test; torch is not."""
