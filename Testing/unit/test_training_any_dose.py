@@ -81,6 +81,16 @@ def test_rows_get_the_dose_of_the_case(task, simulated):
     assert task.measure(case, wrong, case.brain)["mae_ce"] > 2 * equation["mae_ce"]
 
 
+def test_a_low_dose_from_the_post_scan_alone_does_not_look_at_the_native_one(task, simulated):
+    case = simulated(0.33)
+    blind = case.with_scan("pre", case["post"])
+    alone, native = (
+        task.measure(case, made_by(f"a={row}", task, one), case.brain)
+        for row, one in (("post_alone", blind), ("native", case))
+    )
+    assert alone["mae_ce"] < 0.8 * native["mae_ce"]
+
+
 @pytest.fixture
 def case():
     """Noise of 2 about 100, a block of which rises by 50, at the low dose by 10; other gains."""

@@ -21,6 +21,8 @@ from ContrastSynthLib.metrics.contrast import ENHANCING_SHARE
 from ContrastSynthLib.preprocessing.denoising import denoise, noise_sigma
 from ContrastSynthLib.preprocessing.normalisation import fit
 from ContrastSynthLib.preprocessing.shading import gain_field
+from ContrastSynthLib.running.request import Request
+from ContrastSynthLib.running.run import run
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
 from evaluation.cases import Item, Scans, grid_of, neighbours_with_most
 from evaluation.low_dose import MARK, at_dose
@@ -111,6 +113,17 @@ def _native(given: Scans, clean: Scans) -> Outputs:
     return {"low": given["pre"]}
 
 
+def _post_alone(given: Scans, clean: Scans) -> Outputs:
+    """Return the low dose that the signal equation makes without a native scan.
+
+    ``sphere`` makes that of the full-dose scan. Table 4 of SPHERE, figure 7 (A).
+    """
+    mask = {} if given.mask is None else {"mask": given.mask}
+    made = run(Request("sphere", {"post": given["post"], **mask})).outputs["pre"]
+    scans = {"pre": made, "post": given["post"], **mask}
+    return run(Request("physics_dose", scans, {"dose": dose_of(given)})).outputs
+
+
 def enhancing_in(scans: Scans) -> BoolArray:
     """Return the CE voxels (k, j, i)."""
     full = like_native(scans, scans["post"].array)
@@ -169,7 +182,7 @@ def _no_noise(scans: Scans, sigma: float) -> Scans:
 ANY_DOSE = Task(
     name="any dose",
     output="low",
-    built_in={"linear": BuiltIn(_linear), "native": BuiltIn(_native)},
+    built_in={"linear": BuiltIn(_linear), "native": BuiltIn(_native), "post_alone": BuiltIn(_post_alone)},
     measure=measure,
     headings=HEADINGS,
     uptake=enhancing_in,
