@@ -38,6 +38,8 @@ WEIGHTS = "--weigh l1=20 --weigh ssim=2 --weigh adversarial=0.02 --weigh bce=2"
 BICEPS = "--weigh reverse=20 --weigh anatomy=10"
 ART = "train_sphere_art.py"
 TABLES = (2, 3, 5)
+TAUS = (0.06, 0.08, 0.12, 0.14)
+"""Thresholds of the uptake beside that of SPHERE, 0.1."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ RUNS = {
     "no_hyperintensity": Run((5,), "--without hyperintensity"),
     "no_segmentation": Run((5,), "--without segmentation"),
     "no_autoencoder": Run((5,), "--without autoencoder"),
+    **{f"tau_{tau:.2f}": Run((5,), f"--tau {tau}") for tau in TAUS},
     "sphere_art": Run((3,), "", ART),
     "art_unet": Run((3,), "--network unet", ART),
     "art_r2_attention_unet": Run((3,), "--network r2_attention_unet", ART),

@@ -86,6 +86,7 @@ from evaluation.tables import AGAINST, TABLES, Table
 from evaluation.task import Task
 from evaluation.uncertainty import calibration_table
 from evaluation.virtual import VIRTUAL_KINDS, virtual_items
+from evaluation.virtual_breasts import BREAST, breast_items
 
 from ContrastSynthLib.errors import ContrastSynthError, RequestError, unknown_name
 from ContrastSynthLib.phantom.brain.parameters import CORRUPTION
@@ -173,6 +174,7 @@ def chosen_rows(chosen: argparse.Namespace, table: Table, task: Task) -> list[Ro
 def chosen_items(chosen: argparse.Namespace, task: Task) -> tuple[str, list[Item]]:
     """Return the name of the data and its cases. Raises RequestError when none is left."""
     slices = None if chosen.whole else chosen.slab
+    seeds = range(chosen.seed, chosen.seed + chosen.patients)
     if chosen.cases:
         data = "+".join(folder.resolve().name for folder in chosen.cases)
         items = pairs_of(chosen, task)
@@ -191,11 +193,14 @@ def chosen_items(chosen: argparse.Namespace, task: Task) -> tuple[str, list[Item
     elif chosen.pool:
         data = f"virtual patients of the training, {slices or 'all'} slices"
         items = pool_items(chosen.pool, chosen.patients, slices)
+    elif chosen.virtual == BREAST:
+        data = "virtual breasts"
+        items = breast_items(seeds, slices=slices)
     else:
         data = f"virtual {chosen.virtual}, {chosen.spacing:g} mm"
         items = virtual_items(
             chosen.virtual,
-            range(chosen.seed, chosen.seed + chosen.patients),
+            seeds,
             slices=slices,
             corruption=chosen.corrupt,
             low_dose=chosen.dose,
@@ -249,6 +254,14 @@ def fill_in(chosen: argparse.Namespace, table: Table) -> None:
         "without an agent": ["corrupt", "pool", "simulation", "noise", "dose"],
         "any dose": ["corrupt", "pool", "noise"],
     }[task]
+    if chosen.virtual == BREAST:
+        if not table.of_target:
+            known = [name for name, each in TABLES.items() if each.of_target]
+            raise RequestError(
+                f"Virtual breasts have no scans for the table {chosen.table}. They serve "
+                f"{', '.join(known)}."
+            )
+        of_the_other += ["corrupt", "cache"]
     if not (table.of_target and chosen.virtual):
         of_the_other.append("against")
     if table.plot is None:
@@ -286,7 +299,9 @@ def add_cases_and_rows(parser: argparse.ArgumentParser) -> None:
         "--cases", type=Path, nargs="+", metavar="FOLDER", help="pairs of scans, of each folder"
     )
     data.add_argument(
-        "--virtual", choices=tuple(VIRTUAL_KINDS), help="patients like those of the training or not"
+        "--virtual",
+        choices=(*VIRTUAL_KINDS, BREAST),
+        help="patients like those of the training or not; breasts for tables from post to pre",
     )
     data.add_argument("--pool", type=Path, metavar="FOLDER", help="slabs of LIP-CAR's training")
     add("--table", default="sphere_2", choices=tuple(TABLES), help="of a paper")

@@ -7,6 +7,7 @@
     python training/make_slabs.py scans --for hrfcn --patients 100 --first-seed 50000
     python training/make_slabs.py scans_real --for hrfcn --pairs PAIRS
     python training/make_slabs.py breasts --for iter_unet --patients 120 --first-seed 70000
+    python training/make_slabs.py breast_slices --for sphere_breast --patients 3 --first-seed 80000
 
 Many trainings then see the same patients, and none waits for them. What is there already is not
 made again.
@@ -28,7 +29,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data import agent_maps, breast_series, dose_pairs, dose_slices, enhance_slabs, slices
+from data import agent_maps, breast_series, breast_slices, dose_pairs, dose_slices, enhance_slabs, slices
 from data.pair_options import add_same_patient
 from data.real_pairs import held_out_of, prepare_pairs, read_table
 from data.slabs import SLABS_PER_SEED, write_slabs
@@ -37,6 +38,7 @@ from ContrastSynthLib.errors import ContrastSynthError, RequestError
 
 MAKE = {
     "sphere": (slices.make_slabs, SLABS_PER_SEED, 2),
+    "sphere_breast": (breast_slices.make_slabs, breast_slices.SLABS, 1),
     "lip_car": (dose_slices.make_slabs, SLABS_PER_SEED, 2),
     "hrfcn": (enhance_slabs.make_slabs, SLABS_PER_SEED, 2),
     "iter_unet": (breast_series.make_series, 1, 1),

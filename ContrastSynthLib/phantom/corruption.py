@@ -1,4 +1,4 @@
-"""Simulated artefacts of a corrupted scan (motion, aliasing, zipper), computed in k-space.
+"""Simulated artefacts of a corrupted scan, computed in k-space.
 
 Each function takes a stack of slices (k, rows, columns), phase-encoded along the rows, and returns
 a magnitude image of the same shape, float32. All slices of a stack have the same artefact.
@@ -6,6 +6,7 @@ a magnitude image of the same shape, float32. All slices of a stack have the sam
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,7 +37,9 @@ def corrupt(
 
     ``image`` is (k, rows, columns) with pixels of ``pixel_mm``. ``corruption`` also holds, for
     motion, ``motion_mm``; for aliasing ``aliased_share``, the share of the signal that folds over;
-    for a zipper ``zipper_height``, its intensity divided by the image's mean above 0. Raises
+    for a zipper ``zipper_height``, its intensity divided by the image's mean above 0; for ringing
+    ``kept_share``, the share of the k-space lines about the centre that were scanned; for streaks
+    ``spokes_share``, the radial lines of k-space, as a share of those that leave no gap. Raises
     RequestError for an unknown type, a stack that is not three-dimensional, and slices with a
     single row or column.
     """
@@ -108,4 +111,40 @@ def _zipper(
     return np.asarray(np.abs(ifft2(fft2(image) + noise)))
 
 
-_ARTEFACTS = {"motion": _motion, "aliasing": _aliasing, "zipper": _zipper}
+def _ringing(
+    image: FloatArray, corruption: Mapping[str, Any], rng: np.random.Generator, pixel_mm: float
+) -> NDArray[np.floating]:
+    """Leave out the k-space lines far from the centre (Gibbs): blur, and ripples at edges."""
+    v = np.abs(fftfreq(image.shape[1]))[:, None]
+    return np.asarray(np.abs(ifft2(fft2(image) * (v <= corruption["kept_share"] / 2))))
+
+
+def _streaks(
+    image: FloatArray, corruption: Mapping[str, Any], rng: np.random.Generator, pixel_mm: float
+) -> NDArray[np.floating]:
+    """Scan too few radial lines of k-space, and make the image by filtered back projection.
+
+    A radial line of k-space is the Fourier transform of a projection of the image.
+    """
+    from skimage.transform import iradon, radon
+
+    side = math.ceil(math.hypot(*image.shape[1:]))
+    before = [(side - size) // 2 for size in image.shape[1:]]
+    inside = tuple(slice(b, b + n) for b, n in zip(before, image.shape[1:], strict=True))
+    spokes = max(2, round(corruption["spokes_share"] * np.pi / 2 * max(image.shape[1:])))
+    angles = (np.arange(spokes) + rng.uniform()) * 180 / spokes
+    result = np.empty_like(image)
+    for slice_, made in zip(image, result, strict=True):
+        whole = np.zeros((side, side), np.float32)
+        whole[inside] = slice_
+        made[:] = np.abs(iradon(radon(whole, angles, circle=True), angles, circle=True)[inside])
+    return result
+
+
+_ARTEFACTS = {
+    "motion": _motion,
+    "aliasing": _aliasing,
+    "zipper": _zipper,
+    "ringing": _ringing,
+    "streaks": _streaks,
+}

@@ -12,6 +12,8 @@ KINDS = {
     "motion": {"type": "motion", "motion_mm": 4.0},
     "aliasing": {"type": "aliasing", "aliased_share": 0.3},
     "zipper": {"type": "zipper", "zipper_height": 1.5},
+    "ringing": {"type": "ringing", "kept_share": 0.3},
+    "streaks": {"type": "streaks", "spokes_share": 0.15},
 }
 
 
@@ -35,7 +37,7 @@ def test_images_change_reproducibly_and_inputs_do_not(kind):
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - image).max() > 0.1
     # Undersampling alone is not random.
-    assert (kind == "aliasing") == np.array_equal(first, other)
+    assert (kind in ("aliasing", "ringing")) == np.array_equal(first, other)
 
 
 def test_the_ghost_of_aliasing_is_half_a_field_of_view_away():
@@ -59,6 +61,36 @@ def test_the_zipper_is_one_column_and_has_the_height_asked_for():
         image, {"type": "zipper", "zipper_height": 3.0}, np.random.default_rng(3), pixel_mm=1
     )
     assert (taller - image).std() > 1.5 * (zipped - image).std()
+
+
+def test_the_ripples_of_ringing_are_as_far_apart_as_the_lines_that_are_left_out_say():
+    """Gibbs: an edge overshoots by 9 %; ripples are 2 / (kept share) pixels apart."""
+    image = np.zeros((1, 128, 32), np.float32)
+    image[:, 40:88] = 1
+    share = 0.25
+    given = {"type": "ringing", "kept_share": share}
+    rung = corrupt(image, given, np.random.default_rng(0), pixel_mm=1.0)[0, :, 16]
+    assert rung.max() == pytest.approx(1.09, abs=0.03)
+    crossings = np.count_nonzero(np.diff(np.sign(rung[46:82] - 1)))
+    assert crossings == pytest.approx(36 * share, abs=1)  # two in each period
+    np.testing.assert_allclose(
+        corrupt(image, given | {"kept_share": 1.0}, np.random.default_rng(0), pixel_mm=1.0),
+        image,
+        atol=1e-5,
+    )
+
+
+def test_streaks_keep_the_signal_and_more_spokes_leave_fewer():
+    image = disc(96, 96)
+    errors = []
+    for share in (0.1, 0.25, 1.0, 2.0):
+        given = {"type": "streaks", "spokes_share": share}
+        streaked = corrupt(image, given, np.random.default_rng(5), pixel_mm=1.0)
+        outside = streaked[0][image[0] == 0]
+        errors.append(float(outside.mean()))
+        assert streaked[0][24:36, 18:26].mean() == pytest.approx(1, abs=0.15)
+    assert errors == sorted(errors, reverse=True)
+    assert errors[0] > 5 * errors[-1]
 
 
 def test_no_motion_leaves_the_image_and_more_motion_spoils_more():

@@ -149,6 +149,8 @@ CORRUPTION = {
     "motion": {"motion_mm": Span((2.0, 6.0), ((8.0, 12.0),))},
     "aliasing": {"aliased_share": Span((0.2, 0.45), ((0.5, 0.65),))},
     "zipper": {"zipper_height": Span((0.6, 2.0), ((2.5, 4.0),))},
+    "ringing": {"kept_share": Span((0.35, 0.55), ((0.22, 0.30),))},
+    "streaks": {"spokes_share": Span((0.12, 0.25), ((0.06, 0.10),))},
 }
 
 SPANS = {
@@ -186,7 +188,7 @@ def draw_parameters(
 
     ``kind`` is "training" or "different". ``lesions`` is their number (random, 0 to 3, when None),
     ``lesion_mm`` the range of their diameters instead of the default one. ``doses`` are shares of
-    the full dose for scans in addition to 0 and 1. ``corruption`` is motion, aliasing, zipper or
+    the full dose for scans in addition to 0 and 1. ``corruption`` is a key of CORRUPTION or
     None. ``only`` names the scans to simulate in addition to pre and post; all when None. ``head``
     simulates the whole head instead of a skull-stripped brain. Raises RequestError for an unknown
     kind, corruption or scan and for a dose outside 0-2.
