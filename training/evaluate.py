@@ -287,7 +287,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--around-uptake", type=int, default=0, metavar="SLICES", help="measure there as well")
     add("--csv", type=Path, metavar="FILE", help="keeps what was measured")
-    add("--plot", type=Path, metavar="PNG", help="of any_dose, lip_car_stability")
+    add("--plot", type=Path, metavar="PNG", help="of any_dose, lip_car_2 and lip_car_stability")
     return parser.parse_args(arguments)
 
 

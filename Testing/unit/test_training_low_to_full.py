@@ -191,19 +191,22 @@ def test_a_table_is_printed_and_not_measured_twice(script, task, folder, tmp_pat
     assert "Did you mean 'low-dose'" in capsys.readouterr().err
 
 
-def test_the_stability_is_drawn(tmp_path):
+@pytest.mark.parametrize("name", ["lip_car_stability", "lip_car_2"])
+def test_what_noise_does_is_drawn(tmp_path, name):
     pytest.importorskip("matplotlib")
-    sigmas = importlib.import_module("evaluation.tables").TABLES["lip_car_stability"].noise
+    table = importlib.import_module("evaluation.tables").TABLES[name]
     labels = ("NN-L2H", "LIP-H2L-TV")
     lines = [
-        {"label": label, "noise": f"{sigma:g}", "ssim": f"{0.9 - sigma - n / 100}", "case": str(n)}
+        {
+            **{"label": label, "noise": f"{sigma:g}", "case": str(n)},
+            **{"ssim": f"{0.9 - sigma - n / 100}", "relative_error": f"{sigma + n / 100}"},
+        }
         for label in labels
-        for sigma in sigmas
+        for sigma in table.noise
         for n in range(3)
     ]
-    plot_stability = importlib.import_module("evaluation.stability").plot_stability
-    plot_stability(lines, labels, tmp_path / "stability.png", sigmas)
-    assert (tmp_path / "stability.png").read_bytes().startswith(b"\x89PNG")
+    table.plot(lines, labels, tmp_path / "drawn.png")
+    assert (tmp_path / "drawn.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_rows_of_every_table_can_be_measured():

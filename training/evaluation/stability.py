@@ -1,4 +1,4 @@
-"""The plot of how the SSIM of several methods falls while noise grows."""
+"""Plots of LIP-CAR: how the SSIM falls while noise grows, and the errors of single cases."""
 
 from __future__ import annotations
 
@@ -39,4 +39,30 @@ def plot_stability(
         axes.grid(axis="y", color="#e3e6e8", linewidth=0.8)
         axes.set_axisbelow(True)
     figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=8)
+    path.write_bytes(figure_png(figure))
+
+
+def plot_errors(
+    lines: Sequence[Mapping[str, str]], labels: Sequence[str], path: Path, sigmas: Sequence[float]
+) -> None:
+    """Draw the relative error of each case, a line for each row and each noise: figure 3."""
+    from ContrastSynthLib.plots.figures import LINE_COLOURS, figure_png, load_matplotlib
+
+    figure_class, _ = load_matplotlib()
+    figure = figure_class(figsize=(9, 4.2), facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    for number, label in enumerate(labels):
+        for sigma, style in zip(sigmas, ("-", "--", ":"), strict=False):
+            chosen = [i for i in lines if i["label"] == label and i["noise"] == f"{sigma:g}"]
+            errors = [float(line["relative_error"]) for line in chosen]
+            name = f"{label}, added noise {sigma:g}"
+            colour = LINE_COLOURS[number % len(LINE_COLOURS)]
+            axes.plot(range(1, len(errors) + 1), errors, f"o{style}", color=colour, label=name)
+    axes.set_xlabel("Case")
+    axes.set_ylabel("Relative error")
+    axes.set_ylim(bottom=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#e3e6e8", linewidth=0.8)
+    axes.set_axisbelow(True)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=8)
     path.write_bytes(figure_png(figure))

@@ -13,7 +13,7 @@ from evaluation.enhance import ENHANCE
 from evaluation.low_to_full import DENOISERS, LOW_TO_FULL, NETWORKS
 from evaluation.matched_pairs import MATCHED_PAIRS
 from evaluation.post_to_pre import POST_TO_PRE, POST_TO_TARGET
-from evaluation.stability import plot_stability
+from evaluation.stability import plot_errors, plot_stability
 from evaluation.task import Task
 from evaluation.uncertainty import RANKINGS
 
@@ -129,7 +129,9 @@ TABLES = {
         ),
     ),
     "lip_car_1": _lip_car(tuple(_network(n, d) for n in NETWORKS for d in DENOISERS)),
-    "lip_car_2": _lip_car((_network("pl2h", "none"), _network("ph2l", "nlm")), (0.0, 0.1)),
+    "lip_car_2": _lip_car(
+        (_network("pl2h", "none"), _network("ph2l", "nlm")), (0.0, 0.1), plot_errors
+    ),
     "lip_car_3": _lip_car(FULL_DOSE_ROWS),
     "lip_car_stability": _lip_car((*NETWORK_ROWS, PHYSICS_PRE), ADDED_NOISE, plot_stability),
 }
