@@ -174,7 +174,6 @@ def chosen_rows(chosen: argparse.Namespace, table: Table, task: Task) -> list[Ro
 def chosen_items(chosen: argparse.Namespace, task: Task) -> tuple[str, list[Item]]:
     """Return the name of the data and its cases. Raises RequestError when none is left."""
     slices = None if chosen.whole else chosen.slab
-    seeds = range(chosen.seed, chosen.seed + chosen.patients)
     if chosen.cases:
         data = "+".join(folder.resolve().name for folder in chosen.cases)
         items = pairs_of(chosen, task)
@@ -193,22 +192,8 @@ def chosen_items(chosen: argparse.Namespace, task: Task) -> tuple[str, list[Item
     elif chosen.pool:
         data = f"virtual patients of the training, {slices or 'all'} slices"
         items = pool_items(chosen.pool, chosen.patients, slices)
-    elif chosen.virtual == BREAST:
-        data = "virtual breasts"
-        items = breast_items(seeds, slices=slices)
     else:
-        data = f"virtual {chosen.virtual}, {chosen.spacing:g} mm"
-        items = virtual_items(
-            chosen.virtual,
-            seeds,
-            slices=slices,
-            corruption=chosen.corrupt,
-            low_dose=chosen.dose,
-            unenhanced=task is MATCHED_PAIRS or TABLES[chosen.table].of_target is not None,
-            others=task.others,
-            cache=chosen.cache,
-            spacing_mm=chosen.spacing,
-        )
+        data, items = chosen_virtual(chosen, task, slices)
     if chosen.dose not in (None, DOSE):
         data += f", dose {chosen.dose:g}"
     if task is POST_TO_TARGET:
@@ -220,6 +205,27 @@ def chosen_items(chosen: argparse.Namespace, task: Task) -> tuple[str, list[Item
     if not items:
         raise RequestError("There is no case to measure. Choose another --split, or more patients.")
     return data, items
+
+
+def chosen_virtual(
+    chosen: argparse.Namespace, task: Task, slices: int | None
+) -> tuple[str, list[Item]]:
+    """Return the name of the virtual patients and their cases."""
+    seeds = range(chosen.seed, chosen.seed + chosen.patients)
+    if chosen.virtual == BREAST:
+        return "virtual breasts", breast_items(seeds, slices=slices)
+    items = virtual_items(
+        chosen.virtual,
+        seeds,
+        slices=slices,
+        corruption=chosen.corrupt,
+        low_dose=chosen.dose,
+        unenhanced=task is MATCHED_PAIRS or TABLES[chosen.table].of_target is not None,
+        others=task.others,
+        cache=chosen.cache,
+        spacing_mm=chosen.spacing,
+    )
+    return f"virtual {chosen.virtual}, {chosen.spacing:g} mm", items
 
 
 def pairs_of(chosen: argparse.Namespace, task: Task) -> list[Item]:

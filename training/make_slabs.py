@@ -29,7 +29,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data import agent_maps, breast_series, breast_slices, dose_pairs, dose_slices, enhance_slabs, slices
+from data import (
+    agent_maps,
+    breast_series,
+    breast_slices,
+    dose_pairs,
+    dose_slices,
+    enhance_slabs,
+    slices,
+)
 from data.pair_options import add_same_patient
 from data.real_pairs import held_out_of, prepare_pairs, read_table
 from data.slabs import SLABS_PER_SEED, write_slabs

@@ -215,8 +215,8 @@ def card_of(
         "scan; the result is a change of the refined scan; the synthetic scan is that of other "
         "weights of sphere, which stay as they are; the seven routes weigh the same, since the "
         "paper gives no weights.",
-        "limits": "Virtual artefacts are those of the library: motion, aliasing, zippers, ringing, streaks. "
-        "Brains after gadolinium, T1-weighted. Not for diagnosis.",
+        "limits": "Virtual artefacts are those of the library: motion, aliasing, zippers, "
+        "ringing, streaks. Brains after gadolinium, T1-weighted. Not for diagnosis.",
     }
 
 

@@ -182,7 +182,11 @@ def _no_noise(scans: Scans, sigma: float) -> Scans:
 ANY_DOSE = Task(
     name="any dose",
     output="low",
-    built_in={"linear": BuiltIn(_linear), "native": BuiltIn(_native), "post_alone": BuiltIn(_post_alone)},
+    built_in={
+        "linear": BuiltIn(_linear),
+        "native": BuiltIn(_native),
+        "post_alone": BuiltIn(_post_alone),
+    },
     measure=measure,
     headings=HEADINGS,
     uptake=enhancing_in,
