@@ -30,6 +30,8 @@ from pathlib import Path
 import torch
 from loop.judging import figures_of, reached
 
+from ContrastSynthLib.phantom.brain.parameters import CORRUPTION
+
 RATES = (2e-4, 6e-4, 2e-3, 6e-3)
 POINTS = 6
 """Of each curve."""
@@ -37,7 +39,6 @@ WEIGHTS = "--weigh l1=20 --weigh ssim=2 --weigh adversarial=0.02 --weigh bce=2"
 """Of the losses of SPHERE and its baselines: our choice, as for the weights that are shipped."""
 BICEPS = "--weigh reverse=20 --weigh anatomy=10"
 ART = "train_sphere_art.py"
-TABLES = (2, 3, 5)
 TAUS = (0.06, 0.08, 0.12, 0.14)
 """Thresholds of the uptake beside that of SPHERE, 0.1."""
 
@@ -161,13 +162,13 @@ class Comparison:
             text.append(f"| {name} | {' | '.join(cells)} | {rate:g} | {seconds:.2f} |")
         return "\n".join(text)
 
-    def measure(self, kind: str, table: int, names: list[str]) -> None:
-        """Print one table of one kind of patients."""
+    def measure(self, kind: str, table: int, names: list[str], artefact: str = "") -> None:
+        """Print one table of one kind of patients, of Table 3 with one kind of ``artefact``."""
         given, steps = self.arguments, self.arguments.steps[-1]
         words = [sys.executable, str(Path(__file__).with_name("evaluate.py")), "--virtual", kind]
         words += ["--patients", str(given.patients), "--cache", str(given.out / "virtual")]
         words += ["--csv", str(given.out / "comparison.csv"), "--table", f"sphere_{table}"]
-        words += ["--corrupt", "motion"]
+        words += ["--corrupt", artefact] if artefact else []
         rows = [self.row(name, steps) for name in names if table in RUNS[name].tables]
         for row in (*rows, *BOUNDS[table]):
             words += ["--row", row]
@@ -198,8 +199,10 @@ def main() -> None:
     (given.out / "rates.md").write_text(f"{comparison.searched(names)}\n", encoding="utf-8")
     print(comparison.searched(names), flush=True)
     for kind in ("same", "different") if given.patients else ():
-        for table in TABLES:
-            comparison.measure(kind, table, names)
+        comparison.measure(kind, 2, names)
+        comparison.measure(kind, 5, names)
+        for artefact in CORRUPTION:
+            comparison.measure(kind, 3, names, artefact)
 
 
 def seconds_a_step(folder: Path) -> float:

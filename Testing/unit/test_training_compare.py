@@ -10,6 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from ContrastSynthLib.phantom.brain.parameters import CORRUPTION
+
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
 pytestmark = pytest.mark.usefixtures("training_path")
@@ -82,12 +84,15 @@ def test_the_curves_have_every_budget(monkeypatch, script, tmp_path):
 
 def test_the_tables_have_the_rows_of_the_paper(monkeypatch, script, tmp_path):
     run(monkeypatch, script, tmp_path, *FEW)
-    tables = {}
+    tables, artefacts = {}, set()
     for words in script.commands:
         if "--table" in words:
             rows = [word for before, word in pairwise(words) if before == "--row"]
             tables[value_of(words, "--virtual"), value_of(words, "--table")] = rows
+            assert ("--corrupt" in words) == ("sphere_3" in words)
+            artefacts |= {value_of(words, "--corrupt")} if "--corrupt" in words else set()
     assert len(tables) == 6
+    assert artefacts == set(CORRUPTION)
     names = {key: [row.partition("=")[0] for row in rows] for key, rows in tables.items()}
     for kind in ("same", "different"):
         assert {"swinir", "ukan", "mambair", "biceps"} < set(names[kind, "sphere_2"])
