@@ -128,7 +128,7 @@ def _streaks(
     """
     from skimage.transform import iradon, radon
 
-    side = math.ceil(math.hypot(*image.shape[1:]))
+    side = 2 + math.ceil(math.hypot(*image.shape[1:]))
     before = [(side - size) // 2 for size in image.shape[1:]]
     inside = tuple(slice(b, b + n) for b, n in zip(before, image.shape[1:], strict=True))
     spokes = max(2, round(corruption["spokes_share"] * np.pi / 2 * max(image.shape[1:])))
