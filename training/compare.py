@@ -215,22 +215,27 @@ def draw(curves: list[dict[str, float | str]], path: Path) -> None:
     """Draw the scores against the steps: a line for each training, a dot at its end."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 6), layout="constrained")
-    panels = figure.subplots(1, 2, width_ratios=(3, 1))
-    for axes, art in zip(panels, (False, True), strict=True):
-        for number, (name, lines) in enumerate(by_network(curves, art=art).items()):
-            colour = f"C{number}" if number < 10 else f"C{number - 10}"
+    tasks = {
+        "post to pre: share of reachable - error left": by_network(curves, art=False),
+        "artefacts: 1 - error left": by_network(curves, art=True),
+    }
+    tasks = {title: networks for title, networks in tasks.items() if networks}
+    figure = Figure(figsize=(8 * len(tasks), 6), layout="constrained")
+    budgets = sorted({int(point["budget"]) for point in curves})
+    for axes, (title, networks) in zip(
+        figure.subplots(1, len(tasks), squeeze=False)[0], tasks.items(), strict=True
+    ):
+        for number, (name, lines) in enumerate(networks.items()):
             style = "-" if number < 10 else "--"
             for line in lines.values():
-                steps, scores = zip(*line, strict=True)
-                axes.plot(steps, scores, style, color=colour, linewidth=1)
-            ends = [line[-1] for line in lines.values()]
-            axes.plot(*zip(*ends, strict=True), "o", color=colour, label=name)
-        axes.set(xlabel="steps", xscale="log")
-        if axes.lines:
-            axes.legend(fontsize="small")
-    panels[0].set(ylabel="score: share of reachable - error left", title="post to pre")
-    panels[1].set(ylabel="score: 1 - error left", title="artefacts")
+                axes.plot(*zip(*line, strict=True), style, color=f"C{number % 10}", linewidth=1)
+            ends = zip(*(line[-1] for line in lines.values()), strict=True)
+            axes.plot(*ends, "o", color=f"C{number % 10}", label=name.replace("_", " "))
+        axes.set(xlabel="steps", ylabel="score on slices held out", title=title, xscale="log")
+        axes.set_xticks(budgets, [str(budget) for budget in budgets])
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
     figure.savefig(path, dpi=150)
 
 
