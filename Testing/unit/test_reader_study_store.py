@@ -23,7 +23,6 @@ from ContrastSynthLib.reader_study.store import SCORE, About, BlindReading, Stor
 READERS = ("one", "two")
 ABOUT = About("A study", SCORES, CRITERIA, 0.0, "f" * 64)
 FULL = {criterion.key: 3 for criterion in CRITERIA}
-KILLS = 100
 
 
 def readings(readers=READERS, count=6, sessions=1):
@@ -191,10 +190,11 @@ def score_for_ever(place, reader, confirmed):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_no_confirmed_score_is_lost_to_100_kills(store, place, tmp_path):
+@pytest.mark.parametrize("kills", [25, pytest.param(100, marks=pytest.mark.slow)])
+def test_no_confirmed_score_is_lost_to_kills(store, place, tmp_path, kills):
     store.close()
     context, rng = multiprocessing.get_context("fork"), np.random.default_rng(0)
-    for kill in range(KILLS):
+    for kill in range(kills):
         confirmed = tmp_path / f"confirmed{kill}"
         process = context.Process(target=score_for_ever, args=(place, "one", confirmed))
         process.start()
