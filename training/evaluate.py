@@ -39,6 +39,7 @@ have a parameter ``dose`` get that of --dose:
 
     linear      pre + dose x (post - pre), at the gain of pre
     native      the pre scan
+    full        the full-dose scan
     post_alone  physics_dose of the post scan and the pre scan that sphere makes of it
 
 From scans without an agent to the full dose (table enhance); ,without=t2+adc leaves out scans:

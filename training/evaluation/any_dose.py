@@ -113,6 +113,12 @@ def _native(given: Scans, clean: Scans) -> Outputs:
     return {"low": given["pre"]}
 
 
+def _full(given: Scans, clean: Scans) -> Outputs:
+    """Return the full-dose scan, at the gain of the native one."""
+    full = like_native(given, given["post"].array).astype(np.float32)
+    return {"low": given["pre"].with_array(full, MARK)}
+
+
 def _post_alone(given: Scans, clean: Scans) -> Outputs:
     """Return the low dose that the signal equation makes without a native scan.
 
@@ -185,6 +191,7 @@ ANY_DOSE = Task(
     built_in={
         "linear": BuiltIn(_linear),
         "native": BuiltIn(_native),
+        "full": BuiltIn(_full),
         "post_alone": BuiltIn(_post_alone),
     },
     measure=measure,
