@@ -154,6 +154,8 @@ def plot(path: Path, curves: Sequence[tuple[str, Curve, Curve]]) -> None:
     for name, step, curve in curves:
         axes.plot(step, curve / curve[0], label=name)
     axes.set(xlabel="step", ylabel="loss, of its first value", yscale="log")
+    for axis_format in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        axis_format("{x:g}")
     axes.legend()
     figure.savefig(path, dpi=150)
 
