@@ -1,4 +1,4 @@
-"""What SPHERE costs beside one network of its size, and the run around it beside the network."""
+"""What SPHERE costs beside one network, the run around it, and four phases beside a single one."""
 
 from __future__ import annotations
 
@@ -81,4 +81,28 @@ def run_beside_network() -> Ratio:
         all_slices(shipped()),
         "s",
         limit=1.5,
+    )
+
+
+def four_phases_beside_one() -> Ratio:
+    """iterU-Net step by step to its last phase, against one step, as of a network for it alone."""
+    shape, rng = (24, 64, 64), np.random.default_rng(0)
+    pre, phase = (
+        Volume(rng.uniform(0.5, 1.5, shape).astype(np.float32), Grid(shape[::-1], (2, 2, 2.5)))
+        for _ in range(2)
+    )
+    mask = pre.with_array(np.ones(shape, np.float32))
+    scans = {"pre": pre, "phase": phase, "mask": mask}
+
+    def seconds(*times_s: float) -> float:
+        given = {"times": times_s, "phase_time_s": 85.0}
+        return best_of(lambda: run(Request("iter_unet", scans, given, device="cpu")))
+
+    return Ratio(
+        "iter_unet, four later phases step by step",
+        seconds(155.0, 225.0, 295.0, 365.0),
+        "its last phase in one step",
+        seconds(365.0),
+        "s",
+        limit=5.0,
     )

@@ -23,7 +23,7 @@ from inversion import (
 )
 from losses import exact_beside_ipot, exact_beside_pot
 from metrics import all_metrics
-from networks import run_beside_network, sphere_beside_unet
+from networks import four_phases_beside_one, run_beside_network, sphere_beside_unet
 from panel import import_of_the_panel
 from ratio import Ratio
 from whole_volume import (
@@ -73,6 +73,7 @@ BENCHMARKS: list[Callable[[], Ratio]] = [
     exact_beside_pot,
     sphere_beside_unet,
     run_beside_network,
+    four_phases_beside_one,
     partial(time_of_a_volume, "sphere"),
     partial(memory_of_a_volume, "sphere"),
     overhead_of_a_volume,
