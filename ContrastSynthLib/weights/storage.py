@@ -65,10 +65,11 @@ def save_bundle(
     """Write a bundle and return it: the same tensors and metadata give the same bytes.
 
     ``metadata`` is the model card without ``schema_version`` and ``sha256``, which are filled
-    in. Floating-point tensors are stored in half precision, others unchanged. With ``replace`` a
-    bundle that is in ``folder`` already is replaced. Raises RequestError, and writes nothing, when
-    the card is not complete, a value is too large for half precision, the file would exceed 10 MB,
-    the disk cannot be written to, or ``folder`` exists and may not be replaced.
+    in. Floating-point tensors are stored in half precision, those with a value too large for it in
+    single precision, others unchanged. With ``replace`` a bundle that is in ``folder`` already is
+    replaced. Raises RequestError, and writes nothing, when the card is not complete, a value is not
+    finite, the file would exceed 10 MB, the disk cannot be written to, or ``folder`` exists and may
+    not be replaced.
     """
     if folder.exists():
         _refuse_to_replace(folder, replace)
@@ -181,16 +182,23 @@ def _model_bytes(state: Mapping[str, torch.Tensor], folder: Path) -> bytes:
     for name, tensor in state.items():
         stored = tensor.detach().cpu()
         if stored.is_floating_point():
-            stored = stored.half()
-            if not stored.isfinite().all():
-                raise RequestError(
-                    f"{folder}: the tensor '{name}' holds values that are not finite in half "
-                    "precision, which ends at 65504."
-                )
+            stored = _as_small_as_possible(stored, f"{folder}: the tensor '{name}'")
         # A copy: safetensors refuses tensors that share memory.
         halved[name] = stored.contiguous().clone()
     content: bytes = safetensors.torch.save(halved)
     return content
+
+
+def _as_small_as_possible(tensor: torch.Tensor, title: str) -> torch.Tensor:
+    """Return a tensor in half precision; in single precision where that ends, at 65504.
+
+    Variances of features that a normalisation keeps may be larger. Raises RequestError for values
+    that are not finite.
+    """
+    halved, single = tensor.half(), tensor.float()
+    if not single.isfinite().all():
+        raise RequestError(f"{title} holds NaN or infinity.")
+    return halved if halved.isfinite().all() else single
 
 
 def _write_whole(content: Mapping[str, bytes], folder: Path) -> None:
