@@ -2,8 +2,9 @@
 
 A bundle is a folder in the format of a MONAI bundle: ``metadata.json``, the model card;
 ``model.safetensors``, the tensors, floating-point ones in half precision where they fit;
-``LICENSE``. Some bundles ship with the library. Others are imported from a file into the user's folder, which works
-without internet. A bundle is identified by the SHA-256 of its tensors; a pickle is never read.
+``LICENSE``. Some bundles ship with the library. Others are imported from a file into the user's
+folder, which works without internet. A bundle is identified by the SHA-256 of its tensors; a pickle
+is never read.
 """
 
 from __future__ import annotations
