@@ -102,7 +102,10 @@ def measure(measurement: Measurement, folders: Mapping[str, Path]) -> None:
     before = _cpu_seconds()
     if subprocess.run([sys.executable, *words[1:]], cwd=ROOT, check=False).returncode:
         raise RequestError(f"{measurement.name}: the command failed; see above.")
-    known = {"command": measurement.whole_command, "cpu_seconds": math.ceil(_cpu_seconds() - before)}
+    known = {
+        "command": measurement.whole_command,
+        "cpu_seconds": math.ceil(_cpu_seconds() - before),
+    }
     known["date"] = datetime.now(UTC).date().isoformat()
     measurement.record.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
 
