@@ -7,6 +7,7 @@ A task is a generator. What touches the scene runs between its ``yield``s on the
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -17,6 +18,31 @@ PAUSE_MS = 15  # between two looks at a thread
 # For so long each look leaves the interpreter to the thread: Slicer's main thread keeps it while
 # it waits for events, so a thread by itself would hardly get on.
 GIVE_WAY_S = 0.01
+
+
+class _Garbage:
+    """Keeps Python from collecting garbage while threads run.
+
+    It would be collected in whichever thread comes by, and with it widgets and timers, which may
+    only be deleted in Slicer's own: the application crashes, then or later.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._threads = threading.Lock(), 0
+
+    def hold(self) -> None:
+        with self._lock:
+            self._threads += 1
+            gc.disable()
+
+    def release(self) -> None:
+        with self._lock:
+            self._threads -= 1
+            if not self._threads:
+                gc.enable()
+
+
+_garbage = _Garbage()
 
 
 class Elsewhere:
@@ -31,6 +57,7 @@ class Elsewhere:
 
     def start(self) -> None:
         """Begin."""
+        _garbage.hold()
         self._thread.start()
 
     def call(self) -> Any:
@@ -56,6 +83,8 @@ class Elsewhere:
             self._answer = self.call()
         except Exception as error:  # raised where the answer is asked for
             self._error = error
+        finally:
+            _garbage.release()
 
 
 Task = Generator[Any, Any, Any]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from weakref import WeakSet
 
 import pytest
@@ -55,3 +56,17 @@ def test_a_reload_shows_the_panel_as_it_was_though_nobody_enters(host):
     assert again.tab_widget.currentIndex == shown
     pump(lambda: not again._away)
     host.leave_module()
+
+
+def test_no_garbage_is_collected_in_a_thread(panel):
+    """With it would go widgets, which only Slicer's own thread may delete."""
+    from ContrastSynthPanel.background import Elsewhere
+
+    first, second = Elsewhere(gc.isenabled), Elsewhere(time.sleep, 0.2)
+    second.start()
+    first.start()
+    pump(lambda: first.done)
+    assert first.answer() is False
+    assert not gc.isenabled(), "the other thread still runs"
+    pump(lambda: second.done)
+    assert gc.isenabled()
