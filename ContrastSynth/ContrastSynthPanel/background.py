@@ -39,6 +39,10 @@ class _Garbage:
         with self._lock:
             self._threads -= 1
             if not self._threads:
+                # What is due by now would be collected at once, in this thread: both together set
+                # the counters of new objects back.
+                gc.freeze()
+                gc.unfreeze()
                 gc.enable()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import time
 from weakref import WeakSet
 
@@ -69,4 +70,24 @@ def test_no_garbage_is_collected_in_a_thread(panel):
     assert first.answer() is False
     assert not gc.isenabled(), "the other thread still runs"
     pump(lambda: second.done)
+    assert gc.isenabled()
+
+
+def test_nor_what_is_due_when_a_thread_ends(panel):
+    from ContrastSynthPanel.background import Elsewhere
+
+    kept, threads = [], set()
+
+    def look(phase, told):
+        threads.add(threading.current_thread())
+
+    gc.callbacks.append(look)
+    try:
+        for _ in range(20):
+            work = Elsewhere(lambda: kept.append([[] for _ in range(5000)]))
+            work.start()
+            pump(lambda work=work: work.done)
+    finally:
+        gc.callbacks.remove(look)
+    assert threads <= {threading.main_thread()}
     assert gc.isenabled()
