@@ -28,7 +28,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from evaluation.later_phases import (
@@ -129,6 +128,13 @@ def virtual_cases(count: int, seed: int) -> Iterator[Case]:
         yield Case(f"{number}", series, 1, tuple(range(2, frames)), lesions, body)
 
 
+def chosen_cases(chosen: argparse.Namespace) -> Iterator[Case]:
+    """Return what the command line asks for."""
+    if chosen.series:
+        return iter([case_of_file(chosen)])
+    return virtual_cases(chosen.virtual, chosen.seed)
+
+
 def case_of_file(chosen: argparse.Namespace) -> Case:
     """Return the series of a file; frames are those nearest to the times asked for."""
     if chosen.mask is None or chosen.interval is None:
@@ -151,15 +157,10 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parse(arguments)
     try:
         rows = [Row.parse(text) for text in chosen.row]
-        cases = (
-            iter([case_of_file(chosen)])
-            if chosen.series
-            else virtual_cases(chosen.virtual, chosen.seed)
-        )
         lines: list[dict[str, str]] = []
         kept: list[dict[str, str]] = []
         curves: dict[str, Curves] = {row.name: [] for row in rows}
-        for case in cases:
+        for case in chosen_cases(chosen):
             phases = {row.name: row.make(case) for row in rows}
             for row in rows:
                 made = phases[row.name]
@@ -219,11 +220,19 @@ def plot_curves_of(case: Case, curves: Mapping[str, FloatArray], path: Path) -> 
     path.write_bytes(figure_png(figure))
 
 
-def parse(arguments: list[str] | None) -> Any:
+def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Return the options of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_cases_and_rows(parser)
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="keeps what was measured")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="curves of the last case")
+    return parser.parse_args(arguments)
+
+
+def add_cases_and_rows(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what is made, and of which series."""
     data = parser.add_mutually_exclusive_group(required=True)
     data.add_argument("--virtual", type=int, metavar="PATIENTS")
     data.add_argument("--series", type=Path, metavar="FILE")
@@ -235,9 +244,6 @@ def parse(arguments: list[str] | None) -> Any:
     add("--early", type=float, default=PAPER_TIMES_S[1], metavar="S", help="the given phase")
     add("--times", type=float, nargs="+", default=PAPER_TIMES_S[2:], metavar="S", help="wanted")
     add("--row", action="append", required=True, metavar="NAME=WEIGHTS[,MODE]", help="see above")
-    add("--csv", type=Path, metavar="FILE", help="keeps what was measured")
-    add("--plot", type=Path, metavar="PNG", help="curves of the last case")
-    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

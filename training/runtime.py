@@ -2,6 +2,10 @@
 
     python training/runtime.py --csv runtime.csv
     python training/runtime.py --device cuda --size 256 --batch 16
+    python training/runtime.py --later-phases --size 64 --batch 1
+
+With ``--later-phases`` it is iterU-Net that is timed, with the paper's features, on cubes of
+``--size``: for one phase, as a network that is trained for it takes, and for as many as wanted.
 
 All networks have as many parameters as SPHERE and get the same images of random numbers, since
 weights and contents cost no time. Half precision is bfloat16 on a CPU and float16 on a GPU. In each
@@ -28,6 +32,8 @@ from train_sphere import sphere_options
 
 from ContrastSynthLib.networks import build_network
 from ContrastSynthLib.networks.baselines import parameters_of, width_for
+from ContrastSynthLib.networks.iter_unet import IterUNet, LaterPhases
+from ContrastSynthLib.phantom.breast.lesions import PAPER_TIMES_S
 
 OF_TABLE = ("unet", "attention_unet", "unet_plus_plus", "swinir", "ukan", "mambair", "biceps")
 HALF = {"cpu": torch.bfloat16, "cuda": torch.float16}
@@ -48,9 +54,19 @@ def networks(names: Sequence[str], width: int) -> dict[str, nn.Module]:
     return {name: network.eval() for name, network in made.items()}
 
 
+def later_phases() -> dict[str, nn.Module]:
+    """Return iterU-Net for one phase and for each number of more, at the times of the paper."""
+    network, given, most = IterUNet().eval(), 1, len(PAPER_TIMES_S) - 2
+    times = {count: PAPER_TIMES_S[given : given + count + 1] for count in range(1, most + 1)}
+    return {
+        f"{count} phase{'s' * (count > 1)}": LaterPhases(network, some).eval()
+        for count, some in times.items()
+    }
+
+
 @torch.inference_mode()
 def seconds_an_image(network: nn.Module, images: torch.Tensor, *, half: bool) -> float:
-    """Return the time for images (n, NEIGHBOURS, h, w), by their number."""
+    """Return the time for images (n, channels, ...), by their number."""
     device = images.device.type
     with torch.autocast(device, dtype=HALF[device], enabled=half):
         network(images[:1])
@@ -69,8 +85,9 @@ def _wait_for(device: str) -> None:
 
 def measure(chosen: argparse.Namespace) -> list[Measured]:
     """Return the measures of HEADINGS of each network and precision, round by round."""
-    images = torch.rand(chosen.batch, NEIGHBOURS, chosen.size, chosen.size, device=chosen.device)
-    made = networks(chosen.only, chosen.width)
+    made = later_phases() if chosen.later_phases else networks(chosen.only, chosen.width)
+    shape = (2, *[chosen.size] * 3) if chosen.later_phases else (NEIGHBOURS, *[chosen.size] * 2)
+    images = torch.rand(chosen.batch, *shape, device=chosen.device)
     found = []
     for _ in range(chosen.repeats):
         for name, network in made.items():
@@ -103,7 +120,8 @@ def main(arguments: list[str] | None = None) -> int:
     found = measure(chosen)
     print(table(found))
     what = torch.cuda.get_device_name() if chosen.device == "cuda" else "CPU"
-    print(f"\n{what}, {torch.get_num_threads()} threads, {chosen.batch} images of {chosen.size}²")
+    size = f"{chosen.size}{'³' if chosen.later_phases else '²'}"
+    print(f"\n{what}, {torch.get_num_threads()} threads, {chosen.batch} images of {size}")
     if chosen.csv:
         chosen.csv.write_text(as_csv(found, HEADINGS), encoding="utf-8")
     return 0
@@ -116,6 +134,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--only", nargs="*", choices=OF_TABLE, default=OF_TABLE, help="these baselines")
+    add("--later-phases", action="store_true", help="iterU-Net, for one phase and for more")
     add("--size", type=int, default=256, help="pixels along each side")
     add("--batch", type=int, default=4, help="images at once")
     add("--repeats", type=int, default=5, help="rounds")

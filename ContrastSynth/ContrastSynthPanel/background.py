@@ -60,9 +60,13 @@ class Elsewhere:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Begin. Raises RuntimeError where no thread can be had."""
         _garbage.hold()
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            _garbage.release()
+            raise
 
     def call(self) -> Any:
         """Return what the function returns, called here."""

@@ -91,3 +91,15 @@ def test_nor_what_is_due_when_a_thread_ends(panel):
         gc.callbacks.remove(look)
     assert threads <= {threading.main_thread()}
     assert gc.isenabled()
+
+
+def test_a_thread_that_cannot_be_had_holds_nothing(panel, monkeypatch):
+    from ContrastSynthPanel.background import Elsewhere
+
+    def none_left(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    with pytest.raises(RuntimeError):
+        Elsewhere(time.sleep, 0.2).start()
+    assert gc.isenabled()

@@ -3,6 +3,7 @@
 import csv
 import importlib
 import time
+from functools import partial
 
 import pytest
 
@@ -66,6 +67,18 @@ def test_every_round_of_every_network_is_kept(runtime, tmp_path, capsys):
 def test_the_networks_have_as_many_parameters(runtime):
     counts = [runtime.parameters_of(one) for one in runtime.networks(("unet",), 8).values()]
     assert counts[1] == pytest.approx(counts[0], rel=0.1)
+
+
+def test_each_later_phase_is_made_from_the_one_before(runtime, capsys, monkeypatch):
+    monkeypatch.setattr(runtime, "IterUNet", partial(runtime.IterUNet, (2,) * 6))
+    image = torch.rand(1, 2, 32, 32, 32)
+    made = {name: network(image)["phases"] for name, network in runtime.later_phases().items()}
+    assert [len(phases[0]) for phases in made.values()] == [1, 2, 3, 4]
+    words = ["--later-phases", "--size", "32", "--batch", "1", "--repeats", "1"]
+    assert runtime.main(words) == 0
+    told = capsys.readouterr().out
+    assert all(f"| {name} |" in told and f"| {name}, half |" in told for name in made)
+    assert "1 images of 32³" in told
 
 
 @pytest.mark.parametrize("wrong", [["--size", "0"], ["--only", "vgg"], ["--device", "tpu"]])
