@@ -6,8 +6,8 @@
 Of each patient the axial slice with the most of the largest lesion: a line of the true phases and a
 line of each row, called after the type of the lesion's curve (I persistent, II plateau, III
 washout). They show the body, or with ``--zoom`` what is about the lesion. All images of a patient
-have one grey window. Rows, patients and series of a file are given as to ``evaluate_series.py``. Pictures of
-patients may be shown only where the terms of their data allow it.
+have one grey window. Rows, patients and series of a file are given as to ``evaluate_series.py``.
+Pictures of patients may be shown only where the terms of their data allow it.
 """
 
 from __future__ import annotations
