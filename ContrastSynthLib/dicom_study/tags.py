@@ -15,6 +15,7 @@ from ContrastSynthLib.dicom_study.layout import SEVERAL_PLANES, Layout
 from ContrastSynthLib.dicom_study.privacy import plain
 from ContrastSynthLib.dicom_study.words import (
     ADC,
+    AGENT,
     DERIVED,
     DWI,
     FLAIR,
@@ -24,6 +25,7 @@ from ContrastSynthLib.dicom_study.words import (
     SYNTHETIC,
     T1,
     T2,
+    WITHOUT,
     one_of,
 )
 from ContrastSynthLib.files.dicom.header import Frame, kind_of_object
@@ -47,13 +49,23 @@ CONTRASTS = {
 }
 """The values of AcquisitionContrast in enhanced files."""
 NO_AGENT = one_of(
-    "none no not non nil n na 0 without ohne kein keine keines sans sin senza sem bez "
+    "none no not non nil n 0 without ohne kein keine keines sans sin senza sem bez "
     "zonder nativ native aucun ninguno nessuno agent contrast kontrast kontrastmittel "
     "contraste given administered used false"
 )
 """A value of ContrastBolusAgent that has only these words names no agent."""
 MERE_WORDS = one_of("agent contrast kontrast kontrastmittel contraste given")
-UNKNOWN_AGENT = one_of("unknown unspecified unbekannt inconnu desconocido other")
+UNKNOWN_AGENT = one_of(
+    "unknown unspecified unbekannt inconnu desconocido other na available specified recorded"
+)
+DENIES = WITHOUT | one_of("none nil kein keine keines aucun ninguno nessuno nein nie")
+GIVEN = one_of("given administered used injected applied iv")
+HARMLESS = one_of(
+    "reaction reactions allergy allergies allergic adverse side complication complications "
+    "incident incidents extravasation problem problems reaktion reaktionen komplikation "
+    "komplikationen incidencias complicaciones reazioni reacciones"
+)
+"""What a patient did not have from an agent that was given."""
 
 SHORT_TR_MS, T1_TR_MS, LONG_TR_MS = 200.0, 1300.0, 1500.0
 SHORT_TE_MS, T1_TE_MS, T2_TE_MS = 12.0, 40.0, 55.0
@@ -248,11 +260,23 @@ def _agent(frame: Frame) -> Agent:
 
 def _agent_named(value: Any) -> bool | None:
     """Return whether a text names an agent; None where it is empty or says that it is unknown."""
-    found = set(re.findall(r"[^\W_]+", plain(str(value or ""))))
-    if not found or found & UNKNOWN_AGENT:
+    text = re.sub(r"\bn\W{0,2}a\b", "na", plain(str(value or "")))
+    found = re.findall(r"[^\W_]+", text)
+    if not found or set(found) & UNKNOWN_AGENT:
         return None
-    if found <= MERE_WORDS or not found <= NO_AGENT:
-        # "no gadolinium" denies what it names.
-        return not (found & {"no", "none", "not", "without", "ohne", "kein", "sans", "sin"})
-    # The letters of "n/a" say that nobody entered it, or that there is none: nothing was given.
-    return False
+    if set(found) <= MERE_WORDS:
+        return True
+    return not (set(found) <= NO_AGENT or _denied(found))
+
+
+def _denied(found: Sequence[str]) -> bool:
+    """Return whether words deny the agent that they name, as in "no gadolinium" or "not given".
+
+    "Gadovist 7 ml, no reaction" and "Lot No 12" do not.
+    """
+    return any(
+        word in DENIES
+        and after not in HARMLESS
+        and (number == 0 or not after or after in AGENT | MERE_WORDS | GIVEN)
+        for number, (word, after) in enumerate(zip(found, [*found[1:], ""], strict=True))
+    )

@@ -151,6 +151,40 @@ def test_names_are_read_word_by_word(name, weighting, agent):
     assert (said.weighting, said.agent) == (weighting, agent)
 
 
+@pytest.mark.parametrize(
+    ("text", "given"),
+    [
+        ("Dotarem", True),
+        ("CONTRAST", True),
+        ("Gadavist 7.5 ml, no reaction", True),
+        ("Dotarem (no allergies)", True),
+        ("Gadovist Lot No 123", True),
+        ("Gd i.v., not eovist", True),
+        ("No adverse reaction to Gadovist", True),
+        ("Gadobutrol 1 mmol/ml - sin incidencias", True),
+        ("NONE", False),
+        ("no gadolinium", False),
+        ("no Ablavar", False),
+        ("contrast not given", False),
+        ("Magnevist not used", False),
+        ("Gd: no", False),
+        ("KM: nein", False),
+        ("ohne KM", False),
+        ("0", False),
+        ("N/A", None),
+        ("n. a.", None),
+        ("NA", None),
+        ("not available", None),
+        ("Unknown", None),
+        ("", None),
+    ],
+)
+def test_the_name_of_an_agent_may_deny_that_one_was_given(tmp_path, text, given):
+    write(tmp_path, images(1, "axial", T1 | {"ContrastBolusAgent": text}, 5))
+    (series,) = read_study(tmp_path).series
+    assert series.agent.given is given
+
+
 def test_tags_are_believed_against_names_with_a_warning(tmp_path):
     none = {"ContrastBolusAgent": "NONE"}
     study = read_study(
