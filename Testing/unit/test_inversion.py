@@ -180,6 +180,35 @@ def test_total_variation_reaches_what_another_solver_finds(solver, kind):
     assert (found.images == 0).any()
 
 
+def test_small_changes_of_the_data_move_the_solution_less():
+    """LIP-CAR, section 3.3: a convex prior; with the identity the solution is a contraction."""
+    data, change = images(20), 0.05 * torch.from_numpy(RNG.normal(size=SHAPE))
+    first, second = (
+        solve(
+            Problem(lambda x, which: x, y, Regulariser("tv"), 0.01, bounds=(-50, 50)),
+            images(21),
+            solver="lbfgs",
+            **TO_TOLERANCE["lbfgs"],
+        ).images
+        for y in (data, data + change)
+    )
+    moved = torch.linalg.vector_norm(second - first)
+    assert 0 < moved < torch.linalg.vector_norm(change)
+
+
+def test_the_solution_reaches_the_truth_as_the_noise_vanishes():
+    """LIP-CAR, section 3.3: alpha goes with the noise, so that noise squared by alpha goes too."""
+    _, forward = linear()
+    truth, noise = images(22), torch.from_numpy(np.random.default_rng(23).normal(size=SHAPE))
+    clean = forward(truth, None)
+    errors = []
+    for level in (0.2, 0.1, 0.05, 0.025, 0.0125):
+        problem = Problem(forward, clean + level * noise, Regulariser("tv"), 0.1 * level)
+        found = solve(problem, images(24), solver="lbfgs", **TO_TOLERANCE["lbfgs"]).images
+        errors.append(torch.linalg.vector_norm(found - truth).item())
+    assert all(later < 0.7 * earlier for earlier, later in pairwise(errors))
+
+
 def test_the_faster_solver_needs_fewer_evaluations():
     _, forward = linear()
     problem = Problem(forward, images(10), Regulariser("tv"), 0.01)
