@@ -81,24 +81,30 @@ def _network(
     """Return what one of LIP-CAR's networks, or other ``weights`` of it, makes of its true input.
 
     A forward operator (h2l, ph2l) sees the full dose and makes ``low``, to be compared with
-    ``aim``: the low dose, as it is or denoised. Added noise is on what it sees, the full dose.
+    ``aim``: the low dose without added noise, as it was scanned or denoised. Added noise is on what
+    it sees, the full dose.
     """
-    low, brain = given["low"].array * given.brain, given.brain
-    if denoiser != "none":
-        low = denoise(low, noise_sigma(given["low"].array, brain), denoiser) * brain
-    aim = given["low"].with_array(low.astype(np.float32), MARK)
     if network not in FORWARD_OPERATORS:
-        inputs = {"low": aim, "pre": given["pre"], "mask": given.mask}
+        low = _denoised(given["low"], given.brain, denoiser)
         request = Request(
-            "direct_low_to_full", inputs, {"network": network}, weights=weights or None
+            "direct_low_to_full",
+            {"low": low, "pre": given["pre"], "mask": given.mask},
+            {"network": network},
+            weights=weights or None,
         )
         return run(request).outputs
-    forward = partial(_forward, network, weights=weights or network)
-    if given is clean:
-        return {"low": forward(clean), "aim": aim}
     noise = given["low"].array - clean["low"].array
     full = clean["post"].with_array(clean["post"].array + noise, MARK)
-    return {"low": forward(clean.with_scan("post", full)), "aim": clean["low"]}
+    made = _forward(network, clean.with_scan("post", full), weights=weights or network)
+    return {"low": made, "aim": _denoised(clean["low"], clean.brain, denoiser)}
+
+
+def _denoised(low: Volume, brain: BoolArray, denoiser: str) -> Volume:
+    """Return the brain of a low dose, after a denoiser unless that is "none"."""
+    image = low.array * brain
+    if denoiser != "none":
+        image = denoise(image, noise_sigma(low.array, brain), denoiser) * brain
+    return low.with_array(image.astype(np.float32), MARK)
 
 
 def _forward(network: str, scans: Scans, weights: str) -> Volume:
