@@ -47,14 +47,16 @@ class Biceps(nn.Module):
         ``enhancement`` is that of the post slices, ``post`` what the pre scan is taken for after
         the agent, ``image_of_post`` and ``image_of_pre`` the scans without their contrast.
         """
-        images, contrasts = {}, {}
-        for name, given in (("post", self.of_post(post)), ("pre", self.of_pre(pre))):
-            image, contrasts[name] = self._apart(given)
-            images[f"image_of_{name}"] = self.image_decoder(image)
+        # Both at once: one after the other, each would be normalised by its own batch in training,
+        # and later by the mean of both.
+        image, contrast = self._apart(torch.cat([self.of_post(post), self.of_pre(pre)]))
+        of_post, of_pre = self.image_decoder(image).chunk(2)
+        enhancement, rise = self.contrast_decoder(contrast).chunk(2)
         return {
-            "enhancement": self.contrast_decoder(contrasts["post"]),
-            "post": pre + self.contrast_decoder(contrasts["pre"]),
-            **images,
+            "enhancement": enhancement,
+            "post": pre + rise,
+            "image_of_post": of_post,
+            "image_of_pre": of_pre,
         }
 
     def _apart(self, given: Tensor) -> tuple[list[Tensor], list[Tensor]]:

@@ -69,13 +69,24 @@ class SphereArt(nn.Module):
     def routes(self, slices: Tensor) -> dict[str, Tensor]:
         """Return the seven outputs ROUTES and the ``refined`` corrupted scan, each (n, 1, h, w)."""
         synthetic, refined, _ = self._given(slices)
-        outputs, structures, contrasts = {"refined": refined}, {}, {}
-        for name, image in (("synthetic", synthetic), ("corrupted", refined)):
-            structures[name], contrasts[name] = self._separated(image)
-            outputs[f"structure_of_{name}"] = self.structure_decoder(structures[name])
-            outputs[f"contrast_of_{name}"] = self.contrast_decoder(contrasts[name])
-            outputs[f"image_of_{name}"] = image + self._merged(structures[name], contrasts[name])
-        outputs["pre"] = refined + self._merged(structures["synthetic"], contrasts["corrupted"])
+        # All at once: one after the other, each would be normalised by its own batch in training,
+        # and later by the mean of all.
+        structure, contrast = self._separated(torch.cat([synthetic, refined]))
+        count = len(refined)
+        # The seventh route has the structure of the synthetic scan, the first half of the batch,
+        # and the contrast of the refined one, the second half.
+        structure_of_all = [torch.cat([part, part[:count]]) for part in structure]
+        contrast_of_all = [torch.cat([part, part[count:]]) for part in contrast]
+        images = torch.cat([synthetic, refined, refined])
+        images = images + self._merged(structure_of_all, contrast_of_all)
+        of_synthetic, of_corrupted, result = images.chunk(3)
+        outputs = {"refined": refined, "pre": result}
+        for domain, both in (
+            ("structure", self.structure_decoder(structure)),
+            ("contrast", self.contrast_decoder(contrast)),
+        ):
+            outputs[f"{domain}_of_synthetic"], outputs[f"{domain}_of_corrupted"] = both.chunk(2)
+        outputs |= {"image_of_synthetic": of_synthetic, "image_of_corrupted": of_corrupted}
         return outputs
 
     def _given(self, slices: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:

@@ -344,6 +344,23 @@ def test_sphere_art_starts_with_its_inputs():
     torch.testing.assert_close(routes["image_of_synthetic"], synthetic)
 
 
+def normalised(network: nn.Module) -> set[int]:
+    """Return how often the layers of batch normalisation have seen a batch."""
+    layers = [each for each in network.modules() if isinstance(each, nn.BatchNorm2d)]
+    assert layers
+    return {int(each.num_batches_tracked) for each in layers}
+
+
+def test_what_shares_a_network_is_normalised_together_in_training():
+    """Later on there is one mean and deviation for all of it."""
+    art = SphereArt(width=2, refinement_width=2).train()
+    art.routes(slices(2))
+    assert normalised(art) == {1}
+    biceps = Direct("biceps", in_channels=3, width=2).train()
+    biceps(torch.rand(2, 3, 32, 32), pre=torch.rand(2, 1, 32, 32))
+    assert normalised(biceps) == {1}
+
+
 def test_every_part_of_sphere_art_learns_from_the_routes(art):
     sum(image.square().mean() for image in art.routes(slices(2)).values()).backward()
     parts = ("refine_encoder", "refine_decoder", "encoder", "image_decoder")
