@@ -60,6 +60,15 @@ def test_what_is_left_of_artefacts_is_relative_to_them(module, examples):
     assert found == pytest.approx({"score": 0.5, "left": 0.5}, abs=1e-5)
 
 
+def test_a_slice_with_hardly_any_artefact_hardly_counts(module, examples):
+    faint = {**examples[0], "corrupted": examples[0]["second"] + 1e-6}
+    several = [faint, *examples[1:]]
+    given = np.stack([example["corrupted"] for example in several])
+    answers = ((example["corrupted"] + example["second"]) / 2 for example in several[1:])
+    poor = [faint["second"] + 0.001, *answers]
+    assert module.judge_cleaned(Answers(poor), given, several)["left"] < 0.6
+
+
 def test_slices_without_uptake_or_artefacts_decide_nothing(module, examples):
     same = [{**e, "pre": e["post"][1:2], "corrupted": e["second"]} for e in examples]
     answers = [example["pre"] for example in same]

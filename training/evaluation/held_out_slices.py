@@ -60,21 +60,20 @@ def judge_cleaned(
 ) -> dict[str, float]:
     """Return how much of the artefacts a network for SPHERE-Art leaves.
 
-    ``given`` (n, channels, rows, columns) are what it sees of the examples. ``left`` is its mean
-    absolute error in the brain, relative to the corrupted slice; the ``score`` is 1 - left.
-    Raises RequestError where no example has artefacts.
+    ``given`` (n, channels, rows, columns) are what it sees of the examples. ``left`` is the sum of
+    its mean absolute errors in the brain, relative to those of the corrupted slices, so that a
+    slice with hardly any artefact hardly counts; the ``score`` is 1 - left. Raises RequestError
+    where no example has artefacts.
     """
-    errors = []
+    errors, before = 0.0, 0.0
     for example, image in zip(examples, applied(network, given), strict=True):
         inside = example["brain"][0] > 0
         clean, corrupted = example["second"][0], example["corrupted"][0]
-        before = np.abs(corrupted - clean)[inside].mean()
-        if before > 0:
-            errors.append(np.abs(image - clean)[inside].mean() / before)
-    if not errors:
+        errors += float(np.abs(image - clean)[inside].mean())
+        before += float(np.abs(corrupted - clean)[inside].mean())
+    if not before:
         raise RequestError("No slice to validate on has any artefact: make more slabs.")
-    left = float(np.mean(errors))
-    return {"score": 1 - left, "left": left}
+    return {"score": 1 - errors / before, "left": errors / before}
 
 
 def figures_of(example: Example, made: np.ndarray) -> dict[str, float | None]:
