@@ -147,6 +147,16 @@ def test_a_command_is_run_and_recorded(measurements, small, tmp_path):
         measurements.measure(other, {})
 
 
+def test_the_time_of_earlier_runs_counts_while_their_file_is_there(measurements, small, tmp_path):
+    (tmp_path / "a.py").write_text("")
+    small.record.write_text(json.dumps({"command": "an older one", "cpu_seconds": 1000}))
+    measurements.measure(small, {})
+    assert small.recorded()["cpu_seconds"] > 1000
+    small.csv.unlink()
+    measurements.measure(small, {})
+    assert small.recorded()["cpu_seconds"] < 1000
+
+
 def test_a_folder_that_a_command_needs_is_asked_for(measurements):
     one = measurements.Measurement("one", "pairs", "python a.py --cases TRAIN", {})
     with pytest.raises(RequestError, match="give --folder TRAIN="):

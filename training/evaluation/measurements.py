@@ -91,7 +91,10 @@ def spelled_out(command: str, words: Mapping[str, str]) -> list[str]:
 
 
 def measure(measurement: Measurement, folders: Mapping[str, Path]) -> None:
-    """Run the command and record it. Raises RequestError when it fails or lacks a folder."""
+    """Run the command and record it. Raises RequestError when it fails or lacks a folder.
+
+    The time of the runs that filled a file which it goes on with counts too.
+    """
     for name in FOLDERS:
         if re.search(rf"\b{name}\b", measurement.command) and name not in folders:
             raise RequestError(
@@ -99,7 +102,7 @@ def measure(measurement: Measurement, folders: Mapping[str, Path]) -> None:
             )
     places = {name: shlex.quote(str(path)) for name, path in folders.items()}
     words = spelled_out(measurement.whole_command, {**measurement.words, **places})
-    before = _cpu_seconds()
+    before = _cpu_seconds() - _cpu_seconds_of(measurement)
     if subprocess.run([sys.executable, *words[1:]], cwd=ROOT, check=False).returncode:
         raise RequestError(f"{measurement.name}: the command failed; see above.")
     known = {
@@ -108,6 +111,13 @@ def measure(measurement: Measurement, folders: Mapping[str, Path]) -> None:
     }
     known["date"] = datetime.now(UTC).date().isoformat()
     measurement.record.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+
+
+def _cpu_seconds_of(measurement: Measurement) -> float:
+    """Return what is recorded, of a file that is still there."""
+    if not (measurement.csv.exists() and measurement.is_there):
+        return 0.0
+    return float(json.loads(measurement.record.read_text(encoding="utf-8"))["cpu_seconds"])
 
 
 def _cpu_seconds() -> float:
