@@ -48,17 +48,13 @@ CONTRASTS = {
     **{"TAGGING": OTHER},
 }
 """The values of AcquisitionContrast in enhanced files."""
-NO_AGENT = one_of(
-    "none no not non nil n 0 without ohne kein keine keines sans sin senza sem bez "
-    "zonder nativ native aucun ninguno nessuno agent contrast kontrast kontrastmittel "
-    "contraste given administered used false"
-)
-"""A value of ContrastBolusAgent that has only these words names no agent."""
-MERE_WORDS = one_of("agent contrast kontrast kontrastmittel contraste given")
 UNKNOWN_AGENT = one_of(
     "unknown unspecified unbekannt inconnu desconocido other na available specified recorded"
 )
 DENIES = WITHOUT | one_of("none nil kein keine keines aucun ninguno nessuno nein nie")
+MERE_WORDS = one_of("agent contrast kontrast kontrastmittel contraste given")
+NO_AGENT = DENIES | MERE_WORDS | one_of("n 0 nativ native administered used false")
+"""A value of ContrastBolusAgent that has only these words, but not only MERE_WORDS, names none."""
 GIVEN = one_of("given administered used injected applied iv")
 HARMLESS = one_of(
     "reaction reactions allergy allergies allergic adverse side complication complications "
