@@ -20,10 +20,10 @@ import numpy as np
 from evaluation.matched_pairs import MATCHED_PAIRS, Compared, in_means
 from numpy.typing import NDArray
 from picture_pairs import UNIT, Result, add_results, chosen_items
+from picture_rows import write_picture
 from scipy.ndimage import distance_transform_edt
 
 from ContrastSynthLib.errors import ContrastSynthError, RequestError
-from ContrastSynthLib.files.writing import whole_or_nothing
 from ContrastSynthLib.plots.figures import figure_png, load_matplotlib
 from ContrastSynthLib.volumes import BoolArray, FloatArray
 
@@ -57,8 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
             curves[item.name] = curves_of(case, images, scans["post"].grid.spacing_mm[::-1])
             print(item.name, flush=True)
         names = {GIVEN: GIVEN} | {name: result.name for name, result in results.items()}
-        with whole_or_nothing(chosen.out.parent) as part:
-            (part / chosen.out.name).write_bytes(figure_of(curves, names))
+        write_picture(chosen.out, figure_of(curves, names))
     except ContrastSynthError as error:
         print(error, file=sys.stderr)
         return error.exit_code

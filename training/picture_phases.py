@@ -20,17 +20,24 @@ from pathlib import Path
 import numpy as np
 from evaluate_series import Row, add_cases_and_rows, chosen_cases
 from evaluation.later_phases import Case, curves_of
-from picture_rows import WHITE_PERCENTILE, Image, Line, figure_of
-from scipy import ndimage
+from picture_rows import (
+    WHITE_PERCENTILE,
+    Image,
+    Line,
+    about,
+    around_centre,
+    axial_slice,
+    figure_of,
+    write_picture,
+)
 
 from ContrastSynthLib.errors import ContrastSynthError, RequestError
-from ContrastSynthLib.files.writing import whole_or_nothing
-from ContrastSynthLib.plots.figures import display_slice, figure_png
+from ContrastSynthLib.plots.figures import figure_png
 from ContrastSynthLib.volumes import BoolArray, FloatArray
 
 TRUE = "true"
-MARGIN, ZOOM = 3, 16
-"""Pixels around the body, and about half of the part around the lesion."""
+ZOOM = 16
+"""Pixels on each side of the lesion's centre."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,8 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         for case in chosen_cases(chosen):
             lines += lines_of(case, {row.name: row.make(case) for row in rows}, zoom=chosen.zoom)
             print(case.name, file=sys.stderr, flush=True)
-        with whole_or_nothing(chosen.out.parent) as part:
-            (part / chosen.out.name).write_bytes(figure_png(figure_of(lines)))
+        write_picture(chosen.out, figure_png(figure_of(lines)))
     except ContrastSynthError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -60,7 +66,8 @@ def lines_of(case: Case, made: Mapping[str, FloatArray], *, zoom: bool) -> list[
     number = int(np.argmax([lesion.sum() for lesion in case.lesions]))
     lesion = case.lesions[number]
     place = int(lesion.sum(axis=(1, 2)).argmax())
-    cut = _about(case, lesion, place) if zoom else _about_body(case, place)
+    mask = _displayed(case, lesion if zoom else case.body, place)
+    cut = around_centre(mask, ZOOM) if zoom else about(mask)
     frames = (case.early, *case.wanted)
     given, *later = (f"{case.times_s[frame]:g} s" for frame in frames)
     titles = [f"given: {given}", *later]
@@ -84,28 +91,7 @@ def lines_of(case: Case, made: Mapping[str, FloatArray], *, zoom: bool) -> list[
 
 
 def _displayed(case: Case, image: FloatArray | BoolArray, place: int) -> Image:
-    """Return an axial slice (rows, columns), right on the left and anterior on top."""
-    grid = case.pre.grid
-    middle = (np.array(image.shape) - 1) / 2
-    middle[0] = place
-    at = grid.ras_from_index(middle).tolist()
-    volume = case.pre.with_array(image.astype(np.float32), case.pre.synthetic)
-    return display_slice(volume, "axial", at)[0]
-
-
-def _about_body(case: Case, place: int) -> tuple[slice, slice]:
-    """Return the rows and columns of the body in a slice."""
-    shown = _displayed(case, case.body, place) > 0
-    ends = [np.flatnonzero(shown.any(axis=axis))[[0, -1]] for axis in (1, 0)]
-    rows, columns = (slice(max(a - MARGIN, 0), b + 1 + MARGIN) for a, b in ends)
-    return rows, columns
-
-
-def _about(case: Case, lesion: BoolArray, place: int) -> tuple[slice, slice]:
-    """Return the rows and columns about a lesion in a slice."""
-    shown = _displayed(case, lesion, place)
-    row, column = (int(number) for number in ndimage.center_of_mass(shown))
-    return slice(max(row - ZOOM, 0), row + ZOOM), slice(max(column - ZOOM, 0), column + ZOOM)
+    return axial_slice(case.pre.with_array(image.astype(np.float32), case.pre.synthetic), place)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Image = NDArray[np.float32]
+Part = tuple[slice, slice]
+"""Rows and columns of an image."""
 GIVEN = {"pre": "post", "post": "low", "low": "post"}
 """What is shown as given, by what is made."""
 TRUTH, WHITE_PERCENTILE = "truth", 99.5
@@ -98,8 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
                 name = f"{item.name}, noise {sigma:g}" if len(chosen.added_noise) > 1 else item.name
                 lines += lines_of(name, task, rows, clean, sigma, chosen.below)
                 print(name, file=sys.stderr, flush=True)
-        with whole_or_nothing(chosen.out.parent) as part:
-            (part / chosen.out.name).write_bytes(figure_png(figure_of(lines)))
+        write_picture(chosen.out, figure_png(figure_of(lines)))
     except ContrastSynthError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -122,19 +123,33 @@ class View:
         """Return the brain in the slice, right on the left and anterior on top."""
         brain = self.scans.brain
         inside = self._displayed(volume, volume.array * brain)
-        ends = [
-            np.flatnonzero(self._displayed(volume, brain).any(axis=axis))[[0, -1]]
-            for axis in (1, 0)
-        ]
-        rows, columns = (slice(max(a - MARGIN, 0), b + 1 + MARGIN) for a, b in ends)
-        return inside[rows, columns]
+        return inside[about(self._displayed(volume, brain))]
 
     def _displayed(self, volume: Volume, array: NDArray[Any]) -> Image:
-        middle = (np.array(array.shape) - 1) / 2
-        middle[0] = self.place
-        at = volume.grid.ras_from_index(middle).tolist()
-        same = volume.with_array(array.astype(np.float32), volume.synthetic)
-        return display_slice(same, "axial", at)[0]
+        return axial_slice(
+            volume.with_array(array.astype(np.float32), volume.synthetic), self.place
+        )
+
+
+def axial_slice(volume: Volume, place: int) -> Image:
+    """Return slice ``place`` of a volume, right on the left and anterior on top."""
+    middle = (np.array(volume.array.shape) - 1) / 2
+    middle[0] = place
+    at = volume.grid.ras_from_index(middle).tolist()
+    return display_slice(volume, "axial", at)[0]
+
+
+def about(mask: Image) -> Part:
+    """Return the rows and columns of what is not 0 in an image, with a MARGIN."""
+    ends = [np.flatnonzero(mask.any(axis=axis))[[0, -1]] for axis in (1, 0)]
+    rows, columns = (slice(max(a - MARGIN, 0), b + 1 + MARGIN) for a, b in ends)
+    return rows, columns
+
+
+def around_centre(mask: NDArray[Any], half: int) -> Part:
+    """Return ``half`` a width of rows and columns on each side of the centre of a mask."""
+    row, column = (int(number) for number in ndimage.center_of_mass(mask))
+    return slice(max(row - half, 0), row + half), slice(max(column - half, 0), column + half)
 
 
 def lines_of(
@@ -192,8 +207,7 @@ def _zoom(line: Line, errors: Errors, task: Task, view: View) -> Line:
     if not count:
         raise RequestError(f"{line.name}: no voxel takes up agent, so there is nothing to zoom at.")
     largest = labels == 1 + np.bincount(labels.ravel())[1:].argmax()
-    row, column = (int(number) for number in ndimage.center_of_mass(largest))
-    part = (slice(max(row - ZOOM, 0), row + ZOOM), slice(max(column - ZOOM, 0), column + ZOOM))
+    part = around_centre(largest, ZOOM)
     return Line("zoom", {title: image[part] for title, image in line.drawn}, line.window)
 
 
@@ -217,6 +231,12 @@ BELOW: dict[str, Callable[..., Line]] = {"error": _error, "zoom": _zoom, "spectr
 
 
 # ---- the figure
+
+
+def write_picture(path: Path, png: bytes) -> None:
+    """Write a picture whole or not at all. Raises RequestError where that fails."""
+    with whole_or_nothing(path.parent) as part:
+        (part / path.name).write_bytes(png)
 
 
 def figure_of(lines: Sequence[Line]) -> Figure:
