@@ -10,11 +10,11 @@ has w = 1, and a second stage, the last fifth, with weights of 0.1, 0.1 and 10 a
 rate (``--two-stages``). Since the local loss is a mean over the few voxels that enhance, it then
 weighs an error there many times one elsewhere, and much that does not enhance is made bright:
 w = 0.1 in one stage is our choice. ``--preset paper`` takes loss and network of the paper, whose
-output is not added to T1; ``--flat`` its variant in two dimensions; ``--network bayesian_unet`` the
-U-Net with dropout that it is compared with, ``--dropout 0`` one without; ``--preset authors_code``
-differs from the paper's in four branches, of which two are joined, multi-scale SSIM, and a local
-loss without vessels. Stop it and start it again
-with the same ``--out``: it goes on.
+output is not added to T1; ``--network bayesian_unet`` the U-Net with dropout that it is compared
+with, ``--dropout 0`` one without; ``--flat`` either of them in two dimensions; ``--preset
+authors_code`` differs from the paper's in four branches, of which two are joined, multi-scale SSIM,
+and a local loss without vessels. ``--no-fusion`` and ``--squared`` are ablations of our own. Stop
+it and start it again with the same ``--out``: it goes on.
 
 Every ``--keep-every`` steps the averaged weights are measured on slices of the patients held out of
 ``--real`` (``evaluation/held_out_hrfcn.py``), and the best stay in ``OUT/best``.
@@ -58,6 +58,13 @@ STAGES = {
 }
 SECOND_RATE = 0.1
 """Rate of the second stage, as a share of that of the first."""
+SQUARED = 10.0
+"""Weight of squared errors, as a share of that of L1: both are then equal for errors of 0.1."""
+OWN = {
+    "hrfcn": {"blocks": 2, "norm": "instance", "joined": None, "fused": True},
+    UNET: {"dropout": DROPOUT},
+}
+"""Arguments that one network alone has, and what they are unless they are given."""
 PAPER = {
     **{"widths": (64, 128, 256), "blocks": 4, "crop": 192, "batch": 3},
     **{
@@ -105,8 +112,13 @@ def main() -> None:
 
 def stages_of(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Return the weights of the terms of the loss in each stage of the training, by its name."""
+    error = SQUARED if arguments.squared else 1.0
     return {
-        name: {**stage, "local": arguments.weigh_local * stage["local"]}
+        name: {
+            ("squared" if arguments.squared else "l1"): stage["l1"] * error,
+            "ssim": stage["ssim"],
+            "local": stage["local"] * arguments.weigh_local,
+        }
         for name, stage in STAGES.items()
         if arguments.two_stages or name == FIRST
     }
@@ -118,8 +130,9 @@ def compare(network: nn.Module, batch: Batch, arguments: argparse.Namespace) -> 
     made = network(scans)["post"]
     slices = (image.transpose(1, 2).flatten(0, 1) for image in (made, post))
     compare_slices = ms_ssim_loss if arguments.multi_scale else ssim_loss
+    error = {"squared": nn.functional.mse_loss} if arguments.squared else {"l1": l1_loss}
     return {
-        "l1": l1_loss(made, post),
+        **{name: loss(made, post) for name, loss in error.items()},
         "ssim": compare_slices(*slices, data_range=1.0),
         "local": local_loss(made, post, t1, most=arguments.most),
     }
@@ -144,12 +157,11 @@ def batches(
 def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the arguments of the network."""
     base = 0 if arguments.base and arguments.inputs[0] == "t1" else None
-    shared = {"inputs": list(arguments.inputs), "widths": list(arguments.widths), "base": base}
-    if arguments.network == UNET:
-        return {**shared, "dropout": arguments.dropout}
-    dimensions = 2 if arguments.flat else 3
-    own = {"blocks": arguments.blocks, "dimensions": dimensions, "norm": arguments.norm}
-    return {**shared, **own, "joined": arguments.joined}
+    shared = {
+        **{"inputs": list(arguments.inputs), "widths": list(arguments.widths), "base": base},
+        "dimensions": 2 if arguments.flat else 3,
+    }
+    return {**shared, **{name: getattr(arguments, name) for name in OWN[arguments.network]}}
 
 
 def read_arguments() -> argparse.Namespace:
@@ -164,10 +176,10 @@ def read_arguments() -> argparse.Namespace:
     add("--real", type=Path, help="folder of make_slabs.py --for hrfcn --pairs")
     add("--real-share", type=float, default=0.5, help="of examples from --real")
     add("--inputs", nargs="+", choices=SCANS, default=SCANS, help="scans that the network may see")
-    add("--network", choices=("hrfcn", UNET), default="hrfcn")
-    add("--dropout", type=float, default=DROPOUT, help="of the U-Net; 0: without")
+    add("--network", choices=tuple(OWN), default="hrfcn")
+    add("--dropout", type=float, help=f"of the U-Net, {DROPOUT} unless given; 0: without")
     add("--widths", type=int, nargs="+", default=(12, 24, 48), help="of the scales, finest first")
-    add("--blocks", type=int, default=2, help="residual blocks in a branch of a stage")
+    add("--blocks", type=int, help="residual blocks in a branch of a stage, 2 unless given")
     add("--flat", action="store_true", help="two dimensions: slices instead of slabs")
     add(
         "--base",
@@ -175,7 +187,15 @@ def read_arguments() -> argparse.Namespace:
         default=True,
         help="the output is added to T1; the paper's is not",
     )
-    add("--norm", choices=tuple(NORMS), default="instance", help="of features; the paper: batch")
+    add("--norm", choices=tuple(NORMS), help="of features, instance unless given; the paper: batch")
+    add(
+        "--no-fusion",
+        dest="fused",
+        action="store_const",
+        const=False,
+        help="branches meet at the end alone",
+    )
+    add("--squared", action="store_true", help="squared errors in place of L1")
     add("--weigh-local", type=float, default=0.1, help="local loss, as a share of the paper's")
     add("--most", type=float, help="largest rise that counts in the local loss")
     add("--multi-scale", action="store_true", help="SSIM of several scales, crops of 176 or more")
@@ -186,8 +206,15 @@ def read_arguments() -> argparse.Namespace:
     add("--name", help="of the weights; that of the network without it")
     add("--version", default="1.0", help="of the weights")
     chosen, _ = parser.parse_known_args()
-    parser.set_defaults(**PRESETS.get(chosen.preset, {}))
+    others = {name for network, own in OWN.items() if network != chosen.network for name in own}
+    preset = PRESETS.get(chosen.preset, {})
+    parser.set_defaults(**{name: value for name, value in preset.items() if name not in others})
     arguments = parser.parse_args()
+    if wrong := sorted(name for name in others if getattr(arguments, name) is not None):
+        parser.error(f"the network {arguments.network} has no {', '.join(wrong)}")
+    for name, value in OWN[arguments.network].items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, value)
     if arguments.fine_tune:
         parser.error("the high-resolution FCN is trained from the start")
     if arguments.data == "virtual":

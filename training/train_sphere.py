@@ -79,7 +79,7 @@ JOINT_AFTER_STAGES_RATE = 0.4
 """Share of the learning rate in the last of several stages."""
 DISCRIMINATOR_RATE = 0.25
 """Learning rate of the discriminator, as a share of the generator's: our choice."""
-ABLATIONS = ("hyperintensity", "segmentation", "autoencoder")
+ABLATIONS = ("hyperintensity", "segmentation", "autoencoder", "learnt_threshold")
 
 
 # ---- training

@@ -10,7 +10,12 @@ from ContrastSynthLib.metrics.contrast import (
     mae_ce,
 )
 from ContrastSynthLib.metrics.curves import dtw, spearman_rho
-from ContrastSynthLib.metrics.gradients import eis, gmsd, gradient_magnitude_rmse
+from ContrastSynthLib.metrics.gradients import (
+    eis,
+    gmsd,
+    gradient_magnitude_rmse,
+    gradient_ratio,
+)
 from ContrastSynthLib.metrics.image import mae, psnr, relative_error, rmse, ssim
 from ContrastSynthLib.metrics.noise import NoisePower, mae_sigma, nps
 from ContrastSynthLib.metrics.perceptual import lpips
@@ -26,6 +31,7 @@ __all__ = [
     "enhancing_voxels",
     "gmsd",
     "gradient_magnitude_rmse",
+    "gradient_ratio",
     "irc",
     "lpips",
     "mae",

@@ -61,6 +61,22 @@ def gradient_magnitude_rmse(
     return float(np.sqrt(np.mean(np.square(real - made))))
 
 
+def gradient_ratio(
+    reference: ArrayLike,
+    synthetic: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    dimensions: int = 2,
+) -> float:
+    """Return the mean Sobel gradient magnitude of ``synthetic`` over that of ``reference``.
+
+    Below 1 the synthetic image is blurrier, or has less noise; above 1 it is sharper or noisier.
+    NaN where the reference has no edges in the mask.
+    """
+    real, made = _edges(reference, synthetic, mask, dimensions)
+    return float(made.mean() / real.mean()) if real.any() else float("nan")
+
+
 def eis(
     reference: ArrayLike,
     synthetic: ArrayLike,

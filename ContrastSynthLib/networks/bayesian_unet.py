@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from monai.networks.layers.factories import Conv
 from monai.networks.nets import UNet
 from torch import Tensor, nn
 
-from ContrastSynthLib.networks.blocks import start_at_zero
+from ContrastSynthLib.networks.blocks import slice_by_slice, start_at_zero
 from ContrastSynthLib.networks.hrfcn import INPUTS
 
 WIDTHS = (16, 32, 64, 128)
@@ -25,7 +26,8 @@ class BayesianUNet(nn.Module):
     """Scans (n, len(inputs), k, j, i) to ``post`` (n, 1, k, j, i).
 
     ``j`` and ``i`` are multiples of 2^(len(widths) - 1). A channel of zeros was left out. The
-    output is added to the channel ``base``; with None it is ``post`` itself.
+    output is added to the channel ``base``; with None it is ``post`` itself. In two ``dimensions``
+    the slices of a volume are taken one by one: the 2D U-Net of the high-resolution FCN's Table I.
     """
 
     def __init__(
@@ -34,27 +36,30 @@ class BayesianUNet(nn.Module):
         widths: Sequence[int] = WIDTHS,
         dropout: float = DROPOUT,
         base: int | None = None,
+        dimensions: int = 3,
     ) -> None:
         super().__init__()
-        self.inputs, self.base = tuple(inputs), base
+        self.inputs, self.base, self.dimensions = tuple(inputs), base, dimensions
         self.net = UNet(
-            spatial_dims=3,
+            spatial_dims=dimensions,
             in_channels=len(self.inputs),
             out_channels=widths[0],
             channels=tuple(widths),
-            strides=[HALVED] * (len(widths) - 1),
+            strides=[HALVED[-dimensions:]] * (len(widths) - 1),
             num_res_units=2,
             norm="instance",
             dropout=dropout,
         )
         # The U-Net normalises what comes up to its last layer: one channel would have the same
         # spread in every example. The image is made of several, by a layer that begins with zeros.
-        self.last = nn.Conv3d(widths[0], 1, kernel_size=1)
+        self.last = Conv[Conv.CONV, dimensions](widths[0], 1, kernel_size=1)
         if base is not None:
             start_at_zero(self.last)
 
     def forward(self, scans: Tensor) -> dict[str, Tensor]:
         """Return ``post`` in a dictionary."""
+        if scans.dim() > self.dimensions + 2:
+            return slice_by_slice(self, scans)
         post = self.last(self.net(scans))
         if self.base is not None:
             post = post + scans[:, self.base : self.base + 1]

@@ -56,6 +56,13 @@ def start_at_zero(network: nn.Module) -> nn.Module:
     return network
 
 
+def slice_by_slice(network: nn.Module, volumes: Tensor) -> dict[str, Tensor]:
+    """Return ``post`` (n, 1, k, j, i) of a network of slices for volumes (n, channels, k, j, i)."""
+    slices = volumes.transpose(1, 2)
+    made = network(slices.flatten(0, 1))["post"]
+    return {"post": made.unflatten(0, slices.shape[:2]).transpose(1, 2)}
+
+
 class Encoder(nn.Module):
     """The contracting half of a U-Net: (n, in_channels, h, w) to features at ``scales`` scales.
 

@@ -17,6 +17,8 @@ from monai.networks.layers.utils import get_norm_layer
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ContrastSynthLib.networks.blocks import slice_by_slice
+
 INPUTS = ("t1", "t2", "adc")
 WIDTHS = (64, 128, 256)
 BLOCKS = 4
@@ -61,17 +63,26 @@ class _ResBlock(nn.Module):
 
 
 class _Exchange(nn.Module):
-    """Branches to ``count`` branches: each gets the sum of all, brought to its size."""
+    """Branches to as many as ``widths``: each gets the sum of all, brought to its size.
 
-    def __init__(self, dimensions: int, widths: Sequence[int], entering: int) -> None:
+    If they are not ``fused``, each goes on alone, and a new one begins with the next finer.
+    """
+
+    def __init__(
+        self, dimensions: int, widths: Sequence[int], entering: int, *, fused: bool
+    ) -> None:
         super().__init__()
         convolution = Conv[Conv.CONV, dimensions]
+        self.sources = [
+            [*range(entering)] if fused else [min(target, entering - 1)]
+            for target in range(len(widths))
+        ]
         self.ways = nn.ModuleList(
             nn.ModuleList(
                 nn.Identity()
                 if source == target
                 else convolution(widths[source], width, kernel_size=1)
-                for source in range(entering)
+                for source in self.sources[target]
             )
             for target, width in enumerate(widths)
         )
@@ -80,10 +91,13 @@ class _Exchange(nn.Module):
         return [
             functional.relu(
                 torch.stack(
-                    [_of_size(way(b), size) for way, b in zip(ways, branches, strict=True)]
+                    [
+                        _of_size(way(branches[source]), size)
+                        for way, source in zip(ways, sources, strict=True)
+                    ]
                 ).sum(dim=0)
             )
-            for ways, size in zip(self.ways, sizes, strict=True)
+            for ways, sources, size in zip(self.ways, self.sources, sizes, strict=True)
         ]
 
 
@@ -97,8 +111,9 @@ class HighResolutionFCN(nn.Module):
     alone), rows and columns: slabs of three slices are not halved, as in the authors' code. The
     output is added to the channel ``base``; with None it is ``post`` itself, as in the paper.
     ``norm`` is a key of NORMS. The last stage joins the ``joined`` finest branches, None: all, as
-    in the paper; the authors' code joins two of four. Raises ValueError for another normalisation
-    and for other dimensions.
+    in the paper; the authors' code joins two of four. ``fused=False`` leaves out the exchange
+    between branches after each stage, so that they meet in the last alone (our ablation). Raises
+    ValueError for another normalisation and for other dimensions.
     """
 
     def __init__(
@@ -111,6 +126,8 @@ class HighResolutionFCN(nn.Module):
         base: int | None = None,
         norm: str = "batch",
         joined: int | None = None,
+        *,
+        fused: bool = True,
     ) -> None:
         super().__init__()
         if dimensions not in LINEAR:
@@ -138,7 +155,8 @@ class HighResolutionFCN(nn.Module):
         # After each stage one more branch begins; after the last, all are told once more.
         counts = [*range(1, len(widths) + 1)]
         self.exchanges = nn.ModuleList(
-            _Exchange(dimensions, widths[: min(count + 1, len(widths))], count) for count in counts
+            _Exchange(dimensions, widths[: min(count + 1, len(widths))], count, fused=fused)
+            for count in counts
         )
         self.joined = len(widths) if joined is None else joined
         self.last = nn.Sequential(
@@ -150,9 +168,7 @@ class HighResolutionFCN(nn.Module):
     def forward(self, scans: Tensor) -> dict[str, Tensor]:
         """Return ``post`` in a dictionary."""
         if scans.dim() > self.dimensions + 2:
-            slices = scans.transpose(1, 2)
-            made = self(slices.flatten(0, 1))["post"]
-            return {"post": made.unflatten(0, slices.shape[:2]).transpose(1, 2)}
+            return slice_by_slice(self, scans)
         branches = [self.fuse(torch.cat(self._stemmed(scans), dim=1))]
         for stage, exchange in zip(self.stages, self.exchanges, strict=True):
             branches = [branch(image) for branch, image in zip(stage, branches, strict=True)]

@@ -24,12 +24,15 @@ class HyperintensityPrior(nn.Module):
 
     The paper's softmax over one channel is a sigmoid. The logarithms of both parameters are
     learned, to keep them positive: a negative value would mark dark voxels as enhancement.
+    With ``learnt=False`` both stay at what they begin with.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, learnt: bool = True) -> None:
         super().__init__()
-        self.log_scale = nn.Parameter(torch.tensor(math.log(SCALE)))
-        self.log_sensitivity = nn.Parameter(torch.tensor(math.log(HYPERINTENSITY_SENSITIVITY)))
+        first = (SCALE, HYPERINTENSITY_SENSITIVITY)
+        scale, sensitivity = (torch.tensor(math.log(value)) for value in first)
+        self.log_scale = nn.Parameter(scale, requires_grad=learnt)
+        self.log_sensitivity = nn.Parameter(sensitivity, requires_grad=learnt)
 
     @property
     def scale(self) -> Tensor:
@@ -55,7 +58,8 @@ class Sphere(nn.Module):
 
     The ablations of Table 5: ``hyperintensity=False`` leaves out H, ``segmentation=False`` the
     segmentation network, and ``autoencoder=False`` replaces A by the identity. SPHERE without its
-    dual stage is a UNet++ from post to pre, see :class:`~.baselines.Direct`.
+    dual stage is a UNet++ from post to pre, see :class:`~.baselines.Direct`. Not in the paper:
+    ``learnt_threshold=False`` keeps gamma and u of H as they begin.
 
     ``inpaints`` is one of INPAINTS: what the inpainting+ network predicts (our choice). "image" is
     S_pre itself. "residual" is subtracted from S_post, so that tissue without uptake stays as it
@@ -73,6 +77,7 @@ class Sphere(nn.Module):
         hyperintensity: bool = True,
         segmentation: bool = True,
         autoencoder: bool = True,
+        learnt_threshold: bool = True,
         inpaints: str = "masked",
     ) -> None:
         super().__init__()
@@ -88,7 +93,7 @@ class Sphere(nn.Module):
         self.autoencoder = (
             NestedUNet(1, autoencoder_width) if hyperintensity and autoencoder else None
         )
-        self.prior = HyperintensityPrior() if hyperintensity else None
+        self.prior = HyperintensityPrior(learnt=learnt_threshold) if hyperintensity else None
         self.segmentation = NestedUNet(in_channels, width) if segmentation else None
         self.fuse = nn.Conv2d(int(hyperintensity) + int(segmentation), 1, kernel_size=1)
         inpainting = NestedUNet(in_channels + 1, width)

@@ -83,15 +83,21 @@ def parse_card(content: bytes, path: Path) -> dict[str, Any]:
         if not isinstance(section[last], types):
             wanted = " or ".join(TYPE_NAMES[kind] for kind in types)
             raise RequestError(f"{path}: '{key}' is {section[last]!r}. Expected {wanted}.")
-    for key, (pattern, words) in FORMS.items():
-        if not re.fullmatch(pattern, card[key]):
-            raise RequestError(f"{path}: '{key}' is '{card[key]}'. Expected {words}.")
+    for key in FORMS:
+        check_form(key, card[key], f"{path}: '{key}'")
     if card["schema_version"] != SCHEMA_VERSION:
         raise RequestError(
             f"{path}: 'schema_version' is {card['schema_version']}. "
             f"ContrastSynth {__version__} reads {SCHEMA_VERSION}."
         )
     return card
+
+
+def check_form(key: str, text: str, named: str) -> None:
+    """Raise RequestError, which calls it ``named``, for a text that a card may not have there."""
+    pattern, words = FORMS[key]
+    if not re.fullmatch(pattern, text):
+        raise RequestError(f"{named} is '{text}'. Expected {words}.")
 
 
 def _short(error: Exception) -> str:

@@ -13,6 +13,7 @@ pytest.importorskip("monai")
 from ContrastSynthLib.geometry import Grid
 from ContrastSynthLib.methods.bayesian_unet import BayesianUNetParameters, bayesian_unet
 from ContrastSynthLib.networks import build_network
+from ContrastSynthLib.networks.baselines import parameters_of
 from ContrastSynthLib.networks.bayesian_unet import BayesianUNet, Sampled
 from ContrastSynthLib.registry.context import Context
 from ContrastSynthLib.volumes import Volume
@@ -31,6 +32,16 @@ def test_it_begins_with_t1_as_it_is():
     network = build_network("bayesian_unet", {**SMALL, "base": 0})
     torch.testing.assert_close(network(scans)["post"], scans[:, :1])
     assert BayesianUNet(**SMALL)(scans)["post"].std() > 0, "the paper's is not added to T1"
+
+
+def test_in_two_dimensions_it_takes_slices_one_by_one():
+    network = build_network("bayesian_unet", {**SMALL, "dropout": 0.0, "dimensions": 2}).eval()
+    volume = torch.rand(2, 2, 3, 16, 16)
+    made = network(volume)["post"]
+    assert made.shape == (2, 1, 3, 16, 16)
+    torch.testing.assert_close(made[1, :, 2], network(volume[1:, :, 2])["post"][0])
+    whole = BayesianUNet(**SMALL)
+    assert parameters_of(network) < parameters_of(whole) / 2
 
 
 def test_its_last_layer_learns_at_once():

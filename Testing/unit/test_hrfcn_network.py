@@ -37,6 +37,26 @@ def test_slices_are_its_two_dimensional_form():
         HighResolutionFCN(dimensions=4)
 
 
+def test_without_fusion_a_coarse_branch_tells_the_finest_nothing_before_the_end():
+    torch.manual_seed(0)
+    for fused in (True, False):
+        network = HighResolutionFCN(**SMALL, fused=fused).eval()
+        told = []
+        network.exchanges[-1].register_forward_hook(
+            lambda _, __, made, told=told: told.append(made)
+        )
+        scans = torch.randn(1, 3, 3, 16, 16)
+        with torch.no_grad():
+            network(scans)
+            for coarse in (network.stages[1][1], network.stages[2][1], network.stages[2][2]):
+                for parameter in coarse.parameters():
+                    parameter.add_(1.0)
+            network(scans)
+        before, after = (branches[0] for branches in told)
+        assert torch.equal(before, after) != fused
+    assert [len(ways) for ways in network.exchanges[1].ways] == [1, 1, 1]
+
+
 def test_the_paper_has_three_branches_of_four_blocks():
     with torch.device("meta"):
         network = HighResolutionFCN()

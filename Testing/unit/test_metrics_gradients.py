@@ -7,12 +7,13 @@ import math
 import numpy as np
 import pytest
 from scipy.ndimage import sobel as integer_sobel
+from scipy.ndimage import uniform_filter
 from scipy.signal import convolve2d
 from scipy.stats import pearsonr
 from skimage.filters import prewitt, sobel
 
 from ContrastSynthLib.errors import RequestError
-from ContrastSynthLib.metrics import eis, gmsd, gradient_magnitude_rmse
+from ContrastSynthLib.metrics import eis, gmsd, gradient_magnitude_rmse, gradient_ratio
 from ContrastSynthLib.metrics.gradients import PREWITT_SMOOTHING, gradient_magnitude
 
 
@@ -95,6 +96,17 @@ def test_measures_of_edges_against_scikit_image_and_scipy(pair, dimensions):
         assert eis(reference, synthetic, **options) == pytest.approx(
             pearsonr(real[mask], made[mask]).statistic, abs=1e-9
         )
+        assert gradient_ratio(reference, synthetic, **options) == pytest.approx(
+            made[mask].mean() / real[mask].mean(), rel=1e-9
+        )
+
+
+def test_a_blurred_image_has_fewer_edges_than_the_scan(pair):
+    image = pair[0]
+    blurred = uniform_filter(image, size=(1, 3, 3))
+    assert gradient_ratio(image, blurred) < 0.7
+    assert gradient_ratio(image, 2 * image) == pytest.approx(2)
+    assert math.isnan(gradient_ratio(np.ones_like(image), image))
 
 
 def gmsd_by_its_steps(reference, synthetic, data_range):

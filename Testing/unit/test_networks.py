@@ -188,6 +188,14 @@ def test_without_the_autoencoder_the_prior_sees_the_scan():
     torch.testing.assert_close(network(post)["hyperintensity"], wanted)
 
 
+def test_a_threshold_that_is_not_learnt_stays_as_it_begins():
+    network = Sphere(**SMALL, learnt_threshold=False)
+    fixed = [name for name, p in network.named_parameters() if not p.requires_grad]
+    assert fixed == ["prior.log_scale", "prior.log_sensitivity"]
+    torch.testing.assert_close(network.prior.scale.item(), SCALE)
+    assert all(p.requires_grad for p in Sphere(**SMALL).parameters())
+
+
 def test_without_prior_and_segmentation_nothing_is_built():
     with pytest.raises(ValueError, match="uptake"):
         Sphere(**SMALL, hyperintensity=False, segmentation=False)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from ContrastSynthLib.phantom.brain.parameters import CORRUPTION
+from ContrastSynthLib.weights.model_card import check_form
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
@@ -70,6 +71,11 @@ def test_the_best_rate_of_the_first_budget_is_used_at_the_others(
     done = len(trainings(script))
     run(monkeypatch, script, tmp_path, *FEW, "--only", "sphere", "mambair")
     assert len(trainings(script)) == done
+
+
+def test_every_row_names_weights_that_can_be_kept(script):
+    for name in script.RUNS:
+        check_form("name", name, name)
 
 
 def test_the_curves_have_every_budget(monkeypatch, script, tmp_path):

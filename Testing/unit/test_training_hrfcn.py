@@ -74,7 +74,8 @@ def folders(slab, tmp_path):
 
 def run(monkeypatch, folders, steps, more=""):
     words = f"--data {folders / 'virtual'} --real {folders / 'real'} --out {folders / 'run'}"
-    words += f" --crop 32 --batch 2 --threads 1 --steps {steps} --keep-every 2 --blocks 1 {more}"
+    words += f" --crop 32 --batch 2 --threads 1 --steps {steps} --keep-every 2 {more}"
+    words += "" if "bayesian_unet" in more else " --blocks 1"
     monkeypatch.setattr(sys, "argv", ["train_hrfcn.py", *words.split(), "--widths", "4", "8"])
     monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
     importlib.import_module("train_hrfcn").main()
@@ -103,7 +104,8 @@ def test_it_learns_and_a_run_goes_on(monkeypatch, folders):
     [
         "--flat",
         "--network bayesian_unet --dropout 0",
-        "--inputs t2",
+        "--network bayesian_unet --flat",
+        "--inputs t2 --no-fusion",
         "--weigh-local 0 --two-stages",
         "--no-base --real-share 1",
     ],
@@ -115,9 +117,25 @@ def test_variants_are_trained_too(monkeypatch, folders, more):
     assert all(float(row[name]) > 0 for name in ("l1", "ssim", "local"))
 
 
+def test_squared_errors_take_the_place_of_l1(monkeypatch, folders):
+    run(monkeypatch, folders, 25, "--keep-every 25 --squared")
+    with open(folders / "run" / "curves.csv", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert set(row) >= {"squared", "ssim", "local"}
+    assert "l1" not in row
+    card = read_bundle(folders / "run" / "bundle").metadata
+    assert card["training"]["losses"]["first stage"] == {"squared": 10.0, "ssim": 1.0, "local": 0.1}
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
-    [("--fine-tune x", "from the start"), ("--data virtual", "--for hrfcn")],
+    [
+        ("--fine-tune x", "from the start"),
+        ("--data virtual", "--for hrfcn"),
+        ("--network bayesian_unet --blocks 1 --norm batch", "bayesian_unet has no blocks, norm"),
+        ("--network bayesian_unet --no-fusion", "bayesian_unet has no fused"),
+        ("--dropout 0.2", "hrfcn has no dropout"),
+    ],
 )
 def test_what_cannot_be_trained_is_refused(monkeypatch, folders, capsys, more, message):
     with pytest.raises(SystemExit):
@@ -132,10 +150,14 @@ def test_the_preset_of_the_paper_gives_way_to_what_is_asked_for(monkeypatch, tmp
     found = script.read_arguments()
     assert script.options_of(found) == {
         **{"inputs": ["t1", "t2", "flair", "adc"], "widths": [64, 128, 256], "blocks": 2},
-        **{"dimensions": 3, "base": None, "norm": "batch", "joined": None},
+        **{"dimensions": 3, "base": None, "norm": "batch", "joined": None, "fused": True},
     }
     words[-1] = "authors_code"
     monkeypatch.setattr(sys, "argv", words)
     code = script.read_arguments()
     assert (code.widths, code.joined, code.blocks) == ((32, 64, 128, 256), 2, 4)
     assert (code.multi_scale, code.most, code.two_stages) == (True, 0.6, True)
+    monkeypatch.setattr(sys, "argv", [*words, "--network", "bayesian_unet"])
+    unet = script.options_of(script.read_arguments())
+    assert "blocks" not in unet
+    assert unet["widths"] == [32, 64, 128, 256]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -159,3 +160,15 @@ def test_a_step_without_a_finite_gradient_is_skipped_and_many_end_the_training()
         learner.descend(nothing(), 0.1)
     with pytest.raises(RequestError, match="not finite for 20 steps"):
         learner.descend(nothing(), 0.1)
+
+
+def test_a_name_that_weights_cannot_have_is_refused_before_the_training(tmp_path):
+    loop = importlib.import_module("loop")
+    for name, version, message in (
+        ("my.net", "1.0", "--name is 'my.net'. Expected letters, digits and underscores"),
+        ("net", "one", "--version is 'one'. Expected numbers with dots"),
+    ):
+        asked = SimpleNamespace(name=name, version=version, out=tmp_path / "run")
+        with pytest.raises(RequestError, match=re.escape(message)):
+            loop.start(asked)
+    assert not (tmp_path / "run").exists()

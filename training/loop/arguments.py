@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 
+from ContrastSynthLib.weights.model_card import check_form
+
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options that every training script takes."""
@@ -30,7 +32,13 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def start(arguments: argparse.Namespace) -> Fabric:
-    """Return Fabric on the devices that were asked for, each process with a seed of its own."""
+    """Return Fabric on the devices that were asked for, each process with a seed of its own.
+
+    Raises RequestError for a name or a version that the weights could not be kept under.
+    """
+    for key in ("name", "version"):
+        if text := getattr(arguments, key, None):
+            check_form(key, text, f"--{key}")
     torch.set_num_threads(arguments.threads)
     # In a stage of a training, some parameters have no gradient.
     several = "ddp_find_unused_parameters_true"
