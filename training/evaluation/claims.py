@@ -19,6 +19,7 @@ from ContrastSynthLib.errors import RequestError, unknown_name
 from evaluation.cache import TASKS
 from evaluation.intervals import by_patient, interval
 from evaluation.later_phases import HEADINGS, OF_A_PHASE
+from evaluation.lesions import HEADINGS as OF_LESIONS
 from evaluation.measurements import FOLDER, Measurement
 
 PAPERS = ("sphere", "lowdose_cgan", "hrfcn", "lip_car", "iter_unet")
@@ -42,7 +43,7 @@ OF_RUNTIME = {"images_per_s": "images a second ↑", "latency_s": "seconds an im
 OF_TASKS = (task.headings for task in TASKS)
 MEASURES: dict[str, str] = {
     name: heading
-    for headings in (HEADINGS, OF_A_PHASE, OF_CURVES, OF_RUNTIME, *OF_TASKS)
+    for headings in (HEADINGS, OF_A_PHASE, OF_CURVES, OF_LESIONS, OF_RUNTIME, *OF_TASKS)
     for name, heading in headings.items()
 }
 

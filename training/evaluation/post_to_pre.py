@@ -116,8 +116,8 @@ def measure(scans: Scans, outputs: Outputs, brain: BoolArray) -> Measures:
     """
     pre, post = scans["pre"], scans["post"]
     where = uptake(pre, post, brain, convention=CONVENTION).binary
-    real, given = (_in_medians(volume, brain) for volume in (pre, post))
-    made = _in_medians(outputs["pre"], brain) if "pre" in outputs else np.where(where, real, given)
+    real, given = (in_medians(volume, brain) for volume in (pre, post))
+    made = in_medians(outputs["pre"], brain) if "pre" in outputs else np.where(where, real, given)
     before, after, synthetic = (pre.with_array(image) for image in (real, given, made))
     report = evaluate(before, synthetic, pre=before, post=after, brain=brain, normalise="none")
     whole, agent = report["regions"]["brain"], report["regions"]["uptake"]
@@ -143,7 +143,7 @@ def measure(scans: Scans, outputs: Outputs, brain: BoolArray) -> Measures:
     }
 
 
-def _in_medians(volume: Volume, brain: BoolArray) -> FloatArray:
+def in_medians(volume: Volume, brain: BoolArray) -> FloatArray:
     """Return a scan (k, j, i) in medians of the brain, clipped at 0."""
     return np.maximum(fit("median", volume.array, brain).apply(volume.array), np.float32(0))
 
