@@ -5,11 +5,11 @@
     python training/evaluate_lesions.py --cases PAIRS --table enhance --row HR-FCN=hrfcn@paper \\
         --by contrast --csv lesions.csv
 
-Table, rows and cases are given as to ``evaluate.py``, for the tables from post to pre and enhance.
-The lesions of all cases are parted at their median volume, or at their median contrast in the scans
-that a row is given; ``evaluation/lesions.py`` tells what is measured of each. A row is printed as
-two: "ROW, large" and "ROW, small", or "ROW, distinct" and "ROW, indistinct". ``--csv`` keeps a line
-for each lesion and row.
+Table, rows and cases are given as to ``evaluate.py``, for the tables sphere_2, sphere_5,
+sphere_real and enhance. The lesions of all cases are parted at their median volume, or at their
+median contrast in the scans that a row is given; ``evaluation/lesions.py`` tells what is measured
+of each. A row is printed as two: "ROW, large" and "ROW, small", or "ROW, distinct" and "ROW,
+indistinct". ``--csv`` keeps a line for each lesion and row.
 """
 
 from __future__ import annotations

@@ -133,16 +133,20 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--only", nargs="*", choices=OF_TABLE, default=OF_TABLE, help="these baselines")
+    add("--only", nargs="*", choices=OF_TABLE, help="these baselines, all without it")
     add("--later-phases", action="store_true", help="iterU-Net, for one phase and for more")
     add("--size", type=int, default=256, help="pixels along each side")
     add("--batch", type=int, default=4, help="images at once")
     add("--repeats", type=int, default=5, help="rounds")
-    add("--width", type=int, default=WIDTH, help="features of SPHERE; the others match it")
+    add("--width", type=int, help=f"features of SPHERE, {WIDTH} without it; the others match it")
     add("--device", choices=tuple(HALF), default="cpu")
     add("--threads", type=int, help="of the CPU")
     add("--csv", type=Path, metavar="FILE", help="keeps every round")
     chosen = parser.parse_args(arguments)
+    if chosen.later_phases and not (chosen.only is chosen.width is None):
+        parser.error("--only and --width are of SPHERE's table, not of --later-phases")
+    chosen.only = OF_TABLE if chosen.only is None else chosen.only
+    chosen.width = WIDTH if chosen.width is None else chosen.width
     for name in ("size", "batch", "repeats", "width"):
         if getattr(chosen, name) < 1:
             parser.error(f"--{name} is at least 1")

@@ -100,9 +100,21 @@ def test_from_post_to_pre_the_agent_that_is_left_is_the_error(lesions, scans):
     assert large.measure(true, left) == {"lesion_found": 0.0, "lesion_error": pytest.approx(1)}
 
 
+def test_pairs_are_compared_with_the_target(lesions, cases, scans):
+    task = lesions.MATCHED_PAIRS
+    case = scans.with_scan(cases.TARGET, scans["pre"])
+    true = lesions.rise_of(task, case)
+    (_, large) = sorted(lesions.lesions_of(task, case), key=lambda each: each.volume_ml)
+    assert large.measure(true, true)["lesion_error"] == 0
+    assert large.measure(true, lesions.rise_of(task, case, {"pre": scans["post"]})) == {
+        "lesion_found": 0.0,
+        "lesion_error": pytest.approx(1),
+    }
+
+
 def test_a_task_of_doses_has_no_lesions_here(lesions, scans):
     doses = importlib.import_module("evaluation.any_dose").ANY_DOSE
-    with pytest.raises(RequestError, match="post to pre and without an agent"):
+    with pytest.raises(RequestError, match="post to pre and without an agent, not any dose"):
         lesions.lesions_of(doses, scans)
 
 

@@ -81,7 +81,13 @@ def test_each_later_phase_is_made_from_the_one_before(runtime, capsys, monkeypat
     assert "1 images of 32³" in told
 
 
-@pytest.mark.parametrize("wrong", [["--size", "0"], ["--only", "vgg"], ["--device", "tpu"]])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(["--size", "0"], ["--only", "vgg"], ["--device", "tpu"]),
+        *(["--later-phases", "--only", "unet"], ["--later-phases", "--width", "4"]),
+    ],
+)
 def test_wrong_options_are_refused(runtime, wrong):
     with pytest.raises(SystemExit):
         runtime.parse(wrong)

@@ -21,6 +21,7 @@ from ContrastSynthLib.preprocessing.normalisation import fit
 from ContrastSynthLib.volumes import BoolArray, FloatArray
 from evaluation.cases import Scans
 from evaluation.enhance import ENHANCE, LEAST_LESION_MM3, in_units
+from evaluation.matched_pairs import MATCHED_PAIRS, Compared, in_means
 from evaluation.post_to_pre import POST_TO_PRE, POST_TO_TARGET, in_medians
 from evaluation.task import Outputs, Task
 
@@ -79,9 +80,11 @@ def lesions_of(task: Task, scans: Scans) -> list[Lesion]:
 
 def rise_of(task: Task, scans: Scans, outputs: Outputs | None = None) -> FloatArray:
     """Return by how much a case rises with the agent (k, j, i), with ``outputs`` in its place."""
-    if task.name not in SCALES:
-        raise RequestError(f"Lesions are measured in tables {' and '.join(SCALES)}.")
-    before, after = SCALES[task.name](scans, outputs or {})
+    scale = next((scale for known, scale in SCALES if known is task), None)
+    if scale is None:
+        names = dict.fromkeys(known.name for known, _ in SCALES)
+        raise RequestError(f"Lesions are measured from {' and '.join(names)}, not {task.name}.")
+    before, after = scale(scans, outputs or {})
     return np.asarray(after - before, dtype=np.float32)
 
 
@@ -100,12 +103,20 @@ def _of_unit(scans: Scans, outputs: Outputs) -> tuple[FloatArray, FloatArray]:
     return before, after
 
 
-SCALES: dict[str, Callable[[Scans, Outputs], tuple[FloatArray, FloatArray]]] = {
-    POST_TO_PRE.name: _of_medians,
-    POST_TO_TARGET.name: _of_medians,
-    ENHANCE.name: _of_unit,
-}
-"""How pre and post are compared, by the name of the task."""
+def _of_span(scans: Scans, outputs: Outputs) -> tuple[FloatArray, FloatArray]:
+    """Return the target, or what was made, and post in 99.9th percentiles of the target."""
+    case = Compared.of(scans)
+    before = in_means(outputs["pre"], case.unit) if "pre" in outputs else case.target
+    return before / case.span, case.post / case.span
+
+
+SCALES: tuple[tuple[Task, Callable[[Scans, Outputs], tuple[FloatArray, FloatArray]]], ...] = (
+    (POST_TO_PRE, _of_medians),
+    (POST_TO_TARGET, _of_medians),
+    (MATCHED_PAIRS, _of_span),
+    (ENHANCE, _of_unit),
+)
+"""How pre and post are compared in each task."""
 
 
 def _seen(task: Task, scans: Scans) -> list[str]:
