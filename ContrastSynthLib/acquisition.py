@@ -7,11 +7,12 @@ ContrastSynth. They belong to a volume and prefill the parameters of methods.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+
+from ContrastSynthLib.agents import generic_agent_name
 
 HEADER_PREFIX = "ContrastSynth."
 """Prefix of ContrastSynth's keys in the header of an NRRD file."""
@@ -29,19 +30,6 @@ BIDS_KEYS = {
 }
 """Keys of the Brain Imaging Data Structure (BIDS) with the same meaning and unit."""
 
-AGENT_NAMES = {
-    "gadobenate": ("gadobenic", "multihance"),
-    "gadobutrol": ("gadavist", "gadovist"),
-    "gadodiamide": ("omniscan",),
-    "gadopentetate": ("gadopentetic", "magnevist"),
-    "gadopiclenol": ("elucirem", "vueway"),
-    "gadoterate": ("gadoteric", "clariscan", "dotarem"),
-    "gadoteridol": ("prohance",),
-    "gadoversetamide": ("optimark",),
-    "gadoxetate": ("gadoxetic", "eovist", "primovist"),
-}
-"""Generic names of gadolinium agents, each with the names of its acid and its brands."""
-
 PLAUSIBLE = {
     "repetition_time_s": (1e-4, 100.0),
     "echo_time_s": (1e-6, 10.0),
@@ -58,16 +46,6 @@ unknown values."""
 LARGEST_SIDECAR_BYTES = 2 << 20
 # A name is short; more is no name.
 LONGEST_AGENT = 1000
-
-
-def generic_agent_name(text: str) -> str | None:
-    """Return the generic name of the agent in ``text``: gadobutrol for "Gadovist 1.0".
-
-    None if the text contains no known agent, or more than one.
-    """
-    words = set(re.findall("[a-z]+", text.lower()))
-    named = [name for name, others in AGENT_NAMES.items() if words & {name, *others}]
-    return named[0] if len(named) == 1 else None
 
 
 @dataclass(frozen=True)

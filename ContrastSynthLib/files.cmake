@@ -3,6 +3,7 @@ set(LIBRARY_SCRIPTS
   __init__.py
   __main__.py
   acquisition.py
+  agents.py
   analysis/__init__.py
   analysis/enhancement.py
   analysis/evaluation.py
@@ -312,6 +313,7 @@ set(LIBRARY_SCRIPTS
   service/node.py
   service/receiver.py
   service/rules.py
+  texts.py
   volumes.py
   weights/__init__.py
   weights/bundles.py

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from itertools import combinations
 
-from ContrastSynthLib.acquisition import AGENT_NAMES
+from ContrastSynthLib.agents import AGENT_NAMES
 
 WITHOUT, LOW, FULL, UNCLEAR = "without agent", "low dose", "full dose", "unclear"
 AGENT, AFTER, MORE, PERCENT, NUMBER = "agent", "after", "more", "percent", "number"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ContrastSynthLib.dicom_export.pseudonyms import digits_of_day
 from ContrastSynthLib.dicom_export.template import Template
-from ContrastSynthLib.dicom_study.privacy import plain
 from ContrastSynthLib.files.dicom.header import DICOM_ROOT
+from ContrastSynthLib.texts import plain
 
 if TYPE_CHECKING:
     from pydicom.dataelem import DataElement

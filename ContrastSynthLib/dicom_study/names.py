@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ContrastSynthLib.agents import AGENT, WITHOUT
 from ContrastSynthLib.dicom_study import words
 from ContrastSynthLib.dicom_study.words import words_of
 
@@ -75,12 +76,12 @@ def _agent(found: tuple[str, ...]) -> tuple[bool | None, str]:
         if word in words.BEFORE and following not in words.NOT_OF_AGENT:
             before.append(word)
         elif word in words.AFTER and following not in words.NOT_OF_AGENT:
-            denied = leading & words.WITHOUT
+            denied = leading & WITHOUT
             (before if denied else after).append(word)
-        elif word in words.AGENT and not leading & words.BEFORE:
-            denied = leading & words.WITHOUT
+        elif word in AGENT and not leading & words.BEFORE:
+            denied = leading & WITHOUT
             (before if denied else after).append(" ".join((*sorted(denied), word)))
-        elif word in words.WITHOUT - {"no", "o"} and not following:
+        elif word in WITHOUT - {"no", "o"} and not following:
             before.append(word)
     if bool(before) == bool(after):
         return None, ""

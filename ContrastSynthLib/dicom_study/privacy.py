@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 
 from ContrastSynthLib.files.dicom.header import Frame
+from ContrastSynthLib.texts import plain
 
 NAMES = (
     *("PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName"),
@@ -37,13 +37,6 @@ def _text(value: object) -> str:
         return value
     several = not hasattr(value, "family_name") and isinstance(value, Iterable)
     return " ".join(map(str, value)) if several and isinstance(value, Iterable) else str(value)
-
-
-def plain(text: str) -> str:
-    """Return a text in small letters without accents, a narrow or wide form as the usual one."""
-    apart = unicodedata.normalize("NFKD", text)
-    whole = "".join(c for c in apart if not unicodedata.combining(c))
-    return unicodedata.normalize("NFC", whole).casefold()
 
 
 def without_names(value: object, private: frozenset[str]) -> str:

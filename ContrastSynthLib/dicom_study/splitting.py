@@ -8,11 +8,12 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from ContrastSynthLib.dicom_study.privacy import HIDDEN, plain
+from ContrastSynthLib.dicom_study.privacy import HIDDEN
 from ContrastSynthLib.dicom_study.series import Series
 from ContrastSynthLib.dicom_study.study import Study
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.writing import whole_or_nothing
+from ContrastSynthLib.texts import plain
 
 LONGEST_SLUG = 40
 

@@ -9,13 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from ContrastSynthLib.agents import names_agent
 from ContrastSynthLib.dicom_study.layout import SEVERAL_PLANES, Layout
-from ContrastSynthLib.dicom_study.privacy import plain
 from ContrastSynthLib.dicom_study.words import (
     ADC,
-    AGENT,
     DERIVED,
     DWI,
     FLAIR,
@@ -25,8 +23,6 @@ from ContrastSynthLib.dicom_study.words import (
     SYNTHETIC,
     T1,
     T2,
-    WITHOUT,
-    one_of,
 )
 from ContrastSynthLib.files.dicom.header import Frame, kind_of_object
 
@@ -48,21 +44,6 @@ CONTRASTS = {
     **{"TAGGING": OTHER},
 }
 """The values of AcquisitionContrast in enhanced files."""
-UNKNOWN_AGENT = one_of(
-    "unknown unspecified unbekannt inconnu desconocido other na available specified recorded"
-)
-DENIES = WITHOUT | one_of("none nil kein keine keines aucun ninguno nessuno nein nie")
-MERE_WORDS = one_of("agent contrast kontrast kontrastmittel contraste given")
-NO_AGENT = DENIES | MERE_WORDS | one_of("n 0 nativ native administered used false")
-"""A value of ContrastBolusAgent that has only these words, but not only MERE_WORDS, names none."""
-GIVEN = one_of("given administered used injected applied iv")
-HARMLESS = one_of(
-    "reaction reactions allergy allergies allergic adverse side complication complications "
-    "incident incidents extravasation problem problems reaktion reaktionen komplikation "
-    "komplikationen incidencias complicaciones reazioni reacciones"
-)
-"""What a patient did not have from an agent that was given."""
-
 SHORT_TR_MS, T1_TR_MS, LONG_TR_MS = 200.0, 1300.0, 1500.0
 SHORT_TE_MS, T1_TE_MS, T2_TE_MS = 12.0, 40.0, 55.0
 FLAIR_TI_MS, STIR_TI_MS = 1400.0, 350.0
@@ -238,7 +219,7 @@ def _agent(frame: Frame) -> Agent:
     administered = str(frame.value("ContrastBolusAgentAdministered") or "").strip().upper()
     if administered == "NO":
         return Agent(False, "ContrastBolusAgentAdministered is NO", by_tag=True)
-    named = _agent_named(frame.value("ContrastBolusAgent"))
+    named = names_agent(str(frame.value("ContrastBolusAgent") or ""))
     if named is not None:
         reason = "ContrastBolusAgent" if named else "ContrastBolusAgent names none"
         return Agent(named, reason, by_tag=True)
@@ -252,27 +233,3 @@ def _agent(frame: Frame) -> Agent:
         if number is not None and number > 0:
             return Agent(True, keyword, by_tag=True)
     return Agent()
-
-
-def _agent_named(value: Any) -> bool | None:
-    """Return whether a text names an agent; None where it is empty or says that it is unknown."""
-    text = re.sub(r"\bn\W{0,2}a\b", "na", plain(str(value or "")))
-    found = re.findall(r"[^\W_]+", text)
-    if not found or set(found) & UNKNOWN_AGENT:
-        return None
-    if set(found) <= MERE_WORDS:
-        return True
-    return not (set(found) <= NO_AGENT or _denied(found))
-
-
-def _denied(found: Sequence[str]) -> bool:
-    """Return whether words deny the agent that they name, as in "no gadolinium" or "not given".
-
-    "Gadovist 7 ml, no reaction" and "Lot No 12" do not.
-    """
-    return any(
-        word in DENIES
-        and after not in HARMLESS
-        and (number == 0 or not after or after in AGENT | MERE_WORDS | GIVEN)
-        for number, (word, after) in enumerate(zip(found, [*found[1:], ""], strict=True))
-    )

@@ -10,13 +10,8 @@ import re
 from collections.abc import Mapping
 from functools import cache
 
-from ContrastSynthLib.dicom_study.privacy import plain
-
-
-def one_of(words: str) -> frozenset[str]:
-    """Return the words of a text."""
-    return frozenset(words.split())
-
+from ContrastSynthLib.agents import AGENT, WITHOUT
+from ContrastSynthLib.texts import one_of, plain
 
 T1, T2, FLAIR, ADC, DWI = "T1", "T2", "FLAIR", "ADC", "DWI"
 LOCALIZER, DERIVED, SYNTHETIC = "localizer", "derived map", "synthetic"
@@ -72,14 +67,6 @@ AFTER = one_of(
     "nach despues depois dopo efter enhanced delayed late tardif tardive spaet "
     "arterial venous portal после 增强 造影 造影後"
 )
-AGENT = one_of(
-    "gd gad gado gadolinium gadolinio km ce mdc mdk civ contrast contrasted contraste "
-    "contrasto kontrast kontrastem kontrastmittel kontrasti kontraste kontrascie inj "
-    "injection injecte injectee gadovist gadavist gadobutrol dotarem clariscan "
-    "gadoterate magnevist multihance prohance omniscan vueway elucirem контраст "
-    "контрастом контрастирование"
-)
-WITHOUT = one_of("without wo no non not ohne sans sin senza sem zonder bez utan uden o без")
 BOTH = "prepost"
 LOW = one_of("low lowdose reduced reduceddose niedrig halfdose quarterdose tenthdose")
 DYNAMIC = one_of(

@@ -37,7 +37,8 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from ContrastSynthLib.acquisition import Acquisition, generic_agent_name
+from ContrastSynthLib.acquisition import Acquisition
+from ContrastSynthLib.agents import generic_agent_name
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.files.dicom.reader import read_dicom
 from ContrastSynthLib.files.images import read_volume
@@ -561,6 +562,14 @@ def test_field_strength_in_gauss_or_millitesla(tmp_path, written, tesla):
         ("contrast", None),
         ("Omnipaque", None),
         ("Dotarem or Gadovist", None),
+        ("Gadovist 7 ml, no reaction", "gadobutrol"),
+        ("Gadovist, Lot No 12", "gadobutrol"),
+        ("no Gadovist", None),
+        ("ohne Dotarem", None),
+        ("Gadovist not given", None),
+        ("Eovist: none", None),
+        ("Gd i.v., not Eovist", None),
+        ("Gadobutrol1mmol", "gadobutrol"),
     ],
 )
 def test_agents(tmp_path, text, name):

@@ -39,7 +39,9 @@ TORCH_FROM_THE_TOP = {"networks", "losses"}
 MAY_LEAN_ON = {
     # The ground: values that everybody may lean on.
     "errors": set(),
-    "acquisition": set(),
+    "texts": set(),
+    "agents": {"texts"},
+    "acquisition": {"agents"},
     "requirements": {"errors"},
     "resources": {"errors"},
     "geometry": {"errors"},
@@ -55,7 +57,7 @@ MAY_LEAN_ON = {
     "phantom": {"acquisition", "errors", "geometry", "physics", "volumes"},
     "analysis": {"errors", "geometry", "metrics", "physics", "preprocessing", "volumes"},
     # The disk.
-    "files": {"acquisition", "errors", "geometry", "itk_images", "volumes"},
+    "files": {"acquisition", "agents", "errors", "geometry", "itk_images", "volumes"},
     "weights": {"", "errors", "networks", "resources"},
     # What a method is, and how it runs.
     "inference": {"errors", "geometry", "networks", "volumes", "weights"},
@@ -79,13 +81,13 @@ MAY_LEAN_ON = {
         *("registry", "running"),
     },
     "dicom_export": {
-        *("", "analysis", "dicom_study", "errors", "files", "geometry", "preprocessing"),
-        *("registry", "running", "volumes"),
+        *("", "analysis", "errors", "files", "geometry", "preprocessing", "registry"),
+        *("running", "texts", "volumes"),
     },
-    "dicom_study": {"errors", "files"},
+    "dicom_study": {"agents", "errors", "files", "texts"},
     "bids": {
-        *("acquisition", "errors", "files", "geometry", "methods", "preprocessing", "registry"),
-        *("running", "volumes"),
+        *("acquisition", "agents", "errors", "files", "geometry", "methods", "preprocessing"),
+        *("registry", "running", "volumes"),
     },
     "cohort": {
         *("", "errors", "files", "plots", "registry", "resources", "running", "volumes"),

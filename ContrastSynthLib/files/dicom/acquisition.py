@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ContrastSynthLib.acquisition import Acquisition, generic_agent_name
+from ContrastSynthLib.acquisition import Acquisition
+from ContrastSynthLib.agents import generic_agent_name
 from ContrastSynthLib.files.dicom.header import Frame
 
 # What a whole-body magnet of today does not exceed, and those that are common.
