@@ -113,10 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parse(arguments)
     table = TABLES[chosen.table]
     try:
-        fill_in(chosen, table)
-        task = chosen_task(chosen, table)
-        rows = chosen_rows(chosen, table, task)
-        data, items = chosen_items(chosen, task)
+        task, rows, data, items = asked_for(chosen)
         evaluation = Evaluation(data, task, rows, table.noise, chosen.around_uptake)
         lines, failed = measure_all(evaluation, items, Cache(chosen.csv))
         labels = [row.name for row in rows]
@@ -146,6 +143,17 @@ def print_tables(table: Table, lines: list[dict[str, str]], labels: list[str]) -
         print(f"\n{by_case(lines, labels, table.headings, table.digits)}")
     if table.calibrated and (text := calibration_table(lines, labels)):
         print(f"\n{text}")
+
+
+def asked_for(chosen: argparse.Namespace) -> tuple[Task, list[Row], str, list[Item]]:
+    """Return the task, its rows, the name of the data, and its cases.
+
+    Raises RequestError for what cannot be measured.
+    """
+    table = TABLES[chosen.table]
+    fill_in(chosen, table)
+    task = chosen_task(chosen, table)
+    return task, chosen_rows(chosen, table, task), *chosen_items(chosen, task)
 
 
 def chosen_task(chosen: argparse.Namespace, table: Table) -> Task:

@@ -20,13 +20,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from evaluate import add_cases_and_rows, chosen_items, chosen_rows, chosen_task, fill_in
+from evaluate import add_cases_and_rows, asked_for
 from evaluation.cases import Item
 from evaluation.lesions import HEADINGS, NOTE, lesions_of, rise_of
 from evaluation.rows import Row, synthesise
 from evaluation.table import NOTE as OF_INTERVALS
 from evaluation.table import markdown
-from evaluation.tables import TABLES
 from evaluation.task import Task
 
 from ContrastSynthLib import __version__
@@ -48,12 +47,8 @@ Line = dict[str, str]
 def main(arguments: list[str] | None = None) -> int:
     """Measure the lesions of all cases and print the table."""
     chosen = parse(arguments)
-    table = TABLES[chosen.table]
     try:
-        fill_in(chosen, table)
-        task = chosen_task(chosen, table)
-        rows = chosen_rows(chosen, table, task)
-        data, items = chosen_items(chosen, task)
+        task, rows, data, items = asked_for(chosen)
         lines = [{**line, "data": data} for item in items for line in measured(task, rows, item)]
         if not lines:
             raise RequestError("None of the cases has a lesion that enhances. Choose other cases.")

@@ -28,12 +28,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from evaluate import add_cases_and_rows, chosen_items, chosen_rows, chosen_task, fill_in
+from evaluate import add_cases_and_rows, asked_for
 from evaluation.cases import Scans
 from evaluation.matched_pairs import TARGET
 from evaluation.post_to_pre import POST_TO_PRE, POST_TO_TARGET
 from evaluation.rows import Row, synthesise
-from evaluation.tables import TABLES
 from evaluation.task import Task
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -87,12 +86,8 @@ class Line:
 def main(arguments: list[str] | None = None) -> int:
     """Draw all cases that were asked for in one figure."""
     chosen = parse(arguments)
-    table = TABLES[chosen.table]
     try:
-        fill_in(chosen, table)
-        task = chosen_task(chosen, table)
-        rows = chosen_rows(chosen, table, task)
-        _, items = chosen_items(chosen, task)
+        task, rows, _, items = asked_for(chosen)
         lines: list[Line] = []
         for item in items:
             clean = task.prepare(item.read())

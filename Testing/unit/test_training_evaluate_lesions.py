@@ -120,7 +120,8 @@ def test_a_task_of_doses_has_no_lesions_here(lesions, scans):
 
 def run(script, monkeypatch, scans, *more):
     item = importlib.import_module("evaluation.cases").Item("one", "one", lambda: scans)
-    monkeypatch.setattr(script, "chosen_items", lambda chosen, task: ("mine", [item]))
+    evaluate = importlib.import_module("evaluate")
+    monkeypatch.setattr(evaluate, "chosen_items", lambda chosen, task: ("mine", [item]))
     words = ["--cases", ".", "--table", "enhance", "--row", "T1=t1", *more]
     return script.main(words)
 
