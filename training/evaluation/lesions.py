@@ -74,7 +74,7 @@ def lesions_of(task: Task, scans: Scans) -> list[Lesion]:
             for box, inside in regions
             if enhancing[box][inside].mean() >= SHARE_OF_LABEL
         ]
-    shown = [in_deviations(scans, role) for role in _seen(task, scans)]
+    shown = [_in_deviations(scans, role) for role in _seen(task, scans)]
     return [_lesion(scans, shown, box, voxels) for box, voxels in regions]
 
 
@@ -125,7 +125,7 @@ def _seen(task: Task, scans: Scans) -> list[str]:
     return [role for role in roles if role in scans.scans]
 
 
-def in_deviations(scans: Scans, role: str) -> FloatArray:
+def _in_deviations(scans: Scans, role: str) -> FloatArray:
     """Return a scan (k, j, i) in standard deviations of the brain."""
     image = scans[role].array
     deviation = float(image[scans.brain].std())
