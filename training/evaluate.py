@@ -342,6 +342,7 @@ def add_cases_and_rows(parser: argparse.ArgumentParser) -> None:
     add("--dose", type=float, help=f"the low one, of the full one: {DOSE:g}")
     add("--noise", type=float, help="of a simulated low dose, in medians of the brain: 0.03")
     add("--cache", type=Path, metavar="FOLDER", help="keeps virtual patients")
+    parser.set_defaults(plot=None)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,6 @@ COLUMNS = (
     *HALVES,
     *HEADINGS,
 )
-DIGITS = 3
 Line = dict[str, str]
 
 
@@ -56,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         known = [f"{row.name}, {half}" for row in rows for half in HALVES[chosen.by]]
         shown = [label for label in known if label in labels]
         print(f"\n{data}, {len(lines) // len(rows)} lesions:\n")
-        print(markdown(lines, shown, HEADINGS, DIGITS))
+        print(markdown(lines, shown, HEADINGS))
         print(f"\n{OF_INTERVALS}\n\n{NOTE}")
         if chosen.csv:
             write_text(chosen.csv, rows_as_csv(lines, COLUMNS))
@@ -69,7 +68,8 @@ def main(arguments: list[str] | None = None) -> int:
 def measured(task: Task, rows: Sequence[Row], item: Item) -> Iterator[Line]:
     """Yield what each row makes of each lesion of a case."""
     scans = task.prepare(item.read())
-    lesions, true = lesions_of(task, scans), rise_of(task, scans)
+    true = rise_of(task, scans)
+    lesions = lesions_of(task, scans, true)
     print(f"{item.name}: {len(lesions)} lesions", file=sys.stderr, flush=True)
     for row in rows if lesions else ():
         made = rise_of(task, scans, synthesise(row, task, scans, scans))
@@ -98,7 +98,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add_cases_and_rows(parser)
     parser.add_argument("--by", choices=tuple(HALVES), required=True, help="what parts them")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="keeps what was measured")
-    parser.set_defaults(plot=None)
     return parser.parse_args(arguments)
 
 

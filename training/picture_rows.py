@@ -275,7 +275,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--added-noise", type=float, nargs="+", default=[0.0], metavar="SIGMA", help="a line each")
     add("--below", choices=tuple(BELOW), help="what is drawn under each line")
     add("--out", type=Path, required=True, metavar="FILE.png", help="the figure")
-    parser.set_defaults(plot=None)
     return parser.parse_args(arguments)
 
 

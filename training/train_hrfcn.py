@@ -58,8 +58,8 @@ STAGES = {
 }
 SECOND_RATE = 0.1
 """Rate of the second stage, as a share of that of the first."""
-SQUARED = 10.0
-"""Weight of squared errors, as a share of that of L1: both are then equal for errors of 0.1."""
+ERRORS = {False: ("l1", l1_loss, 1.0), True: ("squared", nn.functional.mse_loss, 10.0)}
+"""Name, loss and weight without and with ``--squared``: both are equal for errors of 0.1."""
 OWN = {
     "hrfcn": {"blocks": 2, "norm": "instance", "joined": None, "fused": True},
     UNET: {"dropout": DROPOUT},
@@ -112,10 +112,10 @@ def main() -> None:
 
 def stages_of(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Return the weights of the terms of the loss in each stage of the training, by its name."""
-    error = SQUARED if arguments.squared else 1.0
+    error, _, weight = ERRORS[arguments.squared]
     return {
         name: {
-            ("squared" if arguments.squared else "l1"): stage["l1"] * error,
+            error: stage["l1"] * weight,
             "ssim": stage["ssim"],
             "local": stage["local"] * arguments.weigh_local,
         }
@@ -130,9 +130,9 @@ def compare(network: nn.Module, batch: Batch, arguments: argparse.Namespace) -> 
     made = network(scans)["post"]
     slices = (image.transpose(1, 2).flatten(0, 1) for image in (made, post))
     compare_slices = ms_ssim_loss if arguments.multi_scale else ssim_loss
-    error = {"squared": nn.functional.mse_loss} if arguments.squared else {"l1": l1_loss}
+    error, compare_voxels, _ = ERRORS[arguments.squared]
     return {
-        **{name: loss(made, post) for name, loss in error.items()},
+        error: compare_voxels(made, post),
         "ssim": compare_slices(*slices, data_range=1.0),
         "local": local_loss(made, post, t1, most=arguments.most),
     }

@@ -56,8 +56,12 @@ def scans(cases):
     return cases.Scans(images, volume(brain))
 
 
+def found_in(lesions, task, scans):
+    return lesions.lesions_of(task, scans, lesions.rise_of(task, scans))
+
+
 def without_labels(lesions, scans):
-    return sorted(lesions.lesions_of(lesions.ENHANCE, scans), key=lambda each: each.volume_ml)
+    return sorted(found_in(lesions, lesions.ENHANCE, scans), key=lambda each: each.volume_ml)
 
 
 def test_of_real_scans_the_largest_region_is_left_out(lesions, scans):
@@ -72,7 +76,7 @@ def test_labelled_lesions_count_where_they_enhance(lesions, cases, scans):
     labels[SMALL], labels[LARGE], labels[4:6, 8:13, 16:22] = 1, 2, 5
     known = cases.Scans(scans.scans, scans.mask, {"lesion": labels})
     task = lesions.POST_TO_PRE
-    found = lesions.lesions_of(task, known)
+    found = found_in(lesions, task, known)
     assert [each.volume_ml for each in found] == pytest.approx([0.1, 0.4])
     # From post to pre it is the post scan that is given, in which both show.
     assert all(each.contrast > 2 for each in found)
@@ -104,7 +108,7 @@ def test_pairs_are_compared_with_the_target(lesions, cases, scans):
     task = lesions.MATCHED_PAIRS
     case = scans.with_scan(cases.TARGET, scans["pre"])
     true = lesions.rise_of(task, case)
-    (_, large) = sorted(lesions.lesions_of(task, case), key=lambda each: each.volume_ml)
+    (_, large) = sorted(found_in(lesions, task, case), key=lambda each: each.volume_ml)
     assert large.measure(true, true)["lesion_error"] == 0
     assert large.measure(true, lesions.rise_of(task, case, {"pre": scans["post"]})) == {
         "lesion_found": 0.0,
@@ -115,7 +119,7 @@ def test_pairs_are_compared_with_the_target(lesions, cases, scans):
 def test_a_task_of_doses_has_no_lesions_here(lesions, scans):
     doses = importlib.import_module("evaluation.any_dose").ANY_DOSE
     with pytest.raises(RequestError, match="post to pre and without an agent, not any dose"):
-        lesions.lesions_of(doses, scans)
+        lesions.rise_of(doses, scans)
 
 
 def run(script, monkeypatch, scans, *more):

@@ -54,9 +54,8 @@ class Lesion:
         return {"lesion_found": float(found), "lesion_error": float(error)}
 
 
-def lesions_of(task: Task, scans: Scans) -> list[Lesion]:
-    """Return the lesions of a case that enhance. Raises RequestError for a task without them."""
-    rise = rise_of(task, scans)
+def lesions_of(task: Task, scans: Scans, rise: FloatArray) -> list[Lesion]:
+    """Return the lesions of a case that enhance; ``rise`` is the true one of :func:`rise_of`."""
     enhancing = scans.brain & (rise > UPTAKE_THRESHOLD)
     labels = scans.truth.get("lesion")
     if labels is None:
@@ -64,14 +63,11 @@ def lesions_of(task: Task, scans: Scans) -> list[Lesion]:
         regions, _ = connected(enhancing, least, CONNECTIVITY)
         regions = sorted(regions, key=lambda region: region[1].sum())[:-1]
     else:
-        regions = [
-            (box, labels[box] == number)
-            for number, box in enumerate(find_objects(labels.astype(int)), start=1)
-            if box is not None
-        ]
+        boxes = enumerate(find_objects(labels.astype(int)), start=1)
+        labelled = ((box, labels[box] == number) for number, box in boxes if box is not None)
         regions = [
             (box, inside)
-            for box, inside in regions
+            for box, inside in labelled
             if enhancing[box][inside].mean() >= SHARE_OF_LABEL
         ]
     shown = [_in_deviations(scans, role) for role in _seen(task, scans)]
@@ -79,7 +75,10 @@ def lesions_of(task: Task, scans: Scans) -> list[Lesion]:
 
 
 def rise_of(task: Task, scans: Scans, outputs: Outputs | None = None) -> FloatArray:
-    """Return by how much a case rises with the agent (k, j, i), with ``outputs`` in its place."""
+    """Return by how much a case rises with the agent (k, j, i), with ``outputs`` in its place.
+
+    Raises RequestError for a task without lesions.
+    """
     scale = next((scale for known, scale in SCALES if known is task), None)
     if scale is None:
         names = dict.fromkeys(known.name for known, _ in SCALES)
