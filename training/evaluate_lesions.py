@@ -68,11 +68,12 @@ def main(arguments: list[str] | None = None) -> int:
 def measured(task: Task, rows: Sequence[Row], item: Item) -> Iterator[Line]:
     """Yield what each row makes of each lesion of a case."""
     scans = task.prepare(item.read())
-    true = rise_of(task, scans)
+    rise = rise_of(task, scans)
+    true = rise({})
     lesions = lesions_of(task, scans, true)
     print(f"{item.name}: {len(lesions)} lesions", file=sys.stderr, flush=True)
     for row in rows if lesions else ():
-        made = rise_of(task, scans, synthesise(row, task, scans, scans))
+        made = rise(synthesise(row, task, scans, scans))
         of_row = {"label": row.name, "weights": row.weights_id(task)}
         for number, lesion in enumerate(lesions, start=1):
             values = {"volume_ml": lesion.volume_ml, "contrast": lesion.contrast}

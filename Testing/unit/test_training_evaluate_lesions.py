@@ -27,6 +27,10 @@ def lesions():
     return importlib.import_module("evaluation.lesions")
 
 
+def task_of(module, name):
+    return getattr(importlib.import_module(f"evaluation.{module}"), name)
+
+
 @pytest.fixture(scope="module")
 def script():
     return importlib.import_module("evaluate_lesions")
@@ -57,11 +61,13 @@ def scans(cases):
 
 
 def found_in(lesions, task, scans):
-    return lesions.lesions_of(task, scans, lesions.rise_of(task, scans))
+    return lesions.lesions_of(task, scans, lesions.rise_of(task, scans)({}))
 
 
 def without_labels(lesions, scans):
-    return sorted(found_in(lesions, lesions.ENHANCE, scans), key=lambda each: each.volume_ml)
+    return sorted(
+        found_in(lesions, task_of("enhance", "ENHANCE"), scans), key=lambda each: each.volume_ml
+    )
 
 
 def test_of_real_scans_the_largest_region_is_left_out(lesions, scans):
@@ -75,7 +81,7 @@ def test_labelled_lesions_count_where_they_enhance(lesions, cases, scans):
     labels = np.zeros(SHAPE, np.uint8)
     labels[SMALL], labels[LARGE], labels[4:6, 8:13, 16:22] = 1, 2, 5
     known = cases.Scans(scans.scans, scans.mask, {"lesion": labels})
-    task = lesions.POST_TO_PRE
+    task = task_of("post_to_pre", "POST_TO_PRE")
     found = found_in(lesions, task, known)
     assert [each.volume_ml for each in found] == pytest.approx([0.1, 0.4])
     # From post to pre it is the post scan that is given, in which both show.
@@ -83,43 +89,45 @@ def test_labelled_lesions_count_where_they_enhance(lesions, cases, scans):
 
 
 def test_what_a_row_makes_of_a_lesion(lesions, scans):
-    task = lesions.ENHANCE
-    true = lesions.rise_of(task, scans)
+    task = task_of("enhance", "ENHANCE")
+    rise = lesions.rise_of(task, scans)
+    true = rise({})
     _, large = without_labels(lesions, scans)
     assert large.measure(true, true) == {"lesion_found": 1.0, "lesion_error": 0.0}
-    nothing = lesions.rise_of(task, scans, {"post": scans["pre"]})
+    nothing = rise({"post": scans["pre"]})
     missed = large.measure(true, nothing)
     assert missed == {"lesion_found": 0.0, "lesion_error": pytest.approx(1, abs=0.02)}
     unit = np.percentile(scans["pre"].array[scans.brain], 99.9)
     half = scans["pre"].with_array(scans["pre"].array + unit * true / 2)
-    faint = large.measure(true, lesions.rise_of(task, scans, {"post": half}))
+    faint = large.measure(true, rise({"post": half}))
     assert faint == {"lesion_found": 1.0, "lesion_error": pytest.approx(0.5, abs=0.01)}
 
 
 def test_from_post_to_pre_the_agent_that_is_left_is_the_error(lesions, scans):
-    task = lesions.POST_TO_PRE
-    true = lesions.rise_of(task, scans)
-    left = lesions.rise_of(task, scans, {"pre": scans["post"]})
+    task = task_of("post_to_pre", "POST_TO_PRE")
+    rise = lesions.rise_of(task, scans)
+    true = rise({})
+    left = rise({"pre": scans["post"]})
     _, large = without_labels(lesions, scans)
     assert large.measure(true, left) == {"lesion_found": 0.0, "lesion_error": pytest.approx(1)}
 
 
 def test_pairs_are_compared_with_the_target(lesions, cases, scans):
-    task = lesions.MATCHED_PAIRS
+    task = task_of("matched_pairs", "MATCHED_PAIRS")
     case = scans.with_scan(cases.TARGET, scans["pre"])
-    true = lesions.rise_of(task, case)
+    rise = lesions.rise_of(task, case)
+    true = rise({})
     (_, large) = sorted(found_in(lesions, task, case), key=lambda each: each.volume_ml)
     assert large.measure(true, true)["lesion_error"] == 0
-    assert large.measure(true, lesions.rise_of(task, case, {"pre": scans["post"]})) == {
+    assert large.measure(true, rise({"pre": scans["post"]})) == {
         "lesion_found": 0.0,
         "lesion_error": pytest.approx(1),
     }
 
 
 def test_a_task_of_doses_has_no_lesions_here(lesions, scans):
-    doses = importlib.import_module("evaluation.any_dose").ANY_DOSE
-    with pytest.raises(RequestError, match="post to pre and without an agent, not any dose"):
-        lesions.rise_of(doses, scans)
+    with pytest.raises(RequestError, match=r"'any dose'\. Take a table .* sphere_2 or enhance"):
+        lesions.rise_of(task_of("any_dose", "ANY_DOSE"), scans)
 
 
 def run(script, monkeypatch, scans, *more):

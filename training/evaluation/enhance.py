@@ -21,7 +21,7 @@ from ContrastSynthLib.preprocessing.shading import gain_field
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
 from evaluation.cases import Item, Scans, grid_of, neighbours_with_most
 from evaluation.held_out_hrfcn import area_under_curve
-from evaluation.task import BuiltIn, Measures, Outputs, Task
+from evaluation.task import BuiltIn, Measures, Outputs, Rise, Task
 
 HEADINGS = {
     "psnr_brain_db": "PSNR brain dB ↑",
@@ -59,6 +59,18 @@ def rising(scans: Scans) -> BoolArray:
     """Return the voxels (k, j, i) that enhance."""
     before, after = in_units(scans)
     return np.asarray(after - before > UPTAKE_THRESHOLD)
+
+
+def rise(scans: Scans) -> Rise:
+    """Return how a case rises with the agent, in 99.9th percentiles of the pre scan."""
+    before, after = in_units(scans)
+    unit = fit("unit", scans["pre"].array, scans.brain)
+
+    def rise_with(outputs: Outputs) -> FloatArray:
+        made = unit.apply(outputs["post"].array) * scans.brain if "post" in outputs else after
+        return np.asarray(made - before, dtype=np.float32)
+
+    return rise_with
 
 
 def about_most_uptake(items: Sequence[Item], slices: int | None) -> list[Item]:
@@ -122,4 +134,5 @@ ENHANCE = Task(
     with_noise=_no_noise,
     note=NOTE,
     others=OTHERS,
+    rise=rise,
 )

@@ -7,7 +7,7 @@ mostly vessels and dura.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,13 +17,10 @@ from ContrastSynthLib.analysis.enhancement import DEFAULT_MINIMUM_OVERLAP
 from ContrastSynthLib.analysis.regions import Box, connected
 from ContrastSynthLib.errors import RequestError
 from ContrastSynthLib.physics.constants import UPTAKE_THRESHOLD
-from ContrastSynthLib.preprocessing.normalisation import fit
 from ContrastSynthLib.volumes import BoolArray, FloatArray
 from evaluation.cases import Scans
-from evaluation.enhance import ENHANCE, LEAST_LESION_MM3, in_units
-from evaluation.matched_pairs import MATCHED_PAIRS, Compared, in_means
-from evaluation.post_to_pre import POST_TO_PRE, POST_TO_TARGET, in_medians
-from evaluation.task import Outputs, Task
+from evaluation.enhance import LEAST_LESION_MM3
+from evaluation.task import Rise, Task
 
 HEADINGS = {"lesion_found": "lesions found, share ↑", "lesion_error": "error in lesions ↓"}
 NOTE = """\
@@ -55,7 +52,7 @@ class Lesion:
 
 
 def lesions_of(task: Task, scans: Scans, rise: FloatArray) -> list[Lesion]:
-    """Return the lesions of a case that enhance; ``rise`` is the true one of :func:`rise_of`."""
+    """Return the lesions of a case that enhance; ``rise`` is the true one (k, j, i)."""
     enhancing = scans.brain & (rise > UPTAKE_THRESHOLD)
     labels = scans.truth.get("lesion")
     if labels is None:
@@ -74,48 +71,17 @@ def lesions_of(task: Task, scans: Scans, rise: FloatArray) -> list[Lesion]:
     return [_lesion(scans, shown, box, voxels) for box, voxels in regions]
 
 
-def rise_of(task: Task, scans: Scans, outputs: Outputs | None = None) -> FloatArray:
-    """Return by how much a case rises with the agent (k, j, i), with ``outputs`` in its place.
+def rise_of(task: Task, scans: Scans) -> Rise:
+    """Return how a case rises with the agent.
 
     Raises RequestError for a task without lesions.
     """
-    scale = next((scale for known, scale in SCALES if known is task), None)
-    if scale is None:
-        names = dict.fromkeys(known.name for known, _ in SCALES)
-        raise RequestError(f"Lesions are measured from {' and '.join(names)}, not {task.name}.")
-    before, after = scale(scans, outputs or {})
-    return np.asarray(after - before, dtype=np.float32)
-
-
-def _of_medians(scans: Scans, outputs: Outputs) -> tuple[FloatArray, FloatArray]:
-    """Return pre and post in medians of the brain."""
-    pre = outputs.get("pre", scans["pre"])
-    return in_medians(pre, scans.brain), in_medians(scans["post"], scans.brain)
-
-
-def _of_unit(scans: Scans, outputs: Outputs) -> tuple[FloatArray, FloatArray]:
-    """Return pre and post in 99.9th percentiles of the pre scan."""
-    before, after = in_units(scans)
-    if "post" in outputs:
-        unit = fit("unit", scans["pre"].array, scans.brain)
-        after = unit.apply(outputs["post"].array) * scans.brain
-    return before, after
-
-
-def _of_span(scans: Scans, outputs: Outputs) -> tuple[FloatArray, FloatArray]:
-    """Return the target, or what was made, and post in 99.9th percentiles of the target."""
-    case = Compared.of(scans)
-    before = in_means(outputs["pre"], case.unit) if "pre" in outputs else case.target
-    return before / case.span, case.post / case.span
-
-
-SCALES: tuple[tuple[Task, Callable[[Scans, Outputs], tuple[FloatArray, FloatArray]]], ...] = (
-    (POST_TO_PRE, _of_medians),
-    (POST_TO_TARGET, _of_medians),
-    (MATCHED_PAIRS, _of_span),
-    (ENHANCE, _of_unit),
-)
-"""How pre and post are compared in each task."""
+    if task.rise is None:
+        raise RequestError(
+            f"Lesions are not measured of the task '{task.name}'. Take a table of what is made "
+            "without the agent, such as sphere_2 or enhance."
+        )
+    return task.rise(scans)
 
 
 def _seen(task: Task, scans: Scans) -> list[str]:

@@ -22,7 +22,7 @@ from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
 from evaluation.cases import TARGET, UNENHANCED, Scans
 from evaluation.gains import fallen, gains
 from evaluation.post_to_pre import POST_TO_PRE
-from evaluation.task import KEPT, Measures, Outputs, Task
+from evaluation.task import KEPT, Measures, Outputs, Rise, Task
 from evaluation.uncertainty import MEASURES as OF_UNCERTAINTY
 from evaluation.uncertainty import RANKINGS, measure_uncertainty
 
@@ -134,6 +134,17 @@ def uptake_of(scans: Scans) -> BoolArray:
     return Compared.of(scans).uptake
 
 
+def rise(scans: Scans) -> Rise:
+    """Return how a case rises with the agent, in 99.9th percentiles of the target."""
+    case = Compared.of(scans)
+
+    def rise_with(outputs: Outputs) -> FloatArray:
+        before = in_means(outputs["pre"], case.unit) if "pre" in outputs else case.target
+        return np.asarray((case.post - before) / case.span, dtype=np.float32)
+
+    return rise_with
+
+
 def measure(scans: Scans, outputs: Outputs, brain: BoolArray) -> Measures:
     """Return the measures of HEADINGS inside ``brain`` (k, j, i).
 
@@ -169,4 +180,5 @@ MATCHED_PAIRS = Task(
     note=NOTE,
     prepare=with_target,
     without_agent=without_agent,
+    rise=rise,
 )

@@ -23,7 +23,7 @@ from ContrastSynthLib.metrics.perceptual import SMALLEST_SLICE_VOXELS
 from ContrastSynthLib.preprocessing.normalisation import fit
 from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
 from evaluation.cases import SECOND, TARGET, UNENHANCED, Scans
-from evaluation.task import BuiltIn, Measures, Outputs, Task
+from evaluation.task import BuiltIn, Measures, Outputs, Rise, Task
 from evaluation.uptake import MEASURES as UPTAKE_MEASURES
 from evaluation.uptake import measure_uptake
 
@@ -148,6 +148,17 @@ def in_medians(volume: Volume, brain: BoolArray) -> FloatArray:
     return np.maximum(fit("median", volume.array, brain).apply(volume.array), np.float32(0))
 
 
+def rise(scans: Scans) -> Rise:
+    """Return how a case rises with the agent, in medians of the brain."""
+    brain = scans.brain
+    before, after = in_medians(scans["pre"], brain), in_medians(scans["post"], brain)
+
+    def rise_with(outputs: Outputs) -> FloatArray:
+        return after - (in_medians(outputs["pre"], brain) if "pre" in outputs else before)
+
+    return rise_with
+
+
 def _lpips(real: FloatArray, made: FloatArray, brain: BoolArray, span: float) -> float | None:
     if min(real.shape[1:]) < SMALLEST_SLICE_VOXELS:
         return None
@@ -195,6 +206,7 @@ POST_TO_PRE = Task(
     with_noise=_no_noise,
     note=NOTE,
     prepare=with_second_scan,
+    rise=rise,
 )
 """Against the scan before the agent."""
 POST_TO_TARGET = replace(POST_TO_PRE, prepare=with_target, note=f"{NOTE}\n\n{OF_THE_TARGET}")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ContrastSynthLib.volumes import BoolArray, Volume
+from ContrastSynthLib.volumes import BoolArray, FloatArray, Volume
 from evaluation.cases import Scans
 
 Outputs = Mapping[str, Volume]
@@ -14,6 +14,8 @@ KEPT = "kept"
 """The output of a row that was given the case without agent."""
 Measures = dict[str, float | None]
 """By name; None where a measure is undefined."""
+Rise = Callable[[Outputs], FloatArray]
+"""By how much a case rises with the agent (k, j, i), with what a row made in place of its scan."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Task:
     what it makes of it is among the outputs as KEPT. ``asked(scans)`` are parameters that each
     case has a value of its own for, such as the dose; a row that has them need not say them.
     ``others`` are scans that a case may have beside its pair, and that a row may leave out.
+    ``rise(scans)`` is how a case rises with the agent; tasks whose lesions are measured have it.
     """
 
     name: str
@@ -64,3 +67,4 @@ class Task:
     without_agent: Callable[[Scans], Scans] | None = None
     asked: Callable[[Scans], Mapping[str, Any]] = _nothing
     others: tuple[str, ...] = ()
+    rise: Callable[[Scans], Rise] | None = None
