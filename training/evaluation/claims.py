@@ -40,10 +40,19 @@ ARROWS = {"↑": HIGHER, "↓": LOWER}
 USUAL = {"region": "whole", "noise": "0", "phase": "all"}
 """The lines that are read unless a reading says which."""
 OF_RUNTIME = {"images_per_s": "images a second ↑", "latency_s": "seconds an image ↓"}
+OF_TRAINING = {"steps": "steps", "minutes": "minutes of a core or GPU"}
 OF_TASKS = (task.headings for task in TASKS)
 MEASURES: dict[str, str] = {
     name: heading
-    for headings in (HEADINGS, OF_A_PHASE, OF_CURVES, OF_LESIONS, OF_RUNTIME, *OF_TASKS)
+    for headings in (
+        HEADINGS,
+        OF_A_PHASE,
+        OF_CURVES,
+        OF_LESIONS,
+        OF_RUNTIME,
+        OF_TRAINING,
+        *OF_TASKS,
+    )
     for name, heading in headings.items()
 }
 
