@@ -100,6 +100,8 @@ class KineticsResults:
         types = zip(titles, _types(report, TYPES), strict=True)
         show_text(self.type_label, "\n".join(f"{title}: {text}" for title, text in types))
         text = _("Region '{name}': {voxels} voxels, {ml:.2f} ml")
+        if report["mask"]["voxels"] == 1:
+            text = _("Region '{name}': {voxels} voxel, {ml:.2f} ml")
         show_text(self.region_label, text.format(name=self.region, **report["mask"]))
         heads = [_("Measure"), *titles, _("Difference")]
         self.measures.setHorizontalHeaderLabels(heads[: 4 if two else 2])

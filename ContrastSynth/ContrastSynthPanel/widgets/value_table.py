@@ -16,6 +16,7 @@ def new_table(headers: list[str], wide: int = 0):
     table.setColumnCount(len(headers))
     table.setHorizontalHeaderLabels(headers)
     table.verticalHeader().hide()
+    table.wordWrap = False  # the rows' heights are taken before the columns have their widths
     table.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
     table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
     table.setSelectionMode(qt.QAbstractItemView.SingleSelection)
