@@ -76,6 +76,8 @@ def test_a_synthetic_series_is_compared(panel, tab, series, patient):
     lines = results.type_label.text.split("\n")
     assert lines == ["Real: type III, washout", "SYNTHETIC: type I, persistent"]
     assert heads(results.measures) == ["Measure", "Real", "SYNTHETIC", "Difference"]
+    heights = {results.measures.rowHeight(n) for n in range(results.measures.rowCount)}
+    assert len(heights) == 1  # of one line each, though the columns were narrower when filled
     change = 100 * report["agreement"]["differences"]["delayed_change"]
     assert cells(results.measures)[1][3] == f"+{change:.1f}"
     agreement = dict(cells(results.agreement))
