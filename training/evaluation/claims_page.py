@@ -82,15 +82,15 @@ def _counted(name: str, found: Counter[str]) -> str:
 def section(paper: Paper, known: Mapping[str, Measurement]) -> str:
     """Return the claims of a paper."""
     lines = [f"## {paper.title}\n\nThe paper: {paper.data}\n"]
-    lines += ["| claim | the paper | ours | |", "|---|---|---|---|"]
+    lines += ["| claim | verdict | the paper | ours |", "|---|---|---|---|"]
     for claim in paper.claims:
         figures = claim.figures(known)
         verdict = claim.verdict(figures.values())
         if lacking := incomplete(claim, verdict):
             raise RequestError(f"{paper.key}: {lacking}")
         why = f": {claim.why}" if claim.why else ""
-        cells = [f"**{claim.where}.** {claim.says}", claim.paper, ours(claim, figures)]
-        cells += [f"**{verdict}**{why}"]
+        cells = [f"**{claim.where}.** {claim.says}", f"**{verdict}**{why}"]
+        cells += [claim.paper, ours(claim, figures)]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
 
