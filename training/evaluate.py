@@ -113,9 +113,10 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parse(arguments)
     table = TABLES[chosen.table]
     try:
+        kept = Cache(chosen.csv)
         task, rows, data, items = asked_for(chosen)
         evaluation = Evaluation(data, task, rows, table.noise, chosen.around_uptake)
-        lines, failed = measure_all(evaluation, items, Cache(chosen.csv))
+        lines, failed = measure_all(evaluation, items, kept)
         labels = [row.name for row in rows]
         for region in evaluation.regions:
             for sigma in table.noise:
